@@ -1,0 +1,99 @@
+"""Child processes of a laptop run: started in their own session, logged to files, ended by their own pid."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bartizan.errors import ProcessFailed
+
+
+@dataclass(slots=True)
+class Child:
+    """One running process."""
+
+    name: str
+    process: asyncio.subprocess.Process
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def running(self) -> bool:
+        return self.process.returncode is None
+
+    async def stop(self, grace: float = 10.0) -> None:
+        """SIGTERM, then SIGKILL after `grace` seconds. A stopped (SIGSTOP) process is continued first."""
+        if not self.running:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGCONT)
+            self.process.terminate()
+        try:
+            async with asyncio.timeout(grace):
+                await self.process.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+            await self.process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def tail(self, lines: int = 20) -> str:
+        """The end of its log, for error messages."""
+        try:
+            return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        except FileNotFoundError:
+            return ""
+
+    def check(self) -> None:
+        """Raises ProcessFailed with the log's end when it is no longer running."""
+        if not self.running:
+            raise ProcessFailed(
+                f"{self.name} ended with status {self.process.returncode}; {self.log}:\n{self.tail()}"
+            )
+
+
+async def start(
+    name: str,
+    command: Sequence[str],
+    *,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Child:
+    """Start a process with its output in `log`. It gets exactly `env` added to a minimal environment."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    base = {
+        key: os.environ[key]
+        for key in ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "TMPDIR")
+        if key in os.environ
+    }
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**base, **(env or {})},
+            cwd=cwd,
+            start_new_session=True,
+        )
+    return Child(name=name, process=process, log=log)
+
+
+def free_port() -> int:
+    """A loopback TCP port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

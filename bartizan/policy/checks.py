@@ -1,0 +1,73 @@
+"""The configuration of every check that this release enforces: the tagged unions InputCheck and OutputCheck.
+
+A policy authors a check as a mapping with one key (`- pii: {action: redact}`); bartizan.policy.schema turns that into
+the tagged form (`{"check": "pii", "action": "redact"}`) in which it travels in the guard plan. One class here, one
+line in sidecar/checks/catalog.py.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+StripKind = Literal["zero-width", "bidi", "tags", "control"]
+PiiType = Literal["email", "phone", "iban", "card"]
+CanaryToken = Annotated[str, Meta(min_length=8, max_length=128)]
+
+
+class CheckConfig(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    rename="camel",
+    tag_field="check",
+):
+    """Base of all check configurations."""
+
+
+class Sanitize(CheckConfig, frozen=True, tag="sanitize"):
+    """Normalises the text of a request before detectors and the model see it."""
+
+    unicode: Literal["nfkc", "nfc", "none"] = "nfkc"
+    strip: tuple[StripKind, ...] = ("zero-width", "bidi", "tags")
+
+
+class PromptInjection(CheckConfig, frozen=True, tag="promptInjection"):
+    """Rules over several views of a request's text that find instructions meant to override the application."""
+
+    rules: Literal["default"] = "default"
+    action: Literal["deny", "flag"] = "deny"
+
+
+class Secrets(CheckConfig, frozen=True, tag="secrets"):
+    """Provider tokens, private keys, JWTs and connection strings, in requests or answers."""
+
+    action: Literal["deny", "redact", "flag"] = "deny"
+
+
+class Pii(CheckConfig, frozen=True, tag="pii"):
+    """Personal data with a checkable form, in requests or answers."""
+
+    types: Annotated[tuple[PiiType, ...], Meta(min_length=1)] = ("email", "phone", "iban", "card")
+    action: Literal["deny", "redact", "flag"] = "redact"
+
+
+class Canary(CheckConfig, frozen=True, tag="canary"):
+    """Strings that stand in system prompts or documents and must never leave in an answer."""
+
+    tokens: Annotated[tuple[CanaryToken, ...], Meta(min_length=1, max_length=256)]
+    action: Literal["cut", "redact", "flag"] = "cut"
+
+
+class Probabilities(CheckConfig, frozen=True, tag="probabilities"):
+    """Rounds the scores of a classic model's answer, against extraction and membership inference."""
+
+    decimals: Annotated[int, Meta(ge=0, le=6)] = 2
+
+
+InputCheck = Sanitize | PromptInjection | Secrets | Pii
+OutputCheck = Pii | Secrets | Canary | Probabilities

@@ -1,0 +1,39 @@
+"""Names on which compiled Envoy resources, the agent's bootstrap and the guard must agree.
+
+The compiler (control plane) writes them into bundles, the agent gives them meaning in Envoy's bootstrap, the guard
+reads them from Envoy's messages. Changing one is a change of the bundle's schema version.
+"""
+
+from __future__ import annotations
+
+# Clusters. All but MODEL stand in the agent's bootstrap, because only the agent knows its sockets.
+CLUSTER_XDS = "bartizan-xds"
+CLUSTER_GUARD = "bartizan-guard"
+CLUSTER_ALS = "bartizan-als"
+CLUSTER_OTLP = "bartizan-otlp"
+CLUSTER_MODEL = "model"
+
+LISTENER = "bartizan"
+ROUTES = "bartizan"
+
+# Headers
+HEADER_DECISION = "x-bartizan-decision"
+HEADER_PROBE = "x-bartizan-probe"
+HEADER_PROOF = "x-bartizan-proof"
+HEADER_PREFIX = "x-bartizan-"
+
+# ext_authz writes its result here (Envoy always uses the filter's canonical name); ext_proc receives it.
+AUTHZ_METADATA = "envoy.filters.http.ext_authz"
+# Route metadata and ext_authz context extension: the plan id.
+ROUTE_METADATA = "bartizan"
+REVISION = "revision"
+PROC_REVISION_ATTRIBUTE = "xds.route_metadata.filter_metadata['bartizan']['revision']"
+# ext_authz context extension: "1" on routes that also go through ext_proc.
+CONTENT = "content"
+
+TYPE_BUNDLE = "type.googleapis.com/bartizan.policy.v1.SignedBundle"
+TYPE_KEY_SET = "type.googleapis.com/bartizan.identity.v1.KeySet"
+TYPE_SECRET = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+TYPE_LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
+TYPE_ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+TYPE_CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"

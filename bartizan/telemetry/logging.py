@@ -1,0 +1,36 @@
+"""JSON logs on standard error: one constant snake_case event a line, ids as fields, redaction as last processor."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+
+from bartizan.telemetry.redact import redact_event
+
+Logger = structlog.stdlib.BoundLogger
+
+
+def configure(component: str, level: str = "info") -> None:
+    """Once per process, before the first log line."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            redact_event,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(component=component)
+
+
+def get_logger() -> Logger:
+    """A logger; fields given to its methods become JSON fields."""
+    logger: Logger = structlog.get_logger()
+    return logger

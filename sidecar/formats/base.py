@@ -1,0 +1,96 @@
+"""What a body format must offer: where the text is, how to change it, how its stream and its errors look.
+
+A format never interprets text. It decodes strictly (bounded depth, no duplicate keys, valid UTF-8), lists text parts,
+and re-encodes only when an edit or a rounding changed something: untouched bodies travel byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sidecar.model.decision import Cause
+from sidecar.model.request import BodyFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextPart:
+    """One piece of text. `location` is stable inside one document ("messages[0].content")."""
+
+    location: str
+    text: str
+    role: str = ""
+
+
+class FormatError(Exception):
+    """The body can't be read as this format; becomes a denial with this cause before the model sees anything."""
+
+    def __init__(self, cause: Cause, detail: str) -> None:
+        super().__init__(detail)
+        self.cause = cause
+        self.detail = detail
+
+
+class Document(Protocol):
+    """A decoded body."""
+
+    @property
+    def facts(self) -> BodyFacts: ...
+    def texts(self) -> Sequence[TextPart]:
+        """All text that a check may look at, in document order."""
+
+    def replace(self, location: str, text: str) -> None:
+        """Put new text at a location that `texts` named."""
+
+    def scores(self) -> Sequence[tuple[str, float]]:
+        """Locations and values of a classic model's scores (may be empty)."""
+
+    def set_score(self, location: str, value: float) -> None: ...
+    def encode(self) -> bytes:
+        """The original bytes if nothing changed, else the re-encoded document."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamPiece:
+    """One event of a streamed answer: its text deltas (location = the text's own stream, "choices[0].delta.content")."""
+
+    texts: tuple[TextPart, ...]
+    final: bool = False
+
+
+class AnswerStream(Protocol):
+    """Sans-I/O decoder and encoder of a streamed answer. Bytes in, events out; events re-encoded with new text."""
+
+    def feed(self, chunk: bytes, *, end: bool) -> None:
+        """Take bytes as they arrive, split anywhere. Raises FormatError when they can't be read."""
+
+    def events(self) -> Sequence[StreamPiece]:
+        """Whole events decoded and not yet taken."""
+
+    def take(self, texts: Sequence[str] | None) -> bytes:
+        """Encode the oldest event: None = its original bytes, else with these texts in place of its own."""
+
+    def closing(self, pending: Sequence[TextPart]) -> bytes:
+        """Held-back text as an event of its own, before the stream's last event or at its end."""
+
+    def cut(self, decision_id: str) -> bytes:
+        """A valid end of the stream for a client of this protocol, after an answer was cut."""
+
+
+class Format(Protocol):
+    """One protocol. Chosen per plan, not per request."""
+
+    name: str
+
+    def decode_request(self, path: str, content_type: str, body: bytes) -> Document:
+        """Raises FormatError."""
+
+    def decode_answer(self, path: str, content_type: str, body: bytes) -> Document:
+        """Raises FormatError."""
+
+    def answer_stream(self, path: str, content_type: str) -> AnswerStream | None:
+        """A decoder if this content type is a stream in this protocol, else None."""
+
+    def error_body(self, status: int, message: str, decision_id: str) -> tuple[str, bytes]:
+        """Content type and body of a denial in the client's protocol."""

@@ -1,0 +1,38 @@
+"""What a check saw. A finding never holds text of the request or answer, only kinds and places."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Action(IntEnum):
+    """Ordered by strength: the strongest action of all findings wins."""
+
+    ALLOW = 0
+    FLAG = 1
+    REDACT = 2
+    CUT = 3
+    DENY = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One hit: which check, what kind ("email", "instruction_override"), where, and what to do about it.
+
+    location names a part of the document ("messages[0].content"), never its text.
+    """
+
+    check: str
+    kind: str
+    action: Action
+    location: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """Replace text[start:end] of one text part by `replacement`; made by redacting checks."""
+
+    start: int
+    end: int
+    replacement: str
