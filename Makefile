@@ -1,0 +1,70 @@
+# Everything a developer or a newcomer does. `make` alone lists the targets.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.setup
+PROTOS := $(shell find protos -name '*.proto') protos/envoy_roots.txt protos/generate.py
+.DEFAULT_GOAL := help
+.PHONY: help setup protos demo up down test unit e2e lint type arch bench check format lock reference
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## make .venv with everything pinned by hash, generate the protobuf stubs
+
+$(STAMP): requirements/dev.txt requirements/uv.txt pyproject.toml $(PROTOS) protos/build_hook.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Bartizan needs Python 3.11 or newer; $(PYTHON) is older. Set PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $(STAMP)
+
+protos: $(STAMP) ## generate protos/gen again
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --reinstall-package bartizan --editable .
+
+demo: $(STAMP) ## start everything on loopback and play the main job
+	$(BIN)/bartizan demo
+
+up: $(STAMP) ## put the stack before your own model: make up ARGS="--model http://127.0.0.1:8000 --policy FILE"
+	mkdir -p build && $(BIN)/bartizan up --detach --copy-state build/up.json $(ARGS)
+
+down: $(STAMP) ## stop what `make up` started
+	$(BIN)/bartizan down
+
+test: $(STAMP) ## all tests, real Envoy and OpenBao included
+	$(BIN)/python tests/debian_packages.py
+	$(BIN)/pytest -n 2 --dist loadgroup tests
+
+unit: $(STAMP) ## the tests that start no servers
+	$(BIN)/pytest -n 2 tests/unit
+
+e2e: $(STAMP) ## the tests with real servers
+	$(BIN)/pytest tests/e2e
+
+lint: $(STAMP) type arch ## ruff, mypy, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(STAMP) ## mypy --strict
+	$(BIN)/mypy bartizan sidecar control_plane protos/generate.py protos/build_hook.py
+
+arch: $(STAMP) ## the import contracts
+	$(BIN)/lint-imports
+
+bench: $(STAMP) ## measure on this machine: table, build/bench.json
+	$(BIN)/python -m benchmarks $(ARGS)
+
+check: lint test ## what CI runs
+
+format: $(STAMP) ## ruff format and safe fixes
+	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+reference: $(STAMP) ## generate docs/policy-reference.md
+	$(BIN)/python -m bartizan.policy.reference > docs/policy-reference.md
+
+LOCK := pip compile --quiet --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11
+lock: $(STAMP) ## resolve the pins in requirements/ again
+	$(BIN)/uv $(LOCK) --extra postgres -o requirements/run.txt pyproject.toml
+	$(BIN)/uv $(LOCK) --extra postgres --extra local --extra examples --group test --group lint --group build -o requirements/dev.txt pyproject.toml
+	grep '^uv==' requirements/dev.txt | sed 's/ .*//' | $(BIN)/uv $(LOCK) -o requirements/uv.txt -

@@ -1,0 +1,30 @@
+"""Installs the Debian packages that some tests use, when it may (root, apt-get); says so when it may not.
+
+No test that is needed to trust a release depends on them: Envoy and OpenBao come as wheels.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+PACKAGES: dict[str, str] = {}  # command -> Debian package
+
+
+def main() -> int:
+    missing = {command: package for command, package in PACKAGES.items() if shutil.which(command) is None}
+    if not missing:
+        return 0
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        print(f"tests that need {', '.join(sorted(missing))} will be skipped: not root, or no apt-get", file=sys.stderr)
+        return 0
+    subprocess.run(["apt-get", "update", "-qq"], check=False)
+    return subprocess.run(
+        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *sorted(missing.values())], check=False
+    ).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
