@@ -1,0 +1,135 @@
+"""Who may enter, in SQL: admin tokens, join tokens, and the record of admin acts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from sqlalchemy import RowMapping, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from control_plane.store.base import AdminEvent, AdminTokenRow, JoinTokenRow
+from control_plane.store.sql.tables import ADMIN_EVENTS, ADMIN_TOKENS, JOIN_TOKENS
+
+
+class SqlAdminTokens:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def add(self, row: AdminTokenRow) -> None:
+        await self._connection.execute(
+            insert(ADMIN_TOKENS).values(
+                id=row.id,
+                hash=row.hash,
+                name=row.name,
+                role=row.role,
+                tenants=msgspec.json.encode(row.tenants).decode(),
+                created_at=row.created_at,
+                created_by=row.created_by,
+                expires_at=row.expires_at,
+            )
+        )
+
+    async def by_hash(self, digest: str) -> AdminTokenRow | None:
+        found = await self._connection.execute(select(ADMIN_TOKENS).where(ADMIN_TOKENS.c.hash == digest))
+        row = found.mappings().one_or_none()
+        return _token(row) if row is not None else None
+
+    async def all(self) -> Sequence[AdminTokenRow]:
+        found = await self._connection.execute(
+            select(ADMIN_TOKENS).order_by(ADMIN_TOKENS.c.created_at, ADMIN_TOKENS.c.id)
+        )
+        return [_token(row) for row in found.mappings()]
+
+    async def touch(self, token_id: str, *, at: float) -> None:
+        await self._connection.execute(
+            update(ADMIN_TOKENS).where(ADMIN_TOKENS.c.id == token_id).values(used_at=at)
+        )
+
+    async def revoke(self, token_id: str, *, at: float) -> bool:
+        """False when there is no such token or it was revoked before."""
+        done = await self._connection.execute(
+            update(ADMIN_TOKENS)
+            .where(ADMIN_TOKENS.c.id == token_id, ADMIN_TOKENS.c.revoked_at.is_(None))
+            .values(revoked_at=at)
+        )
+        return done.rowcount > 0
+
+
+class SqlJoinTokens:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def add(self, row: JoinTokenRow) -> None:
+        await self._connection.execute(
+            insert(JOIN_TOKENS).values(
+                hash=row.hash,
+                spiffe_id=row.spiffe_id,
+                labels=msgspec.json.encode(row.labels).decode(),
+                created_at=row.created_at,
+                created_by=row.created_by,
+                expires_at=row.expires_at,
+            )
+        )
+
+    async def spend(self, digest: str, *, at: float) -> JoinTokenRow | None:
+        """The update is the test: of two callers only one sees its row changed."""
+        done = await self._connection.execute(
+            update(JOIN_TOKENS)
+            .where(
+                JOIN_TOKENS.c.hash == digest,
+                JOIN_TOKENS.c.used_at.is_(None),
+                JOIN_TOKENS.c.expires_at > at,
+            )
+            .values(used_at=at)
+        )
+        if done.rowcount == 0:
+            return None
+        found = await self._connection.execute(select(JOIN_TOKENS).where(JOIN_TOKENS.c.hash == digest))
+        row = found.mappings().one()
+        return JoinTokenRow(**{**row, "labels": msgspec.json.decode(row["labels"])})
+
+    async def purge(self, *, before: float) -> int:
+        """Forget tokens that expired before that time."""
+        done = await self._connection.execute(delete(JOIN_TOKENS).where(JOIN_TOKENS.c.expires_at < before))
+        return done.rowcount
+
+
+class SqlAdminEvents:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def record(self, event: AdminEvent) -> None:
+        await self._connection.execute(
+            insert(ADMIN_EVENTS).values(
+                time=event.time,
+                actor=event.actor,
+                act=event.act,
+                target=event.target,
+                detail=msgspec.json.encode(event.detail).decode(),
+                request_id=event.request_id,
+                peer=event.peer,
+            )
+        )
+
+    async def recent(self, *, limit: int = 100) -> Sequence[AdminEvent]:
+        """Newest first."""
+        found = await self._connection.execute(
+            select(ADMIN_EVENTS).order_by(ADMIN_EVENTS.c.id.desc()).limit(limit)
+        )
+        return [
+            AdminEvent(
+                time=row["time"],
+                actor=row["actor"],
+                act=row["act"],
+                target=row["target"],
+                detail=msgspec.json.decode(row["detail"]),
+                request_id=row["request_id"],
+                peer=row["peer"],
+            )
+            for row in found.mappings()
+        ]
+
+
+def _token(row: RowMapping) -> AdminTokenRow:
+    return AdminTokenRow(**{**row, "tenants": msgspec.json.decode(row["tenants"], type=tuple[str, ...])})

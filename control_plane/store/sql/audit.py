@@ -1,0 +1,57 @@
+"""Decision records in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import and_, insert, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from control_plane.store.base import AuditQuery, AuditRow
+from control_plane.store.sql.tables import AUDIT_RECORDS
+
+
+class SqlAudit:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def add(self, rows: Sequence[AuditRow]) -> int:
+        """Sidecars send at least once: ids already stored are left alone."""
+        unique = {row.id: row for row in rows}
+        if not unique:
+            return 0
+        found = await self._connection.execute(
+            select(AUDIT_RECORDS.c.id).where(AUDIT_RECORDS.c.id.in_(list(unique)))
+        )
+        known = set(found.scalars())
+        fresh = [row for row in unique.values() if row.id not in known]
+        if fresh:
+            await self._connection.execute(
+                insert(AUDIT_RECORDS),
+                [{name: getattr(row, name) for name in row.__dataclass_fields__} for row in fresh],
+            )
+        return len(fresh)
+
+    async def query(self, query: AuditQuery) -> Sequence[AuditRow]:
+        table = AUDIT_RECORDS.c
+        wanted = select(AUDIT_RECORDS).order_by(table.time.desc(), table.id.desc()).limit(query.limit)
+        if query.since is not None:
+            wanted = wanted.where(table.time >= query.since)
+        if query.until is not None:
+            wanted = wanted.where(table.time < query.until)
+        if query.tenants is not None:
+            wanted = wanted.where(table.tenant.in_(query.tenants))
+        if query.before is not None:
+            time, record_id = query.before
+            wanted = wanted.where(or_(table.time < time, and_(table.time == time, table.id < record_id)))
+        for column, value in (
+            (table.policy, query.policy),
+            (table.cause, query.cause),
+            (table.action, query.action),
+            (table.trace_id, query.trace_id),
+            (table.id, query.decision_id),
+        ):
+            if value:
+                wanted = wanted.where(column == value)
+        found = await self._connection.execute(wanted)
+        return [AuditRow(**row) for row in found.mappings()]

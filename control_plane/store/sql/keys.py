@@ -1,0 +1,114 @@
+"""API-key sets in SQL: every change of a set is a new version with its cause."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bartizan.errors import NotFound
+from bartizan.policy.keyset import KeyRecord, KeySet
+from control_plane.store.base import KeyRow
+from control_plane.store.sql.tables import API_KEYS, KEY_SET_VERSIONS, KEY_SETS
+
+
+class SqlKeySets:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def ensure(self, name: str, *, at: float, by: str) -> bool:
+        """True when the set is new; its first version is 1."""
+        if await self._version(name) is not None:
+            return False
+        await self._connection.execute(
+            insert(KEY_SETS).values(name=name, version=1, created_at=at, created_by=by)
+        )
+        await self._note(name, 1, "created", at=at, by=by)
+        return True
+
+    async def names(self) -> Sequence[str]:
+        found = await self._connection.execute(select(KEY_SETS.c.name).order_by(KEY_SETS.c.name))
+        return list(found.scalars())
+
+    async def get(self, name: str) -> KeySet | None:
+        version = await self._version(name)
+        if version is None:
+            return None
+        rows = await self.keys(name)
+        return KeySet(name=name, version=version, keys=tuple(row.record for row in rows))
+
+    async def keys(self, name: str) -> Sequence[KeyRow]:
+        found = await self._connection.execute(
+            select(API_KEYS).where(API_KEYS.c.key_set == name).order_by(API_KEYS.c.created_at, API_KEYS.c.id)
+        )
+        return [_key(row) for row in found.mappings()]
+
+    async def add_key(self, row: KeyRow) -> int:
+        record = row.record
+        version = await self._raise(row.key_set, "issued", at=row.created_at, by=row.created_by)
+        await self._connection.execute(
+            insert(API_KEYS).values(
+                key_set=row.key_set,
+                id=record.id,
+                hash=record.hash,
+                tenant=record.tenant,
+                plan=record.plan,
+                region=record.region,
+                models=msgspec.json.encode(record.models).decode(),
+                created_at=row.created_at,
+                created_by=row.created_by,
+                expires_at=record.expires_at,
+            )
+        )
+        return version
+
+    async def revoke(self, name: str, key_id: str, *, at: float, by: str) -> int | None:
+        """The set's new version; None when there is no such key or it was revoked before."""
+        done = await self._connection.execute(
+            update(API_KEYS)
+            .where(API_KEYS.c.key_set == name, API_KEYS.c.id == key_id, API_KEYS.c.revoked_at.is_(None))
+            .values(revoked_at=at)
+        )
+        return await self._raise(name, "revoked", at=at, by=by) if done.rowcount else None
+
+    async def _version(self, name: str) -> int | None:
+        found = await self._connection.execute(select(KEY_SETS.c.version).where(KEY_SETS.c.name == name))
+        version: int | None = found.scalar_one_or_none()
+        return version
+
+    async def _raise(self, name: str, cause: str, *, at: float, by: str) -> int:
+        await self._connection.execute(
+            update(KEY_SETS).where(KEY_SETS.c.name == name).values(version=KEY_SETS.c.version + 1)
+        )
+        version = await self._version(name)
+        if version is None:
+            raise NotFound(f"no key set {name}")
+        await self._note(name, version, cause, at=at, by=by)
+        return version
+
+    async def _note(self, name: str, version: int, cause: str, *, at: float, by: str) -> None:
+        await self._connection.execute(
+            insert(KEY_SET_VERSIONS).values(
+                key_set=name, version=version, cause=cause, changed_at=at, changed_by=by
+            )
+        )
+
+
+def _key(row: RowMapping) -> KeyRow:
+    return KeyRow(
+        key_set=row["key_set"],
+        record=KeyRecord(
+            id=row["id"],
+            hash=row["hash"],
+            tenant=row["tenant"],
+            plan=row["plan"],
+            region=row["region"],
+            models=msgspec.json.decode(row["models"], type=tuple[str, ...]),
+            expires_at=row["expires_at"],
+            revoked=row["revoked_at"] is not None,
+        ),
+        created_at=row["created_at"],
+        created_by=row["created_by"],
+    )

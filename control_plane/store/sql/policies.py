@@ -1,0 +1,128 @@
+"""Policies, revisions and publications in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import RowMapping, and_, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bartizan.errors import NotFound
+from control_plane.store.base import PolicyRow, PublicationRow, RevisionRow
+from control_plane.store.sql.tables import POLICIES, PUBLICATIONS, REVISIONS
+
+
+class SqlPolicies:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def get(self, name: str) -> PolicyRow | None:
+        found = await self._connection.execute(select(POLICIES).where(POLICIES.c.name == name))
+        row = found.mappings().one_or_none()
+        return PolicyRow(**row) if row is not None else None
+
+    async def all(self, *, namespace: str = "", deleted: bool = False) -> Sequence[PolicyRow]:
+        query = select(POLICIES).order_by(POLICIES.c.name)
+        if namespace:
+            query = query.where(POLICIES.c.namespace == namespace)
+        if not deleted:
+            query = query.where(POLICIES.c.deleted_at.is_(None))
+        found = await self._connection.execute(query)
+        return [PolicyRow(**row) for row in found.mappings()]
+
+    async def add_revision(self, row: RevisionRow, *, namespace: str) -> None:
+        """Also brings a deleted policy back: its numbers and versions go on rising."""
+        known = await self._connection.execute(
+            update(POLICIES).where(POLICIES.c.name == row.policy).values(revision=row.number, deleted_at=None)
+        )
+        if known.rowcount == 0:
+            await self._connection.execute(
+                insert(POLICIES).values(
+                    name=row.policy,
+                    namespace=namespace,
+                    revision=row.number,
+                    version=0,
+                    created_at=row.created_at,
+                    created_by=row.author,
+                )
+            )
+        await self._connection.execute(insert(REVISIONS).values(**_columns(row)))
+
+    async def revision(self, policy: str, number: int) -> RevisionRow | None:
+        found = await self._connection.execute(
+            select(REVISIONS).where(REVISIONS.c.policy == policy, REVISIONS.c.number == number)
+        )
+        row = found.mappings().one_or_none()
+        return RevisionRow(**row) if row is not None else None
+
+    async def revisions(self, policy: str, *, limit: int = 200) -> Sequence[RevisionRow]:
+        found = await self._connection.execute(
+            select(REVISIONS)
+            .where(REVISIONS.c.policy == policy)
+            .order_by(REVISIONS.c.number.desc())
+            .limit(limit)
+        )
+        return [RevisionRow(**row) for row in found.mappings()]
+
+    async def take_version(self, policy: str) -> int:
+        """The next version of this policy; taken versions are never given again once committed."""
+        done = await self._connection.execute(
+            update(POLICIES).where(POLICIES.c.name == policy).values(version=POLICIES.c.version + 1)
+        )
+        if done.rowcount == 0:
+            raise NotFound(f"no policy {policy}")
+        found = await self._connection.execute(select(POLICIES.c.version).where(POLICIES.c.name == policy))
+        return int(found.scalar_one())
+
+    async def add_publication(self, row: PublicationRow) -> None:
+        await self._connection.execute(insert(PUBLICATIONS).values(**_columns(row)))
+
+    async def publication(self, policy: str, version: int) -> PublicationRow | None:
+        found = await self._connection.execute(
+            select(PUBLICATIONS).where(PUBLICATIONS.c.policy == policy, PUBLICATIONS.c.version == version)
+        )
+        row = found.mappings().one_or_none()
+        return _publication(row) if row is not None else None
+
+    async def publications(self, policy: str, *, limit: int = 200) -> Sequence[PublicationRow]:
+        found = await self._connection.execute(
+            select(PUBLICATIONS)
+            .where(PUBLICATIONS.c.policy == policy)
+            .order_by(PUBLICATIONS.c.version.desc())
+            .limit(limit)
+        )
+        return [_publication(row) for row in found.mappings()]
+
+    async def published(self) -> Sequence[PublicationRow]:
+        newest = (
+            select(PUBLICATIONS.c.policy, func.max(PUBLICATIONS.c.version).label("version"))
+            .join(POLICIES, POLICIES.c.name == PUBLICATIONS.c.policy)
+            .where(POLICIES.c.deleted_at.is_(None))
+            .group_by(PUBLICATIONS.c.policy)
+            .subquery()
+        )
+        found = await self._connection.execute(
+            select(PUBLICATIONS)
+            .join(
+                newest,
+                and_(PUBLICATIONS.c.policy == newest.c.policy, PUBLICATIONS.c.version == newest.c.version),
+            )
+            .order_by(PUBLICATIONS.c.policy)
+        )
+        return [_publication(row) for row in found.mappings()]
+
+    async def delete(self, name: str, *, at: float) -> None:
+        await self._connection.execute(
+            update(POLICIES)
+            .where(POLICIES.c.name == name, POLICIES.c.deleted_at.is_(None))
+            .values(deleted_at=at)
+        )
+
+
+def _publication(row: RowMapping) -> PublicationRow:
+    return PublicationRow(**{**row, "bundle": bytes(row["bundle"])})
+
+
+def _columns(row: RevisionRow | PublicationRow) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in row.__dataclass_fields__}

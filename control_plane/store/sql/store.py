@@ -1,0 +1,135 @@
+"""The store over SQLAlchemy: opens the database, brings it to the newest schema, hands out transactions.
+
+SQLite gets one connection per process (one writer at a time is all it can do; waiting in our own queue is fair and
+does not poll); PostgreSQL gets a pool.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, event, make_url, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from bartizan.errors import Conflict, DependencyError, DependencyRefused, DependencyUnavailable
+from control_plane.store.sql.access import SqlAdminEvents, SqlAdminTokens, SqlJoinTokens
+from control_plane.store.sql.audit import SqlAudit
+from control_plane.store.sql.fleet import SqlInstances
+from control_plane.store.sql.keys import SqlKeySets
+from control_plane.store.sql.policies import SqlPolicies
+from control_plane.store.sql.secrets import SqlLeases, SqlRotations, SqlSecrets
+
+IN_MEMORY = "sqlite+aiosqlite:///:memory:"
+_MIGRATIONS = Path(__file__).parent / "migrations"
+# Any number will do as long as every replica uses the same one.
+_MIGRATION_LOCK = 0x62617274
+
+
+class SqlWork:
+    """One transaction's view of every table."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self.policies = SqlPolicies(connection)
+        self.key_sets = SqlKeySets(connection)
+        self.tokens = SqlAdminTokens(connection)
+        self.join_tokens = SqlJoinTokens(connection)
+        self.instances = SqlInstances(connection)
+        self.secrets = SqlSecrets(connection)
+        self.rotations = SqlRotations(connection)
+        self.audit = SqlAudit(connection)
+        self.events = SqlAdminEvents(connection)
+        self.leases = SqlLeases(connection)
+
+
+class SqlStore:
+    """A `Store`. Made by `open_store`."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[SqlWork]:
+        try:
+            async with self._engine.begin() as connection:
+                yield SqlWork(connection)
+        except SQLAlchemyError as error:
+            raise _fault(error) from error
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+
+async def open_store(url: str = IN_MEMORY) -> SqlStore:
+    """Connect and migrate. Raises DependencyUnavailable or DependencyRefused; messages never hold the URL."""
+    engine = _engine(url)
+    try:
+        async with engine.begin() as connection:
+            if engine.dialect.name == "postgresql":
+                await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+            await connection.run_sync(_migrate)
+    except SQLAlchemyError as error:
+        await engine.dispose()
+        raise _fault(error) from error
+    except BaseException:
+        await engine.dispose()
+        raise
+    return SqlStore(engine)
+
+
+def _engine(url: str) -> AsyncEngine:
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_async_engine(url, pool_size=10, max_overflow=0, pool_timeout=10, pool_pre_ping=True)
+    engine = create_async_engine(
+        url, poolclass=AsyncAdaptedQueuePool, pool_size=1, max_overflow=0, pool_timeout=10
+    )
+    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # The driver's own implicit BEGIN comes too late (after the first read) and not at all for DDL.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "foreign_keys=ON", "busy_timeout=5000", "synchronous=FULL"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _migrate(connection: Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _fault(error: SQLAlchemyError) -> DependencyError | Conflict:
+    match error:
+        case IntegrityError():
+            return Conflict(
+                "the store refused this change: something with that name or number exists already"
+            )
+        case PoolTimeout():
+            return DependencyUnavailable("the store is too busy", retry_after=1.0)
+        case DBAPIError() if isinstance(error.orig, sqlite3.DatabaseError) and "locked" not in str(
+            error.orig
+        ):
+            return DependencyUnavailable(f"the store failed: {error.orig}")
+        case DBAPIError():
+            return DependencyUnavailable("the store does not answer", retry_after=1.0)
+        case _:
+            return DependencyRefused(f"the store refused: {type(error).__name__}")

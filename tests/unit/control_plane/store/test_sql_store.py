@@ -1,0 +1,258 @@
+"""The store: transactions, rising numbers, single use, compare-and-set, and a schema that equals its migrations."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine
+
+from bartizan.errors import Conflict, NotFound
+from bartizan.policy.keyset import KeyRecord
+from control_plane.store.base import (
+    AdminEvent,
+    AdminTokenRow,
+    AuditQuery,
+    AuditRow,
+    InstanceRow,
+    JoinTokenRow,
+    KeyRow,
+    PublicationRow,
+    ReportRow,
+    RevisionRow,
+    RotationRow,
+    SecretRow,
+)
+from control_plane.store.sql.store import SqlStore, open_store
+from control_plane.store.sql.tables import METADATA
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[SqlStore]:
+    made = await open_store()
+    yield made
+    await made.close()
+
+
+def revision(number: int, policy: str = "prod/chat") -> RevisionRow:
+    return RevisionRow(
+        policy=policy, number=number, document="{}", digest="d", author="a", reason="", created_at=1.0
+    )
+
+
+def publication(version: int, number: int = 1, policy: str = "prod/chat") -> PublicationRow:
+    return PublicationRow(
+        policy=policy,
+        version=version,
+        revision=number,
+        bundle=b"\x00\xff",
+        key_id="k",
+        plan_hash="h",
+        published_at=2.0,
+        published_by="a",
+    )
+
+
+async def test_a_failed_block_leaves_nothing_behind(store: SqlStore) -> None:
+    with pytest.raises(RuntimeError):
+        async with store.begin() as work:
+            await work.policies.add_revision(revision(1), namespace="prod")
+            await work.events.record(AdminEvent(time=1, actor="a", act="x", target="t"))
+            raise RuntimeError
+    async with store.begin() as work:
+        assert await work.policies.get("prod/chat") is None
+        assert not await work.events.recent()
+
+
+async def test_a_deleted_policy_that_returns_goes_on_counting(store: SqlStore) -> None:
+    async with store.begin() as work:
+        await work.policies.add_revision(revision(1), namespace="prod")
+        version = await work.policies.take_version("prod/chat")
+        await work.policies.add_publication(publication(version))
+        await work.policies.delete("prod/chat", at=3.0)
+        assert await work.policies.published() == []
+        assert await work.policies.all() == []
+        await work.policies.add_revision(revision(2), namespace="prod")
+        assert await work.policies.take_version("prod/chat") == version + 1
+        await work.policies.add_publication(publication(version + 1, 2))
+        assert [row.version for row in await work.policies.published()] == [version + 1]
+        row = await work.policies.get("prod/chat")
+        assert row is not None
+        assert (row.revision, row.version, row.deleted_at) == (2, version + 1, None)
+
+
+async def test_the_same_revision_twice_is_a_conflict(store: SqlStore) -> None:
+    with pytest.raises(Conflict):
+        async with store.begin() as work:
+            await work.policies.add_revision(revision(1), namespace="prod")
+            await work.policies.add_revision(revision(1), namespace="prod")
+
+
+async def test_a_publication_needs_its_revision(store: SqlStore) -> None:
+    with pytest.raises(Conflict):
+        async with store.begin() as work:
+            await work.policies.add_publication(publication(1))
+
+
+async def test_no_version_for_an_unknown_policy(store: SqlStore) -> None:
+    with pytest.raises(NotFound):
+        async with store.begin() as work:
+            await work.policies.take_version("prod/none")
+
+
+async def test_every_change_of_a_key_set_raises_its_version(store: SqlStore) -> None:
+    key = KeyRow(key_set="chat", record=KeyRecord(id="1", hash="h", tenant="t"), created_at=1, created_by="a")
+    async with store.begin() as work:
+        assert await work.key_sets.ensure("chat", at=1, by="a")
+        assert not await work.key_sets.ensure("chat", at=1, by="a")
+        assert await work.key_sets.add_key(key) == 2
+        assert await work.key_sets.revoke("chat", "1", at=2, by="a") == 3
+        assert await work.key_sets.revoke("chat", "1", at=3, by="a") is None
+        found = await work.key_sets.get("chat")
+        assert found is not None
+        assert found.version == 3
+        assert [(record.id, record.revoked) for record in found.keys] == [("1", True)]
+        assert await work.key_sets.get("none") is None
+
+
+async def test_a_join_token_is_spent_once_and_never_after_its_end(store: SqlStore) -> None:
+    row = JoinTokenRow(
+        hash="h",
+        spiffe_id="spiffe://t/ns/a/sa/b",
+        labels={"app": "x"},
+        created_at=0,
+        created_by="a",
+        expires_at=10,
+    )
+    async with store.begin() as work:
+        await work.join_tokens.add(row)
+        assert await work.join_tokens.spend("h", at=10) is None
+
+    async def spend() -> bool:
+        async with store.begin() as work:
+            return await work.join_tokens.spend("h", at=5) is not None
+
+    won = await asyncio.gather(*(spend() for _ in range(8)))
+    assert won.count(True) == 1
+    async with store.begin() as work:
+        assert await work.join_tokens.purge(before=11) == 1
+
+
+async def test_the_journal_lets_one_of_two_writers_win(store: SqlStore) -> None:
+    def row(version: int) -> RotationRow:
+        return RotationRow(secret="s", version=version, intent="i", phase="plan", state="{}", updated_at=1)
+
+    async with store.begin() as work:
+        assert await work.rotations.compare_and_set(row(1), 0)
+        assert not await work.rotations.compare_and_set(row(1), 0)
+        assert await work.rotations.compare_and_set(row(2), 1)
+        assert not await work.rotations.compare_and_set(row(2), 1)
+        assert await work.rotations.load("s") == row(2)
+        with pytest.raises(ValueError, match="only rises"):
+            await work.rotations.compare_and_set(row(2), 2)
+
+
+async def test_a_lease_has_one_holder_and_a_rising_fence(store: SqlStore) -> None:
+    async with store.begin() as work:
+        first = await work.leases.acquire("rotation", "a", now=0, ttl=10)
+        assert first is not None
+        assert await work.leases.acquire("rotation", "b", now=5, ttl=10) is None
+        extended = await work.leases.acquire("rotation", "a", now=8, ttl=10)
+        assert extended is not None
+        assert (extended.fence, extended.expires_at) == (first.fence, 18)
+        second = await work.leases.acquire("rotation", "b", now=18, ttl=10)
+        assert second is not None
+        assert second.fence == first.fence + 1
+        await work.leases.release("rotation", "b")
+        assert await work.leases.acquire("rotation", "a", now=19, ttl=10) is not None
+
+
+async def test_audit_records_are_stored_once_and_found_by_every_field(store: SqlStore) -> None:
+    rows = [
+        AuditRow(
+            id=f"{number:02}",
+            time=float(number),
+            json="{}",
+            tenant="acme" if number % 2 else "globex",
+            policy="prod/chat",
+            cause="no_key",
+            action="deny",
+            trace_id=f"t{number}",
+        )
+        for number in range(6)
+    ]
+    async with store.begin() as work:
+        assert await work.audit.add(rows[:4]) == 4
+        assert await work.audit.add(rows) == 2
+
+        async def ids(query: AuditQuery) -> list[str]:
+            return [row.id for row in await work.audit.query(query)]
+
+        assert await ids(AuditQuery()) == ["05", "04", "03", "02", "01", "00"]
+        assert await ids(AuditQuery(limit=2, before=(4.0, "04"))) == ["03", "02"]
+        assert await ids(AuditQuery(tenants=("acme",))) == ["05", "03", "01"]
+        assert await ids(AuditQuery(tenants=())) == []
+        assert await ids(AuditQuery(since=2, until=4)) == ["03", "02"]
+        assert await ids(AuditQuery(trace_id="t3", policy="prod/chat", cause="no_key", action="deny")) == [
+            "03"
+        ]
+        assert await ids(AuditQuery(decision_id="01")) == ["01"]
+        assert await ids(AuditQuery(policy="other")) == []
+
+
+async def test_rows_come_back_as_they_went_in(store: SqlStore) -> None:
+    instance = InstanceRow(
+        instance_id="i", spiffe_id="spiffe://t/ns/a/sa/b", namespace="a", labels={"app": "x"}, created_at=1
+    )
+    report = ReportRow(instance_id="i", boot_id="b", sequence=1, received_at=2, report=b"\x00")
+    token = AdminTokenRow(
+        id="1",
+        hash="h",
+        name="n",
+        role="auditor",
+        tenants=("acme",),
+        created_at=1,
+        created_by="a",
+        expires_at=9,
+    )
+    secret = SecretRow(name="s", definition="{}", created_at=1, created_by="a", updated_at=1)
+    happened = AdminEvent(time=1, actor="a", act="x", target="t", detail={"n": 1}, request_id="r", peer="p")
+    async with store.begin() as work:
+        await work.instances.add(instance)
+        await work.instances.put_report(report)
+        await work.instances.put_report(report)
+        await work.tokens.add(token)
+        await work.secrets.put(secret)
+        await work.secrets.put(secret)
+        await work.events.record(happened)
+        await work.tokens.touch("1", at=5)
+    async with store.begin() as work:
+        assert await work.instances.get("i") == instance
+        assert await work.instances.reports() == [report]
+        found = await work.tokens.by_hash("h")
+        assert found is not None
+        assert (found.tenants, found.used_at) == (("acme",), 5)
+        assert await work.secrets.all() == [secret]
+        assert await work.events.recent() == [happened]
+        assert await work.instances.remove("i", at=3)
+        assert not await work.instances.remove("i", at=3)
+        assert await work.instances.all() == []
+        assert len(await work.instances.all(removed=True)) == 1
+        assert await work.tokens.revoke("1", at=6)
+        assert not await work.tokens.revoke("1", at=6)
+        assert await work.secrets.delete("s")
+
+
+async def test_migrations_make_exactly_the_declared_tables_and_can_run_again(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    for _ in range(2):
+        store = await open_store(f"sqlite+aiosqlite:///{path}")
+        await store.close()
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+    engine.dispose()
