@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -43,6 +43,7 @@ _NAMES = frozenset(
         "OTLP_ENDPOINT",
     }
 )
+_INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "PYTHONHASHSEED")
 
 T = TypeVar("T")
 
@@ -76,6 +77,8 @@ class Settings:
     otlp_endpoint: str = ""
     drain_seconds: float = 60.0
     """How long an old plan is kept after a switch, and running requests get at the end of the process."""
+    child_environment: Mapping[str, str] = field(default_factory=dict)
+    """What workers and Envoy may see of the agent's environment: no token, no key, no address."""
 
 
 def load(environment: Mapping[str, str], file: Path | None = None) -> Settings:
@@ -110,6 +113,7 @@ def load(environment: Mapping[str, str], file: Path | None = None) -> Settings:
         jwks_allow=read.get("JWKS_ALLOW", _allow_list, ()),
         otlp_endpoint=read.get("OTLP_ENDPOINT", _otlp, ""),
         drain_seconds=read.get("DRAIN_SECONDS", _seconds, 60.0),
+        child_environment={name: environment[name] for name in _INHERITED if name in environment},
     )
     problems += _combinations(made)
     if problems:

@@ -1,0 +1,64 @@
+"""The highest version ever enforced of each bundle and key set, kept on disk: an older one is never taken again.
+
+Written before a version counts as taken. Without a writable state folder the memory of this process must do, and a
+condition says so.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from bartizan.telemetry.logging import get_logger
+from sidecar.agent import conditions as names
+from sidecar.agent.conditions import Conditions
+from sidecar.agent.sealed import write_atomically
+
+log = get_logger()
+
+
+class _File(msgspec.Struct):
+    bundles: dict[str, int] = {}
+    key_sets: dict[str, int] = {}
+
+
+class SeenVersions:
+    """Anti-rollback memory."""
+
+    def __init__(self, file: Path, conditions: Conditions) -> None:
+        self._path = file
+        self._conditions = conditions
+        self._seen = _File()
+        try:
+            self._seen = msgspec.json.decode(file.read_bytes(), type=_File)
+        except FileNotFoundError:
+            pass
+        except (OSError, msgspec.MsgspecError) as error:
+            # a damaged file must not stop a sidecar for ever; bundles stay signed, only age is not known
+            log.error("versions_unreadable", file=str(file), reason=type(error).__name__)
+
+    def bundle(self, policy: str) -> int:
+        return self._seen.bundles.get(policy, 0)
+
+    def key_set(self, name: str) -> int:
+        return self._seen.key_sets.get(name, 0)
+
+    def took_bundle(self, policy: str, version: int) -> None:
+        if version > self.bundle(policy):
+            self._seen.bundles[policy] = version
+            self._save()
+
+    def took_key_set(self, name: str, version: int) -> None:
+        if version > self.key_set(name):
+            self._seen.key_sets[name] = version
+            self._save()
+
+    def _save(self) -> None:
+        try:
+            write_atomically(self._path, msgspec.json.encode(self._seen, order="deterministic"))
+        except OSError as error:
+            log.error("versions_not_saved", reason=type(error).__name__)
+            self._conditions.set(names.VERSIONS_NOT_SAVED, holds=True)
+        else:
+            self._conditions.set(names.VERSIONS_NOT_SAVED, holds=False)

@@ -1,0 +1,165 @@
+"""One guard worker process: started by exec with two inherited socket pairs, pinged, killed when it hangs.
+
+workers.py keeps a pool of these alive and tells them what to load.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from bartizan.errors import ProcessFailed, ProtocolViolation
+from bartizan.telemetry.logging import get_logger
+from sidecar.agent.channel import Channel
+from sidecar.agent.messages import AgentMessage, AuditBatch, KeysSet, Load, Loaded, Ping, Pong, WorkerMessage
+
+PING_EVERY = 0.5
+HUNG_AFTER = 2.0
+# importing gRPC and building rule sets may hold the loop for a while on a small machine
+START_WITHIN = 30.0
+LOAD_WITHIN = 15.0
+
+log = get_logger()
+
+
+class Worker:
+    """What is known of one running worker. `on_change` rings after every message that changed something."""
+
+    def __init__(
+        self,
+        index: int,
+        guard_socket: Path,
+        environment: Mapping[str, str],
+        on_change: Callable[[], None],
+        on_audit: Callable[[tuple[bytes, ...]], None],
+    ) -> None:
+        self.index = index
+        self.loaded: dict[str, Loaded] = {}
+        self.key_sets: dict[str, int] = {}
+        self.metrics: dict[str, float] = {}
+        self._socket = guard_socket
+        self._environment = environment
+        self._on_change = on_change
+        self._on_audit = on_audit
+        self._loading = 0
+        self._sequence = 0
+        self._heard = 0.0
+        self._greeted = False
+        self._channel: Channel[AgentMessage, WorkerMessage] | None = None
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    async def send(self, message: AgentMessage) -> None:
+        """Raises ConnectionError when the worker is gone; its successor gets the whole state."""
+        if self._channel is None:
+            raise ConnectionResetError("no worker")
+        if isinstance(message, Load):
+            self._loading += 1
+            self._heard = time.monotonic()
+        await self._channel.send(message)
+
+    async def run(self, first: list[AgentMessage]) -> None:
+        """Start it, send `first`, serve its channel. Raises ProcessFailed when it ended, for whatever reason."""
+        mine, theirs = socket.socketpair()
+        my_audit, their_audit = socket.socketpair()
+        channel, audit = Channel.agent_side(mine), Channel.agent_side(my_audit)
+        try:
+            with theirs, their_audit:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-m",
+                    "sidecar.worker",
+                    stdin=asyncio.subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(), their_audit.fileno()),
+                    env={
+                        **self._environment,
+                        "BARTIZAN_CHANNEL_FD": str(theirs.fileno()),
+                        "BARTIZAN_AUDIT_FD": str(their_audit.fileno()),
+                        "BARTIZAN_GUARD_SOCKET": str(self._socket),
+                    },
+                )
+            self._process, self._channel, self._heard = process, channel, time.monotonic()
+            await self._serve(process, channel, audit, first)
+        finally:
+            await self._end()
+            channel.close()
+            audit.close()
+
+    async def _serve(
+        self,
+        process: asyncio.subprocess.Process,
+        channel: Channel[AgentMessage, WorkerMessage],
+        audit: Channel[AgentMessage, WorkerMessage],
+        first: list[AgentMessage],
+    ) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._exit(process), name=f"worker-{self.index}-exit")
+                group.create_task(self._read(channel), name=f"worker-{self.index}-read")
+                group.create_task(self._read_audit(audit), name=f"worker-{self.index}-audit")
+                group.create_task(self._ping(channel), name=f"worker-{self.index}-ping")
+                for message in first:
+                    await self.send(message)
+        except* (ProcessFailed, ProtocolViolation, ConnectionError) as failed:
+            raise ProcessFailed(f"guard worker {self.index}: {failed.exceptions[0]}") from failed
+
+    async def _exit(self, process: asyncio.subprocess.Process) -> None:
+        status = await process.wait()
+        raise ProcessFailed(f"ended with status {status}")
+
+    async def _read(self, channel: Channel[AgentMessage, WorkerMessage]) -> None:
+        while (message := await channel.receive()) is not None:
+            self._heard = time.monotonic()
+            match message:
+                case Pong(metrics=metrics):
+                    self.metrics = metrics
+                    self._greeted = True
+                    continue
+                case Loaded():
+                    self._loading = max(0, self._loading - 1)
+                    self.loaded[message.plan_id] = message
+                case KeysSet(name=name, version=version):
+                    self.key_sets[name] = version
+                case AuditBatch(records=records):
+                    self._on_audit(records)
+            self._on_change()
+        raise ProcessFailed("closed its channel")
+
+    async def _read_audit(self, audit: Channel[AgentMessage, WorkerMessage]) -> None:
+        while (message := await audit.receive()) is not None:
+            if isinstance(message, AuditBatch):
+                self._on_audit(message.records)
+        raise ProcessFailed("closed its audit channel")
+
+    async def _ping(self, channel: Channel[AgentMessage, WorkerMessage]) -> None:
+        while True:
+            self._sequence += 1
+            # a worker that does not read must not hold the watchdog up
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PING_EVERY):
+                    await channel.send(Ping(sequence=self._sequence))
+            await asyncio.sleep(PING_EVERY)
+            limit = HUNG_AFTER if self._greeted else START_WITHIN
+            if self._loading:
+                limit = max(limit, LOAD_WITHIN)
+            if time.monotonic() - self._heard > limit:
+                log.error("worker_hung", worker=self.index, pid=self.pid)
+                raise ProcessFailed(f"did not answer for {limit:g} s")
+
+    async def _end(self) -> None:
+        """Kill it when it still runs: state lives with the agent, so there is nothing to save."""
+        process, self._process, self._channel = self._process, None, None
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        # also when this task is being cancelled: never leave a child behind
+        await asyncio.shield(process.wait())

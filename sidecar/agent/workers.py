@@ -1,0 +1,200 @@
+"""The pool of guard workers: keeps them alive, and knows all they must hold, so that a successor gets it at once.
+
+apply.py asks it to load and drop plans; key sets and JWKS go through here to every worker, now and after a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from bartizan.errors import ProcessFailed, ResourceRejected
+from bartizan.policy.bundle import GuardPlan
+from bartizan.policy.keyset import KeySet
+from bartizan.policy.signing import plan_hash
+from bartizan.telemetry import metrics
+from bartizan.telemetry.logging import get_logger
+from sidecar.agent.changes import Changes
+from sidecar.agent.messages import AgentMessage, Configure, Drop, Load, SetJwks, SetKeys
+from sidecar.agent.supervisor import Restarts
+from sidecar.agent.worker import Worker
+
+LOAD_TIMEOUT = 30.0
+_COUNTERS = ("_total", "_bucket", "_sum", "_count", "_created")
+
+log = get_logger()
+
+
+class WorkerPool:
+    """N workers on guard-0.sock … guard-N.sock in the run folder."""
+
+    def __init__(
+        self,
+        *,
+        count: int,
+        run_dir: Path,
+        probe_key: bytes,
+        environment: Mapping[str, str],
+        changes: Changes,
+        on_audit: Callable[[tuple[bytes, ...]], None],
+        trace_endpoint: str = "",
+    ) -> None:
+        self.count = count
+        self._run_dir = run_dir
+        self._probe_key = probe_key
+        self._environment = environment
+        self._changes = changes
+        self._on_audit = on_audit
+        self._trace_endpoint = trace_endpoint
+        self._instance_id = ""
+        self._plans: dict[str, GuardPlan] = {}
+        self._key_sets: dict[str, KeySet] = {}
+        self._jwks: dict[str, dict[str, Any]] = {}
+        self._workers: dict[int, Worker] = {}
+        self._buried: Counter[str] = Counter()
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        """Start and supervise all workers in the process's group."""
+        for index in range(self.count):
+            group.create_task(self._supervise(index), name=f"worker-{index}")
+
+    async def set_instance(self, instance_id: str) -> None:
+        """The id that audit records carry; known only after attestation."""
+        if instance_id != self._instance_id:
+            self._instance_id = instance_id
+            for worker in list(self._workers.values()):
+                await self._tell(worker, self._configure(worker.index))
+
+    async def load(self, plan: GuardPlan) -> str:
+        """Every worker builds the plan beside its current one. Returns the plan's hash, equal in all of them.
+
+        Raises ResourceRejected when one can't build it; no worker holds it then.
+        """
+        wanted = plan_hash(plan)
+        for worker in self._workers.values():
+            worker.loaded.pop(plan.id, None)
+        self._plans[plan.id] = plan
+        for worker in list(self._workers.values()):
+            await self._tell(worker, Load(plan=plan))
+
+        def answered() -> bool:
+            return len(self._workers) == self.count and all(
+                plan.id in worker.loaded for worker in self._workers.values()
+            )
+
+        if not await self._changes.until(answered, LOAD_TIMEOUT):
+            await self.drop(plan.id)
+            raise ResourceRejected("worker_timeout")
+        answers = [worker.loaded[plan.id] for worker in self._workers.values()]
+        errors = [answer.error for answer in answers if answer.error]
+        if errors:
+            await self.drop(plan.id)
+            raise ResourceRejected(f"plan_not_loadable: {errors[0]}")
+        if any(answer.hash != wanted for answer in answers):
+            await self.drop(plan.id)
+            raise ResourceRejected("plan_hash_mismatch")
+        return wanted
+
+    async def drop(self, plan_id: str) -> None:
+        """Forget a plan that no route names any more."""
+        if self._plans.pop(plan_id, None) is None:
+            return
+        for worker in list(self._workers.values()):
+            worker.loaded.pop(plan_id, None)
+            await self._tell(worker, Drop(plan_id=plan_id))
+
+    async def set_keys(self, key_set: KeySet) -> None:
+        """Give every worker a verified key set."""
+        self._key_sets[key_set.name] = key_set
+        for worker in list(self._workers.values()):
+            await self._tell(worker, SetKeys(key_set=key_set))
+
+    async def set_jwks(self, issuer: str, jwks: dict[str, Any]) -> None:
+        """Give every worker an issuer's keys."""
+        self._jwks[issuer] = jwks
+        for worker in list(self._workers.values()):
+            await self._tell(worker, SetJwks(issuer=issuer, jwks=jwks))
+
+    def loaded(self, plan_id: str) -> int:
+        """How many workers hold this plan now."""
+        return sum(
+            1
+            for worker in self._workers.values()
+            if plan_id in worker.loaded and not worker.loaded[plan_id].error
+        )
+
+    def key_set_versions(self) -> dict[str, int]:
+        """Of each set, the oldest version that a worker uses (missing in one: not listed)."""
+        workers = list(self._workers.values())
+        return {
+            name: min(worker.key_sets[name] for worker in workers)
+            for name in self._key_sets
+            if len(workers) == self.count and all(name in worker.key_sets for worker in workers)
+        }
+
+    def pids(self) -> list[int]:
+        """Process ids of the running workers, for status and fault tests."""
+        return [worker.pid for worker in self._workers.values() if worker.pid is not None]
+
+    def metrics(self) -> dict[str, float]:
+        """Samples of all workers added up; counters of dead workers stay in, so that they never fall."""
+        total = Counter(self._buried)
+        for worker in self._workers.values():
+            total.update(worker.metrics)
+        return dict(total)
+
+    def _configure(self, index: int) -> Configure:
+        return Configure(
+            instance_id=self._instance_id,
+            worker=index,
+            workers=self.count,
+            probe_key=self._probe_key,
+            trace_endpoint=self._trace_endpoint,
+        )
+
+    async def _supervise(self, index: int) -> None:
+        restarts = Restarts()
+        while True:
+            worker = Worker(
+                index,
+                self._run_dir / f"guard-{index}.sock",
+                self._environment,
+                self._changes.notify,
+                self._on_audit,
+            )
+            self._workers[index] = worker
+            # keys before plans: a plan never answers for a moment without its keys
+            first: list[AgentMessage] = [self._configure(index)]
+            first += [SetKeys(key_set=key_set) for key_set in self._key_sets.values()]
+            first += [SetJwks(issuer=issuer, jwks=jwks) for issuer, jwks in self._jwks.items()]
+            first += [Load(plan=plan) for plan in self._plans.values()]
+            try:
+                await worker.run(first)
+            except (ProcessFailed, OSError) as error:
+                log.warning("worker_ended", worker=index, reason=str(error))
+            finally:
+                self._bury(worker)
+            metrics.CHILD_RESTARTS.labels("worker").inc()
+            await asyncio.sleep(restarts.died(time.monotonic()))
+
+    def _bury(self, worker: Worker) -> None:
+        self._workers.pop(worker.index, None)
+        self._buried.update(
+            {
+                name: value
+                for name, value in worker.metrics.items()
+                if name.partition("{")[0].endswith(_COUNTERS)
+            }
+        )
+        self._changes.notify()
+
+    @staticmethod
+    async def _tell(worker: Worker, message: AgentMessage) -> None:
+        try:
+            await worker.send(message)
+        except OSError:
+            log.info("worker_missed_message", worker=worker.index)
