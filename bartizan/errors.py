@@ -14,6 +14,7 @@ BartizanError
 ├── DependencyError         Vault, a provider, the store, the control plane
 │   ├── DependencyUnavailable   may work later
 │   └── DependencyRefused       answered no; trying again won't help
+├── ExpressionFailed        an authorization rule could not be evaluated: the caller denies
 ├── ProtocolViolation       a peer broke its protocol
 └── ProcessFailed           a child process did not start or ended
 """
@@ -112,6 +113,10 @@ class DependencyUnavailable(DependencyError):
 
 class DependencyRefused(DependencyError):
     """It answered no; trying again won't help."""
+
+
+class ExpressionFailed(BartizanError):
+    """An authorization rule could not be evaluated (a missing map key, a bad type): the caller denies."""
 
 
 class ProtocolViolation(BartizanError):
