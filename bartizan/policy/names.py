@@ -37,3 +37,4 @@ TYPE_SECRET = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Sec
 TYPE_LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
 TYPE_ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 TYPE_CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
+TYPE_ENDPOINTS = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
