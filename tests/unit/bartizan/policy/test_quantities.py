@@ -27,7 +27,9 @@ def test_a_rate_is_a_number_per_second(text: str, per_second: float, number: int
     assert rate_number(text) == number
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "1.5MiB", "1 MiB", "1MB", "1GiB", "MiB", "1MiB\n", "\u0661MiB"])
+@pytest.mark.parametrize(
+    "text", ["", "0", "-1", "1.5MiB", "1 MiB", "1MB", "1GiB", "MiB", "1MiB\n", "\u0661MiB"]
+)
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput, match="not a size"):
         parse_bytes(text)
