@@ -1,0 +1,59 @@
+"""One real OpenBao for all Vault tests of a session; a test that kills or freezes it starts or resumes it again."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import pytest
+
+from bartizan.local.openbao import OpenBao
+from control_plane.secrets.vault import Vault, VaultSettings
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Server:
+    """OpenBao on a loop of its own, so that it outlives the loops of single tests."""
+
+    bao: OpenBao
+    loop: asyncio.AbstractEventLoop
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
+
+    async def arun(self, work: Coroutine[Any, Any, T]) -> T:
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    running = Server(OpenBao(tmp_path_factory.mktemp("openbao") / "state"), loop)
+    running.run(running.bao.start())
+    try:
+        yield running
+    finally:
+        running.run(running.bao.stop())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@pytest.fixture
+async def vault(server: Server) -> AsyncIterator[Vault]:
+    made = Vault(
+        VaultSettings(
+            address=server.bao.address, token_file=server.bao.token_file, ca_file=server.bao.ca_file
+        )
+    )
+    try:
+        yield made
+    finally:
+        await made.close()
