@@ -1,0 +1,80 @@
+"""Which control plane a command talks to: options, then environment, then the laptop stack's up.json."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from bartizan.cli.output import Output
+from bartizan.client import Client
+from bartizan.errors import InvalidInput, Problem
+from bartizan.local.paths import state_folder
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """The global options; passed to every command as click's `obj`."""
+
+    url: str | None
+    token_file: str | None
+    ca: str | None
+    output: Output
+
+    def client(self) -> Client:
+        """Raises InvalidInput that names every missing part and how to give it."""
+        known = self._laptop()
+        url = self.url or known.get("api")
+        token_file = self.token_file or known.get("token_file")
+        ca = self.ca or known.get("ca_file")
+        problems = [
+            Problem(
+                path=option,
+                code="missing",
+                message="not given",
+                hint=f"set {option} or {variable}, or run `bartizan up`",
+            )
+            for option, variable, value in (
+                ("--url", "BARTIZAN_URL", url),
+                ("--token-file", "BARTIZAN_TOKEN_FILE", token_file),
+                ("--ca", "BARTIZAN_CA", ca),
+            )
+            if not value
+        ]
+        if problems:
+            raise InvalidInput("no control plane to talk to", problems)
+        path = Path(str(token_file))
+        try:
+            token = path.read_text().strip()
+        except OSError as error:
+            raise InvalidInput(
+                "the admin token can't be read",
+                [Problem(path=str(path), code="unreadable", message=str(error.strerror))],
+            ) from error
+        return Client(str(url), token, ca_file=Path(str(ca)))
+
+    def _laptop(self) -> dict[str, Any]:
+        try:
+            known: dict[str, Any] = json.loads((state_folder() / "up.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return known
+
+    def call(self, work: Callable[[Client], Awaitable[T]]) -> T:
+        """Run one piece of work with a client and return its result."""
+
+        async def run() -> T:
+            async with self.client() as client:
+                return await work(client)
+
+        return asyncio.run(run())
+
+
+pass_connection = click.make_pass_decorator(Connection)

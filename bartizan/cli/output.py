@@ -1,0 +1,41 @@
+"""How results reach the terminal: a table for people, JSON for scripts. Same data, same order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+
+class Output:
+    """Prints to standard output in the format that the user chose."""
+
+    def __init__(self, style: str) -> None:
+        self.json = style == "json"
+
+    def rows(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, data: Any) -> None:
+        """A table of `rows`, or `data` as JSON."""
+        if self.json:
+            self.data(data)
+            return
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*("" if cell is None else str(cell) for cell in row))
+        Console(markup=False, highlight=False, soft_wrap=True).print(table)
+
+    def data(self, data: Any) -> None:
+        """JSON, indented."""
+        click.echo(msgspec.json.format(msgspec.json.encode(data), indent=2).decode())
+
+    def text(self, text: str, *, data: Any) -> None:
+        """A sentence, or `data` as JSON."""
+        if self.json:
+            self.data(data)
+        else:
+            click.echo(text)

@@ -1,0 +1,70 @@
+"""The command's root: groups, global options, and the one place where errors become exit codes.
+
+Exit codes: 0 done · 1 fault · 2 wrong input · 3 not found · 4 refused or conflict · 5 not reachable, not ready.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from bartizan import errors
+from bartizan.cli import audit, doctor, keys, laptop, policy, secrets, servers, status
+from bartizan.cli.connection import Connection
+from bartizan.cli.output import Output
+
+CODES: tuple[tuple[type[errors.BartizanError], int], ...] = (
+    (errors.InvalidInput, 2),
+    (errors.NotFound, 3),
+    (errors.Conflict, 4),
+    (errors.Forbidden, 4),
+    (errors.TrustError, 4),
+    (errors.ResourceRejected, 4),
+    (errors.DependencyRefused, 4),
+    (errors.DependencyUnavailable, 5),
+)
+
+
+class Root(click.Group):
+    """A click group whose commands end with a message and a code, never with a traceback, for expected errors."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except errors.BartizanError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(next((code for kind, code in CODES if isinstance(error, kind)), 1))
+
+
+@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="bartizan")
+@click.option(
+    "--output", type=click.Choice(["table", "json"]), default="table", help="How results are printed."
+)
+@click.option(
+    "--url", envvar="BARTIZAN_URL", help="Control plane, https://host:8440. Default: the laptop stack's."
+)
+@click.option("--token-file", envvar="BARTIZAN_TOKEN_FILE", help="File with an admin token.")
+@click.option("--ca", envvar="BARTIZAN_CA", help="PEM file of the control plane's CA.")
+@click.pass_context
+def cli(context: click.Context, output: str, url: str | None, token_file: str | None, ca: str | None) -> None:
+    """Guard a model with an Envoy sidecar; manage policies, keys and secrets through the control plane."""
+    context.obj = Connection(url=url, token_file=token_file, ca=ca, output=Output(output))
+
+
+for command in (
+    laptop.demo,
+    laptop.up,
+    laptop.down,
+    servers.control_plane,
+    servers.sidecar,
+    policy.policy,
+    keys.keys,
+    secrets.secrets,
+    status.status,
+    audit.audit,
+    doctor.doctor,
+):
+    cli.add_command(command)

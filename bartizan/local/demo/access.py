@@ -1,0 +1,64 @@
+"""Demo steps: who may call, and how much."""
+
+from __future__ import annotations
+
+from bartizan.local.demo.runner import Observation, Step
+from bartizan.local.demo.scene import Scene
+
+
+def steps(scene: Scene) -> list[Step]:
+    async def no_key() -> Observation:
+        before = (await scene.model.received())["requests"]
+        answer = await scene.ask("the coffee is excellent")
+        reached = (await scene.model.received())["requests"] - before
+        return Observation(
+            ok=answer.status == 401 and reached == 0,
+            text=f"{answer.status}, model reached {reached} times",
+            details=(answer.body.decode(errors="replace"),),
+        )
+
+    async def valid_key() -> Observation:
+        answer = await scene.ask("the coffee is excellent", key=scene.keys["alice"])
+        if answer.status != 200:
+            return Observation(ok=False, text=f"{answer.status} {answer.body.decode(errors='replace')[:200]}")
+        seen = (await scene.model.received())["last"][-1]
+        label = answer.json()["label"]
+        return Observation(
+            ok=label == "positive" and not seen["saw_client_credential"],
+            text=f"200, the model says {label}; it saw the client's key: {seen['saw_client_credential']}",
+            details=(answer.body.decode(),),
+        )
+
+    async def other_tenant() -> Observation:
+        answer = await scene.ask("the coffee is excellent", key=scene.keys["mallory"])
+        return Observation(ok=answer.status == 403, text=f"{answer.status}")
+
+    async def over_limit() -> Observation:
+        for sent in range(1, 500):
+            answer = await scene.ask("the coffee is excellent", key=scene.keys["visitor"])
+            if answer.status != 200:
+                break
+        retry_after = answer.headers.get("retry-after", "")
+        return Observation(
+            ok=answer.status == 429 and retry_after.isdigit(),
+            text=f"request {sent} of a burst: {answer.status}, Retry-After {retry_after or 'missing'}",
+        )
+
+    return [
+        Step(name="no_key", story="A request without any credential.", expected="401", play=no_key),
+        Step(
+            name="valid_key", story="The same with alice's key.", expected="200, real answer", play=valid_key
+        ),
+        Step(
+            name="other_tenant",
+            story="A valid key, but of a tenant that the policy does not name.",
+            expected="403",
+            play=other_tenant,
+        ),
+        Step(
+            name="over_limit",
+            story="One key sends faster than its rate limit.",
+            expected="429 with Retry-After",
+            play=over_limit,
+        ),
+    ]

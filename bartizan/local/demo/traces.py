@@ -1,0 +1,62 @@
+"""Demo step: one request as one tree of spans."""
+
+from __future__ import annotations
+
+from bartizan.local.demo.runner import Observation, Step
+from bartizan.local.demo.scene import Scene
+from bartizan.local.otlp import Span, tree
+
+
+def steps(scene: Scene) -> list[Step]:
+    async def trace_tree() -> Observation:
+        answer = await scene.ask("the jacket is superb", key=scene.keys["alice"])
+        record = await scene.audit_of(answer)
+        trace_id = record.get("trace_id", "")
+        if scene.receiver is None:
+            return Observation(
+                ok=bool(trace_id), text=f"trace {trace_id} was sent to your collector", trace_id=trace_id
+            )
+        spans = await scene.receiver.wait(trace_id, "ingress", "router", "bartizan.check", "bartizan.process")
+        return Observation(
+            ok=_is_one_tree(spans),
+            text=f"{len(spans)} spans in one tree"
+            if _is_one_tree(spans)
+            else f"{len(spans)} spans, no single tree",
+            trace_id=trace_id,
+            details=tuple(
+                f"{'  ' * depth}{span.service}: {span.name}  {(span.end - span.start) / 1e6:.2f} ms"
+                for depth, span in tree(spans)
+            ),
+        )
+
+    return [
+        Step(
+            name="trace_tree",
+            story="The spans of one request.",
+            expected="ingress → {Check → checks; Process → checks; router → model}",
+            play=trace_tree,
+        )
+    ]
+
+
+def _is_one_tree(spans: list[Span]) -> bool:
+    """One root (Envoy's ingress), and below it both guard hops with their checks, and the router."""
+    rows = tree(spans)
+    roots = [span for depth, span in rows if depth == 0]
+    by_id = {span.span_id: span for span in spans}
+
+    def under(name: str, parent: str) -> bool:
+        """Whether a span called `name` has children and hangs under one whose name contains `parent`."""
+        for span in spans:
+            above = by_id.get(span.parent_id)
+            if name in span.name and above is not None and parent in above.name:
+                return any(other.parent_id == span.span_id for other in spans)
+        return False
+
+    return (
+        len(roots) == 1
+        and "ingress" in roots[0].name
+        and under("bartizan.check", "Authorization.Check")
+        and under("bartizan.process", "ExternalProcessor.Process")
+        and any("router" in span.name for span in spans)
+    )

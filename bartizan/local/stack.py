@@ -1,0 +1,206 @@
+"""The whole of Bartizan on one machine: OpenBao, control plane and one sidecar, each a real process.
+
+Used by `bartizan demo`, `bartizan up` and the end-to-end tests. State lies in one folder and survives a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import msgspec
+
+from bartizan.client import Client
+from bartizan.errors import DependencyUnavailable, ProcessFailed
+from bartizan.local import processes
+from bartizan.local.openbao import OpenBao
+
+TRUST_DOMAIN = "bartizan.local"
+TOKEN_HOURS = 12
+
+
+class Ports(msgspec.Struct, frozen=True, kw_only=True):
+    """Loopback ports of one stack; kept in the state folder, so that addresses survive a restart."""
+
+    api: int
+    grpc: int
+    attest: int
+    cp_metrics: int
+    health: int
+
+    @classmethod
+    def free(cls) -> Ports:
+        return cls(**{name: processes.free_port() for name in cls.__struct_fields__})
+
+
+@dataclass(slots=True)
+class Stack:
+    """Started in order, stopped in reverse. Raises ProcessFailed or DependencyUnavailable with the log's end."""
+
+    state: Path
+    namespace: str = "default"
+    service_account: str = "model"
+    labels: dict[str, str] = field(default_factory=dict)
+    otlp_endpoint: str = ""
+    workers: int = 1
+    settings: dict[str, str] = field(default_factory=dict)
+    """Further environment of control plane and sidecar (shorter rotation times, log level)."""
+    ports: Ports = field(init=False)
+    bao: OpenBao = field(init=False)
+    control_plane: processes.Child | None = field(default=None, init=False)
+    sidecar: processes.Child | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        ports_file = self.state / "ports.json"
+        if ports_file.exists():
+            self.ports = msgspec.json.decode(ports_file.read_bytes(), type=Ports)
+        else:
+            self.ports = Ports.free()
+            ports_file.write_bytes(msgspec.json.encode(self.ports))
+        self.bao = OpenBao(self.state / "openbao")
+
+    @property
+    def api_url(self) -> str:
+        return f"https://127.0.0.1:{self.ports.api}"
+
+    @property
+    def health_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports.health}"
+
+    @property
+    def ca_file(self) -> Path:
+        return self.state / "control-plane" / "ca.pem"
+
+    @property
+    def token_file(self) -> Path:
+        return self.state / "admin-token"
+
+    @property
+    def cert_dir(self) -> Path:
+        return self.state / "certificates"
+
+    @property
+    def run_dir(self) -> Path:
+        return self.state / "run"
+
+    def client(self) -> Client:
+        """A client of the REST API with the ordinary admin token."""
+        return Client(self.api_url, self.token_file.read_text().strip(), ca_file=self.ca_file)
+
+    async def start_openbao(self) -> None:
+        await self.bao.start()
+
+    async def start_control_plane(self, seconds: float = 60) -> None:
+        """Start it and wait until it is ready; make the first admin token when there is none."""
+        state = self.state / "control-plane"
+        environment = {
+            "BARTIZAN_CP_STATE_DIR": str(state),
+            "BARTIZAN_CP_API_LISTEN": f"127.0.0.1:{self.ports.api}",
+            "BARTIZAN_CP_GRPC_LISTEN": f"127.0.0.1:{self.ports.grpc}",
+            "BARTIZAN_CP_ATTEST_LISTEN": f"127.0.0.1:{self.ports.attest}",
+            "BARTIZAN_CP_METRICS_LISTEN": f"127.0.0.1:{self.ports.cp_metrics}",
+            "BARTIZAN_CP_TRUST_DOMAIN": TRUST_DOMAIN,
+            "BARTIZAN_CP_VAULT_ADDR": self.bao.address,
+            "BARTIZAN_CP_VAULT_TOKEN_FILE": str(self.bao.token_file),
+            "BARTIZAN_CP_VAULT_CACERT": str(self.bao.ca_file),
+            **self._common(),
+        }
+        command = [sys.executable, "-m", "control_plane"]
+        self.control_plane = await processes.start(
+            "control plane", command, log=self.state / "control-plane.log", env=environment
+        )
+        await self._wait(self.control_plane, f"{self.api_url}/readyz", seconds)
+        await self._admin_token(state / "bootstrap-token")
+
+    async def start_sidecar(self, seconds: float = 60, *, ready: bool = True) -> None:
+        """Start the agent with a fresh join token (ignored by it when its identity was kept); wait until ready."""
+        join = self.state / "join-token"
+        async with self.client() as client:
+            token = await client.join_token(
+                f"spiffe://{TRUST_DOMAIN}/ns/{self.namespace}/sa/{self.service_account}", self.labels
+            )
+        _write_private(join, token)
+        seal = self.state / "seal-key"
+        if not seal.exists():
+            _write_private(seal, secrets.token_hex(32))
+        environment = {
+            "BARTIZAN_RUN_DIR": str(self.run_dir),
+            "BARTIZAN_STATE_DIR": str(self.state / "sidecar"),
+            "BARTIZAN_CERT_DIR": str(self.cert_dir),
+            "BARTIZAN_CONTROL_PLANE": f"127.0.0.1:{self.ports.grpc}",
+            "BARTIZAN_ATTEST": f"127.0.0.1:{self.ports.attest}",
+            "BARTIZAN_API": self.api_url,
+            "BARTIZAN_JOIN_TOKEN_FILE": str(join),
+            "BARTIZAN_SEAL_KEY_FILE": str(seal),
+            "BARTIZAN_WORKERS": str(self.workers),
+            "BARTIZAN_HEALTH_LISTEN": f"127.0.0.1:{self.ports.health}",
+            **self._common(),
+        }
+        command = [sys.executable, "-m", "sidecar"]
+        self.sidecar = await processes.start(
+            "sidecar", command, log=self.state / "sidecar.log", env=environment
+        )
+        path = "/readyz" if ready else "/healthz"
+        await self._wait(self.sidecar, f"{self.health_url}{path}", seconds)
+
+    async def sidecar_status(self) -> dict[str, object]:
+        """The agent's own /status."""
+        async with aiohttp.ClientSession() as session, session.get(f"{self.health_url}/status") as answer:
+            status: dict[str, object] = await answer.json()
+            return status
+
+    async def stop(self) -> None:
+        """Sidecar, control plane, OpenBao; each by its own pid."""
+        if self.sidecar is not None:
+            await self.sidecar.stop(grace=20)
+        if self.control_plane is not None:
+            await self.control_plane.stop()
+        await self.bao.stop()
+
+    def _common(self) -> dict[str, str]:
+        tracing = {"OTEL_EXPORTER_OTLP_ENDPOINT": self.otlp_endpoint} if self.otlp_endpoint else {}
+        return {"BARTIZAN_LOG_LEVEL": "info", **tracing, **self.settings}
+
+    async def _admin_token(self, bootstrap: Path) -> None:
+        if not bootstrap.exists():
+            return
+        async with Client(self.api_url, bootstrap.read_text().strip(), ca_file=self.ca_file) as client:
+            made = await client.create_token(role="admin", ttl_seconds=TOKEN_HOURS * 3600, name="laptop")
+        _write_private(self.token_file, made.token)
+
+    async def _wait(self, child: processes.Child, url: str, seconds: float) -> None:
+        """Poll until 200. On failure the message holds the last reasons and the log's end."""
+        last = "no answer yet"
+        timeout = aiohttp.ClientTimeout(total=2)
+        try:
+            async with asyncio.timeout(seconds), aiohttp.ClientSession(timeout=timeout) as session:
+                while True:
+                    child.check()
+                    with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                        # Loopback, and only a status is read: the CA may not be written yet.
+                        async with session.get(url, ssl=False) as answer:
+                            if answer.status == 200:
+                                return
+                            last = (await answer.text())[:500]
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise DependencyUnavailable(
+                f"{child.name} was not ready in {seconds:.0f} s: {last}\n{child.log}:\n{child.tail()}"
+            ) from None
+        except ProcessFailed:
+            raise
+
+
+def _write_private(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    partial.replace(path)
