@@ -1,0 +1,299 @@
+"""A bundle's way through the sidecar, one straight line: verify, files, keys and secrets, workers, Envoy, probe.
+
+Whatever fails puts back what was enforced before and becomes a NACK. Only the probe's proof makes a bundle enforced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bartizan.errors import ResourceRejected
+from bartizan.policy.bundle import Bundle
+from bartizan.telemetry import metrics
+from bartizan.telemetry.logging import get_logger
+from bartizan.xds.snapshot import Resources, Snapshot
+from protos.gen.bartizan.policy.v1 import policy_pb2
+from sidecar.agent import conditions as names
+from sidecar.agent.changes import Changes
+from sidecar.agent.conditions import Conditions
+from sidecar.agent.envoy_config import EnvoyConfig
+from sidecar.agent.files import CertificatePair, read_pair
+from sidecar.agent.keys import KeySets
+from sidecar.agent.probe import Prober, ProbeResult
+from sidecar.agent.sds import certificate_secret
+from sidecar.agent.verify import Verifier
+from sidecar.agent.versions import SeenVersions
+from sidecar.agent.workers import WorkerPool
+
+KEY_SET_WITHIN = 5.0
+SECRET_WITHIN = 10.0
+ENVOY_WITHIN = 10.0
+PROBE_WITHIN = 10.0
+
+log = get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enforced:
+    """What is in force now."""
+
+    bundle: Bundle
+    message: policy_pb2.SignedBundle
+    plan_hash: str
+    resources: Mapping[str, Resources]
+    snapshot: Snapshot
+    pair: CertificatePair | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The newest bundle that was not taken."""
+
+    version: int
+    reason: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """Names that must be subscribed for the enforced bundle and the one on its way."""
+
+    key_sets: frozenset[str] = frozenset()
+    secrets: frozenset[str] = frozenset()
+
+
+class Applier:
+    """Owns what is enforced. `apply` and `remove` run one at a time."""
+
+    def __init__(
+        self,
+        *,
+        verifier: Verifier,
+        seen: SeenVersions,
+        workers: WorkerPool,
+        envoy: EnvoyConfig,
+        key_sets: KeySets,
+        prober: Prober,
+        cert_dir: Path,
+        conditions: Conditions,
+        changes: Changes,
+        group: asyncio.TaskGroup,
+        drain_seconds: float,
+        on_enforced: Callable[[], None],
+    ) -> None:
+        self._verifier = verifier
+        self._seen = seen
+        self._workers = workers
+        self._envoy = envoy
+        self._key_sets = key_sets
+        self._prober = prober
+        self._cert_dir = cert_dir
+        self._conditions = conditions
+        self._changes = changes
+        self._group = group
+        self._drain_seconds = drain_seconds
+        self._on_enforced = on_enforced
+        self._lock = asyncio.Lock()
+        self.on_needs: Callable[[Needs], None] = lambda _needs: None
+        self.current: Enforced | None = None
+        self.refused: Refused | None = None
+        self.probed: ProbeResult | None = None
+        self.confirmed_at = 0.0
+        """When the source last said that this is the bundle to enforce (monotonic seconds)."""
+        conditions.set(names.NO_POLICY, holds=True)
+
+    async def apply(self, message: policy_pb2.SignedBundle) -> None:
+        """Enforce it, proven. Raises ResourceRejected; then the old bundle is in force as before."""
+        async with self._lock:
+            if self.current is not None and self.current.message == message:
+                self._confirmed()
+                return
+            version = 0
+            try:
+                bundle = self._verifier.bundle(message)
+                version = bundle.version
+                await self._switch(bundle, message)
+            except ResourceRejected as error:
+                reason = error.reason.partition(":")[0]
+                metrics.BUNDLES_REFUSED.labels(reason).inc()
+                log.warning(
+                    "bundle_refused",
+                    policy=message.name,
+                    version=version,
+                    reason=error.reason,
+                    path=error.path,
+                )
+                self.refused = Refused(version=version, reason=error.reason, path=error.path)
+                self._changes.notify()
+                raise
+
+    async def _switch(self, bundle: Bundle, message: policy_pb2.SignedBundle) -> None:
+        old = self.current
+        resources = self._envoy.read(bundle.envoy)
+        pair = read_pair(self._cert_dir, bundle.tls) if bundle.tls else None
+        try:
+            self.on_needs(_needs(bundle, old))
+            await self._arrivals(bundle)
+            plan_hash = await self._workers.load(bundle.plan)
+            if pair is not None:
+                self._envoy.put_secret(certificate_secret(pair))
+            try:
+                snapshot = self._envoy.publish(resources)
+                await self._envoy.applied(snapshot, ENVOY_WITHIN)
+                probed = await self._prove(bundle, plan_hash, pair)
+            except BaseException:
+                restored = self._envoy.publish(old.resources if old else None)
+                await self._quietly(self._envoy.applied(restored, ENVOY_WITHIN))
+                await self._workers.drop(bundle.plan.id)
+                raise
+        except BaseException:
+            self.on_needs(_needs(None, old))
+            raise
+        self.current = Enforced(
+            bundle=bundle,
+            message=message,
+            plan_hash=plan_hash,
+            resources=resources,
+            snapshot=snapshot,
+            pair=pair,
+        )
+        self.refused, self.probed = None, probed
+        self._seen.took_bundle(bundle.policy, bundle.version)
+        self.on_needs(_needs(bundle, None))
+        self._conditions.set(names.NO_POLICY, holds=False)
+        self._conditions.set(names.PROBE_FAILED, holds=False)
+        self._confirmed()
+        metrics.POLICY_VERSION.set(bundle.version)
+        log.info("bundle_enforced", policy=bundle.policy, version=bundle.version, revision=bundle.revision)
+        self._envoy.keep_secrets(_secret_names(bundle, old))
+        if old is not None and old.bundle.plan.id != bundle.plan.id:
+            self._group.create_task(self._drop_later(old), name="drop-old-plan")
+        self._on_enforced()
+        self._changes.notify()
+
+    async def _arrivals(self, bundle: Bundle) -> None:
+        """Wait for what the bundle needs beside itself. A missing key set denies every key, so it may come later."""
+        key_set = bundle.plan.api_key_set
+        if key_set and not await self._changes.until(lambda: key_set in self._key_sets, KEY_SET_WITHIN):
+            log.warning("key_set_missing", key_set=key_set)
+        wanted = {source.name for source in bundle.secrets}
+        if not await self._changes.until(lambda: wanted <= set(self._envoy.secrets), SECRET_WITHIN):
+            raise ResourceRejected("secret_missing", "spec.model.credential.secret")
+
+    async def _prove(self, bundle: Bundle, plan_hash: str, pair: CertificatePair | None) -> ProbeResult:
+        """Envoy ACKs before a listener has warmed up, so a few attempts may find the old one or none."""
+        end = time.monotonic() + PROBE_WITHIN
+        pause = 0.01
+        while True:
+            result = await self._prober.probe(bundle, plan_hash, pair.leaf_sha256 if pair else None)
+            metrics.PROBES.labels("good" if result.good else "bad").inc()
+            if result.good:
+                return result
+            if time.monotonic() > end:
+                raise ResourceRejected(f"probe_failed: {result.reason}")
+            await asyncio.sleep(pause)
+            pause = min(0.25, pause * 2)
+
+    async def remove(self) -> None:
+        """The policy was taken away: no listener, so everything is refused."""
+        async with self._lock:
+            old, self.current = self.current, None
+            self.refused = self.probed = None
+            self._conditions.set(names.NO_POLICY, holds=True)
+            self._conditions.set(names.PROBE_FAILED, holds=False)
+            snapshot = self._envoy.publish(None)
+            self.on_needs(Needs())
+            metrics.POLICY_VERSION.set(0)
+            if old is not None:
+                log.info("bundle_removed", policy=old.bundle.policy, version=old.bundle.version)
+                await self._quietly(self._envoy.applied(snapshot, ENVOY_WITHIN))
+                self._group.create_task(self._drop_later(old), name="drop-old-plan")
+                self._on_enforced()
+            self._changes.notify()
+
+    async def probe_now(self) -> ProbeResult | None:
+        """Look again; None without a policy. Does not run while a switch is under way."""
+        async with self._lock:
+            current = self.current
+            if current is None:
+                return None
+            leaf = current.pair.leaf_sha256 if current.pair else None
+            result = await self._prober.probe(current.bundle, current.plan_hash, leaf)
+            metrics.PROBES.labels("good" if result.good else "bad").inc()
+            changed = self.probed is None or (self.probed.good, self.probed.reason) != (
+                result.good,
+                result.reason,
+            )
+            self.probed = result
+            self._conditions.set(names.PROBE_FAILED, holds=not result.good)
+            if changed:
+                self._changes.notify()
+            return result
+
+    async def renew_certificate(self) -> None:
+        """Read the listener's files again; a good new pair goes to Envoy, a bad one is reported and not used."""
+        async with self._lock:
+            current = self.current
+            if current is None or current.bundle.tls is None or current.pair is None:
+                return
+            try:
+                pair = read_pair(self._cert_dir, current.bundle.tls)
+            except ResourceRejected as error:
+                if names.CERTIFICATE_REFUSED not in self._conditions:
+                    log.warning("certificate_refused", reason=error.reason, path=error.path)
+                self._conditions.set(names.CERTIFICATE_REFUSED, holds=True)
+                return
+            self._conditions.set(names.CERTIFICATE_REFUSED, holds=False)
+            if (pair.chain, pair.key) == (current.pair.chain, current.pair.key):
+                return
+            self._envoy.put_secret(certificate_secret(pair))
+            self.current = Enforced(
+                bundle=current.bundle,
+                message=current.message,
+                plan_hash=current.plan_hash,
+                resources=current.resources,
+                snapshot=current.snapshot,
+                pair=pair,
+            )
+            log.info("certificate_renewed", generation=pair.generation)
+            self._changes.notify()
+
+    def _confirmed(self) -> None:
+        self.confirmed_at = time.monotonic()
+        self._changes.notify()
+
+    async def _drop_later(self, old: Enforced) -> None:
+        await asyncio.sleep(self._drain_seconds)
+        async with self._lock:
+            if self.current is None or self.current.bundle.plan.id != old.bundle.plan.id:
+                await self._workers.drop(old.bundle.plan.id)
+            if self.current is not None:
+                self._envoy.keep_secrets(_secret_names(self.current.bundle, None))
+
+    @staticmethod
+    async def _quietly(waiting: Awaitable[None]) -> None:
+        try:
+            await waiting
+        except ResourceRejected as error:
+            log.error("old_configuration_not_confirmed", reason=error.reason)
+
+
+def _needs(bundle: Bundle | None, old: Enforced | None) -> Needs:
+    bundles = [one for one in (bundle, old.bundle if old else None) if one is not None]
+    return Needs(
+        key_sets=frozenset(one.plan.api_key_set for one in bundles if one.plan.api_key_set),
+        secrets=frozenset(source.name for one in bundles for source in one.secrets),
+    )
+
+
+def _secret_names(bundle: Bundle, old: Enforced | None) -> frozenset[str]:
+    bundles = [one for one in (bundle, old.bundle if old else None) if one is not None]
+    return frozenset(
+        name
+        for one in bundles
+        for name in (*(s.name for s in one.secrets), *((one.tls.name,) if one.tls else ()))
+    )

@@ -1,0 +1,175 @@
+"""What Envoy is served over xds.sock: the bundle's resources over ADS, secrets over SDS, both from the agent's memory.
+
+Also knows what Envoy answered. An ACK is only one step of the proof (Envoy ACKs warming listeners); apply.py probes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import grpc
+from google.protobuf.message import Message
+
+from bartizan.errors import ResourceRejected
+from bartizan.policy.bundle import EnvoyResources
+from bartizan.policy.names import TYPE_CLUSTER, TYPE_LISTENER, TYPE_ROUTES, TYPE_SECRET
+from bartizan.telemetry.logging import get_logger
+from bartizan.xds.resources import from_json
+from bartizan.xds.server import SERVER_OPTIONS, AdsServer, PeerInfo, Session
+from bartizan.xds.snapshot import Publication, Resources, Snapshot
+from sidecar.agent.changes import Changes
+from sidecar.agent.sds import HeldSecret, secret_resources
+
+_TYPES = (TYPE_CLUSTER, TYPE_LISTENER, TYPE_ROUTES)
+_PATHS = {TYPE_CLUSTER: "spec.model", TYPE_LISTENER: "spec.listener", TYPE_ROUTES: "spec.routes"}
+_MAX_REASON = 300
+
+log = get_logger()
+
+
+class EnvoyConfig:
+    """The one publication of this pod's Envoy."""
+
+    def __init__(self, changes: Changes) -> None:
+        self._changes = changes
+        self._secrets: dict[str, HeldSecret] = {}
+        self._acked: dict[str, str] = {}
+        self._refused: dict[str, tuple[str, str]] = {}
+        empty = Resources.of({})
+        self._publication = Publication(
+            Snapshot({**dict.fromkeys(_TYPES, empty), TYPE_SECRET: secret_resources({})})
+        )
+
+    async def serve(self, socket: Path) -> grpc.aio.Server:
+        """Listen on a unix socket (mode 0600) until the returned server is stopped."""
+        server = grpc.aio.server(options=list(SERVER_OPTIONS))
+        AdsServer(self._open).register(server)
+        socket.unlink(missing_ok=True)
+        server.add_insecure_port(f"unix:{socket}")
+        await server.start()
+        socket.chmod(0o600)
+        return server
+
+    async def _open(self, _peer: PeerInfo, _node: str) -> Session:
+        return _EnvoySession(self._publication, self)
+
+    @staticmethod
+    def read(envoy: EnvoyResources) -> Mapping[str, Resources]:
+        """A bundle's resources as messages. Raises ResourceRejected when one can't be read."""
+        kinds = {TYPE_CLUSTER: envoy.clusters, TYPE_LISTENER: envoy.listeners, TYPE_ROUTES: envoy.routes}
+        return {
+            kind: Resources.of(
+                {str(item.get("name", "")): cast("Message", from_json(item)) for item in items}
+            )
+            for kind, items in kinds.items()
+        }
+
+    def publish(self, resources: Mapping[str, Resources] | None) -> Snapshot:
+        """Serve these from now on; None: no listener at all, so everything is refused by absence."""
+        snapshot = self._publication.current
+        for kind in _TYPES:
+            snapshot = snapshot.replace(kind, resources[kind] if resources else Resources.of({}))
+            self._refused.pop(kind, None)
+        self._publication.publish(snapshot)
+        return snapshot
+
+    async def applied(self, snapshot: Snapshot, timeout: float) -> None:
+        """Wait until Envoy ACKed every type. Raises ResourceRejected with Envoy's reason, or when it says nothing."""
+
+        def outcome() -> bool:
+            return self._refusal(snapshot) is not None or self.acked(snapshot)
+
+        done = await self._changes.until(outcome, timeout)
+        if refusal := self._refusal(snapshot):
+            kind, reason = refusal
+            raise ResourceRejected(f"envoy_refused: {reason}", _document_path(kind, reason))
+        if not done:
+            raise ResourceRejected("envoy_timeout")
+
+    def acked(self, snapshot: Snapshot) -> bool:
+        """Whether Envoy took every type of this snapshot. Empty types are not asked for and count as taken."""
+        return all(
+            self._acked.get(kind) == snapshot.types[kind].version or not snapshot.types[kind].items
+            for kind in _TYPES
+        )
+
+    def _refusal(self, snapshot: Snapshot) -> tuple[str, str] | None:
+        for kind, (version, reason) in self._refused.items():
+            if kind in _TYPES and snapshot.types[kind].version == version:
+                return kind, reason
+        return None
+
+    def put_secret(self, held: HeldSecret) -> None:
+        """Serve this secret to whoever names it."""
+        self._secrets[held.secret.name] = held
+        self._publish_secrets()
+
+    def keep_secrets(self, names: frozenset[str]) -> None:
+        """Forget all others."""
+        self._secrets = {name: held for name, held in self._secrets.items() if name in names}
+        self._publish_secrets()
+
+    @property
+    def secrets(self) -> Mapping[str, HeldSecret]:
+        return self._secrets
+
+    def _publish_secrets(self) -> None:
+        current = self._publication.current
+        self._publication.publish(current.replace(TYPE_SECRET, secret_resources(self._secrets)))
+
+    def forget_answers(self) -> None:
+        """Envoy is a new process: what its predecessor took says nothing."""
+        self._acked.clear()
+        self._refused.clear()
+        self._changes.notify()
+
+    def on_ack(self, kind: str, version: str) -> None:
+        self._acked[kind] = version
+        self._refused.pop(kind, None)
+        self._changes.notify()
+
+    def on_nack(self, kind: str, version: str, reason: str) -> None:
+        cleaned = clean_reason(reason)
+        log.warning("envoy_refused", type=kind.rpartition(".")[2], version=version, reason=cleaned)
+        self._refused[kind] = (version, cleaned)
+        self._changes.notify()
+
+
+class _EnvoySession:
+    """One stream of Envoy: ADS, or SDS for one secret."""
+
+    def __init__(self, publication: Publication, owner: EnvoyConfig) -> None:
+        self._publication = publication
+        self._owner = owner
+
+    @property
+    def publication(self) -> Publication:
+        return self._publication
+
+    def on_subscribe(self, type_url: str, names: frozenset[str]) -> frozenset[str]:  # noqa: ARG002, PLR6301
+        return names
+
+    def on_ack(self, type_url: str, version: str, nonce: str) -> None:  # noqa: ARG002
+        self._owner.on_ack(type_url, version)
+
+    def on_nack(self, type_url: str, version: str, reason: str) -> None:
+        self._owner.on_nack(type_url, version, reason)
+
+    def closed(self) -> None:
+        """Nothing to do: what Envoy took stays taken."""
+
+
+def clean_reason(reason: str) -> str:
+    """Envoy's reason without the configuration that some of its messages repeat."""
+    text = re.split(r"goo\.gle/debug|\n|\{", reason, maxsplit=1)[0].strip(" :")
+    return text[:_MAX_REASON] or "no reason given"
+
+
+def _document_path(kind: str, reason: str) -> str:
+    lowered = reason.lower()
+    if kind == TYPE_LISTENER and ("bind" in lowered or "address" in lowered):
+        return "spec.listener.port"
+    return _PATHS[kind]

@@ -1,0 +1,106 @@
+"""The active probe: a request through the real listener that the policy must deny, answered with a proof of the plan.
+
+It connects over loopback, sees the certificate that clients see, and checks that the guard behind this listener runs
+exactly this plan. Nothing else in this process believes that a policy is enforced.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import secrets
+import time
+from dataclasses import dataclass
+
+import aiohttp
+
+from bartizan.policy.bundle import Bundle
+from bartizan.policy.names import HEADER_PROBE, HEADER_PROOF
+from sidecar.plan.probe import Phase, Probe, probe_header, proof
+
+# no JSON format can read this, and an opaque one does not try
+BODY = b'{"probe":'
+PATH = "/bartizan-probe"
+TIMEOUT = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeResult:
+    """`reason` is a constant word when it is not good; `at` in seconds since the epoch."""
+
+    good: bool
+    at: float
+    reason: str = ""
+    trace_id: str = ""
+
+
+class Prober:
+    """Holds the key that agent and workers share; a new one for every agent process."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    async def probe(self, bundle: Bundle, plan_hash: str, leaf_sha256: bytes | None) -> ProbeResult:
+        """Both hops where there are two. leaf_sha256: the certificate that must be served, None for plain HTTP."""
+        phases: tuple[Phase, ...] = ("authz", "content") if bundle.content_hop else ("authz",)
+        reason = ""
+        # a new connection each time: what is proven is what a new client gets
+        connector = aiohttp.TCPConnector(force_close=True, local_addr=_local(bundle.listener_address))
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT)
+        async with aiohttp.ClientSession(
+            connector=connector, timeout=timeout, auto_decompress=False
+        ) as session:
+            for phase in phases:
+                reason = await self._ask(session, bundle, plan_hash, leaf_sha256, phase)
+                if reason:
+                    break
+        return ProbeResult(good=not reason, at=time.time(), reason=reason)
+
+    async def _ask(
+        self,
+        session: aiohttp.ClientSession,
+        bundle: Bundle,
+        plan_hash: str,
+        leaf_sha256: bytes | None,
+        phase: Phase,
+    ) -> str:
+        asked = Probe(nonce=secrets.token_hex(16), phase=phase)
+        scheme = "http" if leaf_sha256 is None else "https"
+        url = f"{scheme}://{_target(bundle.listener_address)}:{bundle.listener_port}{PATH}"
+        try:
+            async with session.post(
+                url,
+                data=BODY,
+                headers={
+                    HEADER_PROBE: probe_header(self._key, asked.nonce, phase),
+                    "content-type": "application/json",
+                },
+                # the pin replaces chain and name checks: what must be served is known to the byte
+                ssl=True if leaf_sha256 is None else aiohttp.Fingerprint(leaf_sha256),
+                allow_redirects=False,
+            ) as response:
+                given = response.headers.get(HEADER_PROOF, "")
+                status = response.status
+        except aiohttp.ServerFingerprintMismatch:
+            return "wrong_certificate"
+        except TimeoutError:
+            return "timeout"
+        except (aiohttp.ClientError, OSError):
+            return "no_connection"
+        if not given:
+            return f"no_proof_{phase}_status_{status}"
+        if not hmac.compare_digest(given, proof(self._key, asked, plan_hash)):
+            return f"wrong_proof_{phase}"
+        return ""
+
+
+def _target(address: str) -> str:
+    parsed = ipaddress.ip_address(address)
+    if parsed.is_unspecified:
+        return "[::1]" if parsed.version == 6 else "127.0.0.1"
+    return f"[{address}]" if parsed.version == 6 else address
+
+
+def _local(address: str) -> tuple[str, int]:
+    """The probe is admitted from loopback only, also when the listener has another address of this machine."""
+    return ("::1", 0) if ipaddress.ip_address(address).version == 6 else ("127.0.0.1", 0)
