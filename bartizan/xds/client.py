@@ -128,7 +128,7 @@ class AdsClient:
         elif interest.names == names:
             return
         else:
-            interest.names = names
+            interest.want(names)
         self._mark(type_url)
 
     def reconnect(self) -> None:

@@ -210,6 +210,12 @@ class Interest:
         """Nonces have no meaning outside of the stream that made them."""
         self.nonce, self.error = "", None
 
+    def want(self, names: frozenset[str]) -> None:
+        """Change the wanted names. Whoever wants more has no version in full any longer and must not claim one."""
+        if WILDCARD not in self.names and not names <= self.names:
+            self.version = ""
+        self.names = names
+
     def accepted(self, version: str, nonce: str | None) -> None:
         """`nonce` is None when the stream that brought the response is gone: there is nobody to answer."""
         self.version = version
