@@ -34,10 +34,9 @@ def steps(scene: Scene) -> list[Step]:
         return Observation(ok=answer.status == 403, text=f"{answer.status}")
 
     async def over_limit() -> Observation:
-        for sent in range(1, 500):
-            answer = await scene.ask("the coffee is excellent", key=scene.keys["visitor"])
-            if answer.status != 200:
-                break
+        answer, sent = await scene.ask("the coffee is excellent", key=scene.keys["visitor"]), 1
+        while answer.status == 200 and sent < 500:
+            answer, sent = await scene.ask("the coffee is excellent", key=scene.keys["visitor"]), sent + 1
         retry_after = answer.headers.get("retry-after", "")
         return Observation(
             ok=answer.status == 429 and retry_after.isdigit(),

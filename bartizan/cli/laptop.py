@@ -1,0 +1,127 @@
+"""`bartizan demo`, `up` and `down`: the whole stack on one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from bartizan.cli.connection import Connection, pass_connection
+from bartizan.errors import NotFound, ProcessFailed
+from bartizan.local import up as laptop_up
+from bartizan.local.paths import state_folder
+
+
+@click.command()
+@click.option("--report", type=click.Path(path_type=Path), default=Path("build/demo.json"), show_default=True)
+def demo(report: Path) -> None:
+    """Start everything on loopback, play the main job step by step, and stop it all again."""
+    from bartizan.local.demo.main import run
+
+    passed = asyncio.run(run(report, Console()))
+    sys.exit(0 if passed else 1)
+
+
+@click.command()
+@click.option("--model", required=True, metavar="URL", help="Your model, http://127.0.0.1:PORT.")
+@click.option(
+    "--policy", "policy_file", required=True, type=click.Path(path_type=Path), help="Policy file (YAML)."
+)
+@click.option(
+    "--listen", default="127.0.0.1:8443", show_default=True, help="Where clients connect; :8443 for all."
+)
+@click.option(
+    "--cert", type=click.Path(path_type=Path), help="Certificate chain (PEM). Without: self-signed."
+)
+@click.option("--key", type=click.Path(path_type=Path), help="Its key (PEM).")
+@click.option(
+    "--state", type=click.Path(path_type=Path), help="State folder. Default: ~/.local/share/bartizan."
+)
+@click.option("--detach", is_flag=True, help="Return when everything is ready; `bartizan down` ends it.")
+@click.option("--copy-state", type=click.Path(path_type=Path), hidden=True)
+@click.option("--wait", "seconds", default=120, show_default=True, help="Seconds to wait with --detach.")
+@pass_connection
+def up(
+    connection: Connection,
+    model: str,
+    policy_file: Path,
+    listen: str,
+    cert: Path | None,
+    key: Path | None,
+    state: Path | None,
+    detach: bool,
+    copy_state: Path | None,
+    seconds: int,
+) -> None:
+    """Put OpenBao, a control plane and a sidecar before your own model, and keep them running."""
+    folder = (state or state_folder()).resolve()
+    arguments = laptop_up.Arguments(
+        model=model, policy_file=policy_file, listen=listen, cert=cert, key=key, state=folder
+    )
+    laptop_up.prepare(arguments)  # bad input is told before anything starts
+    if not detach:
+        asyncio.run(laptop_up.run(arguments))
+        return
+    running = _detach(folder, seconds)
+    if copy_state is not None:
+        shutil.copyfile(folder / "up.json", copy_state)
+    connection.output.text(
+        f"{running.policy} version {running.version} is enforced at {running.listen}\n"
+        f"addresses, sockets and pids: {folder / 'up.json'}\n"
+        "issue a key: bartizan keys issue SET --tenant TENANT",
+        data=running,
+    )
+
+
+def _detach(folder: Path, seconds: int) -> laptop_up.UpState:
+    """Run the same command without --detach in a session of its own, and wait for up.json."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    log = folder / "up.log"
+    arguments = [argument for argument in sys.argv[1:] if argument != "--detach"]
+    with log.open("wb") as output:
+        child = subprocess.Popen(  # the stack outlives this command
+            [sys.executable, "-m", "bartizan", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        state = laptop_up.read_state(folder)
+        if state is not None and state.pid == child.pid:
+            return state
+        if child.poll() is not None:
+            raise ProcessFailed(f"the stack did not start:\n{log.read_text(errors='replace')[-4000:]}")
+        time.sleep(0.1)
+    child.terminate()
+    raise ProcessFailed(f"the stack was not ready in {seconds} s; see {log} and the logs in {folder}")
+
+
+@click.command()
+@click.option(
+    "--state", type=click.Path(path_type=Path), help="State folder. Default: ~/.local/share/bartizan."
+)
+@pass_connection
+def down(connection: Connection, state: Path | None) -> None:
+    """Stop what `bartizan up` started. State stays."""
+    folder = (state or state_folder()).resolve()
+    running = laptop_up.read_state(folder)
+    if running is None:
+        raise NotFound(f"nothing runs on {folder}")
+    os.kill(running.pid, signal.SIGTERM)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if laptop_up.read_state(folder) is None:
+            connection.output.text("stopped", data={"stopped": running.pid})
+            return
+        time.sleep(0.1)
+    raise ProcessFailed(f"process {running.pid} did not end in 60 s; its logs are in {folder}")

@@ -1,0 +1,255 @@
+"""`bartizan up`: the stack of stack.py in front of one's own model, with state that survives a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import ipaddress
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import msgspec
+import yaml
+
+from bartizan.errors import BartizanError, Conflict, DependencyUnavailable, InvalidInput, Problem
+from bartizan.local import processes
+from bartizan.local.certificates import make_server_certificate
+from bartizan.local.stack import Stack
+from bartizan.policy.validate import dump_policy, validate_document
+
+RESTART_PAUSE = 1.0
+
+
+class UpState(msgspec.Struct, frozen=True, kw_only=True):
+    """up.json: where everything is, so that scripts can drive it. It holds no secret, only paths to files."""
+
+    pid: int
+    state: str
+    listen: str
+    policy: str
+    version: int
+    model: str
+    api: str
+    token_file: str
+    ca_file: str
+    grpc: str
+    health: str
+    openbao: str
+    run_dir: str
+    sockets: dict[str, str]
+    pids: dict[str, int]
+    certificate: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments:
+    """What the command line asked for. Empty cert and key: a self-signed pair is made."""
+
+    model: str
+    policy_file: Path
+    listen: str
+    cert: Path | None
+    key: Path | None
+    state: Path
+
+
+def prepare(arguments: Arguments) -> dict[str, Any]:
+    """The policy document to apply: the file, with listener and model filled in from the command line.
+
+    Raises InvalidInput with every problem: bad addresses, contradictions between file and flags, a broken policy.
+    """
+    problems: list[Problem] = []
+    address, port = _listen(arguments.listen, problems)
+    model_port = _model(arguments.model, problems)
+    if (arguments.cert is None) != (arguments.key is None):
+        problems.append(Problem(path="--cert", code="incomplete", message="--cert and --key belong together"))
+    for option, path in (("--cert", arguments.cert), ("--key", arguments.key)):
+        if path is not None and not path.is_file():
+            problems.append(Problem(path=option, code="missing", message=f"no such file: {path}"))
+    try:
+        document = yaml.safe_load(arguments.policy_file.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        problems.append(Problem(path="--policy", code="unreadable", message=str(error).replace("\n", " ")))
+        document = None
+    if isinstance(document, dict) and isinstance(document.get("spec"), dict):
+        spec = document["spec"]
+        wanted = {
+            ("listener", "address"): address,
+            ("listener", "port"): port,
+            ("listener", "tls"): {"cert": "file:tls.crt", "key": "file:tls.key"},
+            ("model", "port"): model_port,
+        }
+        for (part, name), value in wanted.items():
+            holder = spec.setdefault(part, {})
+            if not isinstance(holder, dict):
+                continue  # validation names it
+            if holder.setdefault(name, value) != value:
+                hint = "remove it from the file, or give the same value on the command line"
+                message = f"the file says {holder[name]!r}, the command line says {value!r}"
+                problems.append(
+                    Problem(path=f"spec.{part}.{name}", code="contradiction", message=message, hint=hint)
+                )
+    if problems:
+        raise InvalidInput("can't start", problems)
+    return dump_policy(validate_document(document))
+
+
+def _listen(text: str, problems: list[Problem]) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    try:
+        address = str(ipaddress.ip_address(host.strip("[]") or "0.0.0.0"))
+        number = int(port)
+        if not 0 < number < 65536:
+            raise ValueError(port)
+    except ValueError:
+        message = f"not an address and port: {text!r}"
+        problems.append(
+            Problem(path="--listen", code="invalid_value", message=message, hint="for example :8443")
+        )
+        return "127.0.0.1", 8443
+    return address, number
+
+
+def _model(text: str, problems: list[Problem]) -> int:
+    parts = urlsplit(text)
+    loopback = parts.hostname in {"127.0.0.1", "localhost"}
+    if parts.scheme != "http" or not loopback or not parts.port or parts.path.strip("/"):
+        message = f"{text!r} is not http://127.0.0.1:PORT"
+        hint = "bind the model to loopback, so that nobody can reach it around the guard"
+        problems.append(Problem(path="--model", code="invalid_value", message=message, hint=hint))
+        return 8000
+    return parts.port
+
+
+async def run(arguments: Arguments) -> None:
+    """Start everything, keep it running until SIGTERM or SIGINT, then stop in reverse order."""
+    document = prepare(arguments)
+    arguments.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _only_one(arguments.state):
+        metadata, spec = document["metadata"], document["spec"]
+        house = Stack(
+            arguments.state,
+            namespace=metadata.get("namespace", "default"),
+            service_account=metadata["name"],
+            labels=dict(spec["selector"]["matchLabels"]),
+            otlp_endpoint=os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+        )
+        _certificate(arguments, house.cert_dir)
+        ended = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, ended.set)
+        try:
+            await house.start_openbao()
+            await house.start_control_plane()
+            version = await _apply(house, document, spec["authn"])
+            _write_state(arguments, house, document, version)
+            await _watch(house, ended)
+        finally:
+            (arguments.state / "up.json").unlink(missing_ok=True)
+            await house.stop()
+
+
+async def _apply(house: Stack, document: dict[str, Any], authn: dict[str, Any]) -> int:
+    """Apply the policy, start the sidecar, and wait for the proof."""
+    name = f"{document['metadata'].get('namespace', 'default')}/{document['metadata']['name']}"
+    async with house.client() as client:
+        if "apiKeys" in authn:
+            await client.create_key_set(authn["apiKeys"]["set"])
+        applied = await client.apply(yaml.safe_dump(document), reason="bartizan up")
+        await house.start_sidecar(ready=False)
+        status = await client.wait_settled(name, applied.version, timeout_seconds=60)
+    if not status.enforced:
+        reasons = "; ".join(f"{row.path or row.state}: {row.reason}" for row in status.instances)
+        raise DependencyUnavailable(
+            f"the sidecar does not enforce the policy: {reasons or 'it did not report'}"
+        )
+    return applied.version
+
+
+async def _watch(house: Stack, ended: asyncio.Event) -> None:
+    """Restart what dies. A sidecar serves on while the control plane or OpenBao is away."""
+    while not ended.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RESTART_PAUSE):
+                await ended.wait()
+        if ended.is_set():
+            return
+        # A restart that fails is tried again at the next turn.
+        with contextlib.suppress(BartizanError, OSError):
+            if not house.bao.child.running:
+                await house.start_openbao()
+            if house.control_plane is not None and not house.control_plane.running:
+                await house.start_control_plane()
+            if house.sidecar is not None and not house.sidecar.running:
+                await house.start_sidecar(ready=False)
+
+
+def _certificate(arguments: Arguments, folder: Path) -> None:
+    """Link the user's files, so that a renewed pair is picked up; or make a pair."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if arguments.cert is None or arguments.key is None:
+        if not (folder / "tls.crt").exists():
+            make_server_certificate(folder, days=365)
+        return
+    for name, source in (("tls.crt", arguments.cert), ("tls.key", arguments.key)):
+        link = folder / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(source.resolve())
+
+
+def _write_state(arguments: Arguments, house: Stack, document: dict[str, Any], version: int) -> None:
+    metadata, listener = document["metadata"], document["spec"]["listener"]
+    children: tuple[tuple[str, processes.Child | None], ...] = (
+        ("openbao", house.bao.child),
+        ("control_plane", house.control_plane),
+        ("sidecar", house.sidecar),
+    )
+    sockets = ("xds", "als", "otlp", "admin", *(f"guard-{number}" for number in range(house.workers)))
+    state = UpState(
+        pid=os.getpid(),
+        state=str(arguments.state),
+        listen=f"https://{listener.get('address', '0.0.0.0')}:{listener.get('port', 8443)}",
+        policy=f"{metadata.get('namespace', 'default')}/{metadata['name']}",
+        version=version,
+        model=arguments.model,
+        api=house.api_url,
+        token_file=str(house.token_file),
+        ca_file=str(house.ca_file),
+        grpc=f"127.0.0.1:{house.ports.grpc}",
+        health=house.health_url,
+        openbao=house.bao.address,
+        run_dir=str(house.run_dir),
+        sockets={name: str(house.run_dir / f"{name}.sock") for name in sockets},
+        pids={name: child.pid for name, child in children if child is not None},
+        certificate=str(house.cert_dir / "tls.crt"),
+    )
+    partial = arguments.state / "up.json.partial"
+    partial.write_bytes(msgspec.json.format(msgspec.json.encode(state), indent=2))
+    partial.replace(arguments.state / "up.json")
+
+
+def read_state(folder: Path) -> UpState | None:
+    """up.json of a running stack, None when none runs."""
+    try:
+        state = msgspec.json.decode((folder / "up.json").read_bytes(), type=UpState)
+        os.kill(state.pid, 0)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return state
+
+
+@contextlib.contextmanager
+def _only_one(folder: Path) -> Iterator[IO[str]]:
+    """Two stacks on one state folder would corrupt it: the second one is refused."""
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(f"a stack already runs on {folder}: `bartizan down` ends it") from None
+        yield lock
