@@ -1,0 +1,54 @@
+"""Names of what a sidecar must be able to enforce: a bundle lists what it requires, a sidecar announces what it has.
+
+A bundle is sent only to sidecars that have all of it, because half a policy is worse than an old one.
+"""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from msgspec import UNSET
+
+from bartizan.policy.bundle import SCHEMA_VERSION
+from bartizan.policy.checks import InputCheck, OutputCheck
+from bartizan.policy.schema import ModelPolicySpec, Protocol
+
+_CHECKS = {kind.__struct_config__.tag for union in (InputCheck, OutputCheck) for kind in get_args(union)}
+
+SUPPORTED: frozenset[str] = frozenset(
+    {
+        f"schema.{SCHEMA_VERSION}",
+        "authn.apiKeys",
+        "authn.jwt",
+        "authz.cel",
+        "limits.requests",
+        "model.credential",
+        "mode.shadow",
+        *(f"format.{protocol}" for protocol in get_args(Protocol)),
+        *(f"check.{tag}" for tag in _CHECKS),
+    }
+)
+"""Everything this release enforces."""
+
+
+def required_by(spec: ModelPolicySpec) -> tuple[str, ...]:
+    """What a sidecar needs for this policy, sorted."""
+    checks = (*spec.input, *spec.output)
+    optional = {
+        "authn.apiKeys": spec.authn.api_keys is not UNSET,
+        "authn.jwt": bool(spec.authn.jwt),
+        "authz.cel": bool(spec.authz),
+        "limits.requests": bool(spec.limits.requests),
+        "model.credential": spec.model.credential is not UNSET,
+        "mode.shadow": spec.mode == "shadow",
+    }
+    return tuple(
+        sorted(
+            {
+                f"schema.{SCHEMA_VERSION}",
+                f"format.{spec.model.protocol}",
+                *(name for name, needed in optional.items() if needed),
+                *(f"check.{check.__struct_config__.tag}" for check in checks),
+            }
+        )
+    )

@@ -1,0 +1,88 @@
+"""Envoy resources in both of their forms: protobuf messages and the JSON that travels inside a signed bundle.
+
+The compiler writes the JSON form, the agent turns it back into what Envoy is sent. Every message type that a compiled
+resource may hold is imported here, because an Any can only be read when its type is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf import any_pb2, json_format
+from google.protobuf.message import Message
+
+from bartizan.errors import ResourceRejected
+from protos.gen.envoy.config.cluster.v3 import cluster_pb2
+from protos.gen.envoy.config.listener.v3 import listener_pb2
+from protos.gen.envoy.config.route.v3 import route_components_pb2, route_pb2
+from protos.gen.envoy.config.trace.v3 import opentelemetry_pb2
+from protos.gen.envoy.extensions.access_loggers.filters.cel.v3 import cel_pb2
+from protos.gen.envoy.extensions.access_loggers.grpc.v3 import als_pb2
+from protos.gen.envoy.extensions.compression.gzip.decompressor.v3 import gzip_pb2
+from protos.gen.envoy.extensions.filters.http.buffer.v3 import buffer_pb2
+from protos.gen.envoy.extensions.filters.http.credential_injector.v3 import credential_injector_pb2
+from protos.gen.envoy.extensions.filters.http.decompressor.v3 import decompressor_pb2
+from protos.gen.envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
+from protos.gen.envoy.extensions.filters.http.ext_proc.v3 import ext_proc_pb2
+from protos.gen.envoy.extensions.filters.http.rbac.v3 import rbac_pb2
+from protos.gen.envoy.extensions.filters.http.router.v3 import router_pb2
+from protos.gen.envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
+from protos.gen.envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2
+from protos.gen.envoy.extensions.http.injected_credentials.generic.v3 import generic_pb2
+from protos.gen.envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
+from protos.gen.envoy.extensions.transport_sockets.tls.v3 import tls_pb2
+from protos.gen.envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
+
+READABLE = (
+    als_pb2.HttpGrpcAccessLogConfig,
+    buffer_pb2.BufferPerRoute,
+    cel_pb2.ExpressionFilter,
+    cluster_pb2.Cluster,
+    credential_injector_pb2.CredentialInjector,
+    decompressor_pb2.Decompressor,
+    ext_authz_pb2.ExtAuthz,
+    ext_proc_pb2.ExternalProcessor,
+    generic_pb2.Generic,
+    gzip_pb2.Gzip,
+    header_mutation_pb2.HeaderMutation,
+    http_connection_manager_pb2.HttpConnectionManager,
+    http_protocol_options_pb2.HttpProtocolOptions,
+    listener_pb2.Listener,
+    opentelemetry_pb2.OpenTelemetryConfig,
+    previous_hosts_pb2.PreviousHostsPredicate,
+    rbac_pb2.RBAC,
+    route_components_pb2.VirtualHost,
+    route_pb2.RouteConfiguration,
+    router_pb2.Router,
+    tls_pb2.DownstreamTlsContext,
+)
+"""Types that an agent of this release can read in a bundle (and those declared beside them)."""
+
+
+def packed(message: Message) -> any_pb2.Any:
+    """The message in an Any, serialized deterministically: the same resource always makes the same bytes."""
+    result = any_pb2.Any()
+    result.Pack(message, deterministic=True)
+    return result
+
+
+def to_json(message: Message) -> dict[str, Any]:
+    """The message in protobuf's JSON form with its "@type" and proto field names."""
+    document: dict[str, Any] = json_format.MessageToDict(packed(message), preserving_proto_field_name=True)
+    return document
+
+
+def from_json(document: Mapping[str, Any]) -> any_pb2.Any:
+    """The inverse of `to_json`. Raises ResourceRejected when a type or field is unknown here."""
+    result = any_pb2.Any()
+    try:
+        json_format.ParseDict(dict(document), result)
+    except (json_format.Error, TypeError) as error:
+        kind = str(document.get("@type", "unknown type")).rpartition("/")[2]
+        raise ResourceRejected(
+            f"Envoy resource of type {kind} can't be read: {type(error).__name__}"
+        ) from error
+    if not result.type_url:
+        raise ResourceRejected('Envoy resource without "@type"')
+    return result

@@ -1,0 +1,74 @@
+"""Native verdicts: what Envoy refused by itself reaches audit through the agent's access-log service."""
+
+from __future__ import annotations
+
+from google.protobuf.wrappers_pb2 import UInt32Value
+
+from bartizan.policy import names
+from bartizan.xds.resources import packed
+from control_plane.compile.envoy.grpc_service import agent_service
+from control_plane.compile.envoy.values import duration
+from protos.gen.envoy.config.accesslog.v3.accesslog_pb2 import (
+    AccessLog,
+    AccessLogFilter,
+    ComparisonFilter,
+    OrFilter,
+    ResponseFlagFilter,
+    StatusCodeFilter,
+)
+from protos.gen.envoy.config.core.v3.base_pb2 import RuntimeUInt32
+from protos.gen.envoy.config.core.v3.config_source_pb2 import ApiVersion
+from protos.gen.envoy.extensions.access_loggers.grpc.v3.als_pb2 import (
+    CommonGrpcAccessLogConfig,
+    HttpGrpcAccessLogConfig,
+)
+from protos.gen.envoy.type.metadata.v3.metadata_pb2 import MetadataKey, MetadataKind
+from protos.gen.envoy.type.tracing.v3.custom_tag_pb2 import CustomTag
+
+LOG_NAME = "bartizan"
+TAG_REVISION = "revision"
+TAG_TRACE = "trace_id"
+
+
+def access_log() -> AccessLog:
+    """Refusals and broken streams only.
+
+    An entry carries the response code, its details, the stream id, the route's name, the dynamic metadata of
+    ext_authz, and as tags the plan id and the trace id.
+    """
+    config = HttpGrpcAccessLogConfig(
+        common_config=CommonGrpcAccessLogConfig(
+            log_name=LOG_NAME,
+            grpc_service=agent_service(names.CLUSTER_ALS),
+            transport_api_version=ApiVersion.V3,
+            buffer_flush_interval=duration(0.2),
+            buffer_size_bytes=UInt32Value(value=65536),
+            custom_tags=[
+                CustomTag(
+                    tag=TAG_REVISION,
+                    metadata=CustomTag.Metadata(
+                        kind=MetadataKind(route=MetadataKind.Route()),
+                        metadata_key=MetadataKey(
+                            key=names.ROUTE_METADATA, path=[MetadataKey.PathSegment(key=names.REVISION)]
+                        ),
+                    ),
+                ),
+                CustomTag(tag=TAG_TRACE, value="%TRACE_ID%"),
+            ],
+        ),
+        additional_response_headers_to_log=[names.HEADER_DECISION],
+    )
+    refused = AccessLogFilter(
+        status_code_filter=StatusCodeFilter(
+            comparison=ComparisonFilter(
+                op=ComparisonFilter.GE,
+                value=RuntimeUInt32(default_value=400, runtime_key="bartizan.access_log.min_status"),
+            )
+        )
+    )
+    flagged = AccessLogFilter(response_flag_filter=ResponseFlagFilter())
+    return AccessLog(
+        name="envoy.access_loggers.http_grpc",
+        filter=AccessLogFilter(or_filter=OrFilter(filters=[refused, flagged])),
+        typed_config=packed(config),
+    )

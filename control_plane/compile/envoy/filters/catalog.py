@@ -1,0 +1,53 @@
+"""The HTTP filters in the order of a request's way. A new filter is one file here and one line in FILTERS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from google.protobuf.message import Message
+
+from control_plane.compile.envoy.filters import (
+    buffer,
+    credential_injector,
+    decompressor,
+    ext_authz,
+    ext_proc,
+    rbac,
+    router,
+)
+from control_plane.compile.resolve import Resolved
+from protos.gen.envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
+    HttpFilter,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """One filter of the chain. `build` gives None when the policy does not need it."""
+
+    name: str
+    build: Callable[[Resolved], HttpFilter | None]
+    per_route: Callable[[Resolved], Message] | None = None
+    """Its configuration on routes that are served."""
+    everywhere: bool = False
+    """Whether it also runs on the last route, which only says 404."""
+    on_probe: bool = True
+    """Whether it also runs on the probe's route."""
+
+
+FILTERS: tuple[Filter, ...] = (
+    Filter(name=rbac.NAME, build=rbac.build, everywhere=True),
+    Filter(name=ext_authz.NAME, build=ext_authz.build, per_route=ext_authz.per_route),
+    Filter(name=decompressor.NAME, build=decompressor.build),
+    Filter(name=buffer.NAME, build=buffer.build, per_route=buffer.per_route),
+    Filter(name=ext_proc.NAME, build=ext_proc.build),
+    Filter(name=credential_injector.NAME, build=credential_injector.build, on_probe=False),
+    Filter(name=router.NAME, build=router.build, everywhere=True),
+)
+
+
+def in_use(resolved: Resolved) -> tuple[tuple[Filter, HttpFilter], ...]:
+    """The filters that this policy needs, in order, with their configuration."""
+    built = ((entry, entry.build(resolved)) for entry in FILTERS)
+    return tuple((entry, config) for entry, config in built if config is not None)

@@ -1,0 +1,93 @@
+"""Envoy's own refusals in the client's protocol: a general message, a decision id, never what matched.
+
+The guard's denials are local replies for Envoy too; they are told apart by their x-bartizan-decision header and
+left as they are.
+"""
+
+from __future__ import annotations
+
+from google.protobuf.struct_pb2 import Struct
+
+from bartizan.policy import names
+from bartizan.policy.schema import Protocol
+from bartizan.xds.resources import packed
+from control_plane.compile.envoy.values import header
+from protos.gen.envoy.config.accesslog.v3.accesslog_pb2 import (
+    AccessLogFilter,
+    AndFilter,
+    ComparisonFilter,
+    ExtensionFilter,
+    StatusCodeFilter,
+)
+from protos.gen.envoy.config.core.v3.base_pb2 import HeaderValueOption, RuntimeUInt32
+from protos.gen.envoy.config.core.v3.substitution_format_string_pb2 import SubstitutionFormatString
+from protos.gen.envoy.extensions.access_loggers.filters.cel.v3.cel_pb2 import ExpressionFilter
+from protos.gen.envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
+    LocalReplyConfig,
+    ResponseMapper,
+)
+
+UNAVAILABLE = "The service can't decide about this request right now; try again."
+NOT_FOUND = "There is no such endpoint."
+TOO_LARGE = "The request body is too large."
+REFUSED = "The request was refused."
+
+RETRY_AFTER_SECONDS = "1"
+
+
+def local_reply(protocol: Protocol) -> LocalReplyConfig:
+    """The first mapper that fits is used: by status, then a general one."""
+    retry = header("retry-after", RETRY_AFTER_SECONDS)
+    return LocalReplyConfig(
+        mappers=[
+            _mapper(protocol, NOT_FOUND, 404),
+            _mapper(protocol, TOO_LARGE, 413),
+            _mapper(protocol, UNAVAILABLE, 503, retry),
+            _mapper(protocol, REFUSED),
+        ]
+    )
+
+
+def _mapper(
+    protocol: Protocol, message: str, status: int | None = None, *headers: HeaderValueOption
+) -> ResponseMapper:
+    from_envoy = _cel(f"!('{names.HEADER_DECISION}' in response.headers)")
+    filters = from_envoy if status is None else _all(from_envoy, _status(status))
+    return ResponseMapper(
+        filter=filters,
+        body_format_override=_body(protocol, message),
+        headers_to_add=[header(names.HEADER_DECISION, "%STREAM_ID%"), *headers],
+    )
+
+
+def _body(protocol: Protocol, message: str) -> SubstitutionFormatString:
+    """Like the guard's own error bodies: OpenAI's error object, else problem+json (RFC 9457)."""
+    body = Struct()
+    if protocol == "openai":
+        content_type = "application/json"
+        body.update({"error": {"message": message, "type": "gateway_error", "code": "%RESPONSE_CODE%"}})
+    else:
+        content_type = "application/problem+json"
+        body.update({"type": "about:blank", "title": message, "status": "%RESPONSE_CODE%"})
+        body.update({"decision": "%STREAM_ID%"})
+    return SubstitutionFormatString(json_format=body, content_type=content_type)
+
+
+def _cel(expression: str) -> AccessLogFilter:
+    return AccessLogFilter(
+        extension_filter=ExtensionFilter(
+            name="envoy.access_loggers.extension_filters.cel",
+            typed_config=packed(ExpressionFilter(expression=expression)),
+        )
+    )
+
+
+def _status(status: int) -> AccessLogFilter:
+    value = RuntimeUInt32(default_value=status, runtime_key=f"bartizan.local_reply.{status}")
+    return AccessLogFilter(
+        status_code_filter=StatusCodeFilter(comparison=ComparisonFilter(op=ComparisonFilter.EQ, value=value))
+    )
+
+
+def _all(*filters: AccessLogFilter) -> AccessLogFilter:
+    return AccessLogFilter(and_filter=AndFilter(filters=filters))

@@ -1,0 +1,124 @@
+"""Routes (RDS): the probe's, one for each declared path and method, and at last 404 for everything else.
+
+What a policy says is here rather than in the listener, because a change of routes takes effect in milliseconds and
+cuts no running stream.
+"""
+
+from __future__ import annotations
+
+from google.protobuf.any_pb2 import Any
+from google.protobuf.struct_pb2 import Struct
+from google.protobuf.wrappers_pb2 import UInt64Value
+
+from bartizan.policy import names, schema
+from bartizan.xds.resources import packed
+from control_plane.compile.envoy.filters.catalog import Filter, in_use
+from control_plane.compile.envoy.tracing import no_sampling, sampling
+from control_plane.compile.envoy.values import FALSE, duration
+from control_plane.compile.resolve import Resolved
+from protos.gen.envoy.config.core.v3.base_pb2 import Metadata
+from protos.gen.envoy.config.route.v3.route_components_pb2 import (
+    Decorator,
+    DirectResponseAction,
+    FilterConfig,
+    HeaderMatcher,
+    Route,
+    RouteAction,
+    RouteMatch,
+    VirtualHost,
+)
+from protos.gen.envoy.config.route.v3.route_pb2 import RouteConfiguration
+from protos.gen.envoy.type.matcher.v3.string_pb2 import StringMatcher
+
+IDLE_SECONDS = 300.0
+"""How long a model may think between two bytes of an answer."""
+
+PROBE_ROUTE = "probe"
+LAST_ROUTE = "undeclared"
+
+# What must not come back from the model as if the guard had said it.
+_NOT_FROM_MODEL = (names.HEADER_DECISION, names.HEADER_PROBE, names.HEADER_PROOF)
+
+
+def route_configuration(resolved: Resolved) -> RouteConfiguration:
+    """Matched in order; all of one virtual host, because the policy, not the client's Host, decides."""
+    filters = tuple(entry for entry, _ in in_use(resolved))
+    routes = [
+        _probe(resolved, filters),
+        *(_declared(resolved, route, filters) for route in resolved.routes),
+        _undeclared(filters),
+    ]
+    return RouteConfiguration(
+        name=names.ROUTES,
+        virtual_hosts=[VirtualHost(name=names.ROUTES, domains=["*"], routes=routes)],
+    )
+
+
+def _probe(resolved: Resolved, filters: tuple[Filter, ...]) -> Route:
+    """All checks of a served route, but no model behind it: by construction a probe can't reach one."""
+    match = HeaderMatcher(name=names.HEADER_PROBE, present_match=True)
+    return Route(
+        name=PROBE_ROUTE,
+        match=RouteMatch(prefix="/", headers=[match]),
+        direct_response=DirectResponseAction(status=404),
+        metadata=_revision(resolved),
+        typed_per_filter_config={
+            **_per_route(resolved, filters),
+            **{entry.name: _off() for entry in filters if not entry.on_probe},
+        },
+        request_body_buffer_limit=UInt64Value(value=buffer_limit(resolved)),
+        tracing=no_sampling(),
+    )
+
+
+def _declared(resolved: Resolved, route: schema.Route, filters: tuple[Filter, ...]) -> Route:
+    # `path` is compared with the normalised path without its query, case-sensitively.
+    method = HeaderMatcher(name=":method", string_match=StringMatcher(exact=route.method))
+    return Route(
+        name=f"{route.method} {route.path}",
+        match=RouteMatch(path=route.path, headers=[method]),
+        route=RouteAction(
+            cluster=names.CLUSTER_MODEL,
+            # An answer may stream for as long as bytes come. No retry_policy: a model is not asked twice.
+            timeout=duration(0),
+            idle_timeout=duration(IDLE_SECONDS),
+        ),
+        metadata=_revision(resolved),
+        decorator=Decorator(operation=f"{route.method} {route.path}", propagate=FALSE),
+        typed_per_filter_config=_per_route(resolved, filters),
+        # The guard reads plain bytes only, so the model is not asked for others.
+        request_headers_to_remove=["accept-encoding"] if resolved.answers_checked else [],
+        response_headers_to_remove=_NOT_FROM_MODEL,
+        request_body_buffer_limit=UInt64Value(value=buffer_limit(resolved)),
+        tracing=sampling(resolved.spec.telemetry.trace_sample),
+    )
+
+
+def _undeclared(filters: tuple[Filter, ...]) -> Route:
+    """Costs no guard call and holds no body."""
+    return Route(
+        name=LAST_ROUTE,
+        match=RouteMatch(prefix="/"),
+        direct_response=DirectResponseAction(status=404),
+        typed_per_filter_config={entry.name: _off() for entry in filters if not entry.everywhere},
+        tracing=no_sampling(),
+    )
+
+
+def buffer_limit(resolved: Resolved) -> int:
+    """Bytes that a stream may hold: the largest allowed body with room for what the guard puts in its place."""
+    return resolved.body_max + max(resolved.body_max // 4, 64 * 1024)
+
+
+def _per_route(resolved: Resolved, filters: tuple[Filter, ...]) -> dict[str, Any]:
+    return {entry.name: packed(entry.per_route(resolved)) for entry in filters if entry.per_route is not None}
+
+
+def _revision(resolved: Resolved) -> Metadata:
+    values = Struct()
+    values.update({names.REVISION: resolved.plan_id})
+    return Metadata(filter_metadata={names.ROUTE_METADATA: values})
+
+
+def _off() -> Any:
+    return packed(FilterConfig(disabled=True))

@@ -1,0 +1,54 @@
+"""Spans: Envoy's OpenTelemetry tracer sends to the agent. How many is said on the routes, not in the listener."""
+
+from __future__ import annotations
+
+from google.protobuf.wrappers_pb2 import UInt32Value
+
+from bartizan.policy import names
+from bartizan.xds.resources import packed
+from control_plane.compile.envoy.grpc_service import agent_service
+from control_plane.compile.envoy.values import TRUE
+from protos.gen.envoy.config.route.v3.route_components_pb2 import Tracing as RouteTracing
+from protos.gen.envoy.config.trace.v3.http_tracer_pb2 import Tracing
+from protos.gen.envoy.config.trace.v3.opentelemetry_pb2 import OpenTelemetryConfig
+from protos.gen.envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
+    HttpConnectionManager,
+)
+from protos.gen.envoy.type.tracing.v3.custom_tag_pb2 import CustomTag
+from protos.gen.envoy.type.v3.percent_pb2 import FractionalPercent, Percent
+
+SERVICE = "bartizan-envoy"
+
+
+def tracing() -> HttpConnectionManager.Tracing:
+    """The tracer. No client can switch tracing on or off; without a route nothing is sampled."""
+    return HttpConnectionManager.Tracing(
+        provider=Tracing.Http(
+            name="envoy.tracers.opentelemetry",
+            typed_config=packed(
+                OpenTelemetryConfig(grpc_service=agent_service(names.CLUSTER_OTLP), service_name=SERVICE)
+            ),
+        ),
+        client_sampling=Percent(value=0),
+        random_sampling=Percent(value=0),
+        overall_sampling=Percent(value=100),
+        spawn_upstream_span=TRUE,
+        # Paths and queries may hold personal data: spans name the declared route instead.
+        max_path_tag_length=UInt32Value(value=1),
+        custom_tags=[CustomTag(tag="bartizan.route", value="%ROUTE_NAME%")],
+    )
+
+
+def sampling(share: float) -> RouteTracing:
+    """The policy's traceSample, in millionths."""
+    part = FractionalPercent(numerator=round(share * 1_000_000), denominator=FractionalPercent.MILLION)
+    return RouteTracing(
+        client_sampling=FractionalPercent(),
+        random_sampling=part,
+        overall_sampling=FractionalPercent(numerator=100),
+    )
+
+
+def no_sampling() -> RouteTracing:
+    """For routes that only refuse or only answer probes."""
+    return sampling(0)

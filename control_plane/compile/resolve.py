@@ -1,0 +1,97 @@
+"""Resolves a policy: defaults made explicit, derived facts computed once. Pure, knows no Envoy.
+
+First step of compile_bundle; the Envoy resources and the guard plan are both built from a Resolved, so that they
+can't disagree about routes, content or limits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from msgspec import UNSET, UnsetType
+
+from bartizan.policy.bundle import RateLimit, TlsSource
+from bartizan.policy.expressions import compile_expression
+from bartizan.policy.quantities import parse_bytes, parse_rate, rate_number
+from bartizan.policy.schema import AuthzRule, Credential, ModelPolicy, ModelPolicySpec, RequestLimit, Route
+
+OPENAI_ROUTES = (
+    Route(path="/v1/chat/completions"),
+    Route(path="/v1/completions"),
+    Route(path="/v1/embeddings"),
+    Route(path="/v1/models", method="GET"),
+)
+"""The part of the OpenAI API whose texts the guard can read; everything else is undeclared (404)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """A policy with nothing left implicit."""
+
+    policy: ModelPolicy
+    revision: int
+    version: int
+    routes: tuple[Route, ...]
+    tls: TlsSource | None
+    credential: Credential | None
+    rate_limits: tuple[RateLimit, ...]
+    body_max: int
+    """Bytes, after decompression."""
+    authz: tuple[AuthzRule, ...]
+    body_authz: tuple[AuthzRule, ...]
+
+    @property
+    def spec(self) -> ModelPolicySpec:
+        return self.policy.spec
+
+    @property
+    def plan_id(self) -> str:
+        """What routes and the guard call this publication."""
+        return f"{self.revision}.{self.version}"
+
+    @property
+    def content_hop(self) -> bool:
+        """Whether bodies must reach the guard."""
+        return bool(self.spec.input or self.spec.output or self.body_authz)
+
+    @property
+    def answers_checked(self) -> bool:
+        return bool(self.spec.output)
+
+
+def resolve(policy: ModelPolicy, *, revision: int, version: int) -> Resolved:
+    """The policy must have passed control_plane.compile.errors.check."""
+    spec = policy.spec
+    return Resolved(
+        policy=policy,
+        revision=revision,
+        version=version,
+        routes=OPENAI_ROUTES if spec.model.protocol == "openai" else spec.routes,
+        tls=_tls(policy),
+        credential=None if spec.model.credential is UNSET else spec.model.credential,
+        rate_limits=tuple(_rate_limit(limit) for limit in spec.limits.requests),
+        body_max=parse_bytes(spec.limits.body.max),
+        authz=tuple(rule for rule in spec.authz if not _asks_body(rule)),
+        body_authz=tuple(rule for rule in spec.authz if _asks_body(rule)),
+    )
+
+
+def _tls(policy: ModelPolicy) -> TlsSource | None:
+    tls = policy.spec.listener.tls
+    if tls == "none":
+        return None
+    return TlsSource(name=f"{tls.cert},{tls.key}", cert=tls.cert, key=tls.key)
+
+
+def _rate_limit(limit: RequestLimit) -> RateLimit:
+    # Without a burst the bucket holds one unit's worth of the rate, as it is written ("50/s" -> 50, "10/m" -> 10).
+    burst = rate_number(limit.rate) if limit.burst is UNSET else limit.burst
+    return RateLimit(per=limit.per, per_second=parse_rate(limit.rate), burst=burst)
+
+
+def _asks_body(rule: AuthzRule) -> bool:
+    return any(
+        compile_expression(text).uses_body
+        for text in (rule.allow, rule.deny)
+        if not isinstance(text, UnsetType)
+    )
