@@ -1,0 +1,88 @@
+"""API keys: issue, list, revoke. A key is shown once; what stays is its hash, in a set that only rises in version."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from bartizan.api import IssuedKey, IssueKey
+from bartizan.errors import NotFound
+from bartizan.policy.keyset import KeyRecord, KeySet, key_hash, new_key
+from control_plane.policies.actor import Actor
+from control_plane.store.base import KeyRow, Store
+
+KeySetChanged = Callable[[str], Awaitable[None]]
+"""Tells the push side that a set has a new version; called after the change is stored."""
+
+
+class Keys:
+    """Key sets of the control plane."""
+
+    def __init__(
+        self, store: Store, changed: KeySetChanged, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._store = store
+        self._changed = changed
+        self._clock = clock
+
+    async def create_set(self, name: str, actor: Actor) -> KeySet:
+        """Idempotent."""
+        now = self._clock()
+        async with self._store.begin() as work:
+            fresh = await work.key_sets.ensure(name, at=now, by=actor.label)
+            if fresh:
+                await work.events.record(actor.event(now, "key_set.create", name))
+            made = await work.key_sets.get(name)
+        if made is None:
+            raise NotFound(f"no key set {name}")
+        if fresh:
+            await self._changed(name)
+        return made
+
+    async def sets(self) -> Sequence[KeySet]:
+        async with self._store.begin() as work:
+            found = [await work.key_sets.get(name) for name in await work.key_sets.names()]
+        return [key_set for key_set in found if key_set is not None]
+
+    async def issue(self, name: str, ask: IssueKey, actor: Actor) -> IssuedKey:
+        """Raises NotFound when there is no such set."""
+        now = self._clock()
+        key = new_key()
+        record = KeyRecord(
+            id=secrets.token_hex(8),
+            hash=key_hash(key),
+            tenant=ask.tenant,
+            plan=ask.plan,
+            region=ask.region,
+            models=ask.models,
+            expires_at=None if ask.ttl_seconds is None else now + ask.ttl_seconds,
+        )
+        async with self._store.begin() as work:
+            if await work.key_sets.get(name) is None:
+                raise NotFound(f"no key set {name}")
+            row = KeyRow(key_set=name, record=record, created_at=now, created_by=actor.label)
+            version = await work.key_sets.add_key(row)
+            detail = {"key_id": record.id, "tenant": record.tenant, "version": version}
+            await work.events.record(actor.event(now, "key.issue", name, detail))
+        await self._changed(name)
+        return IssuedKey(id=record.id, key=key)
+
+    async def keys(self, name: str) -> tuple[int, Sequence[KeyRow]]:
+        """The set's version and its records, revoked ones too. Raises NotFound."""
+        async with self._store.begin() as work:
+            key_set = await work.key_sets.get(name)
+            if key_set is None:
+                raise NotFound(f"no key set {name}")
+            return key_set.version, await work.key_sets.keys(name)
+
+    async def revoke(self, name: str, key_id: str, actor: Actor) -> None:
+        """Raises NotFound when there is no such key, or when it was revoked before."""
+        now = self._clock()
+        async with self._store.begin() as work:
+            version = await work.key_sets.revoke(name, key_id, at=now, by=actor.label)
+            if version is None:
+                raise NotFound(f"no valid key {key_id} in key set {name}")
+            detail = {"key_id": key_id, "version": version}
+            await work.events.record(actor.event(now, "key.revoke", name, detail))
+        await self._changed(name)

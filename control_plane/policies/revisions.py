@@ -1,0 +1,71 @@
+"""A policy document as an immutable revision: its canonical bytes, its digest, and whether two selectors could meet."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+from bartizan.policy.validate import validate_document
+
+from bartizan.errors import Conflict, Problem
+from bartizan.policy.schema import ModelPolicy
+from bartizan.policy.signing import canonical
+
+
+class PolicyConflict(Conflict):
+    """Two policies could select the same sidecar; `problems` name both."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(problem.message for problem in self.problems))
+
+
+def document_of(policy: ModelPolicy) -> str:
+    """The canonical JSON of a document: equal documents give equal text."""
+    return canonical(policy).decode()
+
+
+def digest_of(document: str) -> str:
+    """Hex SHA-256 of a canonical document."""
+    return hashlib.sha256(document.encode()).hexdigest()
+
+
+def policy_of(document: str) -> ModelPolicy:
+    """A stored revision as types again. Raises PolicyInvalid when this release no longer accepts it."""
+    return validate_document(plain(document))
+
+
+def plain(document: str) -> dict[str, Any]:
+    """A stored revision as plain values, whatever release wrote it."""
+    return msgspec.json.decode(document, type=dict[str, Any])
+
+
+def could_both_select(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Whether a sidecar may have labels that satisfy both: true unless one label is asked to have two values."""
+    return all(other.get(key, value) == value for key, value in one.items())
+
+
+def check_conflicts(policy: ModelPolicy, others: Iterable[ModelPolicy]) -> None:
+    """Raises PolicyConflict when another policy of the namespace could select a sidecar that this one selects."""
+    wanted = policy.spec.selector.match_labels
+    names = sorted(
+        {
+            other.qualified_name
+            for other in others
+            if other.qualified_name != policy.qualified_name
+            and other.metadata.namespace == policy.metadata.namespace
+            and could_both_select(wanted, other.spec.selector.match_labels)
+        }
+    )
+    if names:
+        raise PolicyConflict(
+            Problem(
+                path="spec.selector.matchLabels",
+                code="policy_conflict",
+                message=f"{policy.qualified_name} and {name} could select the same sidecar",
+                hint="give both selectors the same label with different values",
+            )
+            for name in names
+        )
