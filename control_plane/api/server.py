@@ -1,0 +1,191 @@
+"""The REST API's server: routes, limits, authentication and errors around the handlers of control_plane/api/routes.
+
+A call's way: request id -> route -> token -> permission -> query and body decoded -> handler, within its deadline.
+Only what is declared in an Operation is served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import ssl
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from bartizan.errors import InvalidInput, Problem
+from bartizan.telemetry.logging import get_logger
+from bartizan.telemetry.metrics import API_REQUESTS
+from control_plane.api.auth import BOOTSTRAP, Tokens, Unauthenticated, check_permission
+from control_plane.api.errors import BadRequest, response_to
+from control_plane.api.openapi import MAX_BODY, Call, NoQuery, Operation, Reply, openapi
+from control_plane.policies.actor import Actor
+
+_log = get_logger()
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
+_AT = re.compile(r" - at `\$(.*)`$")
+_PUBLIC = Actor(token_id="", name="anonymous", role="")
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Strict-Transport-Security": "max-age=31536000",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+def application(operations: Iterable[Operation], tokens: Tokens, version: str) -> web.Application:
+    """The aiohttp application of these operations, with /openapi.json."""
+    listed = list(operations)
+    document = msgspec.json.encode(openapi(listed, version))
+    app = web.Application(client_max_size=MAX_BODY, middlewares=[_outermost])
+    for operation in listed:
+        app.router.add_route(operation.method, operation.path, _endpoint(operation, tokens))
+
+    async def serve_document(_request: web.Request) -> web.StreamResponse:
+        return web.Response(body=document, content_type="application/json")
+
+    app.router.add_get("/openapi.json", serve_document)
+    return app
+
+
+async def serve(
+    app: web.Application, host: str, port: int, context: ssl.SSLContext | None
+) -> tuple[web.AppRunner, int]:
+    """Listen; returns the runner (its `cleanup()` ends serving) and the port that was taken."""
+    runner = web.AppRunner(app, access_log=None, keepalive_timeout=60, handler_cancellation=True, shutdown_timeout=5)
+    await runner.setup()
+    site = web.TCPSite(runner, host, port, ssl_context=context, backlog=256, reuse_address=True)
+    try:
+        await site.start()
+    except BaseException:
+        await runner.cleanup()
+        raise
+    return runner, int(runner.addresses[0][1])
+
+
+@web.middleware
+async def _outermost(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    given = request.headers.get("X-Request-Id", "")
+    request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+    request["request_id"] = request_id
+    response: web.StreamResponse
+    try:
+        response = await handler(request)
+    except Exception as error:
+        response = response_to(error, request_id)
+        if response.status == 500:
+            _log.exception("api_failed", request_id=request_id, error=type(error).__name__)
+    response.headers.update(_HEADERS)
+    response.headers["X-Request-Id"] = request_id
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource is not None else "(none)"
+    API_REQUESTS.labels(route=f"{request.method if resource else ''} {route}", status=response.status).inc()
+    return response
+
+
+def _endpoint(operation: Operation, tokens: Tokens) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def endpoint(request: web.Request) -> web.StreamResponse:
+        async with asyncio.timeout(operation.timeout):
+            actor, token = await _actor(operation, tokens, request)
+            call = Call(
+                actor=actor,
+                token=token,
+                path=dict(request.match_info),
+                query=_query(operation, request),
+                body=await _body(operation, request),
+                headers=request.headers,
+            )
+            return _response(operation, await operation.handler(call))
+
+    return endpoint
+
+
+async def _actor(operation: Operation, tokens: Tokens, request: web.Request) -> tuple[Actor, str]:
+    if operation.permission is None:
+        return _PUBLIC, ""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token or len(token) > 256:
+        raise Unauthenticated("an admin token is needed: Authorization: Bearer bzt_…")
+    actor = await tokens.authenticate(token, request.remote or "", request["request_id"])
+    check_permission(actor, operation.permission)
+    if actor.role == BOOTSTRAP and (operation.method, operation.path) != ("POST", "/v1/tokens"):
+        raise Unauthenticated("the bootstrap token only makes the first admin token: POST /v1/tokens")
+    return actor, token
+
+
+def _query(operation: Operation, request: web.Request) -> Any:
+    given: dict[str, str] = {}
+    for name, value in request.query.items():
+        if name in given:
+            raise InvalidInput("a query parameter is given twice", [_wrong(f"?{name}", "given twice")])
+        given[name] = value
+    if operation.query is NoQuery and not given:
+        return NoQuery()
+    known = {field.encode_name for field in msgspec.structs.fields(operation.query)}
+    unknown = [
+        _wrong(f"?{name}", "no such parameter", "unknown_field") for name in given if name not in known
+    ]
+    if unknown:
+        raise InvalidInput("unknown query parameters", unknown)
+    try:
+        return msgspec.convert(given, operation.query, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidInput("a query parameter is wrong", [_located(error, "?")]) from error
+
+
+async def _body(operation: Operation, request: web.Request) -> Any:
+    if operation.request is None:
+        return None
+    allowed = {"application/json"} | (
+        {"application/yaml", "text/yaml", "application/x-yaml"} if operation.document else set()
+    )
+    if request.content_type not in allowed:
+        raise BadRequest(
+            415, "unsupported_media_type", f"content-type must be one of {', '.join(sorted(allowed))}"
+        )
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise BadRequest(415, "unsupported_encoding", "the body must not be compressed")
+    raw = await request.read()
+    if operation.document:
+        return raw
+    try:
+        return msgspec.json.decode(raw, type=operation.request)
+    except msgspec.ValidationError as error:
+        raise InvalidInput("the request is wrong", [_located(error, "")]) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(400, "malformed_json", "the body is not JSON") from error
+
+
+def _response(operation: Operation, value: object) -> web.Response:
+    reply = value if isinstance(value, Reply) else Reply(value=value)
+    status = reply.status or operation.status
+    if reply.raw is not None:
+        return web.Response(
+            status=status, body=reply.raw, content_type="application/json", headers=dict(reply.headers)
+        )
+    if reply.value is None:
+        return web.Response(status=status, headers=dict(reply.headers))
+    return web.Response(
+        status=status,
+        body=msgspec.json.encode(reply.value),
+        content_type="application/json",
+        headers=dict(reply.headers),
+    )
+
+
+def _located(error: msgspec.ValidationError, prefix: str) -> Problem:
+    text = str(error)
+    match = _AT.search(text)
+    path = match[1].lstrip(".") if match else ""
+    return _wrong(prefix + path, _AT.sub("", text))
+
+
+def _wrong(path: str, message: str, code: str = "invalid_value") -> Problem:
+    return Problem(path=path, code=code, message=message)
