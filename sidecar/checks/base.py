@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sidecar.formats.base import TextPart
-from sidecar.model.finding import Edit, Finding
+from sidecar.model.finding import Action, Edit, Finding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,33 @@ class TextCheck(Protocol):
     """L: no match is longer than this many characters, so a stream needs to hold back at most L-1 of them."""
 
     def inspect(self, part: TextPart) -> Inspection: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """One hit of a span check: text[start:end] is a `kind`, and `replacement` takes its place when it is redacted."""
+
+    start: int
+    end: int
+    kind: str
+    replacement: str
+
+
+class SpanCheck(TextCheck, Protocol):
+    """A check whose hits are stretches of text, so that it can also follow a stream with a bounded hold-back."""
+
+    action: Action
+    context: int
+    """How many characters before a possible match decide about it (look-behind)."""
+
+    def matches(self, text: str, start: int = 0) -> list[Match]:
+        """Hits that begin at `start` or later; text before it is context only. In order, without overlaps."""
+
+    def settled(self, text: str) -> int:
+        """No match that begins before this index can appear, grow or vanish when more text follows.
+
+        At least len(text) - max_match + 1; larger where the end of the text can't begin a match.
+        """
 
 
 class ScoreCheck(Protocol):

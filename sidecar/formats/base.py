@@ -47,6 +47,9 @@ class Document(Protocol):
         """Locations and values of a classic model's scores (may be empty)."""
 
     def set_score(self, location: str, value: float) -> None: ...
+    def unscanned(self) -> Sequence[str]:
+        """Kinds of content that passes without being looked at ("image_url"); the caller records the reason."""
+
     def encode(self) -> bytes:
         """The original bytes if nothing changed, else the re-encoded document."""
 
@@ -57,6 +60,9 @@ class StreamPiece:
 
     texts: tuple[TextPart, ...]
     final: bool = False
+    """The whole answer ends here ("[DONE]")."""
+    finished: tuple[str, ...] = ()
+    """Prefixes of the text streams that end with this event ("choices[0]."): nothing follows on them."""
 
 
 class AnswerStream(Protocol):
@@ -86,8 +92,8 @@ class Format(Protocol):
     def decode_request(self, path: str, content_type: str, body: bytes) -> Document:
         """Raises FormatError."""
 
-    def decode_answer(self, path: str, content_type: str, body: bytes) -> Document:
-        """Raises FormatError."""
+    def decode_answer(self, path: str, content_type: str, body: bytes, status: int = 200) -> Document:
+        """An answer outside of 2xx may lack declared fields; all its strings are text then. Raises FormatError."""
 
     def answer_stream(self, path: str, content_type: str) -> AnswerStream | None:
         """A decoder if this content type is a stream in this protocol, else None."""

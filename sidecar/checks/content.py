@@ -1,0 +1,90 @@
+"""Runs the content checks over a whole document: a request, or an answer that is not streamed.
+
+Checks run in policy order and each sees what the one before left: detectors look at sanitized text. Every finding is
+kept; the strongest action wins. An answer that is not yet sent can't be cut, so `cut` denies it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sidecar.checks.base import CheckSet
+from sidecar.formats.base import Document, TextPart
+from sidecar.model.finding import Action, Edit, Finding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentResult:
+    """What was seen. `changed` says whether the document was edited; `scanned_bytes` counts its text in UTF-8."""
+
+    findings: tuple[Finding, ...]
+    action: Action
+    scanned_bytes: int
+    changed: bool
+
+
+def inspect_document(document: Document, checks: CheckSet, *, shadow: bool) -> ContentResult:
+    """Apply the checks, edits included. With `shadow` everything is found and nothing is changed.
+
+    After a denial the document's edits are incomplete: it must not be sent.
+    """
+    findings: dict[Finding, None] = {}
+    scanned = 0
+    changed = False
+    if checks.texts:
+        for part in document.texts():
+            scanned += len(part.text.encode())
+            text = _inspect_part(part, checks, findings)
+            if text != part.text:
+                changed = True
+                if not shadow:
+                    document.replace(part.location, text)
+    changed = _adjust_scores(document, checks, findings, shadow=shadow) or changed
+    found = tuple(findings)
+    return ContentResult(
+        findings=found, action=strongest(found), scanned_bytes=scanned, changed=changed and not shadow
+    )
+
+
+def strongest(findings: Sequence[Finding]) -> Action:
+    """The action for a whole body: the strongest of its findings, `cut` raised to `deny`."""
+    action = max((finding.action for finding in findings), default=Action.ALLOW)
+    return Action.DENY if action is Action.CUT else action
+
+
+def apply_edits(text: str, edits: Sequence[Edit]) -> str:
+    """`text` with every edit made. Edits do not overlap; their order does not matter."""
+    out: list[str] = []
+    done = 0
+    for edit in sorted(edits, key=lambda edit: edit.start):
+        out += (text[done : edit.start], edit.replacement)
+        done = edit.end
+    out.append(text[done:])
+    return "".join(out)
+
+
+def _inspect_part(part: TextPart, checks: CheckSet, findings: dict[Finding, None]) -> str:
+    for check in checks.texts:
+        inspection = check.inspect(part)
+        findings.update(dict.fromkeys(inspection.findings))
+        if inspection.edits:
+            text = apply_edits(part.text, inspection.edits)
+            part = TextPart(location=part.location, text=text, role=part.role)
+    return part.text
+
+
+def _adjust_scores(
+    document: Document, checks: CheckSet, findings: dict[Finding, None], *, shadow: bool
+) -> bool:
+    changed = False
+    for location, value in document.scores() if checks.scores else ():
+        adjusted = value
+        for check in checks.scores:
+            before, adjusted = adjusted, check.adjust(adjusted)
+            if adjusted != before:
+                changed = True
+                findings[Finding(check=check.name, kind="adjusted", action=Action.REDACT)] = None
+        if adjusted != value and not shadow:
+            document.set_score(location, adjusted)
+    return changed

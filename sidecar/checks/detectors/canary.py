@@ -1,0 +1,105 @@
+"""Finds strings that must never leave: exactly, in any case, and with zero-width or separating characters between.
+
+L is three times the longest token: at most that many characters may a scattered token span.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from bartizan.policy.checks import Canary
+from sidecar.checks.base import Inspection, Match, SpanCheck
+from sidecar.checks.spans import ACTIONS, disjoint, inspection
+from sidecar.formats.base import TextPart
+from sidecar.model.finding import Action
+
+PLACEHOLDER = "[REDACTED]"
+_SHORT = 8
+"""A token that keeps fewer characters than this without its separators is matched with them."""
+_SPREAD = 3
+_GAPS = re.compile(
+    r"[\s\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\-_.,:;|*`'\"/\\]"
+)
+
+
+class CanaryCheck:
+    """SpanCheck over all tokens of one policy."""
+
+    name = "canary"
+    context = 0
+
+    def __init__(self, tokens: Sequence[str], action: Action) -> None:
+        self.action = action
+        self.max_match = _SPREAD * max(len(token) for token in tokens)
+        spread = {_squeeze(token)[0] for token in tokens}
+        self._squeezed = tuple(sorted(token for token in spread if len(token) >= _SHORT))
+        self._exact = tuple(sorted({_lower(token) for token in tokens if len(_squeeze(token)[0]) < _SHORT}))
+        self._beginnings = _beginnings(self._squeezed)
+        self._exact_beginnings = _beginnings(self._exact)
+
+    def inspect(self, part: TextPart) -> Inspection:
+        return inspection(self.name, self.action, part, self.matches(part.text))
+
+    def matches(self, text: str, start: int = 0) -> list[Match]:
+        text = text[start:]
+        spans: list[tuple[int, int]] = []
+        lowered = _lower(text)
+        for token in self._exact:
+            spans += _occurrences(lowered, token)
+        squeezed = _GAPS.sub("", lowered)
+        hits = [hit for token in self._squeezed for hit in _occurrences(squeezed, token)]
+        if hits:
+            places = _squeeze(text)[1]
+            spans += [(places[first], places[end - 1] + 1) for first, end in hits]
+        return disjoint(
+            Match(start=start + first, end=start + end, kind="canary", replacement=PLACEHOLDER)
+            for first, end in spans
+            if end - first <= self.max_match
+        )
+
+    def settled(self, text: str) -> int:
+        floor = max(0, len(text) - self.max_match + 1)
+        tail = text[floor:]
+        squeezed, places = _squeeze(tail)
+        open_at = len(tail)
+        for index in range(len(squeezed)):
+            if squeezed[index:] in self._beginnings:
+                open_at = places[index]
+                break
+        lowered = _lower(tail)
+        for index in range(min(open_at, len(lowered))) if self._exact else ():
+            if lowered[index:] in self._exact_beginnings:
+                open_at = index
+                break
+        return floor + open_at
+
+
+def build(config: Canary) -> SpanCheck:
+    return CanaryCheck(config.tokens, ACTIONS[config.action])
+
+
+def _lower(text: str) -> str:
+    """Lower case, one character for one, so that positions stay."""
+    lowered = text.lower()
+    return lowered if len(lowered) == len(text) else "".join(char.lower()[0] for char in text)
+
+
+def _squeeze(text: str) -> tuple[str, list[int]]:
+    """Lower case without gaps, and where each of its characters stood."""
+    places = [index for index, char in enumerate(text) if not _GAPS.match(char)]
+    lowered = _lower(text)
+    return "".join([lowered[index] for index in places]), places
+
+
+def _occurrences(text: str, token: str) -> list[tuple[int, int]]:
+    found: list[tuple[int, int]] = []
+    at = text.find(token)
+    while at >= 0:
+        found.append((at, at + len(token)))
+        at = text.find(token, at + len(token))
+    return found
+
+
+def _beginnings(tokens: Sequence[str]) -> frozenset[str]:
+    return frozenset(token[:length] for token in tokens for length in range(1, len(token)))

@@ -1,0 +1,293 @@
+"""Numbers that identify people: where an IBAN, a card or a phone number begins, how far it goes, whether it is one.
+
+Pure functions for detectors/pii.py. Every candidate begins at a boundary, is bounded in length and is checked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import phonenumbers
+
+from sidecar.checks.base import Match
+
+DEFAULT_REGIONS = ("US", "GB", "DE", "FR", "AT", "CH", "IT", "NL", "ES")
+"""Whose national notation counts without a country code."""
+
+CONTEXT = 40
+"""Characters before a number that decide about it: its boundary, or a word that announces a phone number."""
+
+MAX_PHONE_CHECKS = 64
+"""Candidates that libphonenumber judges per text; of later ones those with a country code count unchecked."""
+
+IBAN_LENGTHS = {
+    "AD": 24,
+    "AE": 23,
+    "AL": 28,
+    "AT": 20,
+    "AZ": 28,
+    "BA": 20,
+    "BE": 16,
+    "BG": 22,
+    "BH": 22,
+    "BR": 29,
+    "BY": 28,
+    "CH": 21,
+    "CR": 22,
+    "CY": 28,
+    "CZ": 24,
+    "DE": 22,
+    "DK": 18,
+    "DO": 28,
+    "EE": 20,
+    "EG": 29,
+    "ES": 24,
+    "FI": 18,
+    "FO": 18,
+    "FR": 27,
+    "GB": 22,
+    "GE": 22,
+    "GI": 23,
+    "GL": 18,
+    "GR": 27,
+    "GT": 28,
+    "HR": 21,
+    "HU": 28,
+    "IE": 22,
+    "IL": 23,
+    "IQ": 23,
+    "IS": 26,
+    "IT": 27,
+    "JO": 30,
+    "KW": 30,
+    "KZ": 20,
+    "LB": 28,
+    "LC": 32,
+    "LI": 21,
+    "LT": 20,
+    "LU": 20,
+    "LV": 21,
+    "LY": 25,
+    "MC": 27,
+    "MD": 24,
+    "ME": 22,
+    "MK": 19,
+    "MR": 27,
+    "MT": 31,
+    "MU": 30,
+    "NL": 18,
+    "NO": 15,
+    "PK": 24,
+    "PL": 28,
+    "PS": 29,
+    "PT": 25,
+    "QA": 29,
+    "RO": 24,
+    "RS": 22,
+    "SA": 24,
+    "SC": 31,
+    "SE": 24,
+    "SI": 19,
+    "SK": 24,
+    "SM": 27,
+    "ST": 25,
+    "SV": 28,
+    "TL": 23,
+    "TN": 24,
+    "TR": 26,
+    "UA": 29,
+    "VA": 22,
+    "VG": 24,
+    "XK": 20,
+}
+
+_SEPARATOR = r"[ \-\u00a0\u2009\u202f]"
+_IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?=[ \-\u00a0\u2009\u202f]?[A-Za-z0-9])")
+_IBAN_BODY = re.compile(rf"(?:{_SEPARATOR}?[A-Za-z0-9]){{11,30}}")
+_IBAN_OPEN = re.compile(
+    rf"(?<![A-Za-z0-9])[A-Za-z]{{2}}[0-9]{{2}}(?:{_SEPARATOR}?[A-Za-z0-9]){{0,30}}{_SEPARATOR}?\Z"
+)
+_IBAN_MAX = 68
+_CARD_START = re.compile(r"(?<![0-9A-Za-z_])(?<![0-9][.,])[2-6][0-9]{0,18}(?![0-9])")
+_GROUP = re.compile(rf"{_SEPARATOR}?([0-9]{{1,19}})(?![0-9])")
+_CARD_LENGTHS = range(12, 20)
+_CARD_MAX = 38
+_PHONE = re.compile(
+    r"(?<![\w+.,/#\-])(?:\+ ?|00[ ]?|\(\+?)?[0-9](?:[ ().\-/\u00a0\u2009\u202f]{0,2}[0-9]){5,15}(?![\w@]|[.,\-/][0-9])"
+)
+_PHONE_MAX = 52
+_ANNOUNCED = re.compile(
+    r"(?i)(?:phone|tel|telephone|telefon|t[ée]l[ée]phone|tel[ée]fono|mobile|mobil|handy|cell|call|fax|sms|whatsapp|ring)"
+    r"(?: (?:number|no|nr|me|us|at|on|is|my))*[ .:=(#]{0,4}\Z"
+)
+_PHONE_MIN = 7
+_GROUP_END = re.compile(r"[0-9](?![0-9])")
+_FIRST_GROUP = re.compile(r"[^0-9]*[0-9]+")
+_SEPARATED = re.compile(r"[0-9][ ()\-/]+[0-9]")
+_NOT_DIGIT = re.compile(r"[^0-9]")
+_TRUNK_REGIONS = tuple(region for region in DEFAULT_REGIONS if region != "US")
+_NANP = re.compile(r"(?:1[ .\-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .\-])[2-9][0-9]{2}[ .\-][0-9]{4}")
+_DIGIT_RUN_REVERSED = re.compile(r"[0-9 ().\-/+\u00a0\u2009\u202f]+")
+_STARTS_NUMBER = re.compile(r"[0-9+(]")
+
+
+def find(text: str, start: int, kinds: Sequence[str]) -> list[Match]:
+    """Matches of these kinds that begin at `start` or later; overlapping ones are not yet resolved."""
+    if not _has_number(text, start):
+        return []
+    finders = {"iban": _ibans, "card": _cards, "phone": _phones}
+    return [match for kind in kinds for match in finders[kind](text, start)]
+
+
+def open_length(tail: str, kinds: Sequence[str]) -> int:
+    """How much of the tail's end may be, or become, one of these kinds."""
+    held = 0
+    run = _DIGIT_RUN_REVERSED.match(tail[::-1])
+    if run is not None and ("card" in kinds or "phone" in kinds):
+        forward = run.group()[::-1]
+        if first := _STARTS_NUMBER.search(forward):
+            held = min(len(forward) - first.start(), _PHONE_MAX)
+    if "iban" in kinds:
+        window = tail[-_IBAN_MAX:]
+        opened = _IBAN_OPEN.search(window) or _LETTERS_AT_END.search(window)
+        held = max(held, len(window) - opened.start() if opened else 0)
+    return held
+
+
+_LETTERS_AT_END = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{1,2}[0-9]{0,1}\Z")
+_LONG_ENOUGH = re.compile(r"[0-9](?:[^0-9]{0,3}[0-9]){5}")
+
+
+def _has_number(text: str, start: int) -> bool:
+    return _LONG_ENOUGH.search(text, start) is not None
+
+
+def _ibans(text: str, start: int) -> Iterator[Match]:
+    for head in _IBAN.finditer(text, start):
+        length = IBAN_LENGTHS.get(head.group()[:2].upper())
+        body = _IBAN_BODY.match(text, head.end())
+        if length is None or body is None:
+            continue
+        count = 4
+        for offset, char in enumerate(body.group()):
+            count += char.isalnum()
+            if count == length:
+                end = body.start() + offset + 1
+                if not text[end : end + 1].isalnum() and _mod97(text[head.start() : end]):
+                    yield Match(start=head.start(), end=end, kind="iban", replacement="[IBAN]")
+                break
+
+
+def _mod97(written: str) -> bool:
+    compact = "".join(char for char in written.upper() if char.isalnum())
+    digits = "".join(str(int(char, 36)) for char in compact[4:] + compact[:4])
+    return int(digits) % 97 == 1
+
+
+def _cards(text: str, start: int) -> Iterator[Match]:
+    """A card begins at a group of digits and ends with one, so that part of a longer number is never one."""
+    done = start
+    for first in _CARD_START.finditer(text, start):
+        if first.start() < done:
+            continue
+        groups = [first.group()]
+        end = first.end()
+        best = end if _is_card(groups) else 0
+        while sum(map(len, groups)) < _CARD_LENGTHS.stop - 1 and (group := _GROUP.match(text, end)):
+            if not group.group(0)[0].isdigit():
+                groups.append(group.group(1))
+                end = group.end()
+                if _is_card(groups):
+                    best = end
+            else:
+                break
+        if best and not re.match(r"[A-Za-z_]", text[best : best + 1]):
+            done = best
+            yield Match(start=first.start(), end=best, kind="card", replacement="[CARD]")
+
+
+def _is_card(groups: Sequence[str]) -> bool:
+    number = "".join(groups)
+    if len(number) not in _CARD_LENGTHS or not _issuer(number) or not _luhn(number):
+        return False
+    if len(groups) == 1 or len(groups[0]) == 4:
+        return True
+    return len(groups[0]) <= 4 and len({len(group) for group in groups[:-1]}) == 1
+
+
+def _luhn(number: str) -> bool:
+    total = 0
+    for index, digit in enumerate(reversed(number)):
+        value = int(digit) * (1 + index % 2)
+        total += value - 9 if value > 9 else value
+    return total % 10 == 0
+
+
+def _issuer(number: str) -> bool:
+    """Whether a card network issues numbers that begin and are as long as this."""
+    two, three, four, length = int(number[:2]), int(number[:3]), int(number[:4]), len(number)
+    if number[0] == "4":
+        return length in {13, 16, 19}
+    if 51 <= two <= 55 or 2221 <= four <= 2720:
+        return length == 16
+    if two in {34, 37}:
+        return length == 15
+    if 300 <= three <= 305 or two in {36, 38, 39}:
+        return length in {14, 16, 19}
+    if 2200 <= four <= 2204 or 3528 <= four <= 3589 or two in {62, 65} or four == 6011 or 644 <= three <= 649:
+        return length >= 16
+    return four in {5018, 5020, 5038, 5893, 6304, 6759, 6761, 6762, 6763}
+
+
+def _phones(text: str, start: int) -> Iterator[Match]:
+    """Every group of digits may begin a number; of its possible ends the longest that is valid counts."""
+    checks = 0
+    at = start
+    while candidate := _PHONE.search(text, at):
+        written = candidate.group()
+        head = text[max(0, candidate.start() - CONTEXT) : candidate.start()]
+        regions = _regions(written, head)
+        length = 0
+        if regions and checks < MAX_PHONE_CHECKS:
+            ends = [m.end() for m in _GROUP_END.finditer(written) if m.end() >= _PHONE_MIN][-4:]
+            checks += 1
+            length = next((end for end in reversed(ends) if _valid(written[:end], regions)), 0)
+        elif regions == (None,):
+            length = len(written)
+        if length:
+            yield Match(
+                start=candidate.start(),
+                end=candidate.start() + length,
+                kind="phone",
+                replacement="[PHONE]",
+            )
+            at = candidate.start() + length
+        else:
+            group = _FIRST_GROUP.match(written)
+            at = candidate.start() + (group.end() if group else 1)
+
+
+def _regions(written: str, head: str) -> tuple[str | None, ...]:
+    """By whose rules this may be a number: none without a country code unless announced or written like one."""
+    if written.startswith(("+", "(+", "00")):
+        return (None,)
+    if _ANNOUNCED.search(head):
+        return DEFAULT_REGIONS
+    if _NANP.match(written):
+        return ("US",)
+    if written.lstrip("(").startswith("0") and _SEPARATED.search(written):
+        return _TRUNK_REGIONS
+    return ()
+
+
+def _valid(written: str, regions: tuple[str | None, ...]) -> bool:
+    if regions == (None,):
+        written = "+" + _NOT_DIGIT.sub("", written).removeprefix("00")
+    for region in regions:
+        try:
+            if phonenumbers.is_valid_number(phonenumbers.parse(written, region)):
+                return True
+        except phonenumbers.NumberParseException:
+            continue
+    return False

@@ -1,0 +1,40 @@
+"""What span checks share: from matches to an inspection, and untangling of overlapping candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from sidecar.checks.base import CLEAN, Inspection, Match
+from sidecar.formats.base import TextPart
+from sidecar.model.finding import Action, Edit, Finding
+
+ACTIONS = {"flag": Action.FLAG, "redact": Action.REDACT, "cut": Action.CUT, "deny": Action.DENY}
+
+
+def inspection(check: str, action: Action, part: TextPart, matches: Sequence[Match]) -> Inspection:
+    """One finding per kind; edits when the action is to redact."""
+    if not matches:
+        return CLEAN
+    kinds = dict.fromkeys(match.kind for match in matches)
+    findings = tuple(Finding(check=check, kind=kind, action=action, location=part.location) for kind in kinds)
+    if action is not Action.REDACT:
+        return Inspection(findings=findings)
+    edits = tuple(Edit(start=match.start, end=match.end, replacement=match.replacement) for match in matches)
+    return Inspection(findings=findings, edits=edits)
+
+
+def disjoint(candidates: Iterable[Match]) -> list[Match]:
+    """In text order, without overlaps, covering every character that a candidate covers.
+
+    Of two that begin together the longer stays; one that begins inside another keeps only what stands out.
+    """
+    kept: list[Match] = []
+    done = 0
+    for match in sorted(candidates, key=lambda match: (match.start, -match.end)):
+        if match.start >= done:
+            kept.append(match)
+        elif match.end > done:
+            kept.append(replace(match, start=done))
+        done = max(done, match.end)
+    return kept

@@ -1,0 +1,179 @@
+"""Documents that formats build: JSON with listed texts and scores, plain text, and bytes nobody looks into."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sidecar.formats.base import FormatError, TextPart
+from sidecar.formats.json_text import Path, has_surrogate, location, splice, string_token
+from sidecar.model.decision import Cause
+from sidecar.model.request import BodyFacts
+
+NO_FACTS = BodyFacts()
+
+
+@dataclass(frozen=True, slots=True)
+class TextAt:
+    """A text and where it stands. `name` is its location where the path holds keys that the client chose."""
+
+    path: Path
+    text: str
+    role: str = ""
+    name: str = ""
+
+
+class JsonDocument:
+    """A decoded JSON body. Edits are spliced into the original text, so nothing else changes.
+
+    `shadowed` maps a path prefix to the path of a value that repeats its text in another form (log probabilities):
+    that value becomes null when a text below the prefix was edited.
+    """
+
+    def __init__(
+        self,
+        body: bytes,
+        text: str,
+        *,
+        facts: BodyFacts = NO_FACTS,
+        texts: Sequence[TextAt] = (),
+        scores: Sequence[tuple[Path, float]] = (),
+        unscanned: Sequence[str] = (),
+        shadowed: Mapping[Path, Path] | None = None,
+    ) -> None:
+        self._body = body
+        self._text = text
+        self._facts = facts
+        self._unscanned = tuple(unscanned)
+        self._shadowed = shadowed or {}
+        self._paths: dict[str, Path] = {}
+        self._parts: dict[str, TextPart] = {}
+        self._scores: dict[str, float] = {}
+        self._edits: dict[Path, str] = {}
+        for at in texts:
+            name = self._free(at.name or location(at.path))
+            self._paths[name] = at.path
+            self._parts[name] = TextPart(location=name, text=at.text, role=at.role)
+        for path, value in scores:
+            name = self._free(location(path))
+            self._paths[name] = path
+            self._scores[name] = value
+
+    def _free(self, name: str) -> str:
+        """A name of its own also where keys with dots make two paths read alike: no text may hide another."""
+        return name if name not in self._paths else self._free(f"{name}'")
+
+    @property
+    def facts(self) -> BodyFacts:
+        return self._facts
+
+    def texts(self) -> Sequence[TextPart]:
+        return tuple(self._parts.values())
+
+    def replace(self, location: str, text: str) -> None:
+        """Raises KeyError for a location that `texts` did not name."""
+        part = self._parts[location]
+        path = self._paths[location]
+        if has_surrogate(text):
+            raise ValueError("text that UTF-8 can't carry")
+        self._parts[location] = TextPart(location=location, text=text, role=part.role)
+        self._edits[path] = string_token(text)
+        for length in range(len(path) + 1):
+            if (twin := self._shadowed.get(path[:length])) is not None:
+                self._edits[twin] = "null"
+
+    def scores(self) -> Sequence[tuple[str, float]]:
+        return tuple(self._scores.items())
+
+    def set_score(self, location: str, value: float) -> None:
+        """Raises KeyError for a location that `scores` did not name."""
+        if value != self._scores[location]:
+            self._scores[location] = value
+            self._edits[self._paths[location]] = repr(value)
+
+    def unscanned(self) -> Sequence[str]:
+        return self._unscanned
+
+    def encode(self) -> bytes:
+        return splice(self._text, self._edits).encode() if self._edits else self._body
+
+
+class PlainDocument:
+    """A body that is one text, such as a model server's error page."""
+
+    facts = NO_FACTS
+
+    def __init__(self, body: bytes) -> None:
+        try:
+            self._text = body.decode("utf-8")
+        except UnicodeDecodeError:
+            raise FormatError(Cause.MALFORMED_BODY, "not valid UTF-8") from None
+        self._body = body
+        self._changed = False
+
+    def texts(self) -> Sequence[TextPart]:
+        return (TextPart(location="body", text=self._text),) if self._text else ()
+
+    def replace(self, location: str, text: str) -> None:
+        if location != "body":
+            raise KeyError(location)
+        self._text = text
+        self._changed = True
+
+    def scores(self) -> Sequence[tuple[str, float]]:
+        return ()
+
+    def set_score(self, location: str, value: float) -> None:
+        raise KeyError(location, value)
+
+    def unscanned(self) -> Sequence[str]:
+        return ()
+
+    def encode(self) -> bytes:
+        return self._text.encode() if self._changed else self._body
+
+
+class OpaqueDocument:
+    """Bytes that pass as they are."""
+
+    facts = NO_FACTS
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def texts(self) -> Sequence[TextPart]:
+        return ()
+
+    def replace(self, location: str, text: str) -> None:
+        raise KeyError(location, text)
+
+    def scores(self) -> Sequence[tuple[str, float]]:
+        return ()
+
+    def set_score(self, location: str, value: float) -> None:
+        raise KeyError(location, value)
+
+    def unscanned(self) -> Sequence[str]:
+        return ("opaque",) if self._body else ()
+
+    def encode(self) -> bytes:
+        return self._body
+
+
+def strings(value: Any, path: Path, root: str, role: str = "") -> list[TextAt]:
+    """Every string value below, in document order, named `root#1`, `root#2` …: keys may be the client's own text."""
+    found: list[TextAt] = []
+    stack: list[tuple[Any, Path]] = [(value, path)]
+    while stack:
+        here, at = stack.pop()
+        match here:
+            case str():
+                found.append(TextAt(at, here, role, f"{root}#{len(found) + 1}"))
+            case list():
+                stack.extend((item, (*at, index)) for index, item in reversed(list(enumerate(here))))
+            case dict():
+                stack.extend((item, (*at, key)) for key, item in reversed(list(here.items())))
+            case _:
+                pass
+    return found

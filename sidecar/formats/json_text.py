@@ -1,0 +1,164 @@
+"""Strict JSON for hostile bodies: one decoder for every JSON format, and edits that leave all other bytes alone.
+
+`decode` refuses what two parsers could read differently. `splice` finds the tokens to change and replaces only them:
+big numbers, spacing and key order of the rest of the body stay as the client or the model wrote them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from sidecar.formats.base import FormatError
+from sidecar.model.decision import Cause
+
+Path = tuple[str | int, ...]
+"""Keys and indexes from the document's root to a value."""
+
+DEFAULT_DEPTH = 32
+_STRINGS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_BRACKETS = re.compile(r"[\[\]{}]")
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class _Duplicate(ValueError):
+    """A key stands twice in one object."""
+
+
+def decode(body: bytes, *, max_depth: int = DEFAULT_DEPTH) -> tuple[str, Any]:
+    """The body's text and value. Raises FormatError with MALFORMED_BODY, DUPLICATE_KEYS or BODY_TOO_DEEP."""
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise FormatError(Cause.MALFORMED_BODY, "not valid UTF-8") from None
+    if text.startswith("\ufeff"):
+        raise FormatError(Cause.MALFORMED_BODY, "starts with a byte order mark")
+    if not text.strip(" \t\r\n"):
+        raise FormatError(Cause.MALFORMED_BODY, "empty body")
+    _limit_depth(text, max_depth)
+    try:
+        value = _DECODER.decode(text)
+    except _Duplicate:
+        raise FormatError(Cause.DUPLICATE_KEYS, "a key stands twice in one object") from None
+    except (ValueError, RecursionError):
+        raise FormatError(Cause.MALFORMED_BODY, "not valid JSON") from None
+    if _SURROGATE_ESCAPE.search(text) and has_surrogate(value):
+        raise FormatError(Cause.MALFORMED_BODY, "an escaped surrogate without its pair")
+    return text, value
+
+
+def has_surrogate(value: object) -> bool:
+    """Whether any string or key holds half a surrogate pair, which UTF-8 can't carry."""
+    stack = [value]
+    while stack:
+        match stack.pop():
+            case str() as text:
+                if _SURROGATE.search(text):
+                    return True
+            case list() as items:
+                stack.extend(items)
+            case dict() as members:
+                stack.extend(members.keys())
+                stack.extend(members.values())
+            case _:
+                pass
+    return False
+
+
+def splice(text: str, replacements: Mapping[Path, str]) -> str:
+    """`text` with the values at these paths replaced by JSON tokens; everything else stays as it stands.
+
+    The text must have passed `decode`, and every path must name a value in it.
+    """
+    out: list[str] = []
+    done = 0
+    for start, end, token in sorted(_locate(text, replacements)):
+        out += (text[done:start], token)
+        done = end
+    out.append(text[done:])
+    return "".join(out)
+
+
+def string_token(text: str) -> str:
+    """A string as JSON."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def location(path: Path) -> str:
+    """A path as people write it: ("choices", 0, "text") is "choices[0].text"."""
+    out = ""
+    for step in path:
+        if isinstance(step, int):
+            out += f"[{step}]"
+        else:
+            out += f".{step}" if out else step
+    return out
+
+
+def _limit_depth(text: str, max_depth: int) -> None:
+    """Before the recursive decoder runs, because depth is what kills it."""
+    if text.count("[") + text.count("{") <= max_depth:
+        return
+    depth = 0
+    for bracket in _BRACKETS.findall(_STRINGS.sub("", text)):
+        if bracket in "[{":
+            depth += 1
+            if depth > max_depth:
+                raise FormatError(Cause.BODY_TOO_DEEP, f"nested deeper than {max_depth}")
+        else:
+            depth -= 1
+
+
+def _locate(text: str, wanted: Mapping[Path, str]) -> list[tuple[int, int, str]]:
+    """Spans of the values at the wanted paths, with their replacements. One pass over the tokens, no recursion."""
+    found: list[tuple[int, int, str]] = []
+    path: list[str | int] = []
+    opened: list[tuple[int, str | None]] = []
+    in_object: list[bool] = []
+    expect_key = False
+    for token in _TOKEN.finditer(text):
+        piece = token.group()
+        match piece[0]:
+            case "{" | "[":
+                opened.append((token.start(), wanted.get(tuple(path))))
+                in_object.append(piece == "{")
+                path.append("" if piece == "{" else 0)
+                expect_key = piece == "{"
+            case "}" | "]":
+                path.pop()
+                in_object.pop()
+                start, whole = opened.pop()
+                if whole is not None:
+                    found.append((start, token.end(), whole))
+                expect_key = False
+            case ",":
+                expect_key = in_object[-1]
+                last = path[-1]
+                if isinstance(last, int):
+                    path[-1] = last + 1
+            case ":":
+                expect_key = False
+            case _:
+                if expect_key:
+                    path[-1] = json.loads(piece)
+                elif (replacement := wanted.get(tuple(path))) is not None:
+                    found.append((token.start(), token.end(), replacement))
+    return found
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _Duplicate
+    return members
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_no_constant)

@@ -1,0 +1,96 @@
+"""Server-sent events as bytes: an incremental splitter that keeps every event's own bytes, and re-encoding of its data.
+
+Knows nothing of what events carry. Events end with a blank line; lines end with LF, CRLF or CR.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from sidecar.formats.base import FormatError
+from sidecar.model.decision import Cause
+
+MAX_EVENT_BYTES = 1_048_576
+
+# The first line end must not be the CR of a CRLF, or half of one line end would count as a blank line.
+_BOUNDARY = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
+_LINE = re.compile(rb"([^\r\n]*)(\r\n|\n|\r|\Z)")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event: its bytes as they came, and its data lines joined (None if it has none, as comments)."""
+
+    raw: bytes
+    data: bytes | None
+
+    def with_data(self, data: bytes) -> bytes:
+        """The event with other data; id, event name, comments and their order stay."""
+        out = bytearray()
+        written = False
+        for line, ending in _lines(self.raw):
+            if _field(line) != b"data":
+                out += line + ending
+            elif not written:
+                written = True
+                for piece in data.split(b"\n"):
+                    out += b"data: " + piece + (ending or b"\n")
+        return bytes(out)
+
+
+class EventSplitter:
+    """Bytes in, whole events out. Raises FormatError when one event grows beyond the limit."""
+
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._buffer = bytearray()
+        self._searched = 0
+        self._max = max_event_bytes
+
+    def feed(self, chunk: bytes, *, end: bool) -> list[Event]:
+        """Events that are whole now. At the end an unfinished one counts too: lenient clients read it."""
+        self._buffer += chunk
+        events: list[Event] = []
+        done = 0
+        position = self._searched
+        while match := _BOUNDARY.search(self._buffer, position):
+            if match.end() == len(self._buffer) and self._buffer.endswith(b"\r") and not end:
+                break
+            events.append(_event(bytes(self._buffer[done : match.end()])))
+            done = position = match.end()
+        del self._buffer[:done]
+        self._searched = max(0, len(self._buffer) - 3)
+        if len(self._buffer) > self._max:
+            raise FormatError(Cause.ANSWER_TOO_LARGE, "one event of the stream is too large")
+        if end and self._buffer:
+            events.append(_event(bytes(self._buffer)))
+            self._buffer.clear()
+            self._searched = 0
+        return events
+
+
+def encode(data: bytes) -> bytes:
+    """An event of our own."""
+    return b"data: " + data + b"\n\n"
+
+
+def _event(raw: bytes) -> Event:
+    if (
+        raw.startswith(b"data: ")
+        and raw.endswith(b"\n\n")
+        and raw.find(b"\n") == len(raw) - 2
+        and b"\r" not in raw
+    ):
+        return Event(raw, raw[6:-2])
+    data = [line[len(b"data:") :].removeprefix(b" ") for line, _ in _lines(raw) if _field(line) == b"data"]
+    return Event(raw, b"\n".join(data) if data else None)
+
+
+def _lines(raw: bytes) -> list[tuple[bytes, bytes]]:
+    return [(line, ending) for line, ending in _LINE.findall(raw) if line or ending]
+
+
+def _field(line: bytes) -> bytes:
+    """A line's field name; a byte order mark before the first one is not part of it."""
+    name, colon, _ = line.removeprefix(b"\xef\xbb\xbf").partition(b":")
+    return name if colon else b""
