@@ -30,6 +30,9 @@ CHILD_RESTARTS = Counter("bartizan_child_restarts_total", "Restarts of child pro
 AUDIT_LOST = Counter("bartizan_audit_lost_total", "Audit records lost to a full queue; each gap is recorded.")
 AUDIT_QUEUE = Gauge("bartizan_audit_queue", "Audit records waiting to be shipped.")
 CONNECTED = Gauge("bartizan_control_plane_connected", "1 while the ADS stream to the control plane is open.")
+SPANS_DROPPED = Counter(
+    "bartizan_spans_dropped_total", "Batches of spans not forwarded, by reason.", ["reason"]
+)
 # control plane
 API_REQUESTS = Counter(
     "bartizan_api_requests_total", "REST requests by route and status.", ["route", "status"]

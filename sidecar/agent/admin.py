@@ -6,6 +6,7 @@ import asyncio
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import aiohttp
 import msgspec
@@ -44,7 +45,7 @@ class EnvoyAdmin:
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._session: aiohttp.ClientSession | None = None
 
-    async def __aenter__(self) -> EnvoyAdmin:
+    async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.UnixConnector(str(self._socket), force_close=True), timeout=self._timeout
         )
@@ -96,8 +97,8 @@ class EnvoyAdmin:
         """Tell clients to leave, take no new connections, wait for running requests up to `deadline` seconds."""
         end = time.monotonic() + deadline
         await self._ask("POST", "/healthcheck/fail")
-        await self._ask("POST", "/drain_listeners?graceful&skip_exit")
-        while time.monotonic() < end and await self.active_requests() > 0:
+        await self._ask("POST", "/drain_listeners?graceful")
+        while time.monotonic() < end and await self.active_requests() > 0:  # noqa: ASYNC110 - Envoy has no event for it
             await asyncio.sleep(0.1)
 
     async def quit(self) -> None:

@@ -149,7 +149,7 @@ class _EnvoySession:
     def publication(self) -> Publication:
         return self._publication
 
-    def on_subscribe(self, type_url: str, names: frozenset[str]) -> frozenset[str]:  # noqa: ARG002, PLR6301
+    def on_subscribe(self, type_url: str, names: frozenset[str]) -> frozenset[str]:  # noqa: ARG002
         return names
 
     def on_ack(self, type_url: str, version: str, nonce: str) -> None:  # noqa: ARG002

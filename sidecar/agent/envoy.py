@@ -1,0 +1,148 @@
+"""Envoy as a child process: started with the agent's bootstrap, started again when it dies or hangs, drained at the end.
+
+A restarted Envoy finds everything in the agent's memory, whether or not a control plane is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bartizan.errors import DependencyUnavailable
+from bartizan.telemetry import metrics
+from bartizan.telemetry.logging import get_logger
+from sidecar.agent.admin import EnvoyAdmin
+from sidecar.agent.sealed import write_atomically
+from sidecar.agent.supervisor import Restarts
+
+HUNG_AFTER = 6.0
+START_WITHIN = 30.0
+
+log = get_logger()
+
+
+class EnvoyProcess:
+    """`on_new` is called before every start: nothing that an earlier process said holds any more."""
+
+    def __init__(
+        self,
+        *,
+        binary: Path,
+        bootstrap: Mapping[str, Any],
+        run_dir: Path,
+        environment: Mapping[str, str],
+        drain_seconds: float,
+        log_level: str,
+        admin: EnvoyAdmin,
+        on_new: Callable[[], None],
+    ) -> None:
+        self._binary = binary
+        self._bootstrap = bootstrap
+        self._run_dir = run_dir
+        self._environment = environment
+        self._drain_seconds = drain_seconds
+        self._log_level = log_level
+        self._admin = admin
+        self._on_new = on_new
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = False
+        self._answered = 0.0
+        self.ready = False
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    async def run(self) -> None:
+        """Until `stop` was called."""
+        await self._end_orphan()
+        file = self._run_dir / "envoy.json"
+        write_atomically(file, msgspec.json.encode(self._bootstrap))
+        restarts = Restarts()
+        while True:
+            self._on_new()
+            self.ready = False
+            process = await asyncio.create_subprocess_exec(
+                *self._command(file),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                env=dict(self._environment),
+                # a terminal's Ctrl-C is for the agent, which drains Envoy first
+                start_new_session=True,
+            )
+            self._process, self._answered = process, time.monotonic() + START_WITHIN - HUNG_AFTER
+            try:
+                status = await process.wait()
+            finally:
+                self._kill()
+                self.ready = False
+            if self._stopping:
+                return
+            metrics.CHILD_RESTARTS.labels("envoy").inc()
+            delay = restarts.died(time.monotonic())
+            log.warning("envoy_ended", status=status, restart_in=round(delay, 3))
+            await asyncio.sleep(delay)
+
+    def _command(self, file: Path) -> Sequence[str]:
+        return (
+            str(self._binary),
+            "--config-path",
+            str(file),
+            "--disable-hot-restart",
+            "--drain-time-s",
+            str(max(1, int(self._drain_seconds))),
+            "--log-level",
+            "warning" if self._log_level != "debug" else "info",
+        )
+
+    async def watch(self) -> bool:
+        """Ask whether it is ready; kill it when it has not answered for too long. Returns readiness."""
+        if self._process is None:
+            self.ready = False
+            return False
+        try:
+            self.ready = await self._admin.ready()
+            self._answered = max(self._answered, time.monotonic())
+        except DependencyUnavailable:
+            self.ready = False
+            if time.monotonic() - self._answered > HUNG_AFTER:
+                log.error("envoy_hung", pid=self.pid)
+                self._kill()
+        return self.ready
+
+    async def stop(self) -> None:
+        """Drain, then SIGTERM, then SIGKILL."""
+        self._stopping = True
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(DependencyUnavailable, msgspec.MsgspecError):
+            await self._admin.drain(self._drain_seconds)
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(5.0):
+                await process.wait()
+        except TimeoutError:
+            self._kill()
+
+    def _kill(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    async def _end_orphan(self) -> None:
+        """An agent that was killed leaves its Envoy behind, refusing everything; it would hold our port."""
+        with contextlib.suppress(DependencyUnavailable):
+            await self._admin.quit()
+            log.warning("orphaned_envoy_ended")
+            for _ in range(50):
+                await self._admin.ready()
+                await asyncio.sleep(0.1)

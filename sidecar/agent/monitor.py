@@ -1,0 +1,114 @@
+"""Looks once a second at everything that readiness depends on, and keeps the conditions true; probes every 10 seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+
+import msgspec
+
+from bartizan.errors import DependencyUnavailable
+from bartizan.telemetry import metrics
+from sidecar.agent import conditions as names
+from sidecar.agent.admin import EnvoyAdmin
+from sidecar.agent.apply import Applier
+from sidecar.agent.changes import Changes
+from sidecar.agent.conditions import Conditions
+from sidecar.agent.envoy import EnvoyProcess
+from sidecar.agent.envoy_config import EnvoyConfig
+from sidecar.agent.keys import KeySets
+from sidecar.agent.workers import WorkerPool
+
+LOOK_EVERY = 1.0
+SETTLE = 0.1
+PROBE_EVERY = 10.0
+PROBE_AGAIN_AFTER = 1.0
+
+
+class Monitor:
+    """`secrets` and `envoy_version` are what Envoy's admin interface said last."""
+
+    def __init__(
+        self,
+        *,
+        applier: Applier,
+        workers: WorkerPool,
+        envoy: EnvoyProcess,
+        admin: EnvoyAdmin,
+        config: EnvoyConfig,
+        key_sets: KeySets,
+        conditions: Conditions,
+        changes: Changes,
+    ) -> None:
+        self._applier = applier
+        self._workers = workers
+        self._envoy = envoy
+        self._admin = admin
+        self._config = config
+        self._key_sets = key_sets
+        self._conditions = conditions
+        self._changes = changes
+        self.secrets: dict[str, str] = {}
+        self.envoy_version = ""
+
+    async def watch(self) -> None:
+        """Until cancelled: look every second, and soon after any change, but at most ten times a second."""
+        while True:
+            await self._look_at_envoy()
+            self._look()
+            await asyncio.sleep(SETTLE)
+            await self._next_change()
+
+    async def _next_change(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_EVERY - SETTLE):
+                await self._changes.next()
+
+    async def probe(self) -> None:
+        """Until cancelled: read certificate files every second, probe every ten, sooner while the probe fails."""
+        next_probe = 0.0
+        while True:
+            await self._applier.renew_certificate()
+            if time.monotonic() >= next_probe:
+                result = await self._applier.probe_now()
+                good = result is None or result.good
+                next_probe = time.monotonic() + (PROBE_EVERY if good else PROBE_AGAIN_AFTER)
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def _look_at_envoy(self) -> None:
+        ready = await self._envoy.watch()
+        self._conditions.set(names.ENVOY_NOT_READY, holds=not ready)
+        if not ready:
+            return
+        try:
+            secrets = await self._admin.active_secrets()
+            if not self.envoy_version:
+                self.envoy_version = await self._admin.version()
+        except (DependencyUnavailable, msgspec.MsgspecError):
+            return
+        if secrets != self.secrets:
+            self.secrets = secrets
+            self._changes.notify()
+
+    def _look(self) -> None:
+        current = self._applier.current
+        if current is None:
+            for name in (
+                names.WORKERS_NOT_LOADED,
+                names.SECRET_MISSING,
+                names.KEY_SET_MISSING,
+                names.CERTIFICATE_REFUSED,
+            ):
+                self._conditions.set(name, holds=False)
+            return
+        bundle = current.bundle
+        wanted = {source.name for source in bundle.secrets}
+        if bundle.tls is not None:
+            wanted.add(bundle.tls.name)
+        loaded = self._workers.loaded(bundle.plan.id)
+        key_set = bundle.plan.api_key_set
+        self._conditions.set(names.WORKERS_NOT_LOADED, holds=loaded < self._workers.count)
+        self._conditions.set(names.SECRET_MISSING, holds=not wanted <= set(self.secrets))
+        self._conditions.set(names.KEY_SET_MISSING, holds=bool(key_set) and key_set not in self._key_sets)
+        metrics.POLICY_AGE.set(time.monotonic() - self._applier.confirmed_at)

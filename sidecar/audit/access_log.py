@@ -1,0 +1,112 @@
+"""Native verdicts as evidence: what Envoy refused without asking the guard, from its access-log service (als.sock).
+
+Refusals that the guard made itself are recorded by the worker; here only the rest becomes records.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import grpc
+import msgspec
+
+from protos.gen.envoy.data.accesslog.v3 import accesslog_pb2
+from protos.gen.envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
+from sidecar.audit.record import Record
+
+# response_code_details of answers that are the guard's or the model's own
+_NOT_NATIVE = re.compile(r"(ext_authz_denied|ext_proc|via_upstream)(?!.*(error|timeout|failure))", re.DOTALL)
+_CAUSES = (
+    ("rbac_access_denied", "forbidden"),
+    ("request_payload_too_large", "body_too_large"),
+    ("request_body_too_large", "body_too_large"),
+    ("direct_response", "undeclared"),
+    ("route_not_found", "undeclared"),
+    ("ext_authz_error", "guard_unavailable"),
+    ("ext_proc", "guard_unavailable"),
+    ("upstream", "model_unavailable"),
+    ("downstream", "client_gone"),
+)
+
+Context = Callable[[], tuple[str, str, str]]
+"""Policy name, plan id and instance id that are in force now."""
+
+
+def native_record(entry: accesslog_pb2.HTTPAccessLogEntry, context: tuple[str, str, str]) -> Record | None:
+    """A record of a native verdict, or None when the guard or the model gave this answer."""
+    common, response = entry.common_properties, entry.response
+    details = response.response_code_details
+    status = response.response_code.value
+    if _NOT_NATIVE.match(details) or (status < 400 and not details.startswith("downstream")):
+        return None
+    policy, plan_id, instance_id = context
+    start = common.start_time
+    request_id = common.stream_id or entry.request.request_id
+    return Record(
+        id=request_id,
+        time=start.seconds + start.nanos / 1e9,
+        policy=policy,
+        revision=plan_id,
+        source="envoy",
+        phase="native",
+        action="deny",
+        cause=native_cause(details),
+        status=status,
+        method=_method(entry.request.request_method),
+        request_bytes=entry.request.request_body_bytes,
+        response_bytes=response.response_body_bytes,
+        trace_id=common.custom_tags.get("trace_id", ""),
+        source_address=truncated(common.downstream_direct_remote_address.socket_address.address),
+        instance_id=instance_id,
+    )
+
+
+def native_cause(details: str) -> str:
+    """A constant word of a bounded set for Envoy's response code details."""
+    for prefix, cause in _CAUSES:
+        if details.startswith(prefix):
+            return cause
+    return "protocol" if details.startswith(("http1", "http2", "http.")) else "native"
+
+
+def truncated(address: str) -> str:
+    """The network of an address: /24 for IPv4, /48 for IPv6; "" for anything else."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return ""
+    prefix = 24 if parsed.version == 4 else 48
+    return str(ipaddress.ip_network((parsed, prefix), strict=False).network_address)
+
+
+def _method(number: int) -> str:
+    values = accesslog_pb2.HTTPRequestProperties.DESCRIPTOR.fields_by_name["request_method"].enum_type
+    value = values.values_by_number.get(number) if values is not None else None
+    return value.name if value is not None and number else ""
+
+
+class AccessLogService(als_pb2_grpc.AccessLogServiceServicer):
+    """Receives Envoy's streams of entries and gives records to `put`."""
+
+    def __init__(self, put: Callable[[Sequence[bytes]], None], context: Context) -> None:
+        self._put = put
+        self._context = context
+
+    async def StreamAccessLogs(self, requests: Any, context: Any) -> Any:  # type: ignore[override]  # noqa: ARG002, N802
+        message: als_pb2.StreamAccessLogsMessage
+        async for message in requests:
+            now = self._context()
+            records = [native_record(entry, now) for entry in message.http_logs.log_entry]
+            encoded = [
+                msgspec.json.encode(record, order="deterministic") for record in records if record is not None
+            ]
+            if encoded:
+                self._put(encoded)
+        return als_pb2.StreamAccessLogsResponse()
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Add this service to a server."""
+        als_pb2_grpc.add_AccessLogServiceServicer_to_server(self, server)

@@ -1,0 +1,137 @@
+"""From the bounded queue to a sink, at least once and in order; what a full queue loses becomes a Gap record.
+
+Memory is bounded by the number and the bytes of waiting records. The control plane drops ids that it knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from bartizan.errors import DependencyRefused, DependencyUnavailable
+from bartizan.telemetry import metrics
+from bartizan.telemetry.logging import get_logger
+from sidecar.audit.record import Gap
+from sidecar.audit.sinks.base import Sink
+
+MAX_RECORDS = 20_000
+MAX_BYTES = 32 * 1024 * 1024
+BATCH = 500
+GATHER = 0.1
+
+log = get_logger()
+
+
+class Shipping:
+    """`put` never waits. `on_loss(bool)` tells when records begin and cease to get lost."""
+
+    def __init__(
+        self,
+        sink: Sink,
+        *,
+        instance_id: Callable[[], str],
+        on_loss: Callable[[bool], None] = lambda _losing: None,
+        max_records: int = MAX_RECORDS,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        self._sink = sink
+        self._instance_id = instance_id
+        self._on_loss = on_loss
+        self._max_records = max_records
+        self._max_bytes = max_bytes
+        self._queue: deque[bytes] = deque()
+        self._bytes = 0
+        self._lost = 0
+        self._lost_since = 0.0
+        self._reason = ""
+        self._some = asyncio.Event()
+
+    def put(self, records: Sequence[bytes]) -> None:
+        """Take records (canonical JSON each); the newest are lost when there is no room."""
+        for record in records:
+            if len(self._queue) >= self._max_records or self._bytes + len(record) > self._max_bytes:
+                self._lose(1, "queue_full")
+                continue
+            self._queue.append(record)
+            self._bytes += len(record)
+        metrics.AUDIT_QUEUE.set(len(self._queue))
+        self._some.set()
+
+    def _lose(self, count: int, reason: str) -> None:
+        if not self._lost:
+            self._lost_since = time.time()
+            log.error("audit_losing", reason=reason)
+            self._on_loss(True)
+        self._lost += count
+        self._reason = reason
+        metrics.AUDIT_LOST.inc(count)
+
+    async def run(self) -> None:
+        """Until cancelled. A batch that the sink can't take waits, with a growing, jittered pause."""
+        failures = 0
+        while True:
+            await self._some.wait()
+            await asyncio.sleep(GATHER)
+            self._some.clear()
+            while self._queue or self._lost:
+                try:
+                    await self._ship()
+                    failures = 0
+                except DependencyUnavailable:
+                    failures += 1
+                    await asyncio.sleep(random.uniform(0.5, 1.0) * min(10.0, 0.2 * 2**failures))  # noqa: S311
+
+    async def flush(self, deadline: float) -> None:
+        """At the end of the process: ship what is left, for at most `deadline` seconds."""
+        try:
+            async with asyncio.timeout(deadline):
+                while self._queue or self._lost:
+                    await self._ship()
+        except (TimeoutError, DependencyUnavailable):
+            log.warning("audit_not_flushed", count=len(self._queue))
+
+    async def _ship(self) -> None:
+        batch = [self._queue[index] for index in range(min(BATCH, len(self._queue)))]
+        if not batch:
+            await self._ship_gap()
+            return
+        try:
+            stored = await self._sink.store(batch)
+        except DependencyRefused as error:
+            # it would be refused for ever and hold up all others; the gap says that it is missing
+            log.error("audit_batch_refused", reason=str(error), count=len(batch))
+            self._forget(len(batch))
+            self._lose(len(batch), "refused")
+            return
+        self._forget(stored)
+        if stored < len(batch):
+            raise DependencyUnavailable("the sink took only a part")
+
+    async def _ship_gap(self) -> None:
+        lost, reason = self._lost, self._reason
+        gap = Gap(
+            id=secrets.token_hex(16),
+            time=time.time(),
+            since=self._lost_since,
+            lost=lost,
+            reason=reason,
+            instance_id=self._instance_id(),
+        )
+        try:
+            await self._sink.store([msgspec.json.encode(gap, order="deterministic")])
+        except DependencyRefused as error:
+            log.error("audit_gap_refused", reason=str(error), count=lost)
+        self._lost -= lost
+        if not self._lost:
+            self._on_loss(False)
+
+    def _forget(self, count: int) -> None:
+        for _ in range(count):
+            self._bytes -= len(self._queue.popleft())
+        metrics.AUDIT_QUEUE.set(len(self._queue))
