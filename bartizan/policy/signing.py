@@ -119,7 +119,7 @@ def verify_bundle(message: SignedMessage, keys: Mapping[str, bytes], newest_seen
     return bundle
 
 
-def verify_key_set(  # noqa: PLR0917 - the parts of one message, in their order
+def verify_key_set(
     name: str,
     payload: bytes,
     signature: bytes,

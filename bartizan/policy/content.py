@@ -1,0 +1,94 @@
+"""Problems of meaning in routes and content checks: a check must find what it looks at in some declared route."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from bartizan.errors import Problem
+from bartizan.policy.authored import CHECK_LISTS
+from bartizan.policy.defaults import ROUTE_METHOD
+from bartizan.policy.reading import at, invalid, repeated, strings, structs
+
+_TEXT_FIELD = {"input": "inputText", "output": "outputText"}
+_FIELDS = ("inputText", "outputText", "outputScores")
+_SCORE_CHECKS = frozenset({"probabilities"})
+_BODILESS = frozenset({"GET", "DELETE"})
+
+
+def content_problems(document: Any) -> list[Problem]:
+    """Every problem of spec.routes, spec.input and spec.output that one field alone does not show."""
+    return [*_routes(document), *_checks(document)]
+
+
+def _routes(document: Any) -> Iterator[Problem]:
+    protocol = at(document, "spec", "model", "protocol")
+    routes = list(structs(document, "spec", "routes"))
+    if protocol == "openai" and at(document, "spec", "routes") is not None:
+        message = "protocol openai knows its own paths"
+        yield Problem(path="spec.routes", code="not_applicable", message=message, hint="leave routes out")
+    if protocol in ("json_fields", "opaque") and not at(document, "spec", "routes"):
+        message = f"protocol {protocol} needs at least one route; other paths answer 404"
+        yield Problem(path="spec.routes", code="missing_field", message=message, hint="add - path: /predict")
+    seen: dict[tuple[str, str], str] = {}
+    for path, route in routes:
+        method, target = route.get("method", ROUTE_METHOD), route.get("path")
+        if isinstance(target, str) and isinstance(method, str):
+            if (target, method) in seen:
+                message = f"the same path and method as {seen[target, method]}"
+                yield Problem(path=path, code="duplicate", message=message)
+            seen.setdefault((target, method), path)
+            if "//" in target or {".", ".."} & set(target.split("/")):
+                message = "no request has this path: empty, . and .. segments are normalised away"
+                yield invalid(f"{path}.path", message)
+        if protocol == "opaque":
+            for field in _FIELDS:
+                if route.get(field):
+                    message = "opaque bodies are not read"
+                    hint = "use protocol json_fields, or leave it out"
+                    yield Problem(path=f"{path}.{field}", code="not_applicable", message=message, hint=hint)
+        elif method in _BODILESS and route.get("inputText"):
+            message = f"{method} requests have no body to read"
+            yield Problem(path=f"{path}.inputText", code="not_applicable", message=message)
+        for field in _FIELDS:
+            yield from repeated(strings(route, field, under=path), "field")
+
+
+def _checks(document: Any) -> Iterator[Problem]:
+    protocol = at(document, "spec", "model", "protocol")
+    routes = [route for _, route in structs(document, "spec", "routes")]
+    tokens: list[tuple[str, str]] = []
+    for direction in CHECK_LISTS:
+        entries: list[tuple[str, dict[str, Any]]] = []
+        for path, item in structs(document, "spec", direction):
+            if len(item) != 1:
+                continue
+            ((name, config),) = item.items()
+            place = f"{path}.{name}"
+            if (name, config or {}) in [(n, c) for n, c in entries]:
+                yield Problem(path=place, code="duplicate", message="the same check stands before")
+            entries.append((name, config or {}))
+            if protocol == "opaque":
+                message = "content checks can't read opaque bodies"
+                yield Problem(
+                    path=place, code="not_applicable", message=message, hint="use protocol json_fields"
+                )
+            elif protocol == "openai" and name in _SCORE_CHECKS:
+                message = "answers of protocol openai hold no scores"
+                yield Problem(path=place, code="not_applicable", message=message)
+            elif protocol == "json_fields":
+                field = "outputScores" if name in _SCORE_CHECKS else _TEXT_FIELD[direction]
+                if routes and not any(route.get(field) for route in routes):
+                    message = f"finds nothing to look at: no route declares {field}"
+                    hint = (
+                        f"add {field}, such as [$.{'probabilities' if field == 'outputScores' else 'text'}]"
+                    )
+                    yield Problem(path=place, code="missing_field", message=message, hint=hint)
+            if isinstance(config, dict):
+                yield from repeated(strings(config, "types", under=place), "type")
+                yield from repeated(strings(config, "strip", under=place), "kind")
+                tokens += strings(config, "tokens", under=place)
+    yield from repeated(tokens, "token")
+    for path, token in tokens:
+        if token.strip() != token:
+            yield invalid(path, "begins or ends with white space, which answers seldom keep")

@@ -1,0 +1,77 @@
+"""JSON Schema (draft 2020-12) of the authored policy: for editors, for the structural half of validation, for the docs.
+
+Built from the msgspec types, with the authored form of checks and a description for every field.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import msgspec
+
+from bartizan.policy.authored import CHECK_LISTS, TAG
+from bartizan.policy.descriptions import FIELDS
+from bartizan.policy.schema import ModelPolicy
+
+SCHEMA_ID = "https://bartizan.dev/schemas/v1alpha1/ModelPolicy.json"
+CLAIM_TARGETS = ("tenant", "plan", "region", "subject")
+
+
+def policy_json_schema() -> dict[str, Any]:
+    """A fresh copy of the schema; callers may change it."""
+    schema: dict[str, Any] = msgspec.json.decode(_encoded())
+    return schema
+
+
+@functools.cache
+def _encoded() -> bytes:
+    generated = msgspec.json.schema(ModelPolicy)
+    definitions: dict[str, Any] = generated["$defs"]
+    for name, definition in definitions.items():
+        properties = definition["properties"]
+        if TAG in properties:
+            del properties[TAG]
+            definition["required"] = [field for field in definition["required"] if field != TAG]
+        for field, value in properties.items():
+            _describe(value, FIELDS.get(f"{name}.{field}", ""))
+    spec = definitions["ModelPolicySpec"]["properties"]
+    for direction in CHECK_LISTS:
+        spec[direction]["items"] = _one_of_the_checks(spec[direction]["items"], definitions)
+    claim = {"type": "string", "minLength": 1, "maxLength": 128}
+    definitions["Jwt"]["properties"]["claims"] |= {
+        "properties": {target: dict(claim) for target in CLAIM_TARGETS},
+        "required": ["tenant"],
+        "additionalProperties": False,
+    }
+    return msgspec.json.encode(
+        {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "$id": SCHEMA_ID,
+            "title": "ModelPolicy",
+            **generated,
+        }
+    )
+
+
+def _one_of_the_checks(items: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """`{"pii": {…}}` in place of `{"check": "pii", …}`; a check without required fields may also stand bare."""
+    properties = {}
+    for name, reference in items["discriminator"]["mapping"].items():
+        definition = definitions[reference.rpartition("/")[2]]
+        choices = [{"$ref": reference}]
+        if not definition["required"]:
+            choices.append({"type": "null"})
+        properties[name] = {"anyOf": choices, "description": definition["description"]}
+    return {
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+        "minProperties": 1,
+        "maxProperties": 1,
+    }
+
+
+def _describe(value: dict[str, Any], description: str) -> None:
+    if description:
+        value["description"] = description

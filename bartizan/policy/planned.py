@@ -1,0 +1,67 @@
+"""What the language will say one day and this release does not enforce: refused as `unsupported`, never ignored.
+
+Paths are document paths with [] for any index. A field that is built moves from here to schema.py or checks.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+FIELDS: Final[Mapping[str, str]] = {
+    "metadata.labels": "labels of policies",
+    "metadata.annotations": "annotations of policies",
+    "spec.authn.mtls": "client certificates as an authentication method",
+    "spec.limits.tokens": "token budgets",
+    "spec.limits.concurrency": "concurrency limits",
+    "spec.waf": "the web application firewall",
+    "spec.quota": "quotas across sidecars",
+    "spec.rollout": "canary rollouts",
+    "spec.signing": "signing outside of the control plane",
+    "spec.defaults": "inheritance between policies (kind MeshPolicy)",
+    "spec.overrides": "inheritance between policies (kind MeshPolicy)",
+    "spec.input[].image": "image checks",
+    "spec.input[].promptInjection.model": "the machine-learning injection detector",
+    "spec.output[].exfiltration": "exfiltration checks on links and images",
+    "spec.output[].image": "image checks",
+    "spec.output[].probabilities.top": "keeping only the top classes",
+}
+"""Path of a planned field -> what it stands for."""
+
+VALUES: Final[Mapping[str, Mapping[str, str]]] = {
+    "kind": {"MeshPolicy": "defaults and overrides for many endpoints"},
+    "spec.model.protocol": {
+        "anthropic": "the Anthropic protocol",
+        "kserve_v2": "the KServe v2 protocol",
+        "mcp": "the Model Context Protocol",
+        "image": "image bodies",
+    },
+    "spec.failure.content": {"open": "letting content pass when a check fails"},
+    "spec.listener.tls": {"mesh": "the mesh's own identity on the listener"},
+    "spec.mode": {"canary": "canary rollouts"},
+    "spec.input[].pii.types[]": {
+        kind: f"the detector for {kind}" for kind in ("ssn", "passport", "name", "address")
+    },
+    "spec.output[].pii.types[]": {
+        kind: f"the detector for {kind}" for kind in ("ssn", "passport", "name", "address")
+    },
+}
+"""Path of a field -> its planned values -> what they stand for."""
+
+_INDEX = re.compile(r"\[\d+\]")
+
+
+def generic(path: str) -> str:
+    """A document path with its indices taken out: "spec.input[2].pii" becomes "spec.input[].pii"."""
+    return _INDEX.sub("[]", path)
+
+
+def planned_field(path: str) -> str | None:
+    """What a planned field stands for; None for a field that nobody planned."""
+    return FIELDS.get(generic(path))
+
+
+def planned_value(path: str, value: object) -> str | None:
+    """What a planned value stands for; None for a value that nobody planned."""
+    return VALUES.get(generic(path), {}).get(value) if isinstance(value, str) else None
