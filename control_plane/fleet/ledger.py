@@ -1,0 +1,244 @@
+"""Who runs what: joins what each policy asks for with what each sidecar says and proves. Time is given from outside.
+
+Fed by fleet/service.py (heartbeats), push/service.py (ACK, NACK) and push/publish.py (what is wanted); read by status
+pages, `policy apply --wait` and rotation barriers. "Accepted" never counts as "enforced".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from bartizan.telemetry.metrics import INSTANCES
+from control_plane.fleet.proof import Instance, Observation, Refused, Row, Wanted, judge, split_reason
+
+LEASE_SECONDS = 30
+_OLD_BOOTS = 8
+
+
+@dataclass(slots=True)
+class _Entry:
+    instance: Instance
+    admitted: float
+    seen: Observation | None = None
+    received_at: float = 0.0
+    lease_until: float = 0.0
+    restored: bool = False
+    refused: Refused | None = None
+    old_boots: deque[str] = field(default_factory=lambda: deque(maxlen=_OLD_BOOTS))
+
+
+class Ledger:
+    """In memory, for one event loop. `monotonic` decides about leases, `clock` is only shown."""
+
+    def __init__(
+        self,
+        *,
+        lease: float = LEASE_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.lease = lease
+        self._monotonic = monotonic
+        self._clock = clock
+        self._started = monotonic()
+        self._wanted: dict[str, Wanted] = {}
+        self._entries: dict[str, _Entry] = {}
+        self._generation = 0
+        self._bell = asyncio.Event()
+        self._live: frozenset[str] = frozenset()
+
+    # what is wanted
+
+    def want(self, wanted: Wanted) -> None:
+        """Replace what is asked for under this policy's name."""
+        if self._wanted.get(wanted.policy) != wanted:
+            self._wanted[wanted.policy] = wanted
+            self._ring()
+
+    def unwant(self, policy: str) -> None:
+        """The policy is gone."""
+        if self._wanted.pop(policy, None) is not None:
+            self._ring()
+
+    def wanted(self, policy: str) -> Wanted | None:
+        return self._wanted.get(policy)
+
+    # who there is
+
+    def admit(self, instance: Instance) -> None:
+        """A sidecar that may report; known ones keep what they reported."""
+        entry = self._entries.get(instance.instance_id)
+        if entry is None:
+            self._entries[instance.instance_id] = _Entry(instance=instance, admitted=self._monotonic())
+            self._ring()
+        elif entry.instance != instance:
+            entry.instance = instance
+            self._ring()
+
+    def dismiss(self, instance_id: str) -> None:
+        """Removed: it no longer counts anywhere."""
+        if self._entries.pop(instance_id, None) is not None:
+            self._ring()
+
+    def instance(self, instance_id: str) -> Instance | None:
+        entry = self._entries.get(instance_id)
+        return entry.instance if entry else None
+
+    def instances(self) -> tuple[Instance, ...]:
+        """All that were admitted, live or not."""
+        return tuple(entry.instance for entry in self._entries.values())
+
+    # what they say
+
+    def observe(self, instance_id: str, seen: Observation) -> bool:
+        """Take a heartbeat of an admitted sidecar; False when it is older than what is known (nothing changes then)."""
+        entry = self._entries[instance_id]
+        before = entry.seen
+        if before is not None and not entry.restored:
+            if before.boot_id == seen.boot_id and seen.sequence <= before.sequence:
+                return False
+            if seen.boot_id in entry.old_boots:
+                return False
+            if before.boot_id != seen.boot_id:
+                entry.old_boots.append(before.boot_id)
+        fresh = entry.restored or before is None or not self.is_live(instance_id)
+        entry.seen, entry.restored = seen, False
+        entry.received_at = self._clock()
+        entry.lease_until = self._monotonic() + self.lease
+        if entry.refused is not None and _beyond(seen, entry.refused):
+            entry.refused = None
+        if fresh or before is None or _content(before) != _content(seen):
+            self._ring()
+        return True
+
+    def restore(self, instance_id: str, seen: Observation, received_at: float) -> None:
+        """What an earlier control plane process was told: shown as stale until the sidecar reports again."""
+        entry = self._entries.get(instance_id)
+        if entry is not None and entry.seen is None:
+            entry.seen, entry.received_at, entry.restored = seen, received_at, True
+            self._ring()
+
+    def acked(self, instance_id: str, policy: str, version: int) -> None:
+        """An ACK ends an earlier refusal. It proves nothing, so nothing else changes."""
+        entry = self._entries.get(instance_id)
+        refused = entry.refused if entry is not None else None
+        if entry is not None and refused is not None:
+            if refused.policy != policy or version < refused.version:
+                return
+            entry.refused = None
+            self._ring()
+
+    def nacked(self, instance_id: str, policy: str, version: int, reason: str) -> None:
+        """The sidecar refused this version; reason may start with a document path and ": "."""
+        entry = self._entries.get(instance_id)
+        if entry is not None:
+            path, text = split_reason(reason)
+            entry.refused = Refused(policy=policy, version=version, reason=text, path=path)
+            self._ring()
+
+    # what follows
+
+    def is_live(self, instance_id: str) -> bool:
+        """It has reported to this process within its lease."""
+        entry = self._entries.get(instance_id)
+        return entry is not None and not entry.restored and self._monotonic() < entry.lease_until
+
+    def live(self) -> frozenset[str]:
+        """Instance ids whose lease has not expired."""
+        return frozenset(name for name in self._entries if self.is_live(name))
+
+    def observation(self, instance_id: str) -> tuple[Observation, float] | None:
+        """The newest report and when it was received (epoch seconds), restored ones too."""
+        entry = self._entries.get(instance_id)
+        return None if entry is None or entry.seen is None else (entry.seen, entry.received_at)
+
+    def rows(self, policy: str) -> tuple[Row, ...]:
+        """Every sidecar that the policy selects, sorted by instance id; empty when nothing is wanted."""
+        wanted = self._wanted.get(policy)
+        if wanted is None:
+            return ()
+        return tuple(
+            self._row(wanted, entry)
+            for _, entry in sorted(self._entries.items())
+            if wanted.selects(entry.instance)
+        )
+
+    def secret_versions(self, secret: str, among: Iterable[str] | None = None) -> Mapping[str, str]:
+        """What Envoy of each live sidecar says it uses of a secret, "" where it uses none."""
+        chosen = self.live() if among is None else self.live() & frozenset(among)
+        found: dict[str, str] = {}
+        for name in sorted(chosen):
+            seen = self._entries[name].seen
+            found[name] = seen.secret_versions.get(secret, "") if seen else ""
+        return found
+
+    # waiting
+
+    @property
+    def generation(self) -> int:
+        """Rises with every change that could matter to somebody who waits."""
+        return self._generation
+
+    async def changed(self, after: int) -> int:
+        """The generation as soon as it is greater than `after`: read it before you look, wait with what you read."""
+        while self._generation <= after:
+            await self._bell.wait()
+        return self._generation
+
+    async def run(self) -> None:
+        """Wake those who wait when leases expire. Until cancelled."""
+        pause = 0.0
+        while True:
+            await asyncio.sleep(pause)
+            pause = self.sweep()
+
+    def sweep(self) -> float:
+        """Notice expired leases; returns in how many seconds to look again."""
+        live = self.live()
+        if live != self._live:
+            self._ring()
+        now = self._monotonic()
+        ends = [self._entries[name].lease_until - now for name in live]
+        return max(0.05, min([*ends, self.lease / 4]))
+
+    def _ring(self) -> None:
+        self._live = self.live()
+        INSTANCES.set(len(self._live))
+        self._generation += 1
+        bell, self._bell = self._bell, asyncio.Event()
+        bell.set()
+
+    def _row(self, wanted: Wanted, entry: _Entry) -> Row:
+        seen = entry.seen
+        base = Row(
+            instance_id=entry.instance.instance_id,
+            spiffe_id=entry.instance.spiffe_id,
+            state="pending",
+            received_at=entry.received_at,
+        )
+        if seen is None:
+            waited = self._monotonic() - entry.admitted
+            if waited < self.lease:
+                return replace(base, reason="not_reported_yet")
+            return replace(base, state="unreachable", reason="never_reported")
+        if seen.policy == wanted.policy:
+            base = replace(base, version=seen.version, revision=seen.revision, trace_id=seen.trace_id)
+        if not self.is_live(entry.instance.instance_id):
+            if entry.restored and self._monotonic() - self._started < self.lease:
+                return replace(base, state="stale", reason="not_reported_since_restart")
+            return replace(base, state="unreachable", reason="lease_expired")
+        state, reason, path = judge(wanted, seen, entry.refused)
+        return replace(base, state=state, reason=reason, path=path)
+
+
+def _beyond(seen: Observation, refused: Refused) -> bool:
+    return seen.policy == refused.policy and seen.version >= refused.version
+
+
+def _content(seen: Observation) -> Observation:
+    """Without what every heartbeat changes."""
+    return replace(seen, sequence=0, sent_at=0.0, probe_at=0.0, trace_id="")

@@ -1,0 +1,128 @@
+"""What counts as proof: a wanted policy and what one sidecar says of itself give a state and the first thing missing.
+
+Pure. The ledger keeps the two sides, this file judges them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+State = Literal["enforced", "pending", "refused", "stale", "unreachable"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """The newest publication of a policy and the sidecars that it selects: same namespace, labels a subset of theirs."""
+
+    policy: str
+    namespace: str
+    match_labels: Mapping[str, str]
+    version: int
+    revision: int
+    plan_hash: str
+    requires: frozenset[str] = frozenset()
+
+    def selects(self, instance: Instance) -> bool:
+        """An empty selector selects nobody."""
+        return (
+            bool(self.match_labels)
+            and self.namespace == instance.namespace
+            and self.match_labels.items() <= instance.labels.items()
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """An attested sidecar."""
+
+    instance_id: str
+    spiffe_id: str
+    namespace: str
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """One heartbeat, as far as the ledger needs it. `sent_at` and `probe_at` in seconds since the epoch."""
+
+    boot_id: str
+    sequence: int
+    sent_at: float = 0.0
+    agent_version: str = ""
+    envoy_version: str = ""
+    capabilities: frozenset[str] = frozenset()
+    ready: bool = False
+    conditions: tuple[str, ...] = ()
+    policy: str = ""
+    version: int = 0
+    revision: int = 0
+    plan_hash: str = ""
+    workers_loaded: int = 0
+    workers: int = 0
+    envoy_acked: bool = False
+    probe_good: bool = False
+    probe_at: float = 0.0
+    probe_reason: str = ""
+    trace_id: str = ""
+    refused_version: int = 0
+    refused_reason: str = ""
+    refused_path: str = ""
+    secret_versions: Mapping[str, str] = field(default_factory=dict)
+    key_set_versions: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A NACK on the ADS stream."""
+
+    policy: str
+    version: int
+    reason: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One sidecar under one policy. reason is "" only when enforced; received_at is 0 when it never reported."""
+
+    instance_id: str
+    spiffe_id: str
+    state: State
+    reason: str = ""
+    path: str = ""
+    version: int = 0
+    revision: int = 0
+    trace_id: str = ""
+    received_at: float = 0.0
+
+
+def judge(wanted: Wanted, seen: Observation, refused: Refused | None) -> tuple[State, str, str]:
+    """State, reason and document path of a live sidecar. Everything must be proven; what is missing first is named."""
+    ours = seen.policy == wanted.policy
+    if ours and seen.version == wanted.version:
+        if not seen.envoy_acked:
+            return "pending", "envoy_not_acknowledged", ""
+        if seen.workers < 1 or seen.workers_loaded != seen.workers:
+            return "pending", "workers_not_loaded", ""
+        if seen.plan_hash != wanted.plan_hash:
+            return "pending", "plan_hash_differs", ""
+        if not seen.probe_good:
+            return "pending", f"probe_{seen.probe_reason or 'missing'}", ""
+        return "enforced", "", ""
+    # A sidecar that enforces nothing yet still names the policy it refused by version alone.
+    if seen.refused_version == wanted.version and (ours or not seen.policy):
+        return "refused", seen.refused_reason or "no_reason_given", seen.refused_path
+    if refused is not None and (refused.policy, refused.version) == (wanted.policy, wanted.version):
+        return "refused", refused.reason, refused.path
+    missing = wanted.requires - seen.capabilities
+    if missing and seen.capabilities:
+        return "refused", f"not_capable: {', '.join(sorted(missing))}", ""
+    return "pending", "other_version" if ours else "not_received", ""
+
+
+def split_reason(reason: str) -> tuple[str, str]:
+    """Document path and text of a NACK's "path: text"; the path is "" when there is none."""
+    path, colon, text = reason.partition(": ")
+    return (path, text) if colon and path.startswith("spec.") and " " not in path else ("", reason)

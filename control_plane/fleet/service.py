@@ -1,0 +1,147 @@
+"""gRPC shell of the heartbeat (Fleet.Report) on the mTLS port: checks who reports, feeds the ledger, keeps the newest.
+
+Reports are written to the store behind the answer and only when something but the time has changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+
+from bartizan.errors import BartizanError, DependencyError, Forbidden
+from bartizan.telemetry.logging import get_logger
+from bartizan.xds.server import peer_info
+from control_plane.fleet.ledger import Ledger
+from control_plane.fleet.proof import Instance, Observation
+from control_plane.store.base import InstanceRow, ReportRow, Store
+from protos.gen.bartizan.fleet.v1 import fleet_pb2, fleet_pb2_grpc
+
+logger = get_logger()
+
+_MAX_TEXT = 256
+_MAX_LIST = 128
+_RETRY_SECONDS = 5.0
+
+
+def instance_of(row: InstanceRow) -> Instance:
+    return Instance(
+        instance_id=row.instance_id, spiffe_id=row.spiffe_id, namespace=row.namespace, labels=row.labels
+    )
+
+
+def observation_of(report: fleet_pb2.InstanceReport) -> Observation:
+    """A report as the ledger takes it; texts and lists are cut to what is shown anyway."""
+    policy = report.policy
+    return Observation(
+        boot_id=report.boot_id[:_MAX_TEXT],
+        sequence=report.sequence,
+        sent_at=report.sent_at.ToNanoseconds() / 1e9,
+        agent_version=report.agent_version[:_MAX_TEXT],
+        envoy_version=report.envoy_version[:_MAX_TEXT],
+        capabilities=frozenset(report.capabilities[:_MAX_LIST]),
+        ready=report.ready,
+        conditions=tuple(condition[:_MAX_TEXT] for condition in report.conditions[:_MAX_LIST]),
+        policy=policy.policy[:_MAX_TEXT],
+        version=policy.version,
+        revision=policy.revision,
+        plan_hash=policy.plan_hash[:_MAX_TEXT],
+        workers_loaded=policy.workers_loaded,
+        workers=policy.workers,
+        envoy_acked=policy.envoy_acked,
+        probe_good=policy.probe.good,
+        probe_at=policy.probe.at.ToNanoseconds() / 1e9,
+        probe_reason=policy.probe.reason[:_MAX_TEXT],
+        trace_id=policy.probe.trace_id[:_MAX_TEXT],
+        refused_version=policy.refused_version,
+        refused_reason=policy.refused_reason[:2048],
+        refused_path=policy.refused_path[:_MAX_TEXT],
+        secret_versions=dict(sorted(report.secret_versions.items())[:_MAX_LIST]),
+        key_set_versions=dict(sorted(report.key_set_versions.items())[:_MAX_LIST]),
+    )
+
+
+class FleetService(fleet_pb2_grpc.FleetServicer):
+    """Call `load` once, register it on the mTLS port, keep `run` running."""
+
+    def __init__(self, ledger: Ledger, store: Store) -> None:
+        self._ledger = ledger
+        self._store = store
+        self._unsaved: dict[str, ReportRow] = {}
+        self._wake = asyncio.Event()
+
+    def register(self, server: grpc.aio.Server) -> None:
+        fleet_pb2_grpc.add_FleetServicer_to_server(self, server)
+
+    async def load(self) -> None:
+        """Known instances and what they said before this process started, as stale."""
+        async with self._store.begin() as work:
+            instances, reports = await work.instances.all(), await work.instances.reports()
+        for row in instances:
+            self._ledger.admit(instance_of(row))
+        for report in reports:
+            try:
+                message = fleet_pb2.InstanceReport.FromString(report.report)
+            except DecodeError:
+                continue
+            self._ledger.restore(report.instance_id, observation_of(message), report.received_at)
+
+    async def Report(  # noqa: N802 - gRPC's name
+        self, request: fleet_pb2.InstanceReport, context: Any
+    ) -> fleet_pb2.ReportReply:
+        try:
+            instance = await self._known(request.instance_id, peer_info(context).spiffe_id)
+        except DependencyError as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+            raise
+        except BartizanError as error:
+            logger.warning("report_refused", instance_id=request.instance_id[:_MAX_TEXT])
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
+            raise
+        before = self._ledger.generation
+        seen = observation_of(request)
+        if self._ledger.observe(instance.instance_id, seen) and self._ledger.generation != before:
+            self._unsaved[instance.instance_id] = ReportRow(
+                instance_id=instance.instance_id,
+                boot_id=seen.boot_id,
+                sequence=seen.sequence,
+                received_at=time.time(),
+                report=request.SerializeToString(deterministic=True),
+            )
+            self._wake.set()
+        reply = fleet_pb2.ReportReply(lease_seconds=round(self._ledger.lease))
+        reply.received_at.GetCurrentTime()
+        return reply
+
+    async def run(self) -> None:
+        """Write reports behind; at most one unsaved per instance waits. Until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            rows, self._unsaved = self._unsaved, {}
+            try:
+                async with self._store.begin() as work:
+                    for row in rows.values():
+                        await work.instances.put_report(row)
+            except BartizanError as error:
+                logger.warning("reports_not_saved", reason=type(error).__name__, count=len(rows))
+                self._unsaved = {**rows, **self._unsaved}
+                self._wake.set()
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _known(self, instance_id: str, spiffe_id: str | None) -> Instance:
+        instance = self._ledger.instance(instance_id)
+        if instance is None:  # attested at another replica, or a moment ago
+            async with self._store.begin() as work:
+                row = await work.instances.get(instance_id)
+            if row is None or row.removed_at is not None:
+                raise Forbidden("no such instance of this identity")
+            instance = instance_of(row)
+        if spiffe_id is None or instance.spiffe_id != spiffe_id:
+            raise Forbidden("no such instance of this identity")
+        self._ledger.admit(instance)
+        return instance

@@ -1,0 +1,79 @@
+"""The ledger as the API shows it: proven status per policy, and the list of sidecars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from bartizan.api import InstanceInfo, InstanceStatus, PolicyStatus
+from control_plane.fleet.ledger import Ledger
+from control_plane.fleet.proof import Observation, Row, State
+from control_plane.store.base import InstanceRow
+
+# Outside nobody needs to know whether silence began before or after a restart of ours; the reason says it.
+_SHOWN: Mapping[State, Literal["enforced", "pending", "refused", "lost"]] = {
+    "enforced": "enforced",
+    "pending": "pending",
+    "refused": "refused",
+    "stale": "pending",
+    "unreachable": "lost",
+}
+
+
+def policy_status(ledger: Ledger, name: str) -> PolicyStatus:
+    """What is proven of a policy's newest publication; version 0 and no instances when nothing is published."""
+    wanted = ledger.wanted(name)
+    rows = ledger.rows(name)
+    return PolicyStatus(
+        name=name,
+        revision=wanted.revision if wanted else 0,
+        version=wanted.version if wanted else 0,
+        enforced_count=sum(row.state == "enforced" for row in rows),
+        total=len(rows),
+        instances=tuple(_instance_status(row) for row in rows),
+    )
+
+
+async def wait_settled(ledger: Ledger, name: str, version: int) -> PolicyStatus:
+    """Wait until no sidecar is pending under this version or a newer one. Give it a deadline from outside."""
+    while True:
+        generation = ledger.generation
+        status = policy_status(ledger, name)
+        if status.version >= version and status.settled:
+            return status
+        await ledger.changed(generation)
+
+
+def instance_info(ledger: Ledger, row: InstanceRow) -> InstanceInfo:
+    """A stored instance with what it said last."""
+    seen, received_at = ledger.observation(row.instance_id) or (Observation(boot_id="", sequence=0), 0.0)
+    live = ledger.is_live(row.instance_id)
+    return InstanceInfo(
+        instance_id=row.instance_id,
+        spiffe_id=row.spiffe_id,
+        namespace=row.namespace,
+        labels=dict(row.labels),
+        created_at=row.created_at,
+        live=live,
+        ready=live and seen.ready,
+        last_seen=received_at,
+        agent_version=seen.agent_version,
+        envoy_version=seen.envoy_version,
+        policy=seen.policy,
+        policy_version=seen.version,
+        conditions=seen.conditions,
+    )
+
+
+def _instance_status(row: Row) -> InstanceStatus:
+    return InstanceStatus(
+        instance_id=row.instance_id,
+        spiffe_id=row.spiffe_id,
+        state=_SHOWN[row.state],
+        version=row.version,
+        revision=row.revision,
+        reason=row.reason,
+        path=row.path,
+        trace_id=row.trace_id,
+        last_seen=row.received_at,
+    )
