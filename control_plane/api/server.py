@@ -56,7 +56,9 @@ async def serve(
     app: web.Application, host: str, port: int, context: ssl.SSLContext | None
 ) -> tuple[web.AppRunner, int]:
     """Listen; returns the runner (its `cleanup()` ends serving) and the port that was taken."""
-    runner = web.AppRunner(app, access_log=None, keepalive_timeout=60, handler_cancellation=True, shutdown_timeout=5)
+    runner = web.AppRunner(
+        app, access_log=None, keepalive_timeout=60, handler_cancellation=True, shutdown_timeout=5
+    )
     await runner.setup()
     site = web.TCPSite(runner, host, port, ssl_context=context, backlog=256, reuse_address=True)
     try:

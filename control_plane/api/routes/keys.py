@@ -1,0 +1,104 @@
+"""API-key sets. A key is in exactly one answer: the one that issued it."""
+
+from __future__ import annotations
+
+from bartizan.api import IssuedKey, IssueKey, KeyInfo, KeyList, KeySetInfo, KeySetList
+from bartizan.policy.keyset import KeySet
+from control_plane.api.auth import Permission
+from control_plane.api.openapi import Call, Operation
+from control_plane.api.ports import Parts
+from control_plane.api.routes.checked import label
+
+ONE = "/v1/key-sets/{set}"
+
+
+def operations(parts: Parts) -> list[Operation]:
+    keys = parts.keys
+
+    async def create(call: Call) -> KeySetInfo:
+        return _info(await keys.create_set(label(call.path["set"], "set"), call.actor))
+
+    async def sets(_call: Call) -> KeySetList:
+        return KeySetList(key_sets=tuple(_info(key_set) for key_set in await keys.sets()))
+
+    async def issue(call: Call) -> IssuedKey:
+        return await keys.issue(call.path["set"], call.body, call.actor)
+
+    async def listed(call: Call) -> KeyList:
+        version, rows = await keys.keys(call.path["set"])
+        found = tuple(
+            KeyInfo(
+                id=row.record.id,
+                tenant=row.record.tenant,
+                plan=row.record.plan,
+                region=row.record.region,
+                models=row.record.models,
+                created_at=row.created_at,
+                created_by=row.created_by,
+                expires_at=row.record.expires_at,
+                revoked=row.record.revoked,
+            )
+            for row in rows
+        )
+        return KeyList(name=call.path["set"], version=version, keys=found)
+
+    async def revoke(call: Call) -> None:
+        await keys.revoke(call.path["set"], call.path["key"], call.actor)
+
+    return [
+        Operation(
+            method="GET",
+            path="/v1/key-sets",
+            summary="All key sets",
+            handler=sets,
+            permission=Permission.READ,
+            answer=KeySetList,
+            tag="keys",
+        ),
+        Operation(
+            method="PUT",
+            path=ONE,
+            summary="Make a key set; no change when it is there",
+            handler=create,
+            permission=Permission.MANAGE_KEYS,
+            answer=KeySetInfo,
+            other_statuses=(422,),
+            tag="keys",
+        ),
+        Operation(
+            method="POST",
+            path=ONE + "/keys",
+            summary="Issue a key: shown only in this answer",
+            handler=issue,
+            permission=Permission.MANAGE_KEYS,
+            request=IssueKey,
+            answer=IssuedKey,
+            status=201,
+            tag="keys",
+        ),
+        Operation(
+            method="GET",
+            path=ONE + "/keys",
+            summary="All keys of a set, revoked ones too; never the keys themselves",
+            handler=listed,
+            permission=Permission.READ,
+            answer=KeyList,
+            tag="keys",
+        ),
+        Operation(
+            method="DELETE",
+            path=ONE + "/keys/{key}",
+            summary="Revoke a key",
+            handler=revoke,
+            permission=Permission.MANAGE_KEYS,
+            answer=None,
+            status=204,
+            tag="keys",
+        ),
+    ]
+
+
+def _info(key_set: KeySet) -> KeySetInfo:
+    return KeySetInfo(
+        name=key_set.name, version=key_set.version, keys=sum(not record.revoked for record in key_set.keys)
+    )
