@@ -1,0 +1,97 @@
+"""A provider over HTTP or a unix socket, described by HttpProvider of definition.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+
+from bartizan.errors import DependencyRefused, DependencyUnavailable
+from control_plane.secrets.definition import HttpProvider
+from control_plane.secrets.providers.base import ProviderKey
+
+_MOST_BYTES = 1024 * 1024
+
+
+class _Created(msgspec.Struct):
+    id: str
+    key: str
+
+
+class _Listed(msgspec.Struct):
+    id: str
+    name: str
+
+
+class Http:
+    """Calls are rare (a few per rotation): each opens its own connection and leaves nothing behind."""
+
+    def __init__(self, settings: HttpProvider, *, deadline: float = 2.0) -> None:
+        self._settings = settings
+        self._deadline = deadline
+
+    async def create(self, name: str) -> ProviderKey:
+        status, body = await self._ask("POST", self._settings.create, body={"name": name})
+        _expect(status, "create a key")
+        try:
+            made = msgspec.json.decode(body, type=_Created)
+        except msgspec.MsgspecError:
+            raise DependencyRefused("the provider's answer to create has no id and key") from None
+        return ProviderKey(id=made.id, key=made.key)
+
+    async def names(self) -> Mapping[str, str]:
+        status, body = await self._ask("GET", self._settings.list)
+        _expect(status, "list keys")
+        try:
+            return {each.id: each.name for each in msgspec.json.decode(body, type=list[_Listed])}
+        except msgspec.MsgspecError:
+            raise DependencyRefused("the provider's list is not [{id, name}]") from None
+
+    async def revoke(self, key_id: str) -> None:
+        status, _ = await self._ask("DELETE", self._settings.revoke.replace("{id}", quote(key_id, safe="")))
+        if status not in {404, 410}:
+            _expect(status, "revoke a key")
+
+    async def accepts(self, key: str) -> bool:
+        status, _ = await self._ask("GET", self._settings.verify, headers={self._settings.key_header: key})
+        if status in {401, 403}:
+            return False
+        if 200 <= status < 300:
+            return True
+        raise DependencyUnavailable(f"the verifier answered {status} instead of a verdict")
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, bytes]:
+        connector = aiohttp.UnixConnector(self._settings.socket) if self._settings.socket else None
+        try:
+            async with (
+                aiohttp.ClientSession(
+                    connector=connector, timeout=aiohttp.ClientTimeout(total=self._deadline)
+                ) as session,
+                session.request(
+                    method,
+                    self._settings.url.rstrip("/") + path,
+                    json=body,
+                    headers={**self._settings.headers, **(headers or {})},
+                    allow_redirects=False,
+                ) as answer,
+            ):
+                return answer.status, await answer.content.read(_MOST_BYTES)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            raise DependencyUnavailable(f"the provider did not answer {method}") from None
+
+
+def _expect(status: int, act: str) -> None:
+    if 200 <= status < 300:
+        return
+    if status == 429 or status >= 500:
+        raise DependencyUnavailable(f"the provider answered {status} when asked to {act}")
+    raise DependencyRefused(f"the provider answered {status} when asked to {act}")
