@@ -95,7 +95,7 @@ class AccessLogService(als_pb2_grpc.AccessLogServiceServicer):
         self._put = put
         self._context = context
 
-    async def StreamAccessLogs(self, requests: Any, context: Any) -> Any:  # type: ignore[override]  # noqa: ARG002, N802
+    async def StreamAccessLogs(self, requests: Any, context: Any) -> Any:  # noqa: ARG002, N802
         message: als_pb2.StreamAccessLogsMessage
         async for message in requests:
             now = self._context()

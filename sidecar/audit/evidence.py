@@ -1,0 +1,110 @@
+"""A decision -> its audit record. Names kinds and places, never text, header values, credentials or whole addresses."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from bartizan.telemetry import metrics
+from sidecar.audit.record import FindingRecord, Record
+from sidecar.checks.pipeline import Phase
+from sidecar.model.decision import Decision
+from sidecar.model.finding import Action, Finding
+from sidecar.model.request import Identity, RequestHead
+from sidecar.plan.plan import Plan
+
+ActionName = Literal["allow", "flag", "redact", "cut", "deny"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """How much of the bodies was looked at, in bytes, and why not all of it."""
+
+    request_bytes: int = 0
+    request_scanned: int = 0
+    response_bytes: int = 0
+    response_scanned: int = 0
+    unscanned_reason: str = ""
+
+
+NOTHING_SEEN = Coverage()
+
+
+def truncated_address(address: str) -> str:
+    """/24 for IPv4, /48 for IPv6, "" for anything else."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return ""
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
+    network = ipaddress.ip_network((parsed, 24 if parsed.version == 4 else 48), strict=False)
+    return str(network)
+
+
+def action_name(action: Action) -> ActionName:
+    """As records and metrics spell it."""
+    return cast("ActionName", action.name.lower())
+
+
+def finding_records(findings: Iterable[Finding]) -> tuple[FindingRecord, ...]:
+    """Findings without anything but kind and place."""
+    return tuple(
+        FindingRecord(check=f.check, kind=f.kind, action=action_name(f.action), location=f.location)
+        for f in findings
+    )
+
+
+def decision_record(
+    *,
+    decision_id: str,
+    time: float,
+    instance_id: str,
+    plan: Plan | None,
+    revision: str,
+    head: RequestHead,
+    phase: Phase,
+    decision: Decision,
+    status: int,
+    identity: Identity | None,
+    coverage: Coverage = NOTHING_SEEN,
+    shadow: bool = False,
+) -> Record:
+    """Everything that audit keeps about one request."""
+    return Record(
+        id=decision_id,
+        time=time,
+        policy=plan.policy if plan else "",
+        revision=revision[:64],
+        source="guard",
+        phase=phase,
+        action=action_name(decision.action),
+        cause=decision.cause.value,
+        status=status,
+        method=head.method[:16],
+        path=plan.declared_path(head.method, head.path) if plan else "",
+        tenant=identity.tenant if identity else "",
+        key_id=identity.key_id if identity else "",
+        subject_hash=hashlib.sha256(identity.subject.encode()).hexdigest()[:32] if identity else "",
+        findings=finding_records(decision.findings),
+        detail=decision.detail,
+        request_bytes=coverage.request_bytes,
+        request_scanned=coverage.request_scanned,
+        response_bytes=coverage.response_bytes,
+        response_scanned=coverage.response_scanned,
+        unscanned_reason=coverage.unscanned_reason,
+        shadow=shadow,
+        trace_id=head.trace_id,
+        source_address=truncated_address(head.source_address),
+        instance_id=instance_id,
+    )
+
+
+def count(record: Record) -> None:
+    """The same decision as metrics: labels are bounded sets."""
+    metrics.DECISIONS.labels(record.phase, record.action, record.cause).inc()
+    for finding in record.findings:
+        metrics.FINDINGS.labels(finding.check, finding.kind, finding.action).inc()

@@ -1,0 +1,92 @@
+"""The worker's bounded queue of audit records: batches to the agent, and an explicit Gap where records were lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from bartizan.telemetry import metrics
+from sidecar.agent.messages import AuditBatch
+from sidecar.audit.record import AuditRecord, Gap, Record
+
+CAPACITY = 20_000
+BATCH = 500
+_WAIT = 0.05
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+@dataclass(slots=True)
+class AuditQueue:
+    """`put` never blocks a request. When the agent does not read, the newest records are counted as lost and one Gap
+    says how many and since when; it is sent before the first record that comes after them.
+    """
+
+    send: Callable[[AuditBatch], Awaitable[None]]
+    clock: Callable[[], float]
+    instance_id: Callable[[], str]
+    capacity: int = CAPACITY
+    _waiting: deque[AuditRecord] = field(default_factory=deque)
+    _lost: int = 0
+    _since: float = 0.0
+    _ready: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def put(self, record: Record) -> None:
+        """Queue a record, or count it as lost when the queue is full."""
+        if len(self._waiting) >= self.capacity:
+            if not self._lost:
+                self._since = record.time
+            self._lost += 1
+            metrics.AUDIT_LOST.inc()
+            return
+        if self._lost:
+            self._waiting.append(self._gap())
+        self._waiting.append(record)
+        self._ready.set()
+
+    def _gap(self) -> Gap:
+        gap = Gap(
+            id=secrets.token_hex(16),
+            time=self.clock(),
+            since=self._since,
+            lost=self._lost,
+            reason="queue_full",
+            instance_id=self.instance_id(),
+        )
+        self._lost = 0
+        return gap
+
+    def take(self) -> AuditBatch | None:
+        """Up to BATCH records, oldest first; None when there are none."""
+        if not self._waiting and self._lost:
+            self._waiting.append(self._gap())
+        if not self._waiting:
+            return None
+        count = min(BATCH, len(self._waiting))
+        return AuditBatch(records=tuple(_encode(self._waiting.popleft()) for _ in range(count)))
+
+    async def run(self) -> None:
+        """Send until cancelled. Errors of `send` are the caller's: without its agent a worker ends."""
+        while True:
+            await self._ready.wait()
+            # a short wait makes batches under load; single records are still there within it
+            await asyncio.sleep(_WAIT)
+            self._ready.clear()
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Send everything that waits."""
+        while (batch := self.take()) is not None:
+            await self.send(batch)
+
+
+async def drain(queue: AuditQueue, timeout: float) -> None:
+    """At the end of the process: give what waits a bounded time to get out."""
+    with contextlib.suppress(TimeoutError, ConnectionError):
+        async with asyncio.timeout(timeout):
+            await queue.flush()

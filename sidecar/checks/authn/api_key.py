@@ -1,0 +1,43 @@
+"""API keys issued by the control plane, looked up by SHA-256 (256 random bits need no slow hash)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bartizan.policy.keyset import key_hash
+from sidecar.checks.authn.base import Material, Presented, Refused
+from sidecar.model.decision import Cause
+from sidecar.model.request import Identity
+
+_LONGEST = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKeyAuthenticator:
+    """Keys of one set."""
+
+    key_set: str
+
+    def authenticate(self, presented: Presented, material: Material, now: float) -> list[Identity | Refused]:
+        return [self._one(key, material, now) for key in presented.api_keys]
+
+    def _one(self, key: str, material: Material, now: float) -> Identity | Refused:
+        records = material.api_keys.get(self.key_set)
+        if records is None or len(key) > _LONGEST:
+            return Refused(cause=Cause.INVALID_CREDENTIALS)
+        record = records.get(key_hash(key))
+        if record is None:
+            return Refused(cause=Cause.INVALID_CREDENTIALS)
+        if record.revoked:
+            return Refused(cause=Cause.REVOKED_CREDENTIALS)
+        if record.expires_at is not None and now >= record.expires_at:
+            return Refused(cause=Cause.EXPIRED_CREDENTIALS)
+        return Identity(
+            subject=record.id,
+            tenant=record.tenant,
+            method="api_key",
+            key_id=record.id,
+            plan=record.plan,
+            region=record.region,
+            models=record.models,
+        )

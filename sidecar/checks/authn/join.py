@@ -1,0 +1,59 @@
+"""The one join rule over authentication methods: every presented credential must be good, and all name one caller."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sidecar.checks.authn.base import Authenticator, Material, Presented, Refused
+from sidecar.model.decision import Cause
+from sidecar.model.request import Identity
+
+
+def authenticate(
+    presented: Presented, methods: Sequence[Authenticator], material: Material, now: float
+) -> Identity | Cause:
+    """The caller, or why not. A presented invalid credential is refused even if another one would be valid."""
+    if not presented:
+        return Cause.MISSING_CREDENTIALS
+    if presented.malformed:
+        return Cause.INVALID_CREDENTIALS
+    identities: list[Identity] = []
+    for method in methods:
+        for outcome in method.authenticate(presented, material, now):
+            match outcome:
+                case Refused():
+                    return outcome.cause
+                case Identity():
+                    identities.append(outcome)
+    if len(identities) != len(presented.api_keys) + len(presented.tokens):
+        # A form of credential that this policy does not take was presented.
+        return Cause.INVALID_CREDENTIALS
+    first, *others = identities
+    for other in others:
+        joined = _join(first, other)
+        if joined is None:
+            return Cause.CREDENTIALS_DISAGREE
+        first = joined
+    return first
+
+
+def _join(one: Identity, other: Identity) -> Identity | None:
+    """An API key has no subject beside its id, so key and token agree by tenant, plan and region; the token then
+    names the subject and the key its limits and models. Two of one kind must be the same.
+    """
+    if one.method == other.method:
+        return one if one == other else None
+    key, token = (one, other) if one.method == "api_key" else (other, one)
+    if key.tenant != token.tenant:
+        return None
+    for mine, theirs in ((key.plan, token.plan), (key.region, token.region)):
+        if mine and theirs and mine != theirs:
+            return None
+    return replace(
+        token,
+        key_id=key.key_id,
+        models=key.models,
+        plan=token.plan or key.plan,
+        region=token.region or key.region,
+    )

@@ -1,0 +1,103 @@
+"""The header phases in their order: authenticate, admit, authorize. Pure but for the rate buckets it is given.
+
+Called by wire/ext_authz.py for every request; the content phases are in sidecar/exchange.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from sidecar.checks.admission.base import Admission
+from sidecar.checks.authn.base import Authenticator, Material, presented_credentials
+from sidecar.checks.authn.join import authenticate
+from sidecar.checks.authz.rules import RuleSet
+from sidecar.checks.authz.tenant import TenantGate
+from sidecar.model.decision import Cause, Decision, allow, deny
+from sidecar.model.request import BodyFacts, Identity, RequestHead
+
+Phase = Literal["authn", "admission", "authz", "request", "response", "guard"]
+_NO_BODY = BodyFacts()
+# The decompressor before the content hop takes gzip; anything else would reach the model uninspected.
+_ENCODINGS = frozenset({"", "identity", "gzip"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """When a phase ran: nanoseconds since the epoch, for spans and metrics."""
+
+    phase: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The outcome of the header phases. In shadow mode `decision` lets pass and `would` is what enforcing had said."""
+
+    decision: Decision
+    phase: Phase
+    marks: tuple[Mark, ...] = ()
+    would: Decision | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadChecks:
+    """The header phases of one plan."""
+
+    methods: Sequence[Authenticator]
+    admissions: Sequence[Admission]
+    tenants: TenantGate
+    rules: RuleSet
+    shadow: bool = False
+    clock_ns: Callable[[], int] = field(repr=False)
+
+    def decide(self, head: RequestHead, material: Material) -> Verdict:
+        """Run the phases. Authentication is enforced in shadow mode too: it never opens an endpoint to strangers."""
+        started = self.clock_ns()
+        caller = authenticate(presented_credentials(head), self.methods, material, started / 1e9)
+        authenticated = self.clock_ns()
+        marks: tuple[Mark, ...] = (Mark(phase="authn", start=started, end=authenticated),)
+        if isinstance(caller, Cause):
+            return Verdict(decision=deny(caller), phase="authn", marks=marks)
+        refusal = self._admit(caller, head)
+        admitted = self.clock_ns()
+        marks += (Mark(phase="admission", start=authenticated, end=admitted),)
+        phase: Phase = "admission"
+        if refusal is None:
+            phase = "authz"
+            refusal = self._authorize(caller, head)
+            marks += (Mark(phase="authz", start=admitted, end=self.clock_ns()),)
+        if refusal is None:
+            return Verdict(decision=allow(caller), phase="authz", marks=marks)
+        if self.shadow:
+            return Verdict(decision=allow(caller), phase=phase, marks=marks, would=refusal)
+        return Verdict(decision=refusal, phase=phase, marks=marks)
+
+    def _admit(self, caller: Identity, head: RequestHead) -> Decision | None:
+        for admission in self.admissions:
+            turned = admission.admit(caller, head.stream_id)
+            if turned is not None:
+                return deny(
+                    turned.cause, identity=caller, retry_after=turned.retry_after, detail=turned.detail
+                )
+        return None
+
+    def _authorize(self, caller: Identity, head: RequestHead) -> Decision | None:
+        cause = self.tenants.refuses(caller)
+        if cause is not None:
+            return deny(cause, identity=caller)
+        rule = self.rules.refuses(caller, head, _NO_BODY)
+        if rule is not None:
+            return deny(Cause.FORBIDDEN, identity=caller, detail=rule)
+        if head.headers.get("content-encoding", "").strip().lower() not in _ENCODINGS:
+            return deny(Cause.UNSUPPORTED_ENCODING, identity=caller)
+        return None
+
+
+def too_late(verdict: Verdict) -> Verdict:
+    """The same request when its deadline has passed: a caller that gave up must not be let through."""
+    return replace(
+        verdict, decision=deny(Cause.DEADLINE, identity=verdict.decision.identity), phase="guard", would=None
+    )

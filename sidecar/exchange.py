@@ -1,0 +1,394 @@
+"""Sans-I/O state of one HTTP exchange on a content route: events in, replies out, evidence at the end.
+
+The request is decoded, authorized by what its body says, then inspected. The answer of a JSON model is withheld until
+it is judged; a stream flows through the stream inspector. Answers with status >= 400 keep their status: a body that
+can be read is inspected like any other, one that can't is replaced by an error body, so that no stack trace leaks.
+Driven by wire/ext_proc.py; envoy-independent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from enum import Enum, auto
+from typing import Any
+
+from bartizan.errors import ProtocolViolation
+from sidecar.checks.authz.tenant import refuses_model
+from sidecar.checks.content import inspect_document
+from sidecar.checks.pipeline import Mark, Phase
+from sidecar.formats.base import Document, FormatError
+from sidecar.model.decision import Cause, Decision, allow, deny
+from sidecar.model.events import (
+    AnswerBody,
+    AnswerData,
+    AnswerHeaders,
+    AnswerTrailers,
+    Event,
+    PassAnswerHeaders,
+    PassAnswerTrailers,
+    PassRequestBody,
+    PassRequestHeaders,
+    PassRequestTrailers,
+    Refuse,
+    Reply,
+    RequestBody,
+    RequestHeaders,
+    RequestTrailers,
+)
+from sidecar.model.finding import Action, Finding
+from sidecar.model.request import BodyFacts, Identity, RequestHead
+from sidecar.plan.plan import Plan
+from sidecar.plan.probe import Probe
+
+MAX_ANSWER = 16 * 1024 * 1024
+"""Bytes of an answer that is withheld; a longer one is refused (502)."""
+PIECE = 60 * 1024
+"""Envoy takes at most 64 KiB in one streamed piece."""
+_BODYLESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
+
+
+class Stage(Enum):
+    """Where the exchange is."""
+
+    START = auto()
+    REQUEST_BODY = auto()
+    MODEL = auto()
+    WITHHELD = auto()
+    STREAMED = auto()
+    PASSED = auto()
+    """Answer bytes go through uninspected (shadow mode only); the reason is recorded."""
+    DONE = auto()
+    REFUSED = auto()
+
+
+class Exchange:
+    """One exchange. `take` never awaits; heavy bodies may be given to it in a thread, one call at a time."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        identity: Identity | None,
+        decision_id: str,
+        *,
+        source_address: str,
+        trace_id: str,
+        clock_ns: Callable[[], int],
+        probe: Probe | None = None,
+    ) -> None:
+        self.plan = plan
+        self.identity = identity
+        self.decision_id = decision_id
+        self.probe = probe
+        self.stage = Stage.START
+        self.phase: Phase = "request"
+        self.head = RequestHead(
+            stream_id="",
+            method="",
+            path="",
+            headers={},
+            source_address=source_address,
+            trace_id=trace_id,
+        )
+        self.marks: list[Mark] = []
+        self.findings: list[Finding] = []
+        self.unscanned: list[str] = []
+        self.request_bytes = self.request_scanned = self.response_bytes = self.response_scanned = 0
+        self.status = 200
+        """What the client got: the model's status, or the refusal's."""
+        self.would: Decision | None = None
+        """In shadow mode: the first refusal that enforcing had made."""
+        self._final: Decision | None = None
+        self._clock_ns = clock_ns
+        self._answer_type = ""
+        self._held = bytearray()
+        self._new_body: bytes | None = None
+        self._inspector: Any = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last answer was given: only then may the RPC end with status OK."""
+        return self.stage in {Stage.DONE, Stage.REFUSED} or (
+            self.stage is Stage.MODEL and not self.plan.output
+        )
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of a withheld answer so far."""
+        return len(self._held)
+
+    @property
+    def decision(self) -> Decision:
+        """The outcome so far; in shadow mode what enforcing had said."""
+        settled = self._final or self.would or allow(self.identity)
+        return replace(
+            settled,
+            identity=self.identity,
+            findings=tuple(self.findings),
+            action=max([settled.action, *(f.action for f in self.findings)])
+            if settled.cause is Cause.ALLOWED
+            else settled.action,
+        )
+
+    @property
+    def shadowed(self) -> bool:
+        """Whether shadow mode let pass something that would have been blocked or changed."""
+        return self.plan.shadow and (
+            self.would is not None or any(f.action >= Action.REDACT for f in self.findings)
+        )
+
+    def take(self, event: Event) -> Sequence[Reply]:
+        """Advance by one event. Raises ProtocolViolation for one that can't come now."""
+        match event, self.stage:
+            case RequestHeaders(), Stage.START:
+                return self._request_headers(event)
+            case RequestBody(), Stage.REQUEST_BODY:
+                return self._request_body(event)
+            case RequestTrailers(), Stage.REQUEST_BODY | Stage.MODEL:
+                return [PassRequestTrailers()]
+            case AnswerHeaders(), Stage.MODEL | Stage.REQUEST_BODY if self.plan.output:
+                self.phase = "response"
+                return self._answer_headers(event)
+            case AnswerBody(), Stage.WITHHELD:
+                return self._withhold(event)
+            case AnswerBody(), Stage.STREAMED:
+                return self._stream(event.data, end=event.end)
+            case AnswerBody(), Stage.PASSED:
+                self.response_bytes += len(event.data)
+                return self._send(event.data, end=event.end)
+            case AnswerTrailers(), Stage.WITHHELD:
+                return self._judge(trailers=True)
+            case AnswerTrailers(), Stage.STREAMED:
+                replies = self._stream(b"", end=True, trailers=True)
+                return replies if self._final else [*replies, PassAnswerTrailers()]
+            case AnswerTrailers(), Stage.PASSED:
+                self.stage = Stage.DONE
+                return [PassAnswerTrailers()]
+            case ((AnswerBody() | AnswerTrailers()), (Stage.DONE | Stage.REFUSED)):
+                return []  # the rest of an answer that was cut
+            case _:
+                raise ProtocolViolation(f"{type(event).__name__} at stage {self.stage.name}")
+
+    def give_up(self, cause: Cause) -> Sequence[Reply]:
+        """A fault or a deadline while nothing of the answer is out: refuse."""
+        self._final = deny(cause)
+        self.stage = Stage.REFUSED
+        self._held.clear()
+        self.status = self._final.status
+        return [Refuse(decision=self._final)]
+
+    # request
+
+    def _request_headers(self, event: RequestHeaders) -> Sequence[Reply]:
+        self.head = replace(self.head, method=event.method, path=event.path, headers=event.headers)
+        if event.end:
+            refused = self._request(b"")
+            if refused:
+                return refused
+            self.stage = Stage.MODEL
+        else:
+            self.stage = Stage.REQUEST_BODY
+        return [PassRequestHeaders(inspect_answer=bool(self.plan.output))]
+
+    def _request_body(self, event: RequestBody) -> Sequence[Reply]:
+        refused = self._request(event.data)
+        if refused:
+            return refused
+        self.stage = Stage.MODEL
+        return [PassRequestBody(data=self._new_body)]
+
+    def _request(self, body: bytes) -> Sequence[Reply]:
+        self.request_bytes = len(body)
+        refusal = self._check_request(body)
+        if self.probe is not None:
+            return self._answer_probe(refusal)
+        if refusal is None:
+            return []
+        if self.plan.shadow:
+            self.would = refusal
+            return []
+        return self._refuse(refusal)
+
+    def _check_request(self, body: bytes) -> Decision | None:
+        started = self._clock_ns()
+        if len(body) > self.plan.max_body_bytes:
+            return deny(Cause.BODY_TOO_LARGE)
+        document: Document | None = None
+        facts = BodyFacts()
+        if body or self.head.method not in _BODYLESS:
+            try:
+                document = self.plan.format.decode_request(
+                    self.head.path, self.head.headers.get("content-type", ""), body
+                )
+            except FormatError as error:
+                self._mark("decode", started)
+                return deny(error.cause, detail=error.detail)
+            facts = document.facts
+        decoded = self._mark("decode", started)
+        if self.probe is not None:
+            return None  # probes carry a body that decoding must refuse; there is no caller to go on with
+        refusal = self._authorize(facts)
+        authorized = self._mark("body_authz", decoded)
+        if refusal is not None or document is None:
+            return refusal
+        return self._inspect_request(document, authorized)
+
+    def _authorize(self, facts: BodyFacts) -> Decision | None:
+        if self.identity is None:
+            return deny(Cause.CONTEXT_MISSING)
+        if refuses_model(self.identity, facts):
+            return deny(Cause.MODEL_NOT_ALLOWED)
+        rule = self.plan.body_rules.refuses(self.identity, self.head, facts)
+        return None if rule is None else deny(Cause.FORBIDDEN, detail=rule)
+
+    def _inspect_request(self, document: Document, started: int) -> Decision | None:
+        if not self.plan.input:
+            self.leave_unscanned("no_input_checks")
+            return None
+        result = inspect_document(document, self.plan.input, shadow=self.plan.shadow)
+        self._mark("input", started)
+        self.findings += result.findings
+        self.request_scanned = result.scanned_bytes
+        self.leave_unscanned(*document.unscanned())
+        if result.action is Action.DENY:
+            return deny(Cause.CONTENT_DENIED)
+        if result.changed:
+            self._new_body = document.encode()
+        return None
+
+    def _answer_probe(self, refusal: Decision | None) -> Sequence[Reply]:
+        """Every probe is refused. One that the pipeline let pass proves that it checks nothing: no proof then."""
+        self.stage = Stage.REFUSED
+        if refusal is None and self.plan.format.name != "opaque":
+            return [Refuse(decision=deny(Cause.FAULT), status=500)]
+        return [Refuse(decision=refusal or deny(Cause.CONTENT_DENIED), proves=True)]
+
+    # answer
+
+    def _answer_headers(self, event: AnswerHeaders) -> Sequence[Reply]:
+        self.status = event.status
+        self._answer_type = event.headers.get("content-type", "")
+        if event.end:
+            self.stage = Stage.DONE
+            return [PassAnswerHeaders()]
+        if event.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
+            if not self.plan.shadow:
+                return self._refuse(deny(Cause.ANSWER_ENCODED))
+            self.would = self.would or deny(Cause.ANSWER_ENCODED)
+            self.leave_unscanned("answer_encoded")
+            self.stage = Stage.PASSED
+            return [PassAnswerHeaders()]
+        stream = None
+        if event.status < 300:
+            stream = self.plan.format.answer_stream(self.head.path, self._answer_type)
+        if stream is None:
+            self.stage = Stage.WITHHELD
+            return []
+        from sidecar.checks.stream import StreamInspector
+
+        self._inspector = StreamInspector(
+            stream, self.plan.output, decision_id=self.decision_id, shadow=self.plan.shadow
+        )
+        self.stage = Stage.STREAMED
+        return [PassAnswerHeaders()]
+
+    def _withhold(self, event: AnswerBody) -> Sequence[Reply]:
+        self._held += event.data
+        if len(self._held) > MAX_ANSWER:
+            self.response_bytes = len(self._held)
+            if not self.plan.shadow:
+                return self._refuse(deny(Cause.ANSWER_TOO_LARGE))
+            self.would = self.would or deny(Cause.ANSWER_TOO_LARGE)
+            self.leave_unscanned("answer_too_large")
+            self.stage = Stage.PASSED
+            held, self._held = bytes(self._held), bytearray()
+            return [PassAnswerHeaders(), *self._send(held, end=event.end)]
+        return self._judge(trailers=False) if event.end else []
+
+    def _judge(self, *, trailers: bool) -> Sequence[Reply]:
+        """The whole answer is here: release it, changed or not, or refuse it."""
+        body, self._held = bytes(self._held), bytearray()
+        self.response_bytes = len(body)
+        started = self._clock_ns()
+        headers = PassAnswerHeaders()
+        refusal: Decision | None = None
+        if body:
+            try:
+                document = self.plan.format.decode_answer(
+                    self.head.path, self._answer_type, body, self.status
+                )
+            except FormatError as error:
+                self.leave_unscanned("answer_malformed")
+                refusal = deny(Cause.ANSWER_MALFORMED, detail=error.detail)
+                if self.status >= 400 and not self.plan.shadow:
+                    headers, body, refusal = self._replaced()
+            else:
+                result = inspect_document(document, self.plan.output, shadow=self.plan.shadow)
+                self.findings += result.findings
+                self.response_scanned = result.scanned_bytes
+                self.leave_unscanned(*document.unscanned())
+                if result.action is Action.DENY:
+                    refusal = deny(Cause.ANSWER_DENIED)
+                elif result.changed:
+                    body = document.encode()
+        self._mark("output", started)
+        if refusal is not None and not self.plan.shadow:
+            return self._refuse(refusal)
+        self.would = self.would or refusal
+        replies: list[Reply] = [headers, *self._send(body, end=not trailers)]
+        if trailers:
+            self.stage = Stage.DONE
+            replies.append(PassAnswerTrailers())
+        return replies
+
+    def _replaced(self) -> tuple[PassAnswerHeaders, bytes, None]:
+        """An error answer that can't be read: the client gets its status with a body of ours."""
+        content_type, body = self.plan.format.error_body(
+            self.status, "The model answered with an error.", self.decision_id
+        )
+        self.findings.append(Finding(check="answer", kind="error_replaced", action=Action.REDACT))
+        return PassAnswerHeaders(content_type=content_type), body, None
+
+    def _stream(self, data: bytes, *, end: bool, trailers: bool = False) -> Sequence[Reply]:
+        if self._inspector is None:
+            raise ProtocolViolation("no stream")
+        started = self._clock_ns()
+        self.response_bytes += len(data)
+        output = self._inspector.feed(data, end=end)
+        self._mark("output", started)
+        self.response_scanned += output.scanned
+        self.findings += output.findings
+        if output.cut:
+            self._final = Decision(cause=Cause.ANSWER_CUT, action=Action.CUT)
+            return self._send(output.data, end=True)
+        if trailers:
+            self.stage = Stage.DONE
+        return self._send(output.data, end=end and not trailers)
+
+    def _send(self, data: bytes, *, end: bool) -> list[Reply]:
+        pieces = [data[at : at + PIECE] for at in range(0, len(data), PIECE)]
+        if end:
+            self.stage = Stage.DONE
+            pieces = pieces or [b""]
+        last = len(pieces) - 1
+        return [AnswerData(data=piece, end=end and index == last) for index, piece in enumerate(pieces)]
+
+    # both
+
+    def _refuse(self, refusal: Decision) -> Sequence[Reply]:
+        self._final = refusal
+        self.stage = Stage.REFUSED
+        self.status = refusal.status
+        return [Refuse(decision=refusal)]
+
+    def leave_unscanned(self, *reasons: str) -> None:
+        """Say why something was not looked at."""
+        self.unscanned += [reason for reason in reasons if reason not in self.unscanned]
+
+    def _mark(self, phase: str, start: int) -> int:
+        end = self._clock_ns()
+        if self.marks and self.marks[-1].phase == phase:
+            self.marks[-1] = replace(self.marks[-1], end=end)  # one span for a stream, not one per chunk
+        else:
+            self.marks.append(Mark(phase=phase, start=start, end=end))
+        return end

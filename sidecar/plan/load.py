@@ -1,0 +1,63 @@
+"""GuardPlan (what travels) -> Plan (what runs). Everything that can fail, fails here and not during a request."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from bartizan.errors import BartizanError, InvalidInput, ResourceRejected
+from bartizan.policy.bundle import GuardPlan
+from bartizan.policy.signing import plan_hash
+from sidecar.checks.admission.catalog import build_admissions
+from sidecar.checks.admission.request_rate import Buckets
+from sidecar.checks.authn.catalog import build_authenticators
+from sidecar.checks.authz.rules import build_rules
+from sidecar.checks.authz.tenant import TenantGate
+from sidecar.checks.catalog import build_checks
+from sidecar.checks.pipeline import HeadChecks
+from sidecar.formats.catalog import build_format
+from sidecar.plan.plan import Plan
+
+
+def load_plan(plan: GuardPlan, buckets: Buckets, *, clock_ns: Callable[[], int] = time.time_ns) -> Plan:
+    """Build a plan. Raises ResourceRejected with the reason when this worker can't enforce all of it."""
+    if not plan.api_key_set and not plan.jwt:
+        raise ResourceRejected("the plan names no authentication method", "spec.authn")
+    if not plan.tenants:
+        raise ResourceRejected("the plan names no tenant", "spec.tenants")
+    model: dict[str, Any] = {
+        "name": plan.model.name,
+        "protocol": plan.model.protocol,
+        "labels": dict(plan.model.labels),
+    }
+    try:
+        head = HeadChecks(
+            methods=build_authenticators(plan),
+            admissions=build_admissions(plan, buckets),
+            tenants=TenantGate(tenants=frozenset(plan.tenants), model=plan.model.name),
+            rules=build_rules(plan.authz, model),
+            shadow=plan.mode == "shadow",
+            clock_ns=clock_ns,
+        )
+        return Plan(
+            id=plan.id,
+            policy=plan.policy,
+            hash=plan_hash(plan),
+            head=head,
+            body_rules=build_rules(plan.body_authz, model),
+            format=build_format(plan),
+            input=build_checks(plan.input),
+            output=build_checks(plan.output),
+            routes=plan.routes,
+            max_body_bytes=plan.max_body_bytes,
+            shadow=plan.mode == "shadow",
+        )
+    except InvalidInput as error:
+        raise ResourceRejected(str(error)) from error
+    except BartizanError:
+        raise
+    except (msgspec.MsgspecError, ValueError, KeyError, TypeError) as error:
+        raise ResourceRejected(f"the plan can't be built: {type(error).__name__}: {error}") from error

@@ -1,0 +1,48 @@
+"""The MACs of the active probe: the agent proves that a probe is its own, the guard proves which plan answered it.
+
+Used by agent/probe.py (asks) and by the wire (answers). Pure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from dataclasses import dataclass
+from typing import Literal, cast
+
+Phase = Literal["authz", "content"]
+_HEADER = re.compile(r"([0-9a-f]{32})\.(authz|content)\.([0-9a-f]{64})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One genuine probe. `nonce` is 16 bytes in hex; `phase` names the hop that must deny it."""
+
+    nonce: str
+    phase: Phase
+
+
+def _mac(key: bytes, *lines: str) -> str:
+    return hmac.new(key, "\n".join(lines).encode(), hashlib.sha256).hexdigest()
+
+
+def probe_header(key: bytes, nonce: str, phase: Phase) -> str:
+    """The value of x-bartizan-probe."""
+    return f"{nonce}.{phase}.{_mac(key, 'probe', nonce, phase)}"
+
+
+def check_probe(key: bytes, value: str | None) -> Probe | None:
+    """The probe that a header value carries, or None when it was not made with this key."""
+    match = _HEADER.fullmatch(value) if value and key else None
+    if match is None:
+        return None
+    nonce, phase, mac = match.groups()
+    if not hmac.compare_digest(mac, _mac(key, "probe", nonce, phase)):
+        return None
+    return Probe(nonce=nonce, phase=cast("Phase", phase))
+
+
+def proof(key: bytes, probe: Probe, plan_hash: str) -> str:
+    """The value of x-bartizan-proof: only a worker that runs the plan with this hash can say it."""
+    return _mac(key, "proof", probe.nonce, probe.phase, plan_hash)

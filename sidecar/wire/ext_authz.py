@@ -1,0 +1,170 @@
+"""Answers Envoy's ext_authz Check: who, may they, how much. One unary call, headers only.
+
+The result goes on to ext_proc as dynamic metadata. A fault of the guard is a 503 denial, never an exception: Envoy
+must not be the one to decide what a crash means.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from bartizan.telemetry import metrics
+from bartizan.telemetry.logging import get_logger
+from sidecar.audit.evidence import count, decision_record
+from sidecar.audit.record import Record
+from sidecar.checks.pipeline import Verdict, too_late
+from sidecar.model.decision import Cause, Decision, deny
+from sidecar.model.request import RequestHead
+from sidecar.plan.current import Current, Snapshot
+from sidecar.plan.plan import Plan
+from sidecar.plan.probe import Probe, check_probe, proof
+from sidecar.wire.engine import Call
+from sidecar.wire.faults import describe
+from sidecar.wire.respond import refusal
+from sidecar.wire.trace import Parent, Spans, parent_of
+from sidecar.wire.translate import Check, Handed, allow_reply, deny_reply, read_check
+
+METHOD = "/envoy.service.auth.v3.Authorization/Check"
+log = get_logger()
+_UNREAD = RequestHead(stream_id="", method="", path="", headers={}, source_address="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtAuthz:
+    """The handler. `audit` takes records and must not block; `clock` is monotonic seconds."""
+
+    current: Current
+    audit: Callable[[Record], None]
+    spans: Spans
+    clock: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+    new_id: Callable[[], str] = field(default=lambda: secrets.token_hex(16))
+
+    async def __call__(self, call: Call, message: bytes) -> bytes:
+        arrived = self.clock()
+        decision_id = self.new_id()
+        try:
+            return self._answer(call, message, arrived, decision_id)
+        except Exception as error:
+            log.error("check_failed", decision_id=decision_id, **describe(error))
+            return self._fault(decision_id)
+
+    def _answer(self, call: Call, message: bytes, arrived: float, decision_id: str) -> bytes:
+        snapshot = self.current.snapshot
+        parent = parent_of(call.metadata)
+        check = read_check(message, parent.trace_id)
+        plan = snapshot.plans.get(check.revision)
+        probe = check_probe(snapshot.probe_key, check.probe)
+        if plan is None:
+            known = bool(snapshot.plans)
+            cause = Cause.REVISION_UNKNOWN if known else Cause.NO_POLICY
+            verdict = Verdict(decision=deny(cause), phase="guard")
+        elif probe is not None:
+            return self._answer_probe(plan, probe, check, snapshot, decision_id)
+        else:
+            verdict = plan.head.decide(check.head, snapshot.material)
+            if call.deadline is not None and self.clock() - arrived >= call.deadline:
+                verdict = too_late(verdict)
+        decision = verdict.decision
+        refused = refusal(decision, decision_id, plan) if decision.denied else None
+        self._record(check, plan, snapshot, verdict, parent, decision_id)
+        if refused is not None:
+            return deny_reply(refused, decision_id)
+        return allow_reply(
+            Handed(
+                decision_id=decision_id,
+                revision=check.revision,
+                source_address=check.head.source_address,
+                identity=decision.identity,
+            )
+        )
+
+    def _fault(self, decision_id: str) -> bytes:
+        decision = deny(Cause.FAULT)
+        record = decision_record(
+            decision_id=decision_id,
+            time=self.wall(),
+            instance_id=self.current.snapshot.instance_id,
+            plan=None,
+            revision="",
+            head=_UNREAD,
+            phase="guard",
+            decision=decision,
+            status=decision.status,
+            identity=None,
+        )
+        count(record)
+        self.audit(record)
+        return deny_reply(refusal(decision, decision_id, None), decision_id)
+
+    def _answer_probe(
+        self, plan: Plan, probe: Probe, check: Check, snapshot: Snapshot, decision_id: str
+    ) -> bytes:
+        """Probes carry no credential: only a guard that runs the plan and refuses them can answer with its proof.
+        They cost no share of any limit and leave no record.
+        """
+        if probe.phase == "content":
+            return allow_reply(Handed(decision_id=decision_id, revision=check.revision, probe=probe))
+        decision = replace_admissions(plan).head.decide(check.head, snapshot.material).decision
+        if not decision.denied:
+            return deny_reply(refusal(deny(Cause.FAULT), decision_id, plan, status=500), decision_id)
+        said = proof(snapshot.probe_key, probe, plan.hash)
+        return deny_reply(refusal(decision, decision_id, plan, proof=said), decision_id)
+
+    def _record(
+        self,
+        check: Check,
+        plan: Plan | None,
+        snapshot: Snapshot,
+        verdict: Verdict,
+        parent: Parent,
+        decision_id: str,
+    ) -> None:
+        decision = verdict.decision
+        self.spans.emit(
+            "bartizan.check",
+            parent,
+            verdict.marks,
+            _attributes(decision_id, check.revision, decision),
+            always=decision.denied,
+        )
+        for mark in verdict.marks:
+            metrics.PHASE_SECONDS.labels(mark.phase).observe((mark.end - mark.start) / 1e9)
+        if check.content and not decision.denied and verdict.would is None:
+            return  # the exchange's own record, at its end, says everything
+        evidence = verdict.would or decision
+        record = decision_record(
+            decision_id=decision_id,
+            time=self.wall(),
+            instance_id=snapshot.instance_id,
+            plan=plan,
+            revision=check.revision,
+            head=check.head,
+            phase=verdict.phase,
+            decision=evidence,
+            status=evidence.status if verdict.would is None else 200,
+            identity=decision.identity,
+            shadow=verdict.would is not None,
+        )
+        count(record)
+        self.audit(record)
+
+
+def replace_admissions(plan: Plan) -> Plan:
+    """The same plan without limits, for probes."""
+    return replace(plan, head=replace(plan.head, admissions=()))
+
+
+def _attributes(decision_id: str, revision: str, decision: Decision) -> dict[str, str | int | bool]:
+    attributes: dict[str, str | int | bool] = {
+        "bartizan.decision_id": decision_id,
+        "bartizan.revision": revision,
+        "bartizan.cause": decision.cause.value,
+        "bartizan.action": decision.action.name.lower(),
+    }
+    if decision.identity is not None:
+        attributes["bartizan.tenant"] = decision.identity.tenant
+    return attributes

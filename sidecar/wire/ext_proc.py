@@ -1,0 +1,272 @@
+"""Answers Envoy's ext_proc Process: one stream per exchange on a content route, driven through sidecar/exchange.py.
+
+A stream never ends with status OK before its last answer: Envoy would pass the rest unscanned. Client aborts, faults
+and violations therefore end it with another status, which Envoy answers by failing closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+from bartizan.telemetry import metrics
+from bartizan.telemetry.logging import get_logger
+from protos.gen.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
+from sidecar.audit.evidence import Coverage, count, decision_record
+from sidecar.audit.record import Record
+from sidecar.exchange import Exchange, Stage
+from sidecar.model.decision import Cause, deny
+from sidecar.model.events import AnswerBody, Event, Refuse, Reply, RequestBody
+from sidecar.model.request import RequestHead
+from sidecar.plan.current import Current, Snapshot
+from sidecar.plan.plan import Plan
+from sidecar.plan.probe import proof
+from sidecar.wire.engine import Call, CallFailed
+from sidecar.wire.faults import describe
+from sidecar.wire.respond import refusal
+from sidecar.wire.trace import Parent, Spans, parent_of
+from sidecar.wire.translate import Handed, handed_on, plan_named, read_event, reply_message
+
+METHOD = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
+ANSWER_SECONDS = 300.0
+"""A model has this long for an answer that is withheld: Envoy has no timer of its own there."""
+OFFLOAD = 64 * 1024
+"""Bodies from this size on are inspected in a thread, so that they do not hold other requests up."""
+_CANCELLED, _INVALID_ARGUMENT, _INTERNAL = 1, 3, 13
+log = get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtProc:
+    """The handler; see ExtAuthz for its parts."""
+
+    current: Current
+    audit: Callable[[Record], None]
+    spans: Spans
+    wall: Callable[[], float] = time.time
+    clock_ns: Callable[[], int] = time.time_ns
+    answer_seconds: float = ANSWER_SECONDS
+
+    async def __call__(self, call: Call, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        session = _Session(self, parent_of(call.metadata), self.current.snapshot)
+        source = aiter(messages)
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(session.patience()):
+                        message = await anext(source)
+                except StopAsyncIteration:
+                    break
+                except TimeoutError:
+                    yield session.refuse(Cause.DEADLINE)
+                    return
+                for reply in await session.answer(message):
+                    yield reply
+                if session.refused:
+                    return
+            if not session.complete:
+                raise CallFailed(_CANCELLED, "the exchange ended before its last answer")
+        finally:
+            session.close()
+
+
+class _Session:
+    """One stream: translates, keeps the exchange, leaves the evidence."""
+
+    def __init__(self, owner: ExtProc, parent: Parent, snapshot: Snapshot) -> None:
+        self._owner = owner
+        self._parent = parent
+        self._snapshot = snapshot
+        self._exchange: Exchange | None = None
+        self._revision = ""
+        self._decision_id = ""
+        self._withheld_until = 0.0
+        self._recorded = False
+        self.refused = False
+
+    @property
+    def complete(self) -> bool:
+        return self._exchange is not None and self._exchange.complete
+
+    def patience(self) -> float | None:
+        """Seconds to wait for the next message while an answer is withheld; None: as long as Envoy likes."""
+        if self._exchange is None or self._exchange.stage is not Stage.WITHHELD:
+            return None
+        if not self._withheld_until:
+            self._withheld_until = time.monotonic() + self._owner.answer_seconds
+        return max(0.0, self._withheld_until - time.monotonic())
+
+    async def answer(self, message: bytes) -> list[bytes]:
+        """The replies to one message. A fault refuses while nothing is out, else it ends the RPC and so the answer."""
+        try:
+            return await self._answer(message)
+        except Exception as error:
+            log.error("process_failed", decision_id=self._decision_id, **describe(error))
+            stage = self._exchange.stage if self._exchange else Stage.START
+            if stage in {Stage.STREAMED, Stage.PASSED, Stage.DONE, Stage.REFUSED}:
+                raise CallFailed(_INTERNAL, "internal error") from error
+            return [self.refuse(Cause.FAULT)]
+
+    async def _answer(self, message: bytes) -> list[bytes]:
+        request = ProcessingRequest.FromString(message)
+        if self._exchange is None:
+            opened = self._open(request)
+            if isinstance(opened, Cause):
+                return [self.refuse(opened)]
+            self._exchange = opened
+        event = read_event(request)
+        if event is None:
+            raise CallFailed(_INVALID_ARGUMENT, "unknown kind of message")
+        replies = await self._take(self._exchange, event)
+        rendered = [self._render(reply) for reply in replies]
+        if self._exchange.complete:
+            self.record()
+        return rendered
+
+    @staticmethod
+    async def _take(exchange: Exchange, event: Event) -> Sequence[Reply]:
+        size = len(event.data) if isinstance(event, (RequestBody, AnswerBody)) else 0
+        if isinstance(event, AnswerBody) and event.end and exchange.stage is Stage.WITHHELD:
+            size += exchange.held_bytes
+        if size >= OFFLOAD:
+            return await asyncio.to_thread(exchange.take, event)
+        return exchange.take(event)
+
+    def _open(self, request: ProcessingRequest) -> Exchange | Cause:
+        """Tie the stream to the plan that its route names and to what ext_authz said of it."""
+        self._revision = plan_named(request)
+        handed = handed_on(request)
+        plan = self._snapshot.plans.get(self._revision)
+        self._decision_id = handed.decision_id if handed else secrets.token_hex(16)
+        if not self._revision or handed is None or handed.revision != self._revision:
+            return Cause.CONTEXT_MISSING
+        if plan is None:
+            return Cause.REVISION_UNKNOWN
+        if handed.identity is None and handed.probe is None:
+            return Cause.CONTEXT_MISSING
+        return self._exchange_for(plan, handed)
+
+    def _exchange_for(self, plan: Plan, handed: Handed) -> Exchange:
+        return Exchange(
+            plan,
+            handed.identity,
+            handed.decision_id,
+            source_address=handed.source_address,
+            trace_id=self._parent.trace_id,
+            clock_ns=self._owner.clock_ns,
+            probe=handed.probe,
+        )
+
+    def _render(self, reply: Reply) -> bytes:
+        if not isinstance(reply, Refuse):
+            return reply_message(reply)
+        self.refused = True
+        exchange = self._exchange
+        plan = exchange.plan if exchange else None
+        said = ""
+        if reply.proves and exchange is not None and exchange.probe is not None:
+            said = proof(self._snapshot.probe_key, exchange.probe, exchange.plan.hash)
+        refused = refusal(reply.decision, self._decision_id, plan, proof=said, status=reply.status)
+        return reply_message(reply, refused, f"ext_proc_bartizan_{reply.decision.cause.value}")
+
+    def refuse(self, cause: Cause) -> bytes:
+        """Refuse outside of the exchange's own course: a fault, a deadline, a missing context."""
+        if self._exchange is None:
+            self.refused = True
+            self._decision_id = self._decision_id or secrets.token_hex(16)
+            self._record_without_exchange(cause)
+            decision = deny(cause)
+            refused = refusal(decision, self._decision_id, None)
+            return reply_message(
+                Refuse(decision=decision), refused, f"ext_proc_bartizan_{decision.cause.value}"
+            )
+        (reply,) = self._exchange.give_up(cause)
+        rendered = self._render(reply)
+        self.record()
+        return rendered
+
+    def close(self) -> None:
+        """The RPC is over: an exchange that did not come to its end still leaves its record."""
+        exchange = self._exchange
+        if exchange is None or self._recorded:
+            return
+        if not exchange.complete:
+            exchange.leave_unscanned("no_answer_seen" if exchange.stage is Stage.MODEL else "aborted")
+        self.record()
+
+    def record(self) -> None:
+        """Leave audit record, metrics and spans, once. Probes leave none."""
+        exchange = self._exchange
+        if exchange is None or self._recorded:
+            return
+        self._recorded = True
+        if exchange.probe is not None:
+            return
+        decision = exchange.decision
+        record = decision_record(
+            decision_id=self._decision_id,
+            time=self._owner.wall(),
+            instance_id=self._snapshot.instance_id,
+            plan=exchange.plan,
+            revision=self._revision,
+            head=exchange.head,
+            phase=exchange.phase,
+            decision=decision,
+            status=exchange.status,
+            identity=exchange.identity,
+            coverage=Coverage(
+                request_bytes=exchange.request_bytes,
+                request_scanned=exchange.request_scanned,
+                response_bytes=exchange.response_bytes,
+                response_scanned=exchange.response_scanned,
+                unscanned_reason=",".join(exchange.unscanned),
+            ),
+            shadow=exchange.shadowed,
+        )
+        self._leave(record)
+        for mark in exchange.marks:
+            metrics.PHASE_SECONDS.labels(mark.phase).observe((mark.end - mark.start) / 1e9)
+        self._owner.spans.emit(
+            "bartizan.process",
+            self._parent,
+            exchange.marks,
+            {
+                "bartizan.decision_id": self._decision_id,
+                "bartizan.revision": self._revision,
+                "bartizan.cause": record.cause,
+                "bartizan.action": record.action,
+                "bartizan.tenant": record.tenant,
+            },
+            always=record.action in {"deny", "cut"},
+        )
+
+    def _record_without_exchange(self, cause: Cause) -> None:
+        decision = deny(cause)
+        self._leave(
+            decision_record(
+                decision_id=self._decision_id,
+                time=self._owner.wall(),
+                instance_id=self._snapshot.instance_id,
+                plan=None,
+                revision=self._revision,
+                head=RequestHead(
+                    stream_id="",
+                    method="",
+                    path="",
+                    headers={},
+                    source_address="",
+                    trace_id=self._parent.trace_id,
+                ),
+                phase="guard",
+                decision=decision,
+                status=decision.status,
+                identity=None,
+            )
+        )
+
+    def _leave(self, record: Record) -> None:
+        count(record)
+        self._owner.audit(record)

@@ -1,0 +1,76 @@
+"""Spans of the guard, made after the fact from phase times: an unsampled request costs nothing but its clock reads.
+
+Envoy's span arrives in the call's metadata (traceparent). Its sampling is followed, except that denied and cut requests
+are always exported; Envoy's parent span may then be missing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from opentelemetry import trace
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
+
+from sidecar.checks.pipeline import Mark
+
+_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """Envoy's span around the call."""
+
+    trace_id: str = ""
+    span_id: str = ""
+    sampled: bool = False
+
+
+NO_PARENT = Parent()
+
+
+def parent_of(metadata: Mapping[str, str]) -> Parent:
+    """The caller's span, or NO_PARENT when there is none or it is malformed."""
+    match = _TRACEPARENT.fullmatch(metadata.get("traceparent", ""))
+    if match is None:
+        return NO_PARENT
+    trace_id, span_id, flags = match.groups()
+    return Parent(trace_id=trace_id, span_id=span_id, sampled=bool(int(flags, 16) & 1))
+
+
+@dataclass(slots=True, kw_only=True)
+class Spans:
+    """Writes the spans of one decision. Without a tracer (set when the agent names an endpoint) it does nothing."""
+
+    tracer: trace.Tracer | None
+
+    def emit(
+        self,
+        name: str,
+        parent: Parent,
+        marks: Sequence[Mark],
+        attributes: Mapping[str, str | int | bool],
+        *,
+        always: bool,
+    ) -> None:
+        """One span over all marks with a child for each; times in nanoseconds since the epoch."""
+        if self.tracer is None or not marks or not (parent.sampled or always):
+            return
+        context = None
+        if parent.trace_id:
+            remote = SpanContext(
+                int(parent.trace_id, 16),
+                int(parent.span_id, 16),
+                is_remote=True,
+                trace_flags=TraceFlags(TraceFlags.SAMPLED),
+            )
+            context = trace.set_span_in_context(NonRecordingSpan(remote))
+        span = self.tracer.start_span(
+            name, context, kind=SpanKind.SERVER, attributes=attributes, start_time=marks[0].start
+        )
+        inside = trace.set_span_in_context(span)
+        for mark in marks:
+            child = self.tracer.start_span(f"bartizan.{mark.phase}", inside, start_time=mark.start)
+            child.end(mark.end)
+        span.end(max(mark.end for mark in marks))

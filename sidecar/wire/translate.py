@@ -1,0 +1,259 @@
+"""Envoy's messages <-> the guard's own types, both directions, pure. Nothing else reads or writes protobuf here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from google.protobuf.struct_pb2 import Struct, Value
+
+from bartizan.policy import names
+from protos.gen.envoy.config.core.v3 import base_pb2
+from protos.gen.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
+from protos.gen.envoy.service.auth.v3 import external_auth_pb2 as auth
+from protos.gen.envoy.service.ext_proc.v3 import external_processor_pb2 as proc
+from sidecar.model.events import (
+    AnswerBody,
+    AnswerData,
+    AnswerHeaders,
+    AnswerTrailers,
+    Event,
+    PassAnswerHeaders,
+    PassAnswerTrailers,
+    PassRequestBody,
+    PassRequestHeaders,
+    PassRequestTrailers,
+    Refuse,
+    Reply,
+    RequestBody,
+    RequestHeaders,
+    RequestTrailers,
+)
+from sidecar.model.request import Identity, RequestHead
+from sidecar.plan.probe import Probe
+from sidecar.wire.respond import Refusal
+
+_OK = 0
+_PERMISSION_DENIED = 7
+_CREDENTIALS = ("authorization", "x-api-key")
+_PROC_FILTER = "envoy.filters.http.ext_proc"
+# Configured is "no answers", so that local replies of other filters make no guard stream; a request that was let
+# through switches its answer on. Only in this mode can an answer be withheld, or cut with the model stopped.
+_INSPECT_ANSWER = ProcessingMode(
+    request_header_mode=ProcessingMode.SEND,
+    request_body_mode=ProcessingMode.BUFFERED,
+    response_header_mode=ProcessingMode.SEND,
+    response_body_mode=ProcessingMode.FULL_DUPLEX_STREAMED,
+    response_trailer_mode=ProcessingMode.SEND,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One ext_authz question."""
+
+    head: RequestHead
+    revision: str
+    """The plan id that the route names."""
+    content: bool
+    """Whether the route also goes through ext_proc."""
+    probe: str | None = field(repr=False)
+
+
+class Handed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What ext_authz hands on to ext_proc in dynamic metadata. `identity` is None for probes."""
+
+    decision_id: str
+    revision: str
+    source_address: str = ""
+    identity: Identity | None = None
+    probe: Probe | None = None
+
+
+def read_check(message: bytes, trace_id: str) -> Check:
+    """Raises google.protobuf.message.DecodeError for bytes that are no CheckRequest."""
+    attributes = auth.CheckRequest.FromString(message).attributes
+    http = attributes.request.http
+    headers = dict(http.headers)
+    extensions = attributes.context_extensions
+    return Check(
+        head=RequestHead(
+            stream_id=http.id,
+            method=http.method,
+            path=http.path.partition("?")[0],
+            headers=headers,
+            source_address=attributes.source.address.socket_address.address,
+            trace_id=trace_id,
+        ),
+        revision=extensions.get(names.REVISION, ""),
+        content=extensions.get(names.CONTENT, "") == "1",
+        probe=headers.get(names.HEADER_PROBE),
+    )
+
+
+def _header(key: str, value: str) -> base_pb2.HeaderValueOption:
+    return base_pb2.HeaderValueOption(
+        header=base_pb2.HeaderValue(key=key, value=value),
+        append_action=base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
+    )
+
+
+def _raw_header(key: str, value: str) -> base_pb2.HeaderValueOption:
+    """ext_proc reads raw_value only."""
+    return base_pb2.HeaderValueOption(
+        header=base_pb2.HeaderValue(key=key, raw_value=value.encode()),
+        append_action=base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
+    )
+
+
+def allow_reply(handed: Handed) -> bytes:
+    """Let the request on: the result goes to ext_proc as dynamic metadata, the client's credentials are removed."""
+    metadata: dict[str, Any] = msgspec.to_builtins(handed, builtin_types=())
+    reply = auth.CheckResponse(ok_response=auth.OkHttpResponse(headers_to_remove=_CREDENTIALS))
+    reply.status.code = _OK
+    reply.dynamic_metadata.update(metadata)
+    return reply.SerializeToString()
+
+
+def deny_reply(refused: Refusal, decision_id: str) -> bytes:
+    """Answer the client in place of the model."""
+    denied = auth.DeniedHttpResponse(
+        headers=[_header(key, value) for key, value in refused.headers], body=refused.body.decode()
+    )
+    denied.status.code = refused.status  # type: ignore[assignment]
+    reply = auth.CheckResponse(denied_response=denied)
+    reply.status.code = _PERMISSION_DENIED
+    reply.dynamic_metadata.update({"decision_id": decision_id})
+    return reply.SerializeToString()
+
+
+def _plain(value: Value) -> Any:
+    match value.WhichOneof("kind"):
+        case "string_value":
+            return value.string_value
+        case "number_value":
+            return value.number_value
+        case "bool_value":
+            return value.bool_value
+        case "struct_value":
+            return plain_struct(value.struct_value)
+        case "list_value":
+            return [_plain(item) for item in value.list_value.values]
+        case _:
+            return None
+
+
+def plain_struct(struct: Struct) -> dict[str, Any]:
+    """A protobuf Struct as plain Python values."""
+    return {key: _plain(value) for key, value in struct.fields.items()}
+
+
+def read_handed(struct: Mapping[str, Any]) -> Handed | None:
+    """The ext_authz result in ext_proc's metadata, or None when it is missing or not what ext_authz writes."""
+    try:
+        return msgspec.convert(struct, Handed)
+    except msgspec.ValidationError:
+        return None
+
+
+def joined_headers(values: Sequence[base_pb2.HeaderValue]) -> dict[str, str]:
+    """Header names lower case, repeated values joined with a comma; bytes that are no UTF-8 are replaced."""
+    headers: dict[str, str] = {}
+    for item in values:
+        value = item.raw_value.decode("utf-8", "replace") if item.raw_value else item.value
+        headers[item.key] = f"{headers[item.key]},{value}" if item.key in headers else value
+    return headers
+
+
+def read_event(request: proc.ProcessingRequest) -> Event | None:
+    """What happened; None for a message kind that this guard doesn't know."""
+    kind = request.WhichOneof("request")
+    match kind:
+        case "request_headers":
+            headers = joined_headers(request.request_headers.headers.headers)
+            return RequestHeaders(
+                method=headers.pop(":method", ""),
+                path=headers.pop(":path", "").partition("?")[0],
+                headers=headers,
+                end=request.request_headers.end_of_stream,
+            )
+        case "request_body":
+            return RequestBody(data=request.request_body.body)
+        case "request_trailers":
+            return RequestTrailers()
+        case "response_headers":
+            headers = joined_headers(request.response_headers.headers.headers)
+            status = headers.pop(":status", "")
+            return AnswerHeaders(
+                status=int(status) if status.isdecimal() else 502,
+                headers=headers,
+                end=request.response_headers.end_of_stream,
+            )
+        case "response_body":
+            return AnswerBody(data=request.response_body.body, end=request.response_body.end_of_stream)
+        case "response_trailers":
+            return AnswerTrailers()
+        case _:
+            return None
+
+
+def plan_named(request: proc.ProcessingRequest) -> str:
+    """The plan id that the route names; "" without. Only the first message of a stream carries it."""
+    attributes = request.attributes.get(_PROC_FILTER)
+    if attributes is None:
+        return ""
+    value = attributes.fields.get(names.PROC_REVISION_ATTRIBUTE)
+    return "" if value is None else value.string_value
+
+
+def handed_on(request: proc.ProcessingRequest) -> Handed | None:
+    """What ext_authz said of this request; None when it is missing or not ours."""
+    struct = request.metadata_context.filter_metadata.get(names.AUTHZ_METADATA)
+    return None if struct is None else read_handed(plain_struct(struct))
+
+
+def reply_message(reply: Reply, refused: Refusal | None = None, details: str = "") -> bytes:
+    """One of Envoy's replies. `refused` is the rendered answer of a Refuse."""
+    return _reply(reply, refused, details).SerializeToString()
+
+
+def _reply(reply: Reply, refused: Refusal | None, details: str) -> proc.ProcessingResponse:
+    match reply:
+        case PassRequestHeaders(inspect_answer=inspect):
+            made = proc.ProcessingResponse(request_headers=proc.HeadersResponse())
+            if inspect:
+                made.request_headers.response.header_mutation.remove_headers.append("accept-encoding")
+                made.mode_override.CopyFrom(_INSPECT_ANSWER)
+            return made
+        case PassRequestBody(data=data):
+            body = proc.BodyResponse()
+            if data is not None:
+                body.response.body_mutation.body = data
+                # a changed body with its old length is a 500
+                body.response.header_mutation.set_headers.append(
+                    _raw_header("content-length", str(len(data)))
+                )
+            return proc.ProcessingResponse(request_body=body)
+        case PassRequestTrailers():
+            return proc.ProcessingResponse(request_trailers=proc.TrailersResponse())
+        case PassAnswerHeaders(content_type=content_type):
+            answer = proc.HeadersResponse()
+            if content_type:
+                answer.response.header_mutation.set_headers.append(_raw_header("content-type", content_type))
+            return proc.ProcessingResponse(response_headers=answer)
+        case AnswerData(data=data, end=end):
+            piece = proc.BodyResponse()
+            piece.response.body_mutation.streamed_response.body = data
+            piece.response.body_mutation.streamed_response.end_of_stream = end
+            return proc.ProcessingResponse(response_body=piece)
+        case PassAnswerTrailers():
+            return proc.ProcessingResponse(response_trailers=proc.TrailersResponse())
+        case Refuse():
+            if refused is None:
+                raise ValueError("a refusal must be rendered first")
+            immediate = proc.ImmediateResponse(body=refused.body, details=details)
+            immediate.status.code = refused.status  # type: ignore[assignment]
+            immediate.headers.set_headers.extend(_raw_header(key, value) for key, value in refused.headers)
+            return proc.ProcessingResponse(immediate_response=immediate)
