@@ -1,0 +1,277 @@
+"""The streaming guarantee, as properties: whatever the split, what flows is the redaction of the whole text."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bartizan.policy.checks import Canary, Pii, Secrets
+from sidecar.checks.base import CheckSet, SpanCheck
+from sidecar.checks.content import apply_edits
+from sidecar.checks.detectors import canary, pii, secrets
+from sidecar.checks.stream import StreamInspector, StreamOutput
+from sidecar.formats.base import TextPart
+from sidecar.formats.openai_stream import OpenAIStream
+from sidecar.formats.sse import EventSplitter
+from sidecar.model.decision import Cause
+from sidecar.model.finding import Action
+
+TOKEN = "ZEBRA-phoenix-7731"
+PLANTED = {
+    "email": "jane.roe+x@mail.example.com",
+    "card": "4111 1111 1111 1111",
+    "iban": "GB82 WEST 1234 5698 7654 32",
+    "phone": "+49 30 1234567",
+    "canary": TOKEN,
+    "spread canary": " ".join(TOKEN),
+    "aws": "AKIA" + "Q3EGRIJ7SNNH2LKP",
+}
+FIELDS = ("content", "reasoning_content", "refusal")
+PROSE = st.text(
+    st.one_of(
+        st.sampled_from('abz AB Z09 .,-_@+%/()\n"\\\t:=é猫😀'),
+        st.characters(codec="utf-8", exclude_categories=["Cs"]),
+    ),
+    max_size=40,
+)
+
+
+def checks(action: str = "redact") -> list[SpanCheck]:
+    return [
+        pii.build(Pii(action=action)),  # type: ignore[arg-type]
+        secrets.build(Secrets(action=action)),  # type: ignore[arg-type]
+        canary.build(Canary(tokens=(TOKEN,), action="redact" if action == "redact" else "flag")),
+    ]
+
+
+def redaction(text: str, over: list[SpanCheck]) -> str:
+    for check in over:
+        text = apply_edits(text, check.inspect(TextPart(location="x", text=text)).edits)
+    return text
+
+
+def chunk(
+    delta: dict[str, Any], *, index: int = 0, finish: str | None = None, ascii_only: bool = False
+) -> bytes:
+    body = {"id": "c1", "model": "m", "choices": [{"index": index, "delta": delta, "finish_reason": finish}]}
+    return b"data: " + json.dumps(body, ensure_ascii=ascii_only).encode() + b"\n\n"
+
+
+def split(text: str, cuts: list[int]) -> list[str]:
+    places = sorted({cut % (len(text) + 1) for cut in cuts} | {0, len(text)})
+    return [text[a:b] for a, b in pairwise(places)]
+
+
+def received(data: bytes) -> dict[str, str]:
+    """What a client gathers from the events, by choice and field."""
+    out: dict[str, str] = defaultdict(str)
+    for event in EventSplitter().feed(data, end=True):
+        if event.data is None or event.data == b"[DONE]":
+            continue
+        for choice in json.loads(event.data)["choices"]:
+            for key, value in choice.get("delta", {}).items():
+                if key == "tool_calls":
+                    for call in value:
+                        out[f"{choice['index']}.call{call['index']}"] += call["function"]["arguments"]
+                else:
+                    out[f"{choice['index']}.{key}"] += value
+    return dict(out)
+
+
+def run(data: bytes, sizes: list[int], over: list[SpanCheck], *, shadow: bool = False) -> list[StreamOutput]:
+    inspector = StreamInspector(
+        OpenAIStream(legacy=False), CheckSet(texts=over), shadow=shadow, decision_id="d1"
+    )
+    outputs = []
+    at = 0
+    for size in [*sizes, len(data)]:
+        piece = data[at : at + size]
+        at += size
+        outputs.append(inspector.feed(piece, at >= len(data)))
+        if at >= len(data):
+            break
+    return outputs
+
+
+TEXTS = st.lists(st.one_of(PROSE, st.sampled_from(sorted(PLANTED.values())), st.just(" ")), max_size=7).map(
+    "".join
+)
+SIZES = st.lists(st.integers(1, 90), max_size=200)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    texts=st.lists(TEXTS, min_size=1, max_size=3),
+    cuts=st.lists(st.integers(0, 400)),
+    sizes=SIZES,
+    ascii_only=st.booleans(),
+)
+def test_what_flows_is_the_redaction_of_the_whole_text(
+    texts: list[str], cuts: list[int], sizes: list[int], ascii_only: bool
+) -> None:
+    over = checks()
+    pieces = {FIELDS[n]: split(text, cuts) for n, text in enumerate(texts)}
+    data = bytearray(chunk({"role": "assistant"}))
+    for step in range(max(map(len, pieces.values()))):
+        for field, parts in pieces.items():
+            if step < len(parts):
+                data += chunk({field: parts[step]}, ascii_only=ascii_only)
+    data += chunk({}, finish="stop") + b": ping\n\ndata: [DONE]\n\n"
+    out = b"".join(output.data for output in run(bytes(data), sizes, over))
+    got = received(out)
+    for field, text in zip(FIELDS, texts, strict=False):
+        assert got.get(f"0.{field}", "") == redaction(text, over)
+    assert out.endswith(b"data: [DONE]\n\n")
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    before=PROSE,
+    after=PROSE,
+    planted=st.sampled_from(sorted(PLANTED)),
+    cuts=st.lists(st.integers(0, 120)),
+    sizes=SIZES,
+)
+def test_no_planted_secret_flows(
+    before: str, after: str, planted: str, cuts: list[int], sizes: list[int]
+) -> None:
+    secret = PLANTED[planted]
+    parts = split(f"{before} {secret} {after}", cuts)
+    data = b"".join(chunk({"tool_calls": [{"index": 1, "function": {"arguments": part}}]}) for part in parts)
+    out = b"".join(output.data for output in run(data + chunk({}, finish="tool_calls"), sizes, checks()))
+    assert secret not in received(out).get("0.call1", "")
+    assert secret not in out.decode()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    text=st.text(st.sampled_from("the quick brown fox jumps. \n"), max_size=200),
+    cuts=st.lists(st.integers(0, 200)),
+    sizes=SIZES,
+)
+def test_text_without_patterns_arrives_unchanged(text: str, cuts: list[int], sizes: list[int]) -> None:
+    data = b"".join(chunk({"content": part}) for part in split(text, cuts)) + chunk({}, finish="stop")
+    out = b"".join(output.data for output in run(data, sizes, checks()))
+    assert received(out).get("0.content", "") == text
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=TEXTS, cuts=st.lists(st.integers(0, 400)), sizes=SIZES)
+def test_shadow_mode_changes_no_byte_and_finds_the_same(text: str, cuts: list[int], sizes: list[int]) -> None:
+    over = checks()[:1]
+    data = b"".join(chunk({"content": part}) for part in split(text, cuts)) + chunk({}, finish="stop")
+    enforced, shadowed = run(data, sizes, over), run(data, sizes, over, shadow=True)
+    assert b"".join(output.data for output in shadowed) == data
+    kinds = [
+        {finding.kind for output in outputs for finding in output.findings}
+        for outputs in (enforced, shadowed)
+    ]
+    assert kinds[0] == kinds[1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    before=st.text(st.sampled_from("abc d\n."), max_size=60), cuts=st.lists(st.integers(0, 120)), sizes=SIZES
+)
+def test_a_cut_lets_nothing_of_the_match_or_after_it_flow(
+    before: str, cuts: list[int], sizes: list[int]
+) -> None:
+    over = [canary.build(Canary(tokens=(TOKEN,), action="cut"))]
+    parts = split(f"{before}<{TOKEN}> and after", cuts)
+    data = (
+        b"".join(chunk({"content": part}) for part in parts) + chunk({}, finish="stop") + b"data: [DONE]\n\n"
+    )
+    outputs = run(data, sizes, over)
+    out = b"".join(output.data for output in outputs)
+    assert outputs[-1].cut
+    assert outputs[-1].cause is Cause.ANSWER_CUT
+    assert received(out).get("0.content", "") == f"{before}<"
+    assert out.count(b"[DONE]") == 1
+    last = json.loads(EventSplitter().feed(out, end=True)[-2].data or b"")
+    assert last["choices"] == [{"index": 0, "delta": {}, "finish_reason": "content_filter"}]
+    assert last["bartizan"] == {"decision": "d1"}
+
+
+def test_innocent_text_flows_at_once() -> None:
+    outputs = run(
+        chunk({"content": "Hello there, "}) + chunk({"content": "friend. "}),
+        [len(chunk({"content": "Hello there, "}))],
+        checks(),
+    )
+    assert received(outputs[0].data)["0.content"] == "Hello there, "
+
+
+def test_held_text_flows_before_the_event_that_ends_the_choice() -> None:
+    data = chunk({"content": "write to jane@mail.exam"}) + chunk({}, finish="stop")
+    events = EventSplitter().feed(run(data, [], checks())[0].data, end=True)
+    bodies = [json.loads(event.data or b"") for event in events]
+    assert [body["choices"][0]["finish_reason"] for body in bodies] == [None, None, "stop"]
+    assert received(b"".join(event.raw for event in events))["0.content"] == "write to [EMAIL]"
+
+
+def test_choices_are_separate_text_streams() -> None:
+    data = (
+        chunk({"content": "jane@mail."}, index=0)
+        + chunk({"content": "bob@mail."}, index=1)
+        + chunk({}, index=0, finish="stop")
+        + chunk({"content": "example.org"}, index=1)
+        + chunk({}, index=1, finish="stop")
+    )
+    got = received(run(data, [], checks())[0].data)
+    assert got == {"0.content": "jane@mail.", "1.content": "[EMAIL]"}
+
+
+def test_log_probabilities_go_where_text_is_changed_or_held() -> None:
+    body = {
+        "choices": [
+            {
+                "index": 0,
+                "delta": {"content": "a@b.example "},
+                "logprobs": {"content": [{"token": "a@b.example"}]},
+            }
+        ]
+    }
+    out = run(b"data: " + json.dumps(body).encode() + b"\n\n", [], checks())[0].data
+    assert b"a@b.example" not in out
+    assert json.loads(out[6:])["choices"][0]["logprobs"] is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"data: {\n\n",
+        b'data: {"choices": 1}\n\n',
+        b"data: [1]\n\n",
+        b"data: \xff\n\n",
+        b'data: {"a":1,"a":2}\n\n',
+    ],
+)
+def test_an_unreadable_event_ends_the_stream(data: bytes) -> None:
+    output = run(data, [], checks())[0]
+    assert (output.cut, output.cause) == (True, Cause.ANSWER_MALFORMED)
+    assert output.data.endswith(b"data: [DONE]\n\n")
+
+
+def test_untouched_events_keep_their_bytes() -> None:
+    data = b': hi\r\n\r\nid: 7\r\nevent: message\r\ndata: {"choices": [ {"index":0,"delta":{"content":"a b. "}} ],\r\ndata:  "x": 1.50}\r\n\r\n'
+    assert run(data, [], checks())[0].data == data
+
+
+def test_flagging_checks_hold_back_nothing() -> None:
+    data = chunk({"content": "jane@mail.exam"})
+    output = run(data + b"x", [len(data)], [pii.build(Pii(action="flag"))])[0]
+    assert output.data == data
+
+
+def test_every_text_byte_is_counted_as_scanned() -> None:
+    outputs = run(chunk({"content": "é jane@mail.example.com"}) + chunk({}, finish="stop"), [], checks())
+    assert (
+        sum(output.scanned_bytes for output in outputs) == sum(output.total_bytes for output in outputs) == 24
+    )
+    assert outputs[0].findings[0].action is Action.REDACT
