@@ -33,7 +33,7 @@ def verify_control_plane_chain(
     if not 1 <= len(chain_der) <= MAX_CHAIN:
         raise SignatureInvalid(f"a chain of {len(chain_der)} certificates; expected 1 to {MAX_CHAIN}")
     try:
-        chain = [x509.load_der_x509_certificate(der) for der in chain_der]
+        chain = [_load(der) for der in chain_der]
         roots = [root for pem in roots_pem for root in x509.load_pem_x509_certificates(pem.encode())]
         path = _complete(chain, roots)
         leaf = path[0]
@@ -46,6 +46,14 @@ def verify_control_plane_chain(
     except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion) as error:
         raise SignatureInvalid("the chain holds something that is no well-formed certificate") from error
     return leaf
+
+
+def _load(der: bytes) -> x509.Certificate:
+    certificate = x509.load_der_x509_certificate(der)
+    # cryptography tolerates unused bits in the signature's BIT STRING: one certificate would have several encodings
+    if not der.endswith(b"\x00" + certificate.signature):
+        raise SignatureInvalid("the chain holds a certificate in an unusual encoding")
+    return certificate
 
 
 def _complete(chain: list[x509.Certificate], roots: list[x509.Certificate]) -> list[x509.Certificate]:

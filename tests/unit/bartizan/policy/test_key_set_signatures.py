@@ -1,0 +1,302 @@
+"""Signed key sets: only a control plane of this trust domain, under a root known out of band, and never backwards."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bartizan.errors import ResourceRejected, RolledBack, SignatureInvalid
+from bartizan.policy.keyset import KeyRecord, KeySet
+from bartizan.policy.signing import canonical, key_set_input, verify_key_set
+
+NOW = dt.datetime(2026, 6, 1, 12, 0, tzinfo=dt.UTC)
+HOUR = dt.timedelta(hours=1)
+DOMAIN = "prod.example"
+SIGNER = "spiffe://prod.example/control-plane"
+KEYS = KeySet(name="sentiment", version=5, keys=(KeyRecord(id="k1", hash="ab" * 32, tenant="acme"),))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    certificate: x509.Certificate
+    key: Any
+
+    @property
+    def der(self) -> bytes:
+        return self.certificate.public_bytes(serialization.Encoding.DER)
+
+    @property
+    def pem(self) -> str:
+        return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def _usage(**allowed: bool) -> x509.KeyUsage:
+    names = (
+        "digital_signature content_commitment key_encipherment data_encipherment key_agreement key_cert_sign crl_sign"
+        " encipher_only decipher_only"
+    )
+    return x509.KeyUsage(**{name: allowed.get(name, False) for name in names.split()})
+
+
+def _make(
+    name: str,
+    issuer: Made | None,
+    extensions: list[tuple[x509.ExtensionType, bool]],
+    *,
+    begins: dt.datetime = NOW - HOUR,
+    ends: dt.datetime = NOW + HOUR,
+    key: Any = None,
+) -> Made:
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer.certificate.subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begins)
+        .not_valid_after(ends)
+    )
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical=critical)
+    return Made(
+        certificate=builder.sign((issuer or Made(certificate=None, key=key)).key, hashes.SHA256()), key=key
+    )  # type: ignore[arg-type]
+
+
+def _ca(name: str, issuer: Made | None, path_length: int | None = None, **more: Any) -> Made:
+    extensions = more.pop("extensions", [])
+    basic = (x509.BasicConstraints(ca=True, path_length=path_length), True)
+    return _make(name, issuer, [basic, (_usage(key_cert_sign=True), True), *extensions], **more)
+
+
+def _uri(*names: str) -> tuple[x509.ExtensionType, bool]:
+    return (x509.SubjectAlternativeName([x509.UniformResourceIdentifier(name) for name in names]), False)
+
+
+def _only(*domains: str) -> tuple[x509.ExtensionType, bool]:
+    permitted = [x509.UniformResourceIdentifier(domain) for domain in domains]
+    return (x509.NameConstraints(permitted_subtrees=permitted, excluded_subtrees=None), True)
+
+
+def _leaf(issuer: Made, *names: str, more: Any = (), **other: Any) -> Made:
+    extensions = [_uri(*(names or (SIGNER,))), (_usage(digital_signature=True), True), *more]
+    return _make("control plane", issuer, extensions, **other)
+
+
+ROOT = _ca("root", None, ends=NOW + 10 * HOUR)
+ISSUING = _ca("issuing", ROOT, 0, extensions=[_only(DOMAIN)])
+LEAF = _leaf(ISSUING)
+PAYLOAD = canonical(KEYS)
+
+
+def _sign(key: Any, payload: bytes = PAYLOAD) -> bytes:
+    signature: bytes = key.sign(key_set_input(payload), ec.ECDSA(hashes.SHA256()))
+    return signature
+
+
+SIGNATURE = _sign(LEAF.key)
+CHAIN = [LEAF.der, ISSUING.der]
+
+
+def _verify(
+    chain: list[bytes],
+    signature: bytes = SIGNATURE,
+    payload: bytes = PAYLOAD,
+    *,
+    name: str = "sentiment",
+    roots: tuple[str, ...] = (ROOT.pem,),
+    newest_seen: int = 0,
+    now: dt.datetime = NOW,
+) -> KeySet:
+    return verify_key_set(name, payload, signature, chain, roots, DOMAIN, newest_seen, now)
+
+
+def test_a_good_key_set_comes_back_as_it_was_signed() -> None:
+    assert _verify(CHAIN) == KEYS
+
+
+def test_the_root_may_be_sent_along_and_may_be_one_of_several() -> None:
+    other = _ca("root", None)
+    assert _verify([*CHAIN, ROOT.der], roots=(other.pem + ROOT.pem,)) == KEYS
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadChain:
+    rule: str
+    chain: list[Made]
+    roots: tuple[str, ...] = field(default=(ROOT.pem,))
+
+
+_WITHOUT_CA = _make("issuing", ROOT, [(_usage(key_cert_sign=True), True)])
+_NO_CERT_SIGN = _make(
+    "issuing", ROOT, [(x509.BasicConstraints(ca=True, path_length=0), True), (_usage(crl_sign=True), True)]
+)
+_SUB = _ca("sub", ISSUING, extensions=[_only(DOMAIN)])
+_ELSEWHERE = _ca("issuing", ROOT, 0, extensions=[_only("other.example")])
+_BELOW = _ca("issuing", ROOT, 0, extensions=[_only(".prod.example")])
+_EXCLUDING = _ca(
+    "issuing",
+    ROOT,
+    0,
+    extensions=[
+        (
+            x509.NameConstraints(
+                permitted_subtrees=None, excluded_subtrees=[x509.UniformResourceIdentifier(DOMAIN)]
+            ),
+            True,
+        )
+    ],
+)
+_EXPIRED = _ca("issuing", ROOT, 0, begins=NOW - 3 * HOUR, ends=NOW - HOUR)
+_OLD_ROOT = _ca("old root", None, begins=NOW - 3 * HOUR, ends=NOW - HOUR)
+_FOREIGN = _ca("root", None)
+_STRANGE = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x05\x00")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        BadChain(rule="the chain is not empty", chain=[]),
+        BadChain(rule="the chain has a bounded length", chain=[LEAF, *[ISSUING] * 4]),
+        BadChain(rule="the issuing certificate is not left out", chain=[LEAF]),
+        BadChain(rule="the leaf comes first", chain=[ISSUING, LEAF]),
+        BadChain(rule="the root is a known one", chain=[LEAF, ISSUING], roots=(_FOREIGN.pem,)),
+        BadChain(rule="there is a root", chain=[LEAF, ISSUING], roots=()),
+        BadChain(rule="a root of the same name does not do", chain=[_leaf(_FOREIGN)]),
+        BadChain(rule="a trusted root is no signer", chain=[ROOT]),
+        BadChain(rule="a self-signed leaf is no signer", chain=[_leaf(_ca("self", None))]),
+        BadChain(
+            rule="the leaf is the control plane",
+            chain=[_leaf(ISSUING, f"spiffe://{DOMAIN}/ns/a/sa/b"), ISSUING],
+        ),
+        BadChain(
+            rule="the trust domain is ours", chain=[_leaf(ROOT, "spiffe://other.example/control-plane")]
+        ),
+        BadChain(rule="the leaf has one name", chain=[_leaf(ISSUING, SIGNER, f"{SIGNER}/x"), ISSUING]),
+        BadChain(rule="the leaf has a name", chain=[_make("control plane", ISSUING, []), ISSUING]),
+        BadChain(
+            rule="the leaf is no CA",
+            chain=[_ca("control plane", ROOT, extensions=[_uri(SIGNER)])],
+        ),
+        BadChain(
+            rule="the leaf may sign",
+            chain=[_make("cp", ISSUING, [_uri(SIGNER), (_usage(key_agreement=True), True)]), ISSUING],
+        ),
+        BadChain(rule="issuers are CAs", chain=[_leaf(_WITHOUT_CA), _WITHOUT_CA]),
+        BadChain(rule="issuers may sign certificates", chain=[_leaf(_NO_CERT_SIGN), _NO_CERT_SIGN]),
+        BadChain(rule="a workload's certificate issues nothing", chain=[_leaf(LEAF), LEAF, ISSUING]),
+        BadChain(rule="path lengths hold", chain=[_leaf(_SUB), _SUB, ISSUING]),
+        BadChain(rule="permitted names hold", chain=[_leaf(_ELSEWHERE), _ELSEWHERE]),
+        BadChain(rule="a permitted subdomain is not the domain", chain=[_leaf(_BELOW), _BELOW]),
+        BadChain(rule="excluded names hold", chain=[_leaf(_EXCLUDING), _EXCLUDING]),
+        BadChain(rule="expired issuers end the chain", chain=[_leaf(_EXPIRED), _EXPIRED]),
+        BadChain(rule="expired roots end it too", chain=[_leaf(_OLD_ROOT)], roots=(_OLD_ROOT.pem,)),
+        BadChain(
+            rule="unknown critical extensions are refused",
+            chain=[_leaf(ISSUING, more=[(_STRANGE, True)]), ISSUING],
+        ),
+        BadChain(
+            rule="the key is P-256",
+            chain=[_leaf(ISSUING, key=ec.generate_private_key(ec.SECP384R1())), ISSUING],
+        ),
+    ],
+    ids=lambda case: case.rule.replace(" ", "_"),
+)
+def test_a_bad_chain_is_refused(case: BadChain) -> None:
+    signature = _sign(case.chain[0].key) if case.chain else SIGNATURE
+    with pytest.raises(SignatureInvalid):
+        _verify([made.der for made in case.chain], signature, roots=case.roots)
+
+
+def test_extensions_that_are_not_critical_and_other_key_usages_do_not_matter() -> None:
+    both = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+    leaf = _leaf(ISSUING, more=[(_STRANGE, False), (both, False)])
+    assert _verify([leaf.der, ISSUING.der], _sign(leaf.key)) == KEYS
+
+
+@pytest.mark.parametrize(
+    ("now", "valid"),
+    [
+        (NOW - HOUR - dt.timedelta(seconds=59), True),
+        (NOW - HOUR - dt.timedelta(seconds=61), False),
+        (NOW + HOUR + dt.timedelta(seconds=59), True),
+        (NOW + HOUR + dt.timedelta(seconds=61), False),
+    ],
+)
+def test_clocks_may_differ_by_a_minute(now: dt.datetime, valid: bool) -> None:
+    leaf = _leaf(ROOT)
+    if valid:
+        assert _verify([leaf.der], _sign(leaf.key), roots=(_LONG_ROOT.pem,), now=now) == KEYS
+    else:
+        with pytest.raises(SignatureInvalid, match=r"valid|expired"):
+            _verify([leaf.der], _sign(leaf.key), roots=(_LONG_ROOT.pem,), now=now)
+
+
+_LONG_ROOT = _ca("root", None, begins=NOW - 10 * HOUR, ends=NOW + 10 * HOUR, key=ROOT.key)
+
+
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+@given(st.integers(0, 1), st.data())
+def test_any_flipped_byte_of_the_chain_is_refused(which: int, data: st.DataObject) -> None:
+    changed = bytearray(CHAIN[which])
+    changed[data.draw(st.integers(0, len(changed) - 1))] ^= data.draw(st.integers(1, 255))
+    chain = list(CHAIN)
+    chain[which] = bytes(changed)
+    with pytest.raises(SignatureInvalid):
+        _verify(chain)
+
+
+@given(st.integers(1, 7))
+def test_a_certificate_has_one_encoding_only(bits: int) -> None:
+    # an even last byte leaves room for unused bits that some parsers tolerate
+    while (leaf := _leaf(ISSUING)).der[-1] % 2:
+        pass
+    changed = bytearray(leaf.der)
+    changed[-len(leaf.certificate.signature) - 1] = bits
+    with pytest.raises(SignatureInvalid):
+        _verify([bytes(changed), ISSUING.der], _sign(leaf.key))
+
+
+@given(st.data())
+def test_any_flipped_byte_of_payload_or_signature_is_refused(data: st.DataObject) -> None:
+    parts = {"payload": bytearray(PAYLOAD), "signature": bytearray(SIGNATURE)}
+    changed = parts[data.draw(st.sampled_from(sorted(parts)))]
+    changed[data.draw(st.integers(0, len(changed) - 1))] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(SignatureInvalid):
+        _verify(CHAIN, bytes(parts["signature"]), bytes(parts["payload"]))
+
+
+def test_a_signature_made_for_something_else_is_refused() -> None:
+    with pytest.raises(SignatureInvalid):
+        _verify(CHAIN, LEAF.key.sign(PAYLOAD, ec.ECDSA(hashes.SHA256())))
+
+
+def test_a_key_set_under_another_name_is_refused() -> None:
+    with pytest.raises(SignatureInvalid, match="not other"):
+        _verify(CHAIN, name="other")
+
+
+@pytest.mark.parametrize(("newest_seen", "taken"), [(0, True), (5, True), (6, False)])
+def test_versions_never_go_back(newest_seen: int, taken: bool) -> None:
+    if taken:
+        assert _verify(CHAIN, newest_seen=newest_seen).version == 5
+    else:
+        with pytest.raises(RolledBack):
+            _verify(CHAIN, newest_seen=newest_seen)
+
+
+@pytest.mark.parametrize("payload", [b"", b"{}", b"[1]", b"\xff"])
+def test_signed_nonsense_is_refused_without_a_fault(payload: bytes) -> None:
+    with pytest.raises(ResourceRejected):
+        _verify(CHAIN, _sign(LEAF.key, payload), payload)
