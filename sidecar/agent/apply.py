@@ -148,7 +148,7 @@ class Applier:
             except BaseException:
                 restored = self._envoy.publish(old.resources if old else None)
                 await self._quietly(self._envoy.applied(restored, ENVOY_WITHIN))
-                await self._workers.drop(bundle.plan.id)
+                self._workers.drop(bundle.plan.id)
                 raise
         except BaseException:
             self.on_needs(_needs(None, old))
@@ -270,7 +270,7 @@ class Applier:
         await asyncio.sleep(self._drain_seconds)
         async with self._lock:
             if self.current is None or self.current.bundle.plan.id != old.bundle.plan.id:
-                await self._workers.drop(old.bundle.plan.id)
+                self._workers.drop(old.bundle.plan.id)
             if self.current is not None:
                 self._envoy.keep_secrets(_secret_names(self.current.bundle, None))
 

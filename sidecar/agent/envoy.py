@@ -9,9 +9,8 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -19,6 +18,7 @@ from bartizan.errors import DependencyUnavailable
 from bartizan.telemetry import metrics
 from bartizan.telemetry.logging import get_logger
 from sidecar.agent.admin import EnvoyAdmin
+from sidecar.agent.bootstrap import envoy_command
 from sidecar.agent.sealed import write_atomically
 from sidecar.agent.supervisor import Restarts
 
@@ -35,7 +35,7 @@ class EnvoyProcess:
         self,
         *,
         binary: Path,
-        bootstrap: Mapping[str, Any],
+        bootstrap: str,
         run_dir: Path,
         environment: Mapping[str, str],
         drain_seconds: float,
@@ -64,13 +64,19 @@ class EnvoyProcess:
         """Until `stop` was called."""
         await self._end_orphan()
         file = self._run_dir / "envoy.json"
-        write_atomically(file, msgspec.json.encode(self._bootstrap))
+        write_atomically(file, self._bootstrap.encode())
+        command = envoy_command(
+            self._binary,
+            file,
+            drain_seconds=max(1, round(self._drain_seconds)),
+            log_level="info" if self._log_level == "debug" else "warning",
+        )
         restarts = Restarts()
         while True:
             self._on_new()
             self.ready = False
             process = await asyncio.create_subprocess_exec(
-                *self._command(file),
+                *command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 env=dict(self._environment),
@@ -89,18 +95,6 @@ class EnvoyProcess:
             delay = restarts.died(time.monotonic())
             log.warning("envoy_ended", status=status, restart_in=round(delay, 3))
             await asyncio.sleep(delay)
-
-    def _command(self, file: Path) -> Sequence[str]:
-        return (
-            str(self._binary),
-            "--config-path",
-            str(file),
-            "--disable-hot-restart",
-            "--drain-time-s",
-            str(max(1, int(self._drain_seconds))),
-            "--log-level",
-            "warning" if self._log_level != "debug" else "info",
-        )
 
     async def watch(self) -> bool:
         """Ask whether it is ready; kill it when it has not answered for too long. Returns readiness."""

@@ -24,20 +24,18 @@ class KeySets:
         self._held: dict[str, KeySet] = {}
         self._messages: dict[str, bytes] = {}
 
-    async def take(
-        self, messages: Iterable[identity_pb2.KeySet], saved_at: dt.datetime | None = None
-    ) -> None:
+    def take(self, messages: Iterable[identity_pb2.KeySet], saved_at: dt.datetime | None = None) -> None:
         """Verify all, then use them. Raises ResourceRejected; then none of them is used."""
         verified = [(self._verifier.key_set(message, saved_at), message) for message in messages]
         for key_set, message in verified:
             self._messages[key_set.name] = message.SerializeToString(deterministic=True)
-            await self.use(key_set)
+            self.use(key_set)
             self._seen.took_key_set(key_set.name, key_set.version)
 
-    async def use(self, key_set: KeySet) -> None:
+    def use(self, key_set: KeySet) -> None:
         """Take a set that needs no verification (local mode: the operator's own file)."""
         self._held[key_set.name] = key_set
-        await self._workers.set_keys(key_set)
+        self._workers.set_keys(key_set)
         self._changes.notify()
 
     def __contains__(self, name: str) -> bool:

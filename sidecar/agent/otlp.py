@@ -26,7 +26,7 @@ class SpanForwarder(trace_service_pb2_grpc.TraceServiceServicer):
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add this service to a server."""
-        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(self, server)
+        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(self, server)  # type: ignore[no-untyped-call]
 
     async def Export(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
         if self._endpoint:
@@ -41,7 +41,7 @@ class SpanForwarder(trace_service_pb2_grpc.TraceServiceServicer):
         if not self._endpoint:
             return
         async with _channel(self._endpoint) as channel:
-            stub = trace_service_pb2_grpc.TraceServiceStub(channel)
+            stub = trace_service_pb2_grpc.TraceServiceStub(channel)  # type: ignore[no-untyped-call]
             while True:
                 request = await self._queue.get()
                 try:

@@ -23,6 +23,8 @@ HUNG_AFTER = 2.0
 # importing gRPC and building rule sets may hold the loop for a while on a small machine
 START_WITHIN = 30.0
 LOAD_WITHIN = 15.0
+OUTGOING = 1024
+REAP_WITHIN = 0.2
 
 log = get_logger()
 
@@ -50,24 +52,30 @@ class Worker:
         self._sequence = 0
         self._heard = 0.0
         self._greeted = False
-        self._channel: Channel[AgentMessage, WorkerMessage] | None = None
+        self._started = False
+        self._outgoing: asyncio.Queue[AgentMessage] = asyncio.Queue(OUTGOING)
         self._process: asyncio.subprocess.Process | None = None
 
     @property
     def pid(self) -> int | None:
         return None if self._process is None else self._process.pid
 
-    async def send(self, message: AgentMessage) -> None:
-        """Raises ConnectionError when the worker is gone; its successor gets the whole state."""
-        if self._channel is None:
-            raise ConnectionResetError("no worker")
+    def tell(self, message: AgentMessage) -> None:
+        """Queue a message. Before it has started, or when it does not read, nothing happens: the whole state is what a
+        worker is told first, and one that does not read is killed by the watchdog.
+        """
+        if not self._started:
+            return
         if isinstance(message, Load):
             self._loading += 1
             self._heard = time.monotonic()
-        await self._channel.send(message)
+        try:
+            self._outgoing.put_nowait(message)
+        except asyncio.QueueFull:
+            log.error("worker_does_not_read", worker=self.index, pid=self.pid)
 
-    async def run(self, first: list[AgentMessage]) -> None:
-        """Start it, send `first`, serve its channel. Raises ProcessFailed when it ended, for whatever reason."""
+    async def run(self, state: Callable[[], list[AgentMessage]]) -> None:
+        """Start it, tell it the whole state, serve its channel. Raises ProcessFailed when it ended, for whatever reason."""
         mine, theirs = socket.socketpair()
         my_audit, their_audit = socket.socketpair()
         channel, audit = Channel.agent_side(mine), Channel.agent_side(my_audit)
@@ -86,8 +94,11 @@ class Worker:
                         "BARTIZAN_GUARD_SOCKET": str(self._socket),
                     },
                 )
-            self._process, self._channel, self._heard = process, channel, time.monotonic()
-            await self._serve(process, channel, audit, first)
+            self._process, self._heard, self._started = process, time.monotonic(), True
+            # no await between: what changes from here on is told after the state
+            for message in state():
+                self.tell(message)
+            await self._serve(process, channel, audit)
         finally:
             await self._end()
             channel.close()
@@ -98,16 +109,14 @@ class Worker:
         process: asyncio.subprocess.Process,
         channel: Channel[AgentMessage, WorkerMessage],
         audit: Channel[AgentMessage, WorkerMessage],
-        first: list[AgentMessage],
     ) -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._exit(process), name=f"worker-{self.index}-exit")
                 group.create_task(self._read(channel), name=f"worker-{self.index}-read")
                 group.create_task(self._read_audit(audit), name=f"worker-{self.index}-audit")
-                group.create_task(self._ping(channel), name=f"worker-{self.index}-ping")
-                for message in first:
-                    await self.send(message)
+                group.create_task(self._write(channel), name=f"worker-{self.index}-write")
+                group.create_task(self._ping(), name=f"worker-{self.index}-ping")
         except* (ProcessFailed, ProtocolViolation, ConnectionError) as failed:
             raise ProcessFailed(f"guard worker {self.index}: {failed.exceptions[0]}") from failed
 
@@ -139,13 +148,15 @@ class Worker:
                 self._on_audit(message.records)
         raise ProcessFailed("closed its audit channel")
 
-    async def _ping(self, channel: Channel[AgentMessage, WorkerMessage]) -> None:
+    async def _write(self, channel: Channel[AgentMessage, WorkerMessage]) -> None:
+        while True:
+            await channel.send(await self._outgoing.get())
+
+    async def _ping(self) -> None:
         while True:
             self._sequence += 1
-            # a worker that does not read must not hold the watchdog up
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PING_EVERY):
-                    await channel.send(Ping(sequence=self._sequence))
+            if self._outgoing.empty():
+                self.tell(Ping(sequence=self._sequence))
             await asyncio.sleep(PING_EVERY)
             limit = HUNG_AFTER if self._greeted else START_WITHIN
             if self._loading:
@@ -156,9 +167,14 @@ class Worker:
 
     async def _end(self) -> None:
         """Kill it when it still runs: state lives with the agent, so there is nothing to save."""
-        process, self._process, self._channel = self._process, None, None
+        process, self._process, self._started = self._process, None, False
         if process is None or process.returncode is not None:
             return
+        # a dead one is reaped here first: Popen.kill would take its status away from the event loop
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REAP_WITHIN):
+                await process.wait()
+                return
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         # also when this task is being cancelled: never leave a child behind

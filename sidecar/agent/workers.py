@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +63,12 @@ class WorkerPool:
         for index in range(self.count):
             group.create_task(self._supervise(index), name=f"worker-{index}")
 
-    async def set_instance(self, instance_id: str) -> None:
+    def set_instance(self, instance_id: str) -> None:
         """The id that audit records carry; known only after attestation."""
         if instance_id != self._instance_id:
             self._instance_id = instance_id
-            for worker in list(self._workers.values()):
-                await self._tell(worker, self._configure(worker.index))
+            for worker in self._workers.values():
+                worker.tell(self._configure(worker.index))
 
     async def load(self, plan: GuardPlan) -> str:
         """Every worker builds the plan beside its current one. Returns the plan's hash, equal in all of them.
@@ -78,8 +79,8 @@ class WorkerPool:
         for worker in self._workers.values():
             worker.loaded.pop(plan.id, None)
         self._plans[plan.id] = plan
-        for worker in list(self._workers.values()):
-            await self._tell(worker, Load(plan=plan))
+        for worker in self._workers.values():
+            worker.tell(Load(plan=plan))
 
         def answered() -> bool:
             return len(self._workers) == self.count and all(
@@ -87,37 +88,37 @@ class WorkerPool:
             )
 
         if not await self._changes.until(answered, LOAD_TIMEOUT):
-            await self.drop(plan.id)
+            self.drop(plan.id)
             raise ResourceRejected("worker_timeout")
         answers = [worker.loaded[plan.id] for worker in self._workers.values()]
         errors = [answer.error for answer in answers if answer.error]
         if errors:
-            await self.drop(plan.id)
+            self.drop(plan.id)
             raise ResourceRejected(f"plan_not_loadable: {errors[0]}")
         if any(answer.hash != wanted for answer in answers):
-            await self.drop(plan.id)
+            self.drop(plan.id)
             raise ResourceRejected("plan_hash_mismatch")
         return wanted
 
-    async def drop(self, plan_id: str) -> None:
+    def drop(self, plan_id: str) -> None:
         """Forget a plan that no route names any more."""
         if self._plans.pop(plan_id, None) is None:
             return
-        for worker in list(self._workers.values()):
+        for worker in self._workers.values():
             worker.loaded.pop(plan_id, None)
-            await self._tell(worker, Drop(plan_id=plan_id))
+            worker.tell(Drop(plan_id=plan_id))
 
-    async def set_keys(self, key_set: KeySet) -> None:
+    def set_keys(self, key_set: KeySet) -> None:
         """Give every worker a verified key set."""
         self._key_sets[key_set.name] = key_set
-        for worker in list(self._workers.values()):
-            await self._tell(worker, SetKeys(key_set=key_set))
+        for worker in self._workers.values():
+            worker.tell(SetKeys(key_set=key_set))
 
-    async def set_jwks(self, issuer: str, jwks: dict[str, Any]) -> None:
+    def set_jwks(self, issuer: str, jwks: dict[str, Any]) -> None:
         """Give every worker an issuer's keys."""
         self._jwks[issuer] = jwks
-        for worker in list(self._workers.values()):
-            await self._tell(worker, SetJwks(issuer=issuer, jwks=jwks))
+        for worker in self._workers.values():
+            worker.tell(SetJwks(issuer=issuer, jwks=jwks))
 
     def loaded(self, plan_id: str) -> int:
         """How many workers hold this plan now."""
@@ -156,6 +157,15 @@ class WorkerPool:
             trace_endpoint=self._trace_endpoint,
         )
 
+    def _state(self, index: int) -> list[AgentMessage]:
+        """Keys before plans: a plan never answers for a moment without its keys."""
+        return [
+            self._configure(index),
+            *(SetKeys(key_set=key_set) for key_set in self._key_sets.values()),
+            *(SetJwks(issuer=issuer, jwks=jwks) for issuer, jwks in self._jwks.items()),
+            *(Load(plan=plan) for plan in self._plans.values()),
+        ]
+
     async def _supervise(self, index: int) -> None:
         restarts = Restarts()
         while True:
@@ -167,13 +177,8 @@ class WorkerPool:
                 self._on_audit,
             )
             self._workers[index] = worker
-            # keys before plans: a plan never answers for a moment without its keys
-            first: list[AgentMessage] = [self._configure(index)]
-            first += [SetKeys(key_set=key_set) for key_set in self._key_sets.values()]
-            first += [SetJwks(issuer=issuer, jwks=jwks) for issuer, jwks in self._jwks.items()]
-            first += [Load(plan=plan) for plan in self._plans.values()]
             try:
-                await worker.run(first)
+                await worker.run(partial(self._state, index))
             except (ProcessFailed, OSError) as error:
                 log.warning("worker_ended", worker=index, reason=str(error))
             finally:
@@ -191,10 +196,3 @@ class WorkerPool:
             }
         )
         self._changes.notify()
-
-    @staticmethod
-    async def _tell(worker: Worker, message: AgentMessage) -> None:
-        try:
-            await worker.send(message)
-        except OSError:
-            log.info("worker_missed_message", worker=worker.index)

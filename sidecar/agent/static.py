@@ -1,0 +1,82 @@
+"""Local mode: the signed bundle and the key set come from files instead of a control plane, and are read again on change.
+
+The bundle takes the same way as one from a control plane, verification included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+from google.protobuf.message import DecodeError
+
+from bartizan.errors import ResourceRejected
+from bartizan.policy.keyset import KeySet
+from bartizan.telemetry.logging import get_logger
+from protos.gen.bartizan.policy.v1 import policy_pb2
+from sidecar.agent.apply import Applier
+from sidecar.agent.keys import KeySets
+
+EVERY = 1.0
+RETRY = 5.0
+
+log = get_logger()
+
+
+class StaticSource:
+    """Looks at both files once a second."""
+
+    def __init__(self, bundle: Path, key_set: Path | None, applier: Applier, key_sets: KeySets) -> None:
+        self._bundle = bundle
+        self._key_set = key_set
+        self._applier = applier
+        self._key_sets = key_sets
+        self._bundle_seen = b""
+        self._key_set_seen = b""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            self._take_keys()
+            good = await self._take_bundle()
+            await asyncio.sleep(EVERY if good else RETRY)
+
+    def _take_keys(self) -> None:
+        raw = _read(self._key_set) if self._key_set else None
+        if raw is None or raw == self._key_set_seen:
+            return
+        self._key_set_seen = raw
+        try:
+            key_set = msgspec.json.decode(raw, type=KeySet)
+        except msgspec.MsgspecError as error:
+            log.error("key_set_file_invalid", file=str(self._key_set), reason=str(error))
+            return
+        self._key_sets.use(key_set)
+
+    async def _take_bundle(self) -> bool:
+        raw = _read(self._bundle)
+        if raw is None:
+            return False
+        if raw == self._bundle_seen:
+            return True
+        try:
+            message = policy_pb2.SignedBundle.FromString(raw)
+        except DecodeError:
+            log.error("bundle_file_invalid", file=str(self._bundle))
+            return False
+        try:
+            await self._applier.apply(message)
+        except ResourceRejected:
+            # applier logged it; the reason may be a file that comes later
+            return False
+        self._bundle_seen = raw
+        return True
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        log.error("file_unreadable", file=str(path), reason=error.strerror)
+        return None

@@ -1,0 +1,258 @@
+"""The agent's composition root: everything that runs in the pod's supervisor, wired once, ended in order.
+
+Two ways to a policy, same line afterwards: files (local mode) or a control plane (sidecar/agent/link.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import secrets
+import signal
+import time
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from bartizan.errors import BartizanError
+from bartizan.identity import TrustDocument
+from bartizan.policy.capabilities import SUPPORTED
+from bartizan.tasks import start
+from bartizan.telemetry.logging import get_logger
+from protos.gen.bartizan.identity.v1 import identity_pb2
+from protos.gen.bartizan.policy.v1 import policy_pb2
+from protos.gen.envoy.extensions.transport_sockets.tls.v3 import secret_pb2
+from sidecar.agent import bootstrap as paths
+from sidecar.agent import conditions as names
+from sidecar.agent.admin import EnvoyAdmin
+from sidecar.agent.apply import Applier
+from sidecar.agent.changes import Changes
+from sidecar.agent.conditions import Conditions
+from sidecar.agent.envoy import EnvoyProcess
+from sidecar.agent.envoy_config import EnvoyConfig
+from sidecar.agent.health import Health
+from sidecar.agent.keys import KeySets
+from sidecar.agent.lastgood import LastGood, Saved, SavedSecret
+from sidecar.agent.monitor import Monitor
+from sidecar.agent.otlp import SpanForwarder
+from sidecar.agent.probe import Prober
+from sidecar.agent.sds import HeldSecret
+from sidecar.agent.sealed import Seal
+from sidecar.agent.static import StaticSource
+from sidecar.agent.trust import read_trust_file
+from sidecar.agent.verify import Verifier
+from sidecar.agent.versions import SeenVersions
+from sidecar.agent.workers import WorkerPool
+from sidecar.audit.access_log import AccessLogService
+from sidecar.audit.shipping import Shipping
+from sidecar.audit.sinks.file import FileSink
+from sidecar.settings import Settings
+
+log = get_logger()
+
+
+class _Ended(Exception):
+    """No error: raised inside the task group it ends all tasks in it."""
+
+
+class Agent:
+    """All parts of one agent. Made by `run`."""
+
+    def __init__(
+        self, settings: Settings, group: asyncio.TaskGroup, stack: AsyncExitStack, trust: TrustDocument
+    ) -> None:
+        self.settings = settings
+        self._group = group
+        self._stack = stack
+        self.instance_id = f"local-{secrets.token_hex(8)}"
+        run_dir, state = settings.run_dir, settings.state_dir
+        self.changes = Changes()
+        self.conditions = Conditions(self.changes)
+        self.seal = Seal.from_file(settings.seal_key_file) if settings.seal_key_file else None
+        probe_key = secrets.token_bytes(32)
+        otlp = f"unix:{run_dir / paths.OTLP_SOCKET}"
+        self.shipping = Shipping(
+            FileSink(state / "audit.jsonl"),
+            instance_id=lambda: self.instance_id,
+            on_loss=lambda losing: self.conditions.set(names.AUDIT_LOSING, holds=losing),
+        )
+        self.workers = WorkerPool(
+            count=settings.workers,
+            run_dir=run_dir,
+            probe_key=probe_key,
+            environment={
+                **settings.child_environment,
+                "BARTIZAN_LOG_LEVEL": settings.log_level,
+                "PYTHONUNBUFFERED": "1",
+            },
+            changes=self.changes,
+            on_audit=self.shipping.put,
+            trace_endpoint=otlp if settings.otlp_endpoint else "",
+        )
+        self.seen = SeenVersions(state / "versions.json", self.conditions)
+        self.verifier = Verifier(trust, self.seen, SUPPORTED)
+        self.config = EnvoyConfig(self.changes)
+        self.key_sets = KeySets(self.verifier, self.seen, self.workers, self.changes)
+        self.last_good = LastGood(state / "last-good.sealed", self.seal, self.conditions)
+        self.applier = Applier(
+            verifier=self.verifier,
+            seen=self.seen,
+            workers=self.workers,
+            envoy=self.config,
+            key_sets=self.key_sets,
+            prober=Prober(probe_key),
+            cert_dir=settings.cert_dir,
+            conditions=self.conditions,
+            changes=self.changes,
+            group=group,
+            drain_seconds=settings.drain_seconds,
+            on_enforced=self.last_good.changed,
+        )
+        self.admin = EnvoyAdmin(run_dir / paths.ADMIN_SOCKET)
+        self.envoy = EnvoyProcess(
+            binary=settings.envoy,
+            bootstrap=paths.bootstrap_json(paths.bootstrap("sidecar", run_dir, settings.workers)),
+            run_dir=run_dir,
+            environment=settings.child_environment,
+            drain_seconds=settings.drain_seconds,
+            log_level=settings.log_level,
+            admin=self.admin,
+            on_new=self.config.forget_answers,
+        )
+        self.monitor = Monitor(
+            applier=self.applier,
+            workers=self.workers,
+            envoy=self.envoy,
+            admin=self.admin,
+            config=self.config,
+            key_sets=self.key_sets,
+            conditions=self.conditions,
+            changes=self.changes,
+        )
+        self.spans = SpanForwarder(settings.otlp_endpoint)
+        self.health = Health(
+            conditions=self.conditions,
+            applier=self.applier,
+            workers=self.workers,
+            monitor=self.monitor,
+            facts=self._facts,
+        )
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "instance_id": self.instance_id,
+            "envoy": {"pid": self.envoy.pid, "version": self.monitor.envoy_version},
+        }
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Part of the process's group: its failure ends the process."""
+        start(self._group, work, name=name)
+
+    async def start(self) -> None:
+        """Sockets first, then children, then the loops."""
+        run_dir = self.settings.run_dir
+        await self._stack.enter_async_context(self.admin)
+        self._stack.push_async_callback((await self.config.serve(run_dir / paths.XDS_SOCKET)).stop, 0.2)
+        await self._serve(
+            AccessLogService(self.shipping.put, self._native_context), run_dir / paths.ALS_SOCKET
+        )
+        await self._serve(self.spans, run_dir / paths.OTLP_SOCKET)
+        runner = await self.health.start(self.settings.health_host, self.settings.health_port)
+        self._stack.push_async_callback(runner.cleanup)
+        self.workers.start(self._group)
+        self.spawn(self.envoy.run(), "envoy")
+        self.spawn(self.monitor.watch(), "monitor")
+        self.spawn(self.monitor.probe(), "probe")
+        self.spawn(self.shipping.run(), "audit")
+        self.spawn(self.spans.run(), "spans")
+        self.spawn(self.last_good.run(self._collect), "last-good")
+
+    async def _serve(self, service: AccessLogService | SpanForwarder, socket: Path) -> None:
+        server = grpc.aio.server()
+        service.register(server)
+        socket.unlink(missing_ok=True)
+        server.add_insecure_port(f"unix:{socket}")
+        await server.start()
+        socket.chmod(0o600)
+        self._stack.push_async_callback(server.stop, 0.2)
+
+    def _native_context(self) -> tuple[str, str, str]:
+        current = self.applier.current
+        if current is None:
+            return "", "", self.instance_id
+        return current.bundle.policy, current.bundle.plan.id, self.instance_id
+
+    def _collect(self) -> Saved | None:
+        current = self.applier.current
+        if current is None:
+            return None
+        wanted = {source.name for source in current.bundle.secrets}
+        return Saved(
+            saved_at=time.time(),
+            bundle=current.message.SerializeToString(deterministic=True),
+            key_sets=dict(self.key_sets.messages),
+            secrets={
+                name: SavedSecret(
+                    generation=held.generation, secret=held.secret.SerializeToString(deterministic=True)
+                )
+                for name, held in self.config.secrets.items()
+                if name in wanted
+            },
+        )
+
+    async def restore(self) -> None:
+        """Enforce what the last process left sealed, until the control plane says something newer."""
+        saved = self.last_good.read()
+        if saved is None:
+            return
+        try:
+            for name, secret in saved.secrets.items():
+                message = secret_pb2.Secret.FromString(secret.secret)
+                if message.name == name:
+                    self.config.put_secret(HeldSecret(secret.generation, message))
+            self.key_sets.take(
+                [identity_pb2.KeySet.FromString(raw) for raw in saved.key_sets.values()],
+                dt.datetime.fromtimestamp(saved.saved_at, dt.UTC),
+            )
+            self.conditions.set(names.SERVING_LAST_GOOD, holds=True)
+            await self.applier.apply(policy_pb2.SignedBundle.FromString(saved.bundle))
+            log.info("last_good_restored", saved_at=saved.saved_at)
+        except (BartizanError, ValueError) as error:
+            log.error("last_good_refused", reason=str(error))
+
+    async def stop(self) -> None:
+        """Envoy first, so that running requests still find their guard; then the last records."""
+        log.info("agent_draining")
+        await self.envoy.stop()
+        await self.shipping.flush(2.0)
+
+
+async def run(settings: Settings) -> None:
+    """One agent, until SIGTERM or SIGINT. Raises when a part of it fails for good."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    settings.run_dir.chmod(0o700)
+    settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
+            if settings.bundle_file is not None and settings.trust_file is not None:
+                agent = Agent(settings, group, stack, read_trust_file(settings.trust_file))
+                await agent.start()
+                source = StaticSource(
+                    settings.bundle_file, settings.keyset_file, agent.applier, agent.key_sets
+                )
+                agent.spawn(source.run(), "static-source")
+            else:
+                raise NotImplementedError
+            log.info("agent_started", mode="local" if settings.bundle_file else "control_plane")
+            await stopping.wait()
+            await agent.stop()
+            raise _Ended
+    except* _Ended:
+        log.info("agent_ended")

@@ -1,0 +1,238 @@
+"""The agent in local mode with real Envoy and a real guard worker: a policy from a signed file is enforced and proven."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import os
+import shutil
+import signal
+import ssl
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+import trustme
+from aiohttp import web
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from bartizan.identity import TrustDocument
+from bartizan.local.binaries import find_binary
+from bartizan.local.processes import Child, free_port, start
+from bartizan.policy.keyset import KeyRecord, KeySet, key_hash, new_key
+from bartizan.policy.signing import LocalSigner, canonical
+from bartizan.policy.validate import validate_document
+from control_plane.compile.bundle import compile_bundle
+from protos.gen.bartizan.policy.v1 import policy_pb2
+
+pytestmark = pytest.mark.e2e
+
+
+def _signer() -> LocalSigner:
+    return LocalSigner(
+        ed25519.Ed25519PrivateKey.generate().private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+
+
+@dataclass
+class Local:
+    """One agent in local mode, its model and its files."""
+
+    folder: Path
+    model_port: int
+    signer: LocalSigner = field(default_factory=_signer)
+    key: str = field(default_factory=new_key)
+    port: int = field(default_factory=free_port)
+    health: int = field(default_factory=free_port)
+    reached: list[str] = field(default_factory=list)
+    child: Child | None = None
+    ca: trustme.CA = field(default_factory=trustme.CA)
+
+    def policy(self, **spec: Any) -> dict[str, Any]:
+        return {
+            "apiVersion": "bartizan.dev/v1alpha1",
+            "kind": "ModelPolicy",
+            "metadata": {"name": "tiny"},
+            "spec": {
+                "selector": {"matchLabels": {"app": "tiny"}},
+                "listener": {
+                    "address": "127.0.0.1",
+                    "port": self.port,
+                    "tls": {"cert": "file:tls.crt", "key": "file:tls.key"},
+                },
+                "model": {"name": "tiny", "protocol": "json_fields", "port": self.model_port},
+                "routes": [{"path": "/predict", "inputText": ["$.text"]}],
+                "tenants": ["acme"],
+                "authn": {"apiKeys": {"set": "tiny"}},
+                **spec,
+            },
+        }
+
+    def publish(
+        self, version: int, document: dict[str, Any] | None = None, signer: LocalSigner | None = None
+    ) -> None:
+        bundle = compile_bundle(
+            validate_document(document or self.policy()),
+            revision=1,
+            version=version,
+            issued_at="2026-01-01T00:00:00Z",
+        )
+        payload = canonical(bundle)
+        signer = signer or self.signer
+        message = policy_pb2.SignedBundle(
+            name=bundle.policy, payload=payload, key_id=signer.key_id, signature=signer.sign(payload)
+        )
+        temporary = self.folder / "bundle.new"
+        temporary.write_bytes(message.SerializeToString())
+        temporary.replace(self.folder / "bundle.pb")
+
+    def write_certificate(self) -> None:
+        issued = self.ca.issue_cert("localhost", "127.0.0.1")
+        certificates = self.folder / "certs"
+        certificates.mkdir(exist_ok=True)
+        issued.private_key_pem.write_to_path(certificates / "tls.key")
+        issued.cert_chain_pems[0].write_to_path(certificates / "tls.crt")
+
+    def write_files(self) -> None:
+        self.write_certificate()
+        keys = KeySet(
+            name="tiny", version=1, keys=(KeyRecord(id="k1", hash=key_hash(self.key), tenant="acme"),)
+        )
+        (self.folder / "keys.json").write_bytes(msgspec.json.encode(keys))
+        trust = TrustDocument(
+            trust_domain="test.example",
+            roots=(),
+            verification_keys={self.signer.key_id: base64.b64encode(self.signer.public_key).decode()},
+        )
+        (self.folder / "trust.json").write_bytes(trust.encode())
+        self.publish(1)
+
+    async def start(self, **extra: str) -> None:
+        self.child = await start(
+            "agent",
+            [sys.executable, "-m", "sidecar"],
+            log=self.folder / "agent.log",
+            env={
+                "BARTIZAN_RUN_DIR": str(self.folder / "run"),
+                "BARTIZAN_STATE_DIR": str(self.folder / "state"),
+                "BARTIZAN_CERT_DIR": str(self.folder / "certs"),
+                "BARTIZAN_TRUST_FILE": str(self.folder / "trust.json"),
+                "BARTIZAN_BUNDLE_FILE": str(self.folder / "bundle.pb"),
+                "BARTIZAN_KEYSET_FILE": str(self.folder / "keys.json"),
+                "BARTIZAN_ENVOY": str(find_binary("envoy")),
+                "BARTIZAN_HEALTH_LISTEN": f"127.0.0.1:{self.health}",
+                "BARTIZAN_DRAIN_SECONDS": "1",
+                **extra,
+            },
+            cwd=Path(__file__).parents[2],
+        )
+
+    async def status(self) -> dict[str, Any]:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{self.health}/status") as response,
+        ):
+            found: dict[str, Any] = await response.json()
+            return found
+
+    async def until(
+        self, predicate: Callable[[dict[str, Any]], bool], within: float = 60.0
+    ) -> dict[str, Any]:
+        end = time.monotonic() + within
+        last: dict[str, Any] = {}
+        while time.monotonic() < end:
+            assert self.child is not None
+            self.child.check()
+            with contextlib.suppress(aiohttp.ClientError):
+                last = await self.status()
+                if predicate(last):
+                    return last
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"{last}\n{self.child.tail(40) if self.child else ''}")
+
+    async def ask(
+        self, path: str = "/predict", *, key: str | None = None, body: str = '{"text": "hi"}'
+    ) -> int:
+        context = ssl.create_default_context()
+        self.ca.configure_trust(context)
+        headers = {"content-type": "application/json", **({"x-api-key": key} if key else {})}
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session,
+            session.post(
+                f"https://localhost:{self.port}{path}", data=body, headers=headers, ssl=context
+            ) as response,
+        ):
+            await response.read()
+            return response.status
+
+
+@pytest.fixture
+async def local() -> AsyncIterator[Local]:
+    # unix socket paths are short: not below pytest's own long folder names
+    folder = Path(tempfile.mkdtemp(prefix="bz-"))
+    reached: list[str] = []
+
+    async def predict(request: web.Request) -> web.Response:
+        reached.append((await request.json())["text"])
+        return web.json_response({"label": "good"})
+
+    app = web.Application()
+    app.router.add_post("/predict", predict)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    port = free_port()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    made = Local(folder=folder, model_port=port, reached=reached)
+    made.write_files()
+    try:
+        yield made
+    finally:
+        if made.child is not None:
+            await made.child.stop()
+        await runner.cleanup()
+        if not os.environ.get("KEEP"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def enforced(version: int) -> Callable[[dict[str, Any]], bool]:
+    return lambda status: bool(
+        status["ready"]
+        and status["policy"]
+        and status["policy"]["version"] == version
+        and not status["refused"]
+    )
+
+
+async def test_a_signed_bundle_file_is_enforced_and_children_come_back(local: Local) -> None:
+    await local.start()
+    status = await local.until(enforced(1))
+    assert status["policy"]["probe"]["good"]
+    assert await local.ask() == 401
+    assert await local.ask(key="bzk_" + "x" * 43) == 401
+    assert await local.ask("/elsewhere", key=local.key) == 404
+    assert local.reached == []
+    assert await local.ask(key=local.key) == 200
+    assert local.reached == ["hi"]
+
+    worker = status["workers"]["pids"][0]
+    os.kill(worker, signal.SIGKILL)
+    await local.until(lambda now: now["ready"] and now["workers"]["pids"] not in ([], [worker]))
+    assert await local.ask() == 401
+    assert await local.ask(key=local.key) == 200
+
+    envoy = status["envoy"]["pid"]
+    os.kill(envoy, signal.SIGKILL)
+    await local.until(lambda now: now["ready"] and now["envoy"]["pid"] not in (None, envoy))
+    assert await local.ask() == 401
+    assert await local.ask(key=local.key) == 200
