@@ -196,7 +196,12 @@ class Vault:
             answer = self._pki.sign_intermediate(
                 csr_pem,
                 common_name,
-                extra_params={"ttl": f"{ttl_seconds}s", "max_path_length": 0, "use_csr_values": True},
+                extra_params={
+                    "ttl": f"{ttl_seconds}s",
+                    "max_path_length": 0,
+                    "use_csr_values": True,
+                    "not_before_duration": "300s",  # clocks differ
+                },
                 mount_point=self._settings.pki,
             )
             root = self._pki.read_certificate("ca", mount_point=self._settings.pki)

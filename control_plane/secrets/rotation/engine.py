@@ -1,0 +1,264 @@
+"""Moves rotations on: does what the machine asks for, tells it what was seen, journals, publishes what sidecars use.
+
+One replica at a time leads (a lease); all publish. A crash anywhere is mended by doing the journalled state's effects
+again: each finds what its first run left behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from bartizan.errors import BartizanError, Conflict, DependencyError, NotFound
+from bartizan.telemetry import metrics
+from bartizan.telemetry.logging import get_logger
+from control_plane.secrets.base import SecretBackend
+from control_plane.secrets.definition import SecretDefinition, parse_definition
+from control_plane.secrets.rotation import machine
+from control_plane.secrets.rotation.barriers import Member, behind
+from control_plane.secrets.rotation.effects import Hands, Publish
+from control_plane.secrets.rotation.journal import Entry, Journal
+from control_plane.secrets.rotation.machine import ENDED, Observation, Phase, Rotation, Start, Timing
+from control_plane.store.base import Store
+
+log = get_logger()
+Members = Callable[[str], Awaitable[Sequence[Member]]]
+"""Every known instance whose policy uses the secret of this name."""
+_LEASE = "rotation"
+_LEADER_SECONDS = 10.0
+_ACTOR = "control-plane"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotationSettings:
+    """Seconds. lease: how long a silent sidecar still counts as serving. soak, drain: see machine.Timing.
+    poll: how often key-value metadata is looked at for versions that an operator wrote.
+    """
+
+    lease: float = 30.0
+    soak: float = 10.0
+    drain: float = 60.0
+    poll: float = 5.0
+    tick: float = 0.25
+
+
+class RotationEngine:
+    """Keep `run` running. `rotate` and `roll_back` may be called on any replica."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        backend: SecretBackend,
+        publish: Publish,
+        members: Members,
+        holder: str,
+        settings: RotationSettings | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """holder: this replica's own name, the same after its restart."""
+        self._store = store
+        self._backend = backend
+        self._members = members
+        self._holder = holder
+        self._settings = settings or RotationSettings()
+        self._timing = Timing(soak=self._settings.soak, drain=self._settings.drain)
+        self._clock = clock
+        self._journal = Journal(store)
+        self._hands = Hands(backend, publish)
+        self._wake = asyncio.Event()
+        self._started = time.monotonic()
+        self._polled: dict[str, float] = {}
+        self._faults: dict[str, str] = {}
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        try:
+            while True:
+                try:
+                    await self.advance_all()
+                except BartizanError as error:
+                    log.warning("rotation_held", reason=str(error))
+                self._wake.clear()
+                try:
+                    async with asyncio.timeout(self._settings.tick):
+                        await self._wake.wait()
+                except TimeoutError:
+                    pass
+        finally:
+            await self._resign()
+
+    async def advance_all(self) -> None:
+        """Move every secret on as far as it goes now."""
+        async with self._store.begin() as work:
+            rows = await work.secrets.all()
+            lease = await work.leases.acquire(_LEASE, self._holder, now=self._clock(), ttl=_LEADER_SECONDS)
+        definitions = [parse_definition(row.definition) for row in rows]
+        await asyncio.gather(*(self._guarded(each, lead=lease is not None) for each in definitions))
+
+    async def rotate(self, name: str, *, by: str) -> Rotation:
+        """Begin a rotation with a new key. Raises NotFound, Conflict (one is under way), DependencyError."""
+        definition = await self._definition(name)
+        entry = await self._journal.load(name)
+        started = await self._start(definition, entry, given=0, by=by)
+        self._wake.set()
+        return started
+
+    async def roll_back(self, name: str, *, by: str) -> Rotation:
+        """Go back to the old key. Raises NotFound, Conflict (too late, or nothing to go back to)."""
+        await self._definition(name)
+        entry = await self._journal.load(name)
+        after = machine.step(entry.state, machine.RollBack(now=self._clock()), self._timing).state
+        await self._journal.save(entry, after, now=self._clock(), actor=by)
+        self._wake.set()
+        return after
+
+    async def status(self, name: str) -> Rotation | None:
+        """The newest journalled state; None before the first rotation. Raises NotFound."""
+        await self._definition(name)
+        return (await self._journal.load(name)).state
+
+    def wake(self) -> None:
+        """Something changed (a definition, a report): look now instead of at the next tick."""
+        self._wake.set()
+
+    async def _guarded(self, definition: SecretDefinition, *, lead: bool) -> None:
+        """One secret's trouble stops only itself."""
+        try:
+            await self._advance(definition, lead=lead)
+        except Conflict:
+            return  # another replica moved it on
+        except BartizanError as error:
+            self._tell(definition.name, error)
+        else:
+            self._faults.pop(definition.name, None)
+
+    async def _advance(self, definition: SecretDefinition, *, lead: bool) -> None:
+        entry = await self._journal.load(definition.name)
+        while True:
+            state = entry.state
+            if state is not None and state.emit:
+                await self._hands.publish(definition, state.emit)
+            if not lead:
+                return
+            if state is None or state.phase in ENDED:
+                if not await self._look_for_new_version(definition, entry):
+                    return
+                entry = await self._journal.load(definition.name)
+                continue
+            after = machine.step(state, await self._observe(definition, state), self._timing).state
+            if after == state:
+                return
+            entry = await self._journal.save(entry, after, now=self._clock(), actor=_ACTOR)
+            if after.phase is state.phase:
+                return
+            _show(state, after)
+
+    async def _observe(self, definition: SecretDefinition, state: Rotation) -> Observation:
+        """Do the state's effects and say what was seen. A fault gives no verdict, so the machine waits."""
+        vault = made = accepted = late = old = None
+        discarded = False
+        try:
+            for effect in machine.effects(state):
+                match effect:
+                    case machine.MakeKey():
+                        made = await self._hands.make(definition, state)
+                    case machine.CheckAccepted(generation=generation):
+                        accepted = await self._hands.accepted(definition, generation)
+                    case machine.Publish(generation=generation):
+                        await self._hands.publish(definition, generation)
+                    case machine.Compare(generation=generation):
+                        late = await self._behind(definition.name, state, generation)
+                    case machine.Revoke(generation=generation, key_id=key_id):
+                        old = await self._hands.revoke(definition, generation, key_id)
+                    case machine.Discard(name=name):
+                        await self._hands.discard(definition, name)
+                        discarded = True
+            if state.phase in {Phase.PLAN, Phase.DRAIN}:
+                await self._hands.newest(definition)
+                vault = self._backend.healthy
+        except DependencyError as error:
+            self._tell(definition.name, error)
+        return Observation(
+            now=self._clock(),
+            vault=self._backend.healthy if vault is None and state.phase is Phase.CREATE else bool(vault),
+            made=made,
+            new_accepted=accepted,
+            behind=late,
+            old_accepted=old,
+            discarded=discarded,
+        )
+
+    async def _behind(self, name: str, state: Rotation, generation: int) -> tuple[str, ...] | None:
+        # After our own restart sidecars need a lease's time to report; an empty ledger proves nothing before.
+        if state.from_generation and time.monotonic() - self._started < self._settings.lease:
+            late = behind(await self._members(name), generation, lease=self._settings.lease)
+            return late or None
+        return behind(await self._members(name), generation, lease=self._settings.lease)
+
+    async def _look_for_new_version(self, definition: SecretDefinition, entry: Entry) -> bool:
+        """True when a rotation was begun: a first key is needed, or an operator wrote a version."""
+        now = time.monotonic()
+        if now - self._polled.get(definition.name, -self._settings.poll) < self._settings.poll:
+            return False
+        newest = await self._hands.newest(definition)
+        self._polled[definition.name] = now
+        state = entry.state
+        if state is None:
+            await self._start(definition, entry, given=newest, by=_ACTOR)
+            return True
+        if newest <= max(state.base_version, state.to_generation):
+            return False
+        if not await self._hands.written_by_operator(definition, newest):
+            return False
+        await self._start(definition, entry, given=newest, by="operator")
+        return True
+
+    async def _start(self, definition: SecretDefinition, entry: Entry, *, given: int, by: str) -> Rotation:
+        state = entry.state
+        emit = state.emit if state is not None else 0
+        event = Start(
+            secret=definition.name,
+            intent=uuid.uuid4().hex,
+            base_version=given or await self._hands.newest(definition),
+            given=given,
+            old_key_id=await self._hands.key_id(definition, emit) if emit else "",
+            now=self._clock(),
+        )
+        after = machine.step(state, event, self._timing).state
+        await self._journal.save(entry, after, now=self._clock(), actor=by)
+        log.info("rotation_started", secret_name=definition.name, intent=after.intent)
+        return after
+
+    async def _definition(self, name: str) -> SecretDefinition:
+        async with self._store.begin() as work:
+            row = await work.secrets.get(name)
+        if row is None:
+            raise NotFound(f"no secret named {name}")
+        return parse_definition(row.definition)
+
+    async def _resign(self) -> None:
+        async with self._store.begin() as work:
+            await work.leases.release(_LEASE, self._holder)
+
+    def _tell(self, name: str, error: BartizanError) -> None:
+        """Once per change: a rotation that waits for hours fills no log."""
+        reason = str(error)
+        if self._faults.get(name) != reason:
+            self._faults[name] = reason
+            log.warning("rotation_waits", secret_name=name, reason=reason)
+
+
+def _show(before: Rotation, after: Rotation) -> None:
+    metrics.ROTATION_PHASE.labels(before.secret, before.phase.value).set(0)
+    metrics.ROTATION_PHASE.labels(after.secret, after.phase.value).set(1)
+    log.info(
+        "rotation_phase",
+        secret_name=after.secret,
+        phase=after.phase.value,
+        emit=after.emit,
+        intent=after.intent,
+    )
