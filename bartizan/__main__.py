@@ -5,9 +5,9 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the command line."""
-    from bartizan.cli import root
+    from bartizan.cli.root import cli
 
-    root.cli()
+    cli()
 
 
 if __name__ == "__main__":

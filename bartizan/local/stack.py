@@ -12,6 +12,7 @@ import secrets
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -150,10 +151,10 @@ class Stack:
         path = "/readyz" if ready else "/healthz"
         await self._wait(self.sidecar, f"{self.health_url}{path}", seconds)
 
-    async def sidecar_status(self) -> dict[str, object]:
+    async def sidecar_status(self) -> dict[str, Any]:
         """The agent's own /status."""
         async with aiohttp.ClientSession() as session, session.get(f"{self.health_url}/status") as answer:
-            status: dict[str, object] = await answer.json()
+            status: dict[str, Any] = await answer.json()
             return status
 
     async def stop(self) -> None:

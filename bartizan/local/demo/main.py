@@ -18,7 +18,7 @@ from bartizan.local import processes
 from bartizan.local.certificates import make_server_certificate
 from bartizan.local.demo import access, content, faults, policy, rotation, traces
 from bartizan.local.demo.runner import Step, play
-from bartizan.local.demo.scene import KEY_SET, POLICY, POLICY_FILE, SECRET, Scene
+from bartizan.local.demo.scene import KEY_SET, POLICY, POLICY_FILE, SECRET, SECRET_PATH, Scene
 from bartizan.local.model import ExampleModel
 from bartizan.local.otlp import Receiver
 from bartizan.local.stack import Stack
@@ -126,7 +126,8 @@ def _policy(port: int, model_port: int) -> str:
 def _secret(model: ExampleModel) -> dict[str, object]:
     """The upstream key's definition: the provider is the model's private socket."""
     return {
+        "name": SECRET,
         "class": "provider",
-        "kvPath": "models/sentiment/upstream",
-        "provider": {"kind": "http", "unixSocket": str(model.socket)},
+        "path": SECRET_PATH,
+        "provider": {"kind": "http", "socket": str(model.socket), "key_header": "x-model-key"},
     }

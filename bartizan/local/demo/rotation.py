@@ -33,7 +33,7 @@ def steps(scene: Scene) -> list[Step]:
         async def rotate() -> str:
             try:
                 await scene.client.rotate(SECRET)
-                return await scene.client.wait_rotated(SECRET, timeout_seconds=120)
+                return (await scene.client.wait_rotated(SECRET, timeout_seconds=120)).phase
             finally:
                 finished.set()
 

@@ -13,12 +13,14 @@ import aiohttp
 
 from bartizan.client import Client
 from bartizan.local.model import ExampleModel
+from bartizan.local.openbao import KV
 from bartizan.local.otlp import Receiver
 from bartizan.local.stack import Stack
 
 POLICY_FILE = Path(__file__).resolve().parents[3] / "examples" / "policies" / "sentiment.yaml"
 POLICY = "default/sentiment"
 SECRET = "sentiment-upstream"
+SECRET_PATH = "models/sentiment/upstream"
 KEY_SET = "sentiment"
 
 
@@ -67,6 +69,20 @@ class Scene:
                 headers={name.lower(): value for name, value in answer.headers.items()},
                 body=await answer.read(),
             )
+
+    async def current_upstream_key(self) -> str:
+        """The key that OpenBao holds now, read with the operator's root token."""
+        stored = await self.stack.bao.call("GET", f"{KV}/data/{SECRET_PATH}")
+        return str(stored["data"]["data"]["value"])
+
+    async def children(self) -> dict[str, int]:
+        """Pids of the agent's children: "envoy", "worker-0", ….
+
+        Raises aiohttp.ClientError while the agent does not answer, KeyError while Envoy is down.
+        """
+        status: dict[str, Any] = await self.stack.sidecar_status()
+        workers = {f"worker-{number}": pid for number, pid in enumerate(status["workers"]["pids"])}
+        return {"envoy": int(status["envoy"]["pid"] or 0), **workers}
 
     async def audit_of(self, answer: Answer, seconds: float = 10) -> dict[str, Any]:
         """The audit record of an answer, from the control plane's store; {} when none arrived in time."""

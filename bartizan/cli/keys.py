@@ -1,0 +1,92 @@
+"""`bartizan keys …`: API keys of callers. A key is shown once; the control plane keeps its hash."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from bartizan.cli.clock import DURATION, moment
+from bartizan.cli.connection import Connection, pass_connection
+
+
+@click.group()
+def keys() -> None:
+    """API keys of the callers of a model."""
+
+
+@keys.command()
+@click.argument("key_set")
+@click.option("--tenant", required=True)
+@click.option("--plan", default="")
+@click.option("--region", default="")
+@click.option("--model", "models", multiple=True, help="Only for these models; may be given several times.")
+@click.option("--ttl", type=DURATION, help="90s, 15m, 12h, 30d. Default: no expiry.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Write the key to this file (0600), don't print it."
+)
+@pass_connection
+def issue(
+    connection: Connection,
+    key_set: str,
+    tenant: str,
+    plan: str,
+    region: str,
+    models: tuple[str, ...],
+    ttl: int | None,
+    out: Path | None,
+) -> None:
+    """Issue a key into KEY_SET (made when it does not exist)."""
+    issued = connection.call(
+        lambda client: client.issue_key(
+            key_set, tenant=tenant, plan=plan, region=region, models=models, ttl_seconds=ttl
+        )
+    )
+    if out is None:
+        connection.output.text(issued.key, data=issued)
+        return
+    with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(issued.key)
+    connection.output.text(f"key {issued.id} written to {out}", data={"id": issued.id, "file": str(out)})
+
+
+@keys.command("list")
+@click.argument("key_set", required=False)
+@pass_connection
+def list_(connection: Connection, key_set: str | None) -> None:
+    """All key sets, or the keys of one; never the keys themselves."""
+    if key_set is None:
+        sets = connection.call(lambda client: client.key_sets())
+        connection.output.rows(
+            ("set", "keys", "version"), [(s.name, s.keys, s.version) for s in sets], data=sets
+        )
+        return
+    listing = connection.call(lambda client: client.keys(key_set))
+    connection.output.rows(
+        ("id", "tenant", "plan", "region", "models", "created", "expires", "revoked"),
+        [
+            (
+                k.id,
+                k.tenant,
+                k.plan,
+                k.region,
+                " ".join(k.models),
+                moment(k.created_at),
+                moment(k.expires_at),
+                k.revoked,
+            )
+            for k in listing.keys
+        ],
+        data=listing,
+    )
+
+
+@keys.command()
+@click.argument("key_set")
+@click.argument("key_id")
+@pass_connection
+def revoke(connection: Connection, key_set: str, key_id: str) -> None:
+    """Revoke a key. Works while Vault is away."""
+    connection.call(lambda client: client.revoke_key(key_set, key_id))
+    connection.output.text(f"key {key_id} revoked", data={"revoked": key_id})

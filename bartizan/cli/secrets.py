@@ -1,0 +1,66 @@
+"""`bartizan secrets …`: upstream credentials and their rotation. Values never pass through here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import yaml
+
+from bartizan.cli.clock import moment
+from bartizan.cli.connection import Connection, pass_connection
+
+
+@click.group()
+def secrets() -> None:
+    """Upstream credentials and their rotation."""
+
+
+@secrets.command()
+@click.argument("name")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@pass_connection
+def put(connection: Connection, name: str, file: Path) -> None:
+    """Define a secret: where it is kept and who makes it (YAML). See docs/operations.md."""
+    definition = yaml.safe_load(file.read_text())
+    made = connection.call(lambda client: client.put_secret(name, definition))
+    connection.output.text(f"secret {name} defined", data=made)
+
+
+@secrets.command("list")
+@pass_connection
+def list_(connection: Connection) -> None:
+    """All secrets; never a value."""
+    listing = connection.call(lambda client: client.secrets())
+    connection.output.rows(
+        ("secret", "class", "updated", "by"),
+        [(s.name, s.definition.get("class", ""), moment(s.updated_at), s.created_by) for s in listing],
+        data=listing,
+    )
+
+
+@secrets.command()
+@click.argument("name")
+@click.option("--wait", "seconds", type=int, metavar="SECONDS", help="Wait until the old one is retired.")
+@pass_connection
+def rotate(connection: Connection, name: str, seconds: int | None) -> None:
+    """Start a rotation: make a new key, prove it everywhere, then revoke the old one."""
+    info = connection.call(lambda client: client.rotate(name))
+    if seconds is not None:
+        info = connection.call(lambda client: client.wait_rotated(name, timeout_seconds=seconds))
+    connection.output.text(f"{name}: phase {info.phase}", data=info)
+    raise SystemExit(0 if seconds is None or info.finished else 1)
+
+
+@secrets.command()
+@click.argument("name")
+@pass_connection
+def rotation(connection: Connection, name: str) -> None:
+    """Where a rotation stands, and what it waits for."""
+    info = connection.call(lambda client: client.rotation(name))
+    waiting = ", ".join(info.waiting_for) or "-"
+    connection.output.rows(
+        ("secret", "phase", "from", "to", "waiting for", "error"),
+        [(info.secret, info.phase, info.from_generation, info.to_generation, waiting, info.error)],
+        data=info,
+    )
