@@ -103,18 +103,20 @@ IBAN_LENGTHS = {
 }
 
 _SEPARATOR = r"[ \-\u00a0\u2009\u202f]"
-_IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?=[ \-\u00a0\u2009\u202f]?[A-Za-z0-9])")
+# Look-behinds stand after the first character: a pattern that begins with a character class is searched much faster.
+_IBAN = re.compile(r"[0-9]{2}(?<=[A-Za-z]{2}..)(?<![A-Za-z0-9][A-Za-z]{2}..)")
 _IBAN_BODY = re.compile(rf"(?:{_SEPARATOR}?[A-Za-z0-9]){{11,30}}")
 _IBAN_OPEN = re.compile(
     rf"(?<![A-Za-z0-9])[A-Za-z]{{2}}[0-9]{{2}}(?:{_SEPARATOR}?[A-Za-z0-9]){{0,30}}{_SEPARATOR}?\Z"
 )
 _IBAN_MAX = 68
-_CARD_START = re.compile(r"(?<![0-9A-Za-z_])(?<![0-9][.,])[2-6][0-9]{0,18}(?![0-9])")
+_CARD_START = re.compile(r"[2-6](?<![0-9A-Za-z_].)(?<![0-9][.,].)[0-9]{0,18}(?![0-9])")
 _GROUP = re.compile(rf"{_SEPARATOR}?([0-9]{{1,19}})(?![0-9])")
 _CARD_LENGTHS = range(12, 20)
 _CARD_MAX = 38
 _PHONE = re.compile(
-    r"(?<![\w+.,/#\-])(?:\+ ?|00[ ]?|\(\+?)?[0-9](?:[ ().\-/\u00a0\u2009\u202f]{0,2}[0-9]){5,15}(?![\w@]|[.,\-/][0-9])"
+    r"[+(0-9](?<![\w+.,/#\-].)(?:(?<=[+(])\+? ?[0-9]|(?<=[0-9]))"
+    r"(?:[ ().\-/\u00a0\u2009\u202f]{0,2}[0-9]){5,15}(?![\w@]|[.,\-/][0-9])"
 )
 _PHONE_MAX = 52
 _ANNOUNCED = re.compile(
@@ -164,8 +166,9 @@ def _has_number(text: str, start: int) -> bool:
 
 
 def _ibans(text: str, start: int) -> Iterator[Match]:
-    for head in _IBAN.finditer(text, start):
-        length = IBAN_LENGTHS.get(head.group()[:2].upper())
+    for head in _IBAN.finditer(text, start + 2):
+        first = head.start() - 2
+        length = IBAN_LENGTHS.get(text[first : first + 2].upper())
         body = _IBAN_BODY.match(text, head.end())
         if length is None or body is None:
             continue
@@ -174,8 +177,8 @@ def _ibans(text: str, start: int) -> Iterator[Match]:
             count += char.isalnum()
             if count == length:
                 end = body.start() + offset + 1
-                if not text[end : end + 1].isalnum() and _mod97(text[head.start() : end]):
-                    yield Match(start=head.start(), end=end, kind="iban", replacement="[IBAN]")
+                if not text[end : end + 1].isalnum() and _mod97(text[first:end]):
+                    yield Match(start=first, end=end, kind="iban", replacement="[IBAN]")
                 break
 
 

@@ -17,10 +17,13 @@ class SecretRule:
     kind: str
     hint: str
     pattern: re.Pattern[str]
+    leads: bool = False
+    """Whether matches begin with the hint, so that only its occurrences need a look."""
 
 
 def _rule(kind: str, hint: str, body: str, *, after: str = r"(?![A-Za-z0-9])") -> SecretRule:
-    return SecretRule(kind, hint, re.compile(rf"(?<![A-Za-z0-9]){body}{after}"))
+    leads = body.replace("\\", "").startswith(hint)
+    return SecretRule(kind, hint, re.compile(rf"(?<![A-Za-z0-9]){body}{after}"), leads)
 
 
 RULES: tuple[SecretRule, ...] = (
@@ -31,9 +34,12 @@ RULES: tuple[SecretRule, ...] = (
         "ecret",
         re.compile(r"(?i:aws.{0,12}secret.{0,20}?[=:]\s{0,3}[\"']?)([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])"),
     ),
-    _rule("github_token", "gh", r"gh[pousr]_[A-Za-z0-9]{36,255}"),
+    *(_rule("github_token", f"gh{kind}_", rf"gh{kind}_[A-Za-z0-9]{{36,255}}") for kind in "pousr"),
     _rule("github_token", "github_pat_", r"github_pat_[A-Za-z0-9_]{22,255}"),
-    _rule("gitlab_token", "gl", r"gl(?:pat|dt|rt|cbt|ptt|ft|imt|agent|soat|ffct)-[A-Za-z0-9_\-.]{20,64}"),
+    *(
+        _rule("gitlab_token", f"gl{kind}-", rf"gl{kind}-[A-Za-z0-9_\-.]{{20,64}}")
+        for kind in ("pat", "dt", "rt", "cbt", "ptt", "ft", "imt", "agent", "soat", "ffct")
+    ),
     _rule("slack_token", "xox", r"xox[abeoprs]-[A-Za-z0-9-]{10,250}"),
     _rule("slack_token", "xapp-", r"xapp-[0-9]-[A-Za-z0-9-]{20,250}"),
     _rule(
@@ -71,7 +77,7 @@ RULES: tuple[SecretRule, ...] = (
     _rule("digitalocean_token", "_v1_", r"do[opr]_v1_[0-9a-f]{64}"),
     _rule("shopify_token", "shp", r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}"),
     _rule("square_token", "sq0", r"sq0(?:atp|csp)-[A-Za-z0-9_\-]{22,60}"),
-    _rule("vault_token", "hv", r"hv[sbr]\.[A-Za-z0-9_\-]{24,300}"),
+    *(_rule("vault_token", f"hv{kind}.", rf"hv{kind}\.[A-Za-z0-9_\-]{{24,300}}") for kind in "sbr"),
     _rule("terraform_token", ".atlasv1.", r"[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_\-]{60,70}"),
     _rule("databricks_token", "dapi", r"dapi[0-9a-f]{32}(?:-[0-9])?"),
     _rule("grafana_token", "glsa_", r"glsa_[A-Za-z0-9]{32}_[0-9A-Fa-f]{8}"),

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from bartizan.policy.checks import Secrets
 from sidecar.checks.base import Inspection, Match, SpanCheck
-from sidecar.checks.detectors.secret_rules import RULES
+from sidecar.checks.detectors.secret_rules import RULES, SecretRule
 from sidecar.checks.spans import ACTIONS, disjoint, inspection
 from sidecar.formats.base import TextPart
 from sidecar.model.finding import Action
@@ -20,11 +20,12 @@ PLACEHOLDER = "[SECRET]"
 _WORD_MAX = 4200
 _UNHINTED_MAX = 64
 """How far before its hint a secret may begin, and a hint itself: all that an unhinted word must hold back."""
+_LEAD_MAX = 40
+"""How far before its hint a match begins at most."""
 _DISTINCT = 6
 """Placeholders in documentation ("sk-xxxxxxxx…") have fewer different characters than any real secret."""
 
 _HINTS = tuple(dict.fromkeys(rule.hint for rule in RULES))
-_ANY_HINT = re.compile("|".join(re.escape(hint) for hint in _HINTS))
 _WORD_REVERSED = re.compile(r"[!-~]+")
 
 _PEM_MARK = "-----BEGIN "
@@ -51,10 +52,9 @@ class SecretsCheck:
 
     def matches(self, text: str, start: int = 0) -> list[Match]:
         found: list[Match] = []
-        hinted = {match.group() for match in _ANY_HINT.finditer(text)}
-        if hinted:
-            hinted |= {hint for hint in _HINTS if hint not in hinted and hint in text}
-            found += (match for match in _words(text, start, hinted))
+        for rule in RULES:
+            if rule.hint in text:
+                found += _words(rule, text, start)
         if _PEM_MARK in text:
             found += _private_keys(text, start)
         return disjoint(found) if found else found
@@ -66,7 +66,7 @@ class SecretsCheck:
         run = _WORD_REVERSED.match(text[-1 : -_WORD_MAX - 1 : -1])
         if run is not None:
             word = run.group()[::-1]
-            held = len(word) if _ANY_HINT.search(word) else min(len(word), _UNHINTED_MAX)
+            held = len(word) if any(hint in word for hint in _HINTS) else min(len(word), _UNHINTED_MAX)
             opened = min(opened, len(text) - held)
         return opened
 
@@ -75,14 +75,24 @@ def build(config: Secrets) -> SpanCheck:
     return SecretsCheck(ACTIONS[config.action])
 
 
-def _words(text: str, start: int, hinted: set[str]) -> Iterator[Match]:
-    for rule in RULES:
-        if rule.hint not in hinted:
-            continue
-        for match in rule.pattern.finditer(text, 0 if rule.pattern.groups else start):
-            first, end = match.span(rule.pattern.groups)
-            if first >= start and len(set(text[first:end])) >= _DISTINCT:
+def _words(rule: SecretRule, text: str, start: int) -> Iterator[Match]:
+    """Matches of one rule, looked for only around its hint."""
+    group = rule.pattern.groups
+    at = text.find(rule.hint)
+    while at >= 0:
+        if rule.leads:
+            match = rule.pattern.match(text, at) if at >= start else None
+        else:
+            low = max(0 if group else start, at - _LEAD_MAX)
+            tries = (rule.pattern.match(text, begin) for begin in range(low, at + 1))
+            match = next((hit for hit in tries if hit), None)
+        following = at + len(rule.hint)
+        if match is not None and match.start(group) >= start:
+            first, end = match.span(group)
+            if len(set(text[first:end])) >= _DISTINCT:
                 yield Match(start=first, end=end, kind=rule.kind, replacement=PLACEHOLDER)
+                following = max(following, end)
+        at = text.find(rule.hint, following)
 
 
 def _private_keys(text: str, start: int) -> Iterator[Match]:

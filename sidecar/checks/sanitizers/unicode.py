@@ -1,0 +1,67 @@
+"""Normalises a request's text, so that detectors and the model read the same: NFKC or NFC, hidden characters out.
+
+A zero-width joiner or variation selector inside an emoji stays, or families and flags would fall apart; between
+anything else it goes. So do zero-width non-joiners and joiners of scripts that need them for spelling (Persian,
+Indic): they stay between two letters of such a script.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Literal
+
+from bartizan.policy.checks import Sanitize
+from sidecar.checks.base import CLEAN, Inspection, TextCheck
+from sidecar.formats.base import TextPart
+from sidecar.model.finding import Action, Edit, Finding
+
+_EMOJI = "\u00a9\u00ae\u203c-\u3299\U0001f000-\U0001faff"
+_JOINING = "\u0600-\u08ff\u0900-\u0dff\u1000-\u109f\u1780-\u17ff"
+_STRIPPED = {
+    "zero-width": re.compile(
+        "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b\u2060-\u2064\u206a-\u206f\u3164\ufeff\uffa0]"
+        f"|(?<![{_EMOJI}\ufe0f{_JOINING}])[\u200c\u200d]|[\u200c\u200d](?![{_EMOJI}{_JOINING}])"
+        f"|(?<![{_EMOJI}#*0-9])[\ufe00-\ufe0f]|[\U000e0100-\U000e01ef]"
+    ),
+    "bidi": re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"),
+    "tags": re.compile("[\U000e0000-\U000e007f]"),
+    "control": re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"),
+}
+
+
+class UnicodeSanitizer:
+    """TextCheck whose one edit replaces the whole text; a finding for each kind of character that went."""
+
+    name = "sanitize"
+    max_match = 2**31 - 1
+    """Not for streams: normalisation looks at any neighbourhood."""
+
+    def __init__(self, form: Literal["nfkc", "nfc", "none"], strip: Sequence[str]) -> None:
+        self._form = form
+        self._patterns = tuple((kind, _STRIPPED[kind]) for kind in _STRIPPED if kind in strip)
+
+    def inspect(self, part: TextPart) -> Inspection:
+        text = part.text
+        if text.isascii() and not any(
+            pattern.search(text) for kind, pattern in self._patterns if kind == "control"
+        ):
+            return CLEAN
+        findings: list[Finding] = []
+        for kind, pattern in self._patterns:
+            text, count = pattern.subn("", text)
+            if count:
+                findings.append(
+                    Finding(check=self.name, kind=kind, action=Action.FLAG, location=part.location)
+                )
+        if self._form != "none":
+            text = unicodedata.normalize("NFKC" if self._form == "nfkc" else "NFC", text)
+        if text == part.text:
+            return CLEAN
+        edit = Edit(start=0, end=len(part.text), replacement=text)
+        return Inspection(findings=tuple(findings), edits=(edit,))
+
+
+def build(config: Sanitize) -> TextCheck:
+    return UnicodeSanitizer(config.unicode, config.strip)
