@@ -101,16 +101,18 @@ class _Streams:
             await _refuse(context, grpc.StatusCode.UNAVAILABLE, str(error))
         except BartizanError as error:
             await _refuse(context, grpc.StatusCode.FAILED_PRECONDITION, str(error))
-        violation: str | None = None
+        refusal: tuple[grpc.StatusCode, str] | None = None
         try:
             exchange = _Exchange(session, context, only)
             await exchange.run(first, requests)
         except* ProtocolViolation as group:
-            violation = str(group.exceptions[0])
+            refusal = grpc.StatusCode.INVALID_ARGUMENT, str(group.exceptions[0])
+        except* Forbidden as group:
+            refusal = grpc.StatusCode.PERMISSION_DENIED, str(group.exceptions[0])
         finally:
             session.closed()
-        if violation is not None:
-            await _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, violation)
+        if refusal is not None:
+            await _refuse(context, *refusal)
 
 
 class _Exchange:

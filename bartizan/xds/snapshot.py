@@ -15,6 +15,7 @@ from typing import TypeVar
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 
+from bartizan.errors import Forbidden
 from bartizan.policy.names import TYPE_CLUSTER, TYPE_LISTENER, TYPE_ROUTES
 from protos.gen.envoy.config.listener.v3 import listener_pb2
 from protos.gen.envoy.config.route.v3 import route_components_pb2, route_pb2
@@ -135,6 +136,7 @@ class Publication:
     def __init__(self, snapshot: Snapshot | None = None) -> None:
         self._current = snapshot or Snapshot()
         self._superseded = asyncio.Event()
+        self._closed = False
 
     @property
     def current(self) -> Snapshot:
@@ -146,11 +148,24 @@ class Publication:
         if snapshot is self._current:
             return
         self._current = snapshot
-        superseded, self._superseded = self._superseded, asyncio.Event()
-        superseded.set()
+        self._wake()
+
+    def close(self) -> None:
+        """Nobody may have anything from here any longer: ends the streams of all who are served from it."""
+        self._current, self._closed = Snapshot(), True
+        self._wake()
 
     async def changed(self, after: Snapshot) -> Snapshot:
-        """The newest snapshot as soon as it is another one than `after`, at once if it already is."""
-        while self._current is after:
+        """The newest snapshot as soon as it is another one than `after`, at once if it already is.
+
+        Raises Forbidden once the publication is closed.
+        """
+        while self._current is after and not self._closed:
             await self._superseded.wait()
+        if self._closed:
+            raise Forbidden("no longer served")
         return self._current
+
+    def _wake(self) -> None:
+        superseded, self._superseded = self._superseded, asyncio.Event()
+        superseded.set()

@@ -1,0 +1,127 @@
+"""gRPC shell of the push side on the mTLS port: ADS sessions of sidecars, tied to their certificates.
+
+Who a sidecar is comes from its certificate; the node id only chooses among the instances of that identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import grpc.aio
+
+from bartizan.policy.names import TYPE_BUNDLE, TYPE_KEY_SET, TYPE_SECRET
+from bartizan.telemetry.logging import get_logger
+from bartizan.telemetry.metrics import ACKS
+from bartizan.xds.server import AdsServer, PeerInfo, Session
+from bartizan.xds.snapshot import Publication
+from bartizan.xds.subscription import WILDCARD
+from control_plane.fleet.ledger import Ledger
+from control_plane.push.publish import Publisher, Subscriber
+
+logger = get_logger()
+
+_SHOWN_NAMES = 16
+_TYPES = {TYPE_BUNDLE: "bundle", TYPE_KEY_SET: "key_set", TYPE_SECRET: "secret"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A sidecar asked for names that are not its own; it got nothing of them. At most 16 names are kept."""
+
+    instance_id: str
+    spiffe_id: str
+    address: str
+    type: str
+    names: tuple[str, ...]
+
+
+OnRefusal = Callable[[Refusal], None]
+
+
+class _Stream:
+    """One ADS stream of one sidecar."""
+
+    def __init__(
+        self, publisher: Publisher, subscriber: Subscriber, ledger: Ledger, refused: OnRefusal, address: str
+    ) -> None:
+        self._publisher = publisher
+        self._subscriber = subscriber
+        self._ledger = ledger
+        self._refused = refused
+        self._address = address
+
+    @property
+    def publication(self) -> Publication:
+        return self._subscriber.publication
+
+    def on_subscribe(self, type_url: str, names: frozenset[str]) -> frozenset[str]:
+        """What is foreign is refused here for the record; the sidecar's snapshot never holds it in the first place."""
+        foreign = names - {WILDCARD} - _own(self._subscriber, type_url)
+        if foreign:
+            instance = self._subscriber.instance
+            refusal = Refusal(
+                instance_id=instance.instance_id,
+                spiffe_id=instance.spiffe_id,
+                address=self._address,
+                type=_TYPES.get(type_url, "other"),
+                names=tuple(name[:160] for name in sorted(foreign)[:_SHOWN_NAMES]),
+            )
+            logger.warning("foreign_names_refused", instance_id=refusal.instance_id, type=refusal.type)
+            self._refused(refusal)
+        # All stay wanted: a name may become this sidecar's own with the next policy.
+        return names
+
+    def on_ack(self, type_url: str, version: str, nonce: str) -> None:  # noqa: ARG002
+        ACKS.labels(type=_TYPES.get(type_url, "other"), result="ack").inc()
+        if type_url == TYPE_BUNDLE:
+            policy, number = _parse(version)
+            self._ledger.acked(self._subscriber.instance.instance_id, policy, number)
+
+    def on_nack(self, type_url: str, version: str, reason: str) -> None:
+        ACKS.labels(type=_TYPES.get(type_url, "other"), result="nack").inc()
+        if type_url == TYPE_BUNDLE:
+            policy, number = _parse(version)
+            self._ledger.nacked(self._subscriber.instance.instance_id, policy, number, reason)
+
+    def closed(self) -> None:
+        self._publisher.unsubscribe(self._subscriber)
+
+
+class PushService:
+    """Serves ADS to sidecars. `refused` is told of every request for foreign names and must not block."""
+
+    def __init__(
+        self, publisher: Publisher, ledger: Ledger, refused: OnRefusal = lambda _refusal: None
+    ) -> None:
+        self._publisher = publisher
+        self._ledger = ledger
+        self._refused = refused
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """On a server that demands client certificates and was made with bartizan.xds.server.SERVER_OPTIONS."""
+        AdsServer(self.open).register(server, sds=False)
+
+    async def open(self, peer: PeerInfo, node_id: str) -> Session:
+        """Raises Forbidden unless the instance `node_id` was attested to the peer's SPIFFE id."""
+        subscriber = await self._publisher.subscribe(node_id, peer.spiffe_id)
+        logger.info("sidecar_connected", instance_id=node_id, spiffe_id=peer.spiffe_id)
+        return _Stream(self._publisher, subscriber, self._ledger, self._refused, peer.address)
+
+
+def _own(subscriber: Subscriber, type_url: str) -> frozenset[str]:
+    match type_url:
+        case _ if type_url == TYPE_BUNDLE:
+            return subscriber.entitled.bundles
+        case _ if type_url == TYPE_KEY_SET:
+            return subscriber.key_sets
+        case _ if type_url == TYPE_SECRET:
+            return frozenset(subscriber.secrets)
+        case _:
+            return frozenset()
+
+
+def _parse(version: str) -> tuple[str, int]:
+    """ "<policy>@<version>"; ("", 0) for "none"."""
+    policy, _, number = version.rpartition("@")
+    return (policy, int(number)) if policy and number.isdigit() else ("", 0)
