@@ -91,7 +91,7 @@ class Client:
         """The newest revision's document."""
         return (await self.policy(name)).document
 
-    async def delete(self, name: str) -> None:
+    async def delete_policy(self, name: str) -> None:
         await self._send("DELETE", _policy(name), None)
 
     async def revisions(self, name: str) -> tuple[api.Revision, ...]:
@@ -159,8 +159,8 @@ class Client:
         ask = api.IssueKey(tenant=tenant, plan=plan, region=region, models=models, ttl_seconds=ttl_seconds)
         return await self._send("POST", f"/v1/key-sets/{_word(key_set)}/keys", api.IssuedKey, body=ask)
 
-    async def keys(self, key_set: str) -> tuple[api.KeyInfo, ...]:
-        return (await self._send("GET", f"/v1/key-sets/{_word(key_set)}/keys", api.KeyList)).keys
+    async def keys(self, key_set: str) -> api.KeyList:
+        return await self._send("GET", f"/v1/key-sets/{_word(key_set)}/keys", api.KeyList)
 
     async def revoke_key(self, key_set: str, key_id: str) -> None:
         await self._send("DELETE", f"/v1/key-sets/{_word(key_set)}/keys/{_word(key_id)}", None)
@@ -216,11 +216,11 @@ class Client:
 
     # Evidence, tokens, health
 
-    async def audit(self, **conditions: str | float) -> tuple[dict[str, Any], ...]:
+    async def audit(self, **conditions: str | float | None) -> tuple[dict[str, Any], ...]:
         """Newest first. Conditions: since, until, tenant, policy, cause, action, trace_id, decision_id, limit, cursor."""
         return (await self.audit_page(**conditions)).records
 
-    async def audit_page(self, **conditions: str | float) -> api.AuditList:
+    async def audit_page(self, **conditions: str | float | None) -> api.AuditList:
         query = {name: str(value) for name, value in conditions.items() if value not in {"", None}}
         return await self._send("GET", "/v1/audit", api.AuditList, query=query)
 

@@ -17,7 +17,7 @@ from bartizan.api import ProblemDetails
 from control_plane.api.auth import Permission
 from control_plane.policies.actor import Actor
 
-MAX_BODY = 1024 * 1024
+MAX_BODY = 512 * 1024
 
 
 class NoQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,37 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from bartizan.api import InstanceInfo, InstanceStatus, RotationInfo, SecretInfo
+from bartizan.api import RotationInfo, SecretInfo
 from control_plane.api.auth import Tokens
+from control_plane.fleet.ledger import Ledger
 from control_plane.policies.actor import Actor
 from control_plane.policies.keys import Keys
 from control_plane.policies.service import Policies
 from control_plane.store.base import Store
-
-
-class Fleet(Protocol):
-    """Who runs what, as the ledger knows it."""
-
-    async def instances(self) -> Sequence[InstanceInfo]: ...
-
-    async def status(
-        self, policy: str, namespace: str, labels: Mapping[str, str], version: int
-    ) -> Sequence[InstanceStatus]:
-        """One row per instance that the policy selects, judged against the wanted version."""
-        ...
-
-    @property
-    def mark(self) -> int:
-        """Rises with every change of anything that `status` shows."""
-        ...
-
-    async def changed(self, seen: int) -> None:
-        """Returns when `mark` is beyond `seen`."""
-        ...
-
-    async def remove(self, instance_id: str) -> None:
-        """Forget an instance that the store has marked as removed: close its streams, drop its row."""
-        ...
 
 
 class Secrets(Protocol):
@@ -63,10 +39,12 @@ class Parts:
     policies: Policies
     keys: Keys
     tokens: Tokens
-    fleet: Fleet
+    ledger: Ledger
     secrets: Secrets
     trust: Callable[[], Awaitable[bytes]]
     """Canonical bytes of the TrustDocument."""
+    removed: Callable[[str], Awaitable[None]]
+    """An instance was put out: whoever serves it closes its streams."""
     join_token: Callable[[str], Awaitable[str]]
     """The whole join token (addresses and trust digest) around its secret part."""
     not_ready: Callable[[], Sequence[str]]

@@ -27,6 +27,7 @@ from control_plane.policies.actor import Actor
 _log = get_logger()
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 _AT = re.compile(r" - at `\$(.*)`$")
+_ID = web.RequestKey("request_id", str)
 _PUBLIC = Actor(token_id="", name="anonymous", role="")
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -75,7 +76,7 @@ async def _outermost(
 ) -> web.StreamResponse:
     given = request.headers.get("X-Request-Id", "")
     request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
-    request["request_id"] = request_id
+    request[_ID] = request_id
     response: web.StreamResponse
     try:
         response = await handler(request)
@@ -115,7 +116,7 @@ async def _actor(operation: Operation, tokens: Tokens, request: web.Request) -> 
     token = token.strip()
     if scheme.lower() != "bearer" or not token or len(token) > 256:
         raise Unauthenticated("an admin token is needed: Authorization: Bearer bzt_…")
-    actor = await tokens.authenticate(token, request.remote or "", request["request_id"])
+    actor = await tokens.authenticate(token, request.remote or "", request[_ID])
     check_permission(actor, operation.permission)
     if actor.role == BOOTSTRAP and (operation.method, operation.path) != ("POST", "/v1/tokens"):
         raise Unauthenticated("the bootstrap token only makes the first admin token: POST /v1/tokens")

@@ -23,8 +23,19 @@ class PolicyConflict(Conflict):
 
 
 def document_of(policy: ModelPolicy) -> str:
-    """The canonical JSON of a document: equal documents give equal text."""
-    return canonical(policy).decode()
+    """The canonical JSON of a document as authored (defaults left out): equal documents give equal text."""
+    document: dict[str, Any] = msgspec.to_builtins(policy)
+    for side in ("input", "output"):
+        checks = document["spec"].get(side)
+        if checks is not None:
+            document["spec"][side] = [_authored(check) for check in checks]
+    return canonical(document).decode()
+
+
+def _authored(check: dict[str, Any]) -> dict[str, Any]:
+    """A tagged check in the form that authors write: {"pii": {…}}."""
+    settings = dict(check)
+    return {settings.pop("check"): settings}
 
 
 def digest_of(document: str) -> str:

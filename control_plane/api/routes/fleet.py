@@ -8,6 +8,7 @@ from bartizan.identity import WorkloadId, new_secret, secret_hash
 from control_plane.api.auth import Permission
 from control_plane.api.openapi import Call, Operation
 from control_plane.api.ports import Parts
+from control_plane.fleet.status import instance_info
 from control_plane.store.base import JoinTokenRow
 
 # Expired tokens are kept this long, so that "used" and "expired" can still be told apart in an investigation.
@@ -16,7 +17,9 @@ _KEEP_EXPIRED_SECONDS = 7 * 86400
 
 def operations(parts: Parts) -> list[Operation]:
     async def instances(_call: Call) -> InstanceList:
-        return InstanceList(instances=tuple(await parts.fleet.instances()))
+        async with parts.store.begin() as work:
+            rows = await work.instances.all()
+        return InstanceList(instances=tuple(instance_info(parts.ledger, row) for row in rows))
 
     async def remove(call: Call) -> None:
         instance_id, now = call.path["instance"], parts.clock()
@@ -24,7 +27,8 @@ def operations(parts: Parts) -> list[Operation]:
             if not await work.instances.remove(instance_id, at=now):
                 raise NotFound(f"no instance {instance_id}")
             await work.events.record(call.actor.event(now, "instance.remove", instance_id))
-        await parts.fleet.remove(instance_id)
+        parts.ledger.dismiss(instance_id)
+        await parts.removed(instance_id)
 
     async def join_token(call: Call) -> IssuedJoinToken:
         ask: NewJoinToken = call.body

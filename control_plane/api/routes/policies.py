@@ -29,7 +29,8 @@ from bartizan.policy.schema import ModelPolicy
 from control_plane.api.auth import Permission
 from control_plane.api.openapi import Call, Handler, Operation
 from control_plane.api.ports import Parts
-from control_plane.policies.revisions import plain, policy_of
+from control_plane.fleet.status import policy_status
+from control_plane.policies.revisions import plain
 from control_plane.policies.service import PolicyState
 from control_plane.store.base import RevisionRow
 
@@ -235,30 +236,16 @@ class _Routes:
             async with asyncio.timeout(query.timeout):
                 while True:
                     # The mark comes first: what changes while the status is read ends the wait at once.
-                    seen = self._parts.fleet.mark
+                    seen = self._parts.ledger.generation
                     status = await self._status(name)
                     if _reached(status, query):
                         return status
-                    await self._parts.fleet.changed(seen)
+                    await self._parts.ledger.changed(seen)
         return await self._status(name)
 
     async def _status(self, name: str) -> PolicyStatus:
-        state = await self._policies.state(name)
-        if state.publication is None:
-            return PolicyStatus(name=name, revision=0, version=0, enforced_count=0, total=0, instances=())
-        row = await self._policies.revision(name, state.publication.revision)
-        policy = policy_of(row.document)
-        instances = await self._parts.fleet.status(
-            name, policy.metadata.namespace, policy.spec.selector.match_labels, state.publication.version
-        )
-        return PolicyStatus(
-            name=name,
-            revision=row.number,
-            version=state.publication.version,
-            enforced_count=sum(instance.state == "enforced" for instance in instances),
-            total=len(instances),
-            instances=tuple(instances),
-        )
+        await self._policies.state(name)
+        return policy_status(self._parts.ledger, name)
 
 
 def _reached(status: PolicyStatus, query: StatusQuery) -> bool:

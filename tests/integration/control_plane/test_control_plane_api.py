@@ -1,0 +1,318 @@
+"""The REST API over TLS: what each role may do, what policies go through, what is shown once, what errors say."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ssl
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+
+from bartizan.errors import Conflict, DependencyUnavailable, Forbidden, InvalidInput, NotFound, PolicyInvalid
+from bartizan.identity import JoinToken, secret_hash
+from bartizan.policy.keyset import key_hash
+from bartizan.policy.signing import verify_bundle
+from control_plane.fleet.proof import Instance, Observation, Wanted
+from control_plane.store.base import AuditRow
+from protos.gen.bartizan.policy.v1 import policy_pb2
+
+SPIFFE = "spiffe://test.local/ns/prod/sa/model"
+
+
+def edited(text: str, path: str, value: Any) -> str:
+    document = yaml.safe_load(text)
+    *parents, last = path.split(".")
+    place = document
+    for name in parents:
+        place = place[name]
+    place[last] = value
+    return yaml.safe_dump(document)
+
+
+async def acts(house: Any) -> list[str]:
+    async with house.store.begin() as work:
+        return [event.act for event in await work.events.recent()]
+
+
+async def test_the_bootstrap_token_makes_one_admin_token_and_dies(house: Any) -> None:
+    assert not house.bootstrap.exists()
+    async with house.client() as client:
+        assert [token.role for token in await client.tokens()] == ["admin"]
+
+
+async def test_an_applied_policy_is_signed_stored_and_announced(house: Any, policy_text: str) -> None:
+    async with house.client() as client:
+        applied = await client.apply(policy_text, reason="first")
+        assert (applied.name, applied.revision, applied.version, applied.changed) == ("prod/chat", 1, 1, True)
+        assert house.changed == ["prod/chat"]
+        again = await client.apply(policy_text)
+        assert (again.revision, again.version, again.changed) == (1, 1, False)
+        assert [(r.number, r.reason) for r in await client.revisions("prod/chat")] == [(1, "first")]
+    async with house.store.begin() as work:
+        row = await work.policies.publication("prod/chat", 1)
+    assert row is not None
+    message = policy_pb2.SignedBundle.FromString(row.bundle)
+    bundle = verify_bundle(message, {house.signer.key_id: house.signer.public_key})
+    assert (bundle.policy, bundle.revision, bundle.version, bundle.plan.id) == ("prod/chat", 1, 1, "1.1")
+
+
+async def test_undo_publishes_the_earlier_revision_under_a_new_version(house: Any, policy_text: str) -> None:
+    async with house.client() as client:
+        await client.apply(policy_text)
+        with pytest.raises(Conflict, match="nothing to undo"):
+            await client.undo("prod/chat")
+        second = await client.apply(edited(policy_text, "spec.tenants", ["acme", "globex"]))
+        assert (second.revision, second.version) == (2, 2)
+        undone = await client.undo("prod/chat")
+        assert (undone.revision, undone.version) == (1, 3)
+        rolled = await client.rollout("prod/chat", 2)
+        assert (rolled.revision, rolled.version) == (2, 4)
+        listed = await client.publications("prod/chat")
+        assert [(p.version, p.revision) for p in listed] == [(4, 2), (3, 1), (2, 2), (1, 1)]
+        with pytest.raises(NotFound):
+            await client.rollout("prod/chat", 9)
+        difference = await client.diff("prod/chat", 1)
+        assert difference.loosens == ("tenant globex may call",)
+
+
+async def test_a_draft_is_not_published(house: Any, policy_text: str) -> None:
+    async with house.client() as client:
+        draft = await client.apply(policy_text, rollout=False)
+        assert (draft.revision, draft.version) == (1, 0)
+        assert house.changed == []
+        (summary,) = await client.policies("prod")
+        assert (summary.revision, summary.published_revision) == (1, 0)
+        assert (await client.apply(policy_text)).version == 1
+
+
+async def test_a_broken_policy_is_refused_with_every_problem_and_changes_nothing(
+    house: Any, policy_text: str
+) -> None:
+    broken = edited(edited(policy_text, "spec.tenants", []), "spec.mode", "maybe")
+    async with house.client() as client:
+        for call in (client.apply, client.validate):
+            with pytest.raises(PolicyInvalid) as refused:
+                await call(broken)
+            assert {problem.path for problem in refused.value.problems} >= {"spec.mode", "spec.tenants"}
+        assert await client.policies() == ()
+        assert (await client.validate(policy_text)).valid
+
+
+async def test_two_policies_that_could_meet_are_refused(house: Any, policy_text: str) -> None:
+    other = edited(policy_text, "metadata.name", "other")
+    async with house.client() as client:
+        await client.apply(policy_text)
+        with pytest.raises(Conflict, match="prod/chat could select the same sidecar"):
+            await client.apply(other)
+        apart = edited(other, "spec.selector.matchLabels", {"app": "other"})
+        assert (await client.apply(apart)).version == 1
+
+
+async def test_if_match_guards_against_a_lost_update(house: Any, policy_text: str) -> None:
+    async with house.client() as client:
+        with pytest.raises(Conflict):
+            await client.apply(policy_text, if_match=1)
+        await client.apply(policy_text, if_match=0)
+        changed = edited(policy_text, "spec.mode", "shadow")
+        with pytest.raises(Conflict):
+            await client.apply(changed, if_match=2)
+        assert (await client.apply(changed, if_match=1)).revision == 2
+
+
+async def test_a_deleted_policy_returns_with_higher_numbers(house: Any, policy_text: str) -> None:
+    async with house.client() as client:
+        await client.apply(policy_text)
+        await client.delete_policy("prod/chat")
+        with pytest.raises(NotFound):
+            await client.policy("prod/chat")
+        back = await client.apply(policy_text)
+        assert (back.revision, back.version) == (2, 2)
+
+
+async def test_status_waits_until_every_instance_proves_the_version(house: Any, policy_text: str) -> None:
+    house.ledger.admit(Instance(instance_id="i", spiffe_id=SPIFFE, namespace="prod", labels={"app": "chat"}))
+    async with house.client() as client:
+        applied = await client.apply(policy_text)
+        async with house.store.begin() as work:
+            row = await work.policies.publication("prod/chat", applied.version)
+        house.ledger.want(
+            Wanted(
+                policy="prod/chat",
+                namespace="prod",
+                match_labels={"app": "chat"},
+                version=1,
+                revision=1,
+                plan_hash=row.plan_hash,
+            )
+        )
+        early = await client.wait_enforced("prod/chat", 1, timeout_seconds=0.05)
+        assert (early.enforced, early.summary) == (False, "0/1")
+        waiting = asyncio.get_running_loop().create_task(client.wait_enforced("prod/chat", 1))
+        await asyncio.sleep(0)
+        house.ledger.observe(
+            "i",
+            Observation(
+                boot_id="b",
+                sequence=1,
+                policy="prod/chat",
+                version=1,
+                revision=1,
+                plan_hash=row.plan_hash,
+                workers=1,
+                workers_loaded=1,
+                envoy_acked=True,
+                probe_good=True,
+            ),
+        )
+        assert (await waiting).enforced
+
+
+async def test_a_key_is_shown_once_and_its_record_travels(house: Any) -> None:
+    async with house.client() as client:
+        with pytest.raises(NotFound):
+            await client.issue_key("chat", tenant="acme")
+        assert (await client.create_key_set("chat")).version == 1
+        issued = await client.issue_key("chat", tenant="acme", plan="gold", models=("a",), ttl_seconds=60)
+        listed = await client.keys("chat")
+        assert [(key.id, key.tenant, key.revoked) for key in listed.keys] == [(issued.id, "acme", False)]
+        await client.revoke_key("chat", issued.id)
+        with pytest.raises(NotFound):
+            await client.revoke_key("chat", issued.id)
+    async with house.store.begin() as work:
+        stored = await work.key_sets.get("chat")
+    assert stored is not None
+    assert stored.version == 3
+    assert [(r.hash, r.revoked) for r in stored.keys] == [(key_hash(issued.key), True)]
+    assert house.changed == ["chat", "chat", "chat"]
+    assert (await acts(house))[:3] == ["key.revoke", "key.issue", "key_set.create"]
+
+
+async def test_a_join_token_carries_the_digest_of_the_trust_document(house: Any) -> None:
+    async with house.client() as client:
+        token = JoinToken.decode(await client.join_token(SPIFFE, {"app": "chat"}))
+        assert hashlib.sha256(await client.trust()).hexdigest() == token.trust
+        for bad in ("spiffe://other/ns/a/sa/b", "nobody"):
+            with pytest.raises(InvalidInput):
+                await client.join_token(bad)
+    async with house.store.begin() as work:
+        row = await work.join_tokens.spend(secret_hash(token.secret), at=0)
+    assert row is not None
+    assert row.spiffe_id == SPIFFE
+
+
+@pytest.mark.parametrize(
+    ("role", "allowed"),
+    [
+        ("viewer", set()),
+        ("author", {"apply"}),
+        ("operator", {"keys", "join"}),
+        ("auditor", {"audit"}),
+        ("admin", {"apply", "keys", "join", "audit", "tokens"}),
+    ],
+)
+async def test_each_role_may_do_its_own_things_only(
+    house: Any, policy_text: str, role: str, allowed: set[str]
+) -> None:
+    async with house.client(await house.token(role)) as client:
+        assert isinstance(await client.policies(), tuple)
+        calls = {
+            "apply": lambda: client.apply(policy_text),
+            "keys": lambda: client.create_key_set("chat"),
+            "join": lambda: client.join_token(SPIFFE),
+            "audit": client.audit,
+            "tokens": client.tokens,
+        }
+        for name, call in calls.items():
+            if name in allowed:
+                await call()
+            else:
+                with pytest.raises(Forbidden):
+                    await call()
+
+
+async def test_an_auditor_of_one_tenant_sees_only_that_tenant(house: Any) -> None:
+    rows = [
+        AuditRow(id=f"{n}", time=n, json=f'{{"id":"{n}"}}', tenant=tenant)
+        for n, tenant in enumerate(["acme", "globex", "", "acme"])
+    ]
+    async with house.store.begin() as work:
+        await work.audit.add(rows)
+    async with house.client(await house.token("auditor", tenants=("acme",))) as client:
+        assert [record["id"] for record in await client.audit()] == ["3", "0"]
+        first = await client.audit_page(limit=1)
+        assert [r["id"] for r in (await client.audit_page(limit=1, cursor=first.cursor)).records] == ["0"]
+        with pytest.raises(Forbidden):
+            await client.audit(tenant="globex")
+        with pytest.raises(Forbidden):
+            await client.events()
+    async with house.client() as client:
+        assert len(await client.audit()) == 4
+
+
+async def test_revoked_and_unknown_tokens_are_refused(house: Any) -> None:
+    async with house.client() as client:
+        made = await client.create_token(role="viewer", name="v")
+        async with house.client(made.token) as viewer:
+            await viewer.policies()
+            await client.revoke_token(made.id)
+            with pytest.raises(Forbidden):
+                await viewer.policies()
+    for token in ("", "bzt_wrong", "other"):
+        async with house.client(token) as client:
+            with pytest.raises(Forbidden):
+                await client.policies()
+
+
+async def test_readiness_names_its_reasons(house: Any) -> None:
+    async with house.client("") as client:
+        assert (await client.health()).status == "ok"
+        house.reasons.append("vault_unavailable")
+        assert (await client.health()).reasons == ("vault_unavailable",)
+
+
+async def test_a_client_with_another_ca_gets_no_answer(house: Any) -> None:
+    house.ca_file = None
+    async with house.client() as client:
+        with pytest.raises(DependencyUnavailable, match="does not vouch"):
+            await client.policies()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "body", "status", "code"),
+    [
+        ("GET", "/v1/none", {}, b"", 404, "not_found"),
+        ("PATCH", "/v1/policies", {}, b"", 405, "method_not_allowed"),
+        ("POST", "/v1/tokens", {"content-type": "text/plain"}, b"{}", 415, "unsupported_media_type"),
+        ("POST", "/v1/tokens", {"content-type": "application/json"}, b"{", 400, "malformed_json"),
+        (
+            "POST",
+            "/v1/tokens",
+            {"content-type": "application/json"},
+            b'{"role":"king"}',
+            422,
+            "invalid_input",
+        ),
+        ("POST", "/v1/tokens", {"content-type": "application/json"}, b" " * 600_000, 413, "too_large"),
+        ("GET", "/v1/policies?nope=1", {}, b"", 422, "invalid_input"),
+        ("GET", "/v1/policies?namespace=a&namespace=b", {}, b"", 422, "invalid_input"),
+        ("GET", "/v1/audit?cursor=%21", {}, b"", 422, "invalid_input"),
+        ("GET", "/v1/policies/prod/none", {}, b"", 404, "not_found"),
+        ("PUT", "/v1/key-sets/NOPE", {}, b"", 422, "invalid_input"),
+    ],
+)
+async def test_every_refusal_is_a_problem_document(
+    house: Any, method: str, path: str, headers: dict[str, str], body: bytes, status: int, code: str
+) -> None:
+
+    context = ssl.create_default_context(cafile=house.ca_file)
+    sent = {"authorization": f"Bearer {house.admin}", "x-request-id": "test-request-1", **headers}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(method, house.url + path, headers=sent, data=body or None, ssl=context) as answer,
+    ):
+        told = await answer.json(content_type="application/problem+json")
+        assert (answer.status, told["status"], told["code"]) == (status, status, code)
+        assert answer.headers["x-request-id"] == told["request_id"] == "test-request-1"
