@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import Enum, auto
-from typing import Any
 
 from bartizan.errors import ProtocolViolation
 from sidecar.checks.authz.tenant import refuses_model
 from sidecar.checks.content import inspect_document
 from sidecar.checks.pipeline import Mark, Phase
+from sidecar.checks.stream import StreamInspector
 from sidecar.formats.base import Document, FormatError
 from sidecar.model.decision import Cause, Decision, allow, deny
 from sidecar.model.events import (
@@ -103,7 +103,7 @@ class Exchange:
         self._answer_type = ""
         self._held = bytearray()
         self._new_body: bytes | None = None
-        self._inspector: Any = None
+        self._inspector: StreamInspector | None = None
 
     @property
     def complete(self) -> bool:
@@ -284,8 +284,6 @@ class Exchange:
         if stream is None:
             self.stage = Stage.WITHHELD
             return []
-        from sidecar.checks.stream import StreamInspector
-
         self._inspector = StreamInspector(
             stream, self.plan.output, decision_id=self.decision_id, shadow=self.plan.shadow
         )
@@ -356,11 +354,15 @@ class Exchange:
         self.response_bytes += len(data)
         output = self._inspector.feed(data, end=end)
         self._mark("output", started)
-        self.response_scanned += output.scanned
+        self.response_scanned += output.scanned_bytes
         self.findings += output.findings
+        if self.plan.shadow and any(finding.action >= Action.CUT for finding in output.findings):
+            self.would = self.would or Decision(cause=Cause.ANSWER_CUT, action=Action.CUT)
         if output.cut:
-            self._final = Decision(cause=Cause.ANSWER_CUT, action=Action.CUT)
+            self._final = Decision(cause=output.cause or Cause.ANSWER_CUT, action=Action.CUT)
             return self._send(output.data, end=True)
+        if end and self._inspector.scanned_bytes < self._inspector.total_bytes:
+            self.leave_unscanned("answer_unreadable" if self.plan.output.texts else "no_text_checks")
         if trailers:
             self.stage = Stage.DONE
         return self._send(output.data, end=end and not trailers)

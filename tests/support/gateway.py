@@ -1,0 +1,108 @@
+"""Real Envoy with a compiled policy, a real guard worker behind it, and a model whose answers a test decides."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from bartizan.local.binaries import find_binary
+from bartizan.local.processes import Child, free_port, start
+from bartizan.policy.bundle import Bundle
+from bartizan.policy.validate import parse_policy
+from control_plane.compile.bundle import compile_bundle
+from sidecar.agent.bootstrap import envoy_command
+from tests.support.guard import GuardWorker, guard_worker
+
+StaticConfig = Callable[[Bundle, Path], dict[str, Any]]
+Model = Callable[[web.Request, bytes], Awaitable[web.StreamResponse]]
+
+
+async def echo(request: web.Request, body: bytes) -> web.StreamResponse:
+    """The default model: says in `echo` what it read in `text`."""
+    text = json.loads(body)["text"] if body else ""
+    return web.json_response({"echo": text, "probabilities": {"good": 0.87654321, "bad": 0.12345679}})
+
+
+@dataclass(slots=True)
+class Gateway:
+    """`received`: bodies that reached the model. `disconnects`: answers whose client went away while it wrote."""
+
+    url: str
+    guard: GuardWorker
+    bundle: Bundle
+    client: aiohttp.ClientSession
+    envoy: Child
+    model: Model = echo
+    received: list[bytes] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    disconnects: int = 0
+
+    def post(self, path: str, **options: Any) -> Any:
+        return self.client.post(self.url + path, **options)
+
+
+async def _ready(envoy: Child, admin: Path) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            envoy.check()
+            with contextlib.suppress(aiohttp.ClientError):
+                async with (
+                    aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(admin))) as session,
+                    session.get("http://admin/ready") as answer,
+                ):
+                    if answer.status == 200:
+                        return
+            await asyncio.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def gateway(policy: str, static_config: StaticConfig, *, load: bool = True) -> AsyncIterator[Gateway]:
+    """Start everything for a policy text; {port} and {model} in it become the listener's and the model's ports."""
+    port, model_port = free_port(), free_port()
+    text = policy.replace("{port}", str(port)).replace("{model}", str(model_port))
+    bundle = compile_bundle(parse_policy(text), revision=1, version=1, issued_at="2026-01-02T03:04:05Z")
+    with tempfile.TemporaryDirectory(prefix="bz-") as folder:
+        run_dir = Path(folder)
+        config = run_dir / "envoy.json"
+        config.write_text(json.dumps(static_config(bundle, run_dir)))
+        async with guard_worker(run_dir=run_dir) as guard, aiohttp.ClientSession() as client:
+            if load:
+                loaded = await guard.load(bundle.plan)
+                assert not loaded.error, loaded.error
+            envoy = await start(
+                "envoy", envoy_command(find_binary("envoy"), config), log=run_dir / "envoy.log"
+            )
+            made = Gateway(
+                url=f"http://127.0.0.1:{port}", guard=guard, bundle=bundle, client=client, envoy=envoy
+            )
+
+            async def serve(request: web.Request) -> web.StreamResponse:
+                body = await request.read()
+                made.received.append(body)
+                made.headers.append({name.lower(): value for name, value in request.headers.items()})
+                try:
+                    return await made.model(request, body)
+                except (ConnectionResetError, asyncio.CancelledError):
+                    made.disconnects += 1
+                    raise
+
+            app = web.Application(client_max_size=64 * 1024 * 1024)
+            app.router.add_route("*", "/{path:.*}", serve)
+            runner = web.AppRunner(app, handler_cancellation=True)
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", model_port).start()
+            try:
+                await _ready(envoy, run_dir / "admin.sock")
+                yield made
+            finally:
+                await envoy.stop()
+                await runner.cleanup()
