@@ -12,7 +12,6 @@ from bartizan.policy import names
 from bartizan.policy.bundle import TlsSource
 from bartizan.xds.resources import packed
 from control_plane.compile.envoy.connection_manager import connection_manager
-from control_plane.compile.envoy.route import buffer_limit
 from control_plane.compile.envoy.secret import from_agent
 from control_plane.compile.envoy.values import FALSE
 from control_plane.compile.resolve import Resolved
@@ -55,7 +54,7 @@ def listener(resolved: Resolved) -> Listener:
 def _connection_buffer(resolved: Resolved) -> int:
     """A power of two, at least 1 MiB: a body limit that changes a little changes no listener."""
     size = 1024 * 1024
-    while size < buffer_limit(resolved):
+    while size < resolved.body_max:
         size *= 2
     return size
 

@@ -30,9 +30,13 @@ from protos.gen.envoy.extensions.filters.network.http_connection_manager.v3.http
 UNAVAILABLE = "The service can't decide about this request right now; try again."
 NOT_FOUND = "There is no such endpoint."
 TOO_LARGE = "The request body is too large."
+ENCODED = "This endpoint takes uncompressed bodies only."
 REFUSED = "The request was refused."
 
 RETRY_AFTER_SECONDS = "1"
+
+# A request that Envoy can't even parse has no stream id yet.
+_DECISION = '%COALESCE({"operators": ["STREAM_ID", "UNIQUE_ID"]})%'
 
 
 def local_reply(protocol: Protocol) -> LocalReplyConfig:
@@ -42,6 +46,7 @@ def local_reply(protocol: Protocol) -> LocalReplyConfig:
         mappers=[
             _mapper(protocol, NOT_FOUND, 404),
             _mapper(protocol, TOO_LARGE, 413),
+            _mapper(protocol, ENCODED, 415),
             _mapper(protocol, UNAVAILABLE, 503, retry),
             _mapper(protocol, REFUSED),
         ]
@@ -56,7 +61,7 @@ def _mapper(
     return ResponseMapper(
         filter=filters,
         body_format_override=_body(protocol, message),
-        headers_to_add=[header(names.HEADER_DECISION, "%STREAM_ID%"), *headers],
+        headers_to_add=[header(names.HEADER_DECISION, _DECISION), *headers],
     )
 
 
@@ -69,7 +74,7 @@ def _body(protocol: Protocol, message: str) -> SubstitutionFormatString:
     else:
         content_type = "application/problem+json"
         body.update({"type": "about:blank", "title": message, "status": "%RESPONSE_CODE%"})
-        body.update({"decision": "%STREAM_ID%"})
+        body.update({"decision": f"%RESPONSE_HEADER({names.HEADER_DECISION})%"})
     return SubstitutionFormatString(json_format=body, content_type=content_type)
 
 

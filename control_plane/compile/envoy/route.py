@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from google.protobuf.any_pb2 import Any
 from google.protobuf.struct_pb2 import Struct
-from google.protobuf.wrappers_pb2 import UInt64Value
 
 from bartizan.policy import names, schema
 from bartizan.xds.resources import packed
@@ -45,6 +44,7 @@ def route_configuration(resolved: Resolved) -> RouteConfiguration:
     filters = tuple(entry for entry, _ in in_use(resolved))
     routes = [
         _probe(resolved, filters),
+        *(() if resolved.content_hop else (_compressed(route, filters) for route in resolved.routes)),
         *(_declared(resolved, route, filters) for route in resolved.routes),
         _undeclared(filters),
     ]
@@ -66,17 +66,14 @@ def _probe(resolved: Resolved, filters: tuple[Filter, ...]) -> Route:
             **_per_route(resolved, filters),
             **{entry.name: _off() for entry in filters if not entry.on_probe},
         },
-        request_body_buffer_limit=UInt64Value(value=buffer_limit(resolved)),
         tracing=no_sampling(),
     )
 
 
 def _declared(resolved: Resolved, route: schema.Route, filters: tuple[Filter, ...]) -> Route:
-    # `path` is compared with the normalised path without its query, case-sensitively.
-    method = HeaderMatcher(name=":method", string_match=StringMatcher(exact=route.method))
     return Route(
         name=f"{route.method} {route.path}",
-        match=RouteMatch(path=route.path, headers=[method]),
+        match=_match(route),
         route=RouteAction(
             cluster=names.CLUSTER_MODEL,
             # An answer may stream for as long as bytes come. No retry_policy: a model is not asked twice.
@@ -89,8 +86,23 @@ def _declared(resolved: Resolved, route: schema.Route, filters: tuple[Filter, ..
         # The guard reads plain bytes only, so the model is not asked for others.
         request_headers_to_remove=["accept-encoding"] if resolved.answers_checked else [],
         response_headers_to_remove=_NOT_FROM_MODEL,
-        request_body_buffer_limit=UInt64Value(value=buffer_limit(resolved)),
         tracing=sampling(resolved.spec.telemetry.trace_sample),
+    )
+
+
+def _compressed(route: schema.Route, filters: tuple[Filter, ...]) -> Route:
+    """Where nobody reads the body, a compressed one is refused: the limit holds for what the model would inflate."""
+    encoding = "content-encoding"
+    compressed = [
+        HeaderMatcher(name=encoding, present_match=True),
+        HeaderMatcher(name=encoding, string_match=StringMatcher(exact="identity"), invert_match=True),
+    ]
+    return Route(
+        name=f"compressed {route.method} {route.path}",
+        match=_match(route, *compressed),
+        direct_response=DirectResponseAction(status=415),
+        typed_per_filter_config=_refusing(filters),
+        tracing=no_sampling(),
     )
 
 
@@ -100,14 +112,19 @@ def _undeclared(filters: tuple[Filter, ...]) -> Route:
         name=LAST_ROUTE,
         match=RouteMatch(prefix="/"),
         direct_response=DirectResponseAction(status=404),
-        typed_per_filter_config={entry.name: _off() for entry in filters if not entry.everywhere},
+        typed_per_filter_config=_refusing(filters),
         tracing=no_sampling(),
     )
 
 
-def buffer_limit(resolved: Resolved) -> int:
-    """Bytes that a stream may hold: the largest allowed body with room for what the guard puts in its place."""
-    return resolved.body_max + max(resolved.body_max // 4, 64 * 1024)
+def _match(route: schema.Route, *headers: HeaderMatcher) -> RouteMatch:
+    """`path` is compared with the normalised path without its query, case-sensitively."""
+    method = HeaderMatcher(name=":method", string_match=StringMatcher(exact=route.method))
+    return RouteMatch(path=route.path, headers=[method, *headers])
+
+
+def _refusing(filters: tuple[Filter, ...]) -> dict[str, Any]:
+    return {entry.name: _off() for entry in filters if not entry.everywhere}
 
 
 def _per_route(resolved: Resolved, filters: tuple[Filter, ...]) -> dict[str, Any]:

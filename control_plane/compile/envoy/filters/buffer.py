@@ -1,4 +1,7 @@
-"""buffer: whole bodies within limits.body.max, counted after decompression; larger ones get 413."""
+"""buffer: whole bodies within limits.body.max, counted after decompression; larger ones get 413.
+
+The same bound then holds for what the guard puts in a body's place: redaction may make an almost too large one larger.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""decompressor: gzip requests are inflated before anybody reads them, so that guard and model see the same bytes.
+"""decompressor: gzip requests are inflated before the guard reads them, so that guard and model see the same bytes.
 
-Other encodings are refused by the guard in ext_authz, which runs before and reads `content-encoding`.
+Other encodings are refused by the guard in ext_authz, which runs before and reads `content-encoding`; without a
+content hop the routes refuse every encoding.
 """
 
 from __future__ import annotations
@@ -17,12 +18,18 @@ from protos.gen.envoy.extensions.filters.network.http_connection_manager.v3.http
 )
 
 NAME = "envoy.filters.http.decompressor"
-MAX_INFLATE_RATIO = 100
-"""A bomb inflates about 1000-fold, repetitive JSON rarely more than 50-fold."""
+MAX_INFLATE_RATIO = 32
+"""What Envoy reads at once (up to the connection's buffer) may grow to this many times its size in memory."""
 
 
-def build(resolved: Resolved) -> HttpFilter | None:  # noqa: ARG001 - every filter has this signature
-    """Always there, for requests only: compressed answers are not asked for and not accepted where checked."""
+def build(resolved: Resolved) -> HttpFilter | None:
+    """For requests only: compressed answers are not asked for and not accepted where checked.
+
+    Envoy passes on what it inflated before an error (broken data, a ratio above the limit): the guard sees a truncated
+    body and refuses it as malformed. That is why the filter stands only before a guard that reads bodies.
+    """
+    if not resolved.content_hop:
+        return None
     common = Decompressor.CommonDirectionConfig
     return http_filter(
         NAME,

@@ -1,0 +1,43 @@
+"""Shared by all tests: the golden folders' fixture and its option --update-golden."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+GOLDEN = Path(__file__).parent / "golden"
+
+Compare = Callable[[str, str], None]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden", action="store_true", help="write golden files anew instead of comparing with them"
+    )
+
+
+@pytest.fixture(scope="session")
+def golden_root() -> Path:
+    """tests/golden: <area>/<case>/<file>."""
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def golden(request: pytest.FixtureRequest) -> Compare:
+    """golden("<area>/<case>/<file>", text) fails when the file holds another text (or, told so, writes it)."""
+    update: bool = request.config.getoption("--update-golden")
+
+    def compare(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if update:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            return
+        assert path.exists(), f"{name} is missing: run pytest --update-golden and look at the difference"
+        assert text == path.read_text(), (
+            f"{name} differs: run pytest --update-golden and look at the difference"
+        )
+
+    return compare
