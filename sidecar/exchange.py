@@ -13,11 +13,8 @@ from dataclasses import replace
 from enum import Enum, auto
 
 from bartizan.errors import ProtocolViolation
-from sidecar.checks.authz.tenant import refuses_model
-from sidecar.checks.content import inspect_document
 from sidecar.checks.pipeline import Mark, Phase
 from sidecar.checks.stream import StreamInspector
-from sidecar.formats.base import Document, FormatError
 from sidecar.model.decision import Cause, Decision, allow, deny
 from sidecar.model.events import (
     AnswerBody,
@@ -37,7 +34,8 @@ from sidecar.model.events import (
     RequestTrailers,
 )
 from sidecar.model.finding import Action, Finding
-from sidecar.model.request import BodyFacts, Identity, RequestHead
+from sidecar.model.request import Identity, RequestHead
+from sidecar.plan.judge import Judgement, judge_answer, judge_request
 from sidecar.plan.plan import Plan
 from sidecar.plan.probe import Probe
 
@@ -45,7 +43,6 @@ MAX_ANSWER = 16 * 1024 * 1024
 """Bytes of an answer that is withheld; a longer one is refused (502)."""
 PIECE = 60 * 1024
 """Envoy takes at most 64 KiB in one streamed piece."""
-_BODYLESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 
 
 class Stage(Enum):
@@ -198,63 +195,26 @@ class Exchange:
         return [PassRequestBody(data=self._new_body)]
 
     def _request(self, body: bytes) -> Sequence[Reply]:
+        """Judge the request; the new body is kept in `_new_body`. Empty: it goes on."""
         self.request_bytes = len(body)
-        refusal = self._check_request(body)
+        judged = judge_request(self.plan, self.identity, self.head, body, self._clock_ns)
+        self.marks += judged.marks
+        self._learn(judged)
+        self.request_scanned = judged.scanned
+        refusal = judged.refusal
         if self.probe is not None:
             return self._answer_probe(refusal)
-        if refusal is None:
-            return []
-        if self.plan.shadow:
+        if self.identity is None:
+            return self._refuse(deny(Cause.CONTEXT_MISSING))
+        if refusal is not None and self.plan.shadow:
             self.would = refusal
             return []
-        return self._refuse(refusal)
+        self._new_body = None if self.plan.shadow else judged.body
+        return [] if refusal is None else self._refuse(refusal)
 
-    def _check_request(self, body: bytes) -> Decision | None:
-        started = self._clock_ns()
-        if len(body) > self.plan.max_body_bytes:
-            return deny(Cause.BODY_TOO_LARGE)
-        document: Document | None = None
-        facts = BodyFacts()
-        if body or self.head.method not in _BODYLESS:
-            try:
-                document = self.plan.format.decode_request(
-                    self.head.path, self.head.headers.get("content-type", ""), body
-                )
-            except FormatError as error:
-                self._mark("decode", started)
-                return deny(error.cause, detail=error.detail)
-            facts = document.facts
-        decoded = self._mark("decode", started)
-        if self.probe is not None:
-            return None  # probes carry a body that decoding must refuse; there is no caller to go on with
-        refusal = self._authorize(facts)
-        authorized = self._mark("body_authz", decoded)
-        if refusal is not None or document is None:
-            return refusal
-        return self._inspect_request(document, authorized)
-
-    def _authorize(self, facts: BodyFacts) -> Decision | None:
-        if self.identity is None:
-            return deny(Cause.CONTEXT_MISSING)
-        if refuses_model(self.identity, facts):
-            return deny(Cause.MODEL_NOT_ALLOWED)
-        rule = self.plan.body_rules.refuses(self.identity, self.head, facts)
-        return None if rule is None else deny(Cause.FORBIDDEN, detail=rule)
-
-    def _inspect_request(self, document: Document, started: int) -> Decision | None:
-        if not self.plan.input:
-            self.leave_unscanned("no_input_checks")
-            return None
-        result = inspect_document(document, self.plan.input, shadow=self.plan.shadow)
-        self._mark("input", started)
-        self.findings += result.findings
-        self.request_scanned = result.scanned_bytes
-        self.leave_unscanned(*document.unscanned())
-        if result.action is Action.DENY:
-            return deny(Cause.CONTENT_DENIED)
-        if result.changed:
-            self._new_body = document.encode()
-        return None
+    def _learn(self, judged: Judgement) -> None:
+        self.findings += judged.findings
+        self.leave_unscanned(*judged.unscanned)
 
     def _answer_probe(self, refusal: Decision | None) -> Sequence[Reply]:
         """Every probe is refused. One that the pipeline let pass proves that it checks nothing: no proof then."""
@@ -308,44 +268,24 @@ class Exchange:
         body, self._held = bytes(self._held), bytearray()
         self.response_bytes = len(body)
         started = self._clock_ns()
-        headers = PassAnswerHeaders()
-        refusal: Decision | None = None
-        if body:
-            try:
-                document = self.plan.format.decode_answer(
-                    self.head.path, self._answer_type, body, self.status
-                )
-            except FormatError as error:
-                self.leave_unscanned("answer_malformed")
-                refusal = deny(Cause.ANSWER_MALFORMED, detail=error.detail)
-                if self.status >= 400 and not self.plan.shadow:
-                    headers, body, refusal = self._replaced()
-            else:
-                result = inspect_document(document, self.plan.output, shadow=self.plan.shadow)
-                self.findings += result.findings
-                self.response_scanned = result.scanned_bytes
-                self.leave_unscanned(*document.unscanned())
-                if result.action is Action.DENY:
-                    refusal = deny(Cause.ANSWER_DENIED)
-                elif result.changed:
-                    body = document.encode()
+        judged = judge_answer(
+            self.plan, self.head.path, self._answer_type, self.status, body, self.decision_id
+        )
         self._mark("output", started)
-        if refusal is not None and not self.plan.shadow:
-            return self._refuse(refusal)
-        self.would = self.would or refusal
+        self._learn(judged)
+        self.response_scanned = judged.scanned
+        headers = PassAnswerHeaders()
+        if self.plan.shadow:
+            self.would = self.would or judged.refusal
+        elif judged.refusal is not None:
+            return self._refuse(judged.refusal)
+        elif judged.body is not None:
+            headers, body = PassAnswerHeaders(content_type=judged.content_type), judged.body
         replies: list[Reply] = [headers, *self._send(body, end=not trailers)]
         if trailers:
             self.stage = Stage.DONE
             replies.append(PassAnswerTrailers())
         return replies
-
-    def _replaced(self) -> tuple[PassAnswerHeaders, bytes, None]:
-        """An error answer that can't be read: the client gets its status with a body of ours."""
-        content_type, body = self.plan.format.error_body(
-            self.status, "The model answered with an error.", self.decision_id
-        )
-        self.findings.append(Finding(check="answer", kind="error_replaced", action=Action.REDACT))
-        return PassAnswerHeaders(content_type=content_type), body, None
 
     def _stream(self, data: bytes, *, end: bool, trailers: bool = False) -> Sequence[Reply]:
         if self._inspector is None:

@@ -6,6 +6,7 @@ Composition root: `python -m sidecar.worker`, started by the agent with two inhe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -33,7 +34,7 @@ from sidecar.agent.messages import (
     SetKeys,
     WorkerMessage,
 )
-from sidecar.audit.queue import AuditQueue, drain
+from sidecar.audit.queue import AuditQueue
 from sidecar.checks.admission.request_rate import Buckets
 from sidecar.plan.current import Current
 from sidecar.plan.load import load_plan
@@ -92,9 +93,12 @@ class Worker:
                 stopped = start(group, stopping.wait(), name="stop-signal")
                 await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
                 await self.engine.stop(_DRAIN)
+                queue.close()
+                with contextlib.suppress(TimeoutError, ConnectionError):
+                    async with asyncio.timeout(_DRAIN):
+                        await asyncio.shield(sending)
                 await cancel(sending, serving, stopped)
         finally:
-            await drain(queue, _DRAIN)
             if self.provider is not None:
                 await asyncio.to_thread(self.provider.shutdown)
 

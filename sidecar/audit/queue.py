@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -35,6 +34,7 @@ class AuditQueue:
     _lost: int = 0
     _since: float = 0.0
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
+    _closing: bool = False
 
     def put(self, record: Record) -> None:
         """Queue a record, or count it as lost when the queue is full."""
@@ -71,22 +71,17 @@ class AuditQueue:
         return AuditBatch(records=tuple(_encode(self._waiting.popleft()) for _ in range(count)))
 
     async def run(self) -> None:
-        """Send until cancelled. Errors of `send` are the caller's: without its agent a worker ends."""
-        while True:
+        """Send until closed and empty. Errors of `send` are the caller's: without its agent a worker ends."""
+        while not self._closing:
             await self._ready.wait()
-            # a short wait makes batches under load; single records are still there within it
-            await asyncio.sleep(_WAIT)
+            if not self._closing:
+                # a short wait makes batches under load; single records are still there within it
+                await asyncio.sleep(_WAIT)
             self._ready.clear()
-            await self.flush()
+            while (batch := self.take()) is not None:
+                await self.send(batch)
 
-    async def flush(self) -> None:
-        """Send everything that waits."""
-        while (batch := self.take()) is not None:
-            await self.send(batch)
-
-
-async def drain(queue: AuditQueue, timeout: float) -> None:
-    """At the end of the process: give what waits a bounded time to get out."""
-    with contextlib.suppress(TimeoutError, ConnectionError):
-        async with asyncio.timeout(timeout):
-            await queue.flush()
+    def close(self) -> None:
+        """No more records come: `run` sends what waits and ends."""
+        self._closing = True
+        self._ready.set()

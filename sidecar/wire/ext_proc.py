@@ -10,7 +10,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bartizan.telemetry import metrics
 from bartizan.telemetry.logging import get_logger
@@ -33,10 +33,19 @@ from sidecar.wire.translate import Handed, handed_on, plan_named, read_event, re
 METHOD = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
 ANSWER_SECONDS = 300.0
 """A model has this long for an answer that is withheld: Envoy has no timer of its own there."""
+MOST_HELD = 256 * 1024 * 1024
 OFFLOAD = 64 * 1024
 """Bodies from this size on are inspected in a thread, so that they do not hold other requests up."""
 _CANCELLED, _INVALID_ARGUMENT, _INTERNAL = 1, 3, 13
 log = get_logger()
+
+
+@dataclass(slots=True)
+class Holdings:
+    """Bytes of all withheld answers of this worker, so that many slow large ones can't fill its memory."""
+
+    most: int = MOST_HELD
+    now: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +58,7 @@ class ExtProc:
     wall: Callable[[], float] = time.time
     clock_ns: Callable[[], int] = time.time_ns
     answer_seconds: float = ANSWER_SECONDS
+    holdings: Holdings = field(default_factory=Holdings)
 
     async def __call__(self, call: Call, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         session = _Session(self, parent_of(call.metadata), self.current.snapshot)
@@ -85,6 +95,7 @@ class _Session:
         self._decision_id = ""
         self._withheld_until = 0.0
         self._recorded = False
+        self._held = 0
         self.refused = False
 
     @property
@@ -121,6 +132,8 @@ class _Session:
         if event is None:
             raise CallFailed(_INVALID_ARGUMENT, "unknown kind of message")
         replies = await self._take(self._exchange, event)
+        if not self._hold(self._exchange.held_bytes):
+            return [self.refuse(Cause.OVERLOADED)]
         rendered = [self._render(reply) for reply in replies]
         if self._exchange.complete:
             self.record()
@@ -134,6 +147,14 @@ class _Session:
         if size >= OFFLOAD:
             return await asyncio.to_thread(exchange.take, event)
         return exchange.take(event)
+
+    def _hold(self, held: int) -> bool:
+        """Count what this exchange withholds; False when all together are too much."""
+        holdings = self._owner.holdings
+        grown = held > self._held
+        holdings.now += held - self._held
+        self._held = held
+        return not (grown and holdings.now > holdings.most)
 
     def _open(self, request: ProcessingRequest) -> Exchange | Cause:
         """Tie the stream to the plan that its route names and to what ext_authz said of it."""
@@ -190,6 +211,7 @@ class _Session:
 
     def close(self) -> None:
         """The RPC is over: an exchange that did not come to its end still leaves its record."""
+        self._hold(0)
         exchange = self._exchange
         if exchange is None or self._recorded:
             return

@@ -7,7 +7,6 @@ Rules: https://www.rfc-editor.org/rfc/rfc8725 (JWT best current practices).
 from __future__ import annotations
 
 import binascii
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +30,7 @@ _CURVES = {"ES256": "P-256", "EdDSA": "Ed25519", "Ed25519": "Ed25519"}
 _TYPES = frozenset({"", "jwt", "at+jwt", "application/jwt", "application/at+jwt"})
 _SMALLEST_RSA = 2048
 _MOST_KEYS = 100
+_LATEST = 1e12
 _INVALID = Refused(cause=Cause.INVALID_CREDENTIALS)
 _EXPIRED = Refused(cause=Cause.EXPIRED_CREDENTIALS)
 
@@ -91,7 +91,8 @@ def _object(text: str) -> dict[str, Any] | None:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    """A NumericDate; None for anything else, absurdly large numbers included."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _LATEST:
         return None
     return float(value)
 
@@ -129,7 +130,7 @@ class JwtAuthenticator:
         algorithm, kid, kind = header.get("alg"), header.get("kid"), header.get("typ", "")
         if config is None or not isinstance(algorithm, str) or not isinstance(kid, str):
             return None
-        if algorithm not in _ALGORITHMS or "crit" in header:
+        if algorithm not in _ALGORITHMS or "crit" in header or "b64" in header:
             return None
         if not isinstance(kind, str) or kind.lower() not in _TYPES:
             return None

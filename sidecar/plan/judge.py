@@ -1,0 +1,108 @@
+"""What a plan says of a whole body: a request's, or an answer's that is not streamed. Pure; called by sidecar/exchange.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sidecar.checks.authz.tenant import refuses_model
+from sidecar.checks.content import inspect_document
+from sidecar.checks.pipeline import Mark
+from sidecar.formats.base import Document, FormatError
+from sidecar.model.decision import Cause, Decision, deny
+from sidecar.model.finding import Action, Finding
+from sidecar.model.request import BodyFacts, Identity, RequestHead
+from sidecar.plan.plan import Plan
+
+_BODYLESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
+_REPLACED = "The model answered with an error."
+
+
+@dataclass(slots=True, kw_only=True)
+class Judgement:
+    """`refusal`: enforcing denies. `body`: what goes on in place of the original, None for as it came."""
+
+    refusal: Decision | None = None
+    body: bytes | None = field(default=None, repr=False)
+    content_type: str = ""
+    """Of `body`, where it is not the original's."""
+    findings: tuple[Finding, ...] = ()
+    scanned: int = 0
+    """Bytes of text that checks looked at."""
+    unscanned: tuple[str, ...] = ()
+    """Why something was not looked at."""
+    marks: list[Mark] = field(default_factory=list)
+
+
+def judge_request(
+    plan: Plan, identity: Identity | None, head: RequestHead, body: bytes, clock_ns: Callable[[], int]
+) -> Judgement:
+    """Decode, authorize by what the body says, inspect. Without identity (a probe) it ends after decoding."""
+    made = Judgement()
+    started = clock_ns()
+    if len(body) > plan.max_body_bytes:
+        made.refusal = deny(Cause.BODY_TOO_LARGE)
+        return made
+    document: Document | None = None
+    if body or head.method not in _BODYLESS:
+        try:
+            document = plan.format.decode_request(head.path, head.headers.get("content-type", ""), body)
+        except FormatError as error:
+            made.refusal = deny(error.cause, detail=error.detail)
+    decoded = clock_ns()
+    made.marks.append(Mark(phase="decode", start=started, end=decoded))
+    if made.refusal is not None or identity is None:
+        return made
+    facts = document.facts if document is not None else BodyFacts()
+    if refuses_model(identity, facts):
+        made.refusal = deny(Cause.MODEL_NOT_ALLOWED)
+    elif (rule := plan.body_rules.refuses(identity, head, facts)) is not None:
+        made.refusal = deny(Cause.FORBIDDEN, detail=rule)
+    authorized = clock_ns()
+    made.marks.append(Mark(phase="body_authz", start=decoded, end=authorized))
+    if made.refusal is None and document is not None:
+        _inspect_request(plan, document, made)
+        made.marks.append(Mark(phase="input", start=authorized, end=clock_ns()))
+    return made
+
+
+def _inspect_request(plan: Plan, document: Document, made: Judgement) -> None:
+    if not plan.input:
+        made.unscanned = ("no_input_checks",)
+        return
+    result = inspect_document(document, plan.input, shadow=plan.shadow)
+    made.findings = result.findings
+    made.scanned = result.scanned_bytes
+    made.unscanned = tuple(document.unscanned())
+    if result.action is Action.DENY:
+        made.refusal = deny(Cause.CONTENT_DENIED)
+    elif result.changed:
+        made.body = document.encode()
+
+
+def judge_answer(
+    plan: Plan, path: str, content_type: str, status: int, body: bytes, decision_id: str
+) -> Judgement:
+    """An error (status >= 400) that can't be read keeps its status and gets a body of ours: no stack trace leaks."""
+    made = Judgement()
+    if not body:
+        return made
+    try:
+        document = plan.format.decode_answer(path, content_type, body, status)
+    except FormatError as error:
+        made.unscanned = ("answer_malformed",)
+        if status >= 400:
+            made.content_type, made.body = plan.format.error_body(status, _REPLACED, decision_id)
+            made.findings = (Finding(check="answer", kind="error_replaced", action=Action.REDACT),)
+        else:
+            made.refusal = deny(Cause.ANSWER_MALFORMED, detail=error.detail)
+        return made
+    result = inspect_document(document, plan.output, shadow=plan.shadow)
+    made.findings = result.findings
+    made.scanned = result.scanned_bytes
+    made.unscanned = tuple(document.unscanned())
+    if result.action is Action.DENY:
+        made.refusal = deny(Cause.ANSWER_DENIED)
+    elif result.changed:
+        made.body = document.encode()
+    return made
