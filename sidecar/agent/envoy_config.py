@@ -103,13 +103,10 @@ class EnvoyConfig:
         return None
 
     def put_secret(self, held: HeldSecret) -> None:
-        """Serve this secret to whoever names it."""
+        """Serve this secret to whoever names it. None is forgotten: the control plane sends only what is new, and a
+        secret may come before the bundle that names it.
+        """
         self._secrets[held.secret.name] = held
-        self._publish_secrets()
-
-    def keep_secrets(self, names: frozenset[str]) -> None:
-        """Forget all others."""
-        self._secrets = {name: held for name, held in self._secrets.items() if name in names}
         self._publish_secrets()
 
     @property

@@ -22,11 +22,16 @@ SCHEMA_VERSIONS = tuple(range(1, SCHEMA_VERSION + 1))
 class Verifier:
     """Checks against the out-of-band trust document and the versions seen before."""
 
-    def __init__(self, trust: TrustDocument, seen: SeenVersions, capabilities: frozenset[str]) -> None:
-        self._trust = trust
-        self._keys = verification_keys(trust)
+    def __init__(self, seen: SeenVersions, capabilities: frozenset[str]) -> None:
+        self._trust: TrustDocument | None = None
+        self._keys: Mapping[str, bytes] = {}
         self._seen = seen
         self.capabilities = capabilities
+
+    def trust(self, document: TrustDocument) -> None:
+        """Trust this document from now on; before the first one everything is refused. Raises TrustError."""
+        self._keys = verification_keys(document)
+        self._trust = document
 
     def bundle(self, message: policy_pb2.SignedBundle) -> Bundle:
         """Raises ResourceRejected with a constant reason."""
@@ -44,6 +49,8 @@ class Verifier:
 
     def key_set(self, message: identity_pb2.KeySet, now: dt.datetime | None = None) -> KeySet:
         """Raises ResourceRejected. `now`: when the signer's certificate had to be valid (a sealed copy: when saved)."""
+        if self._trust is None:
+            raise ResourceRejected("nothing_is_trusted_yet")
         try:
             return verify_key_set(
                 message.name,

@@ -1,0 +1,137 @@
+"""Tells the control plane every 5 seconds, and at once when anything changed, what this sidecar enforces and how proven."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import secrets
+import time
+from collections.abc import Callable
+
+import grpc
+
+from bartizan.telemetry.logging import get_logger
+from protos.gen.bartizan.fleet.v1 import fleet_pb2, fleet_pb2_grpc
+from sidecar.agent.apply import Applier
+from sidecar.agent.changes import Changes
+from sidecar.agent.conditions import Conditions
+from sidecar.agent.envoy_config import EnvoyConfig
+from sidecar.agent.monitor import Monitor
+from sidecar.agent.verify import SCHEMA_VERSIONS, Verifier
+from sidecar.agent.workers import WorkerPool
+
+EVERY = 5.0
+GATHER = 0.02
+TIMEOUT = 3.0
+
+log = get_logger()
+
+
+class Heartbeat:
+    """`instance_id` and `channel` are asked for every report: both may change with the identity."""
+
+    def __init__(
+        self,
+        *,
+        instance_id: Callable[[], str],
+        channel: Callable[[], grpc.aio.Channel | None],
+        connected: Callable[[], bool],
+        applier: Applier,
+        workers: WorkerPool,
+        config: EnvoyConfig,
+        monitor: Monitor,
+        verifier: Verifier,
+        conditions: Conditions,
+        changes: Changes,
+    ) -> None:
+        self._instance_id = instance_id
+        self._channel = channel
+        self._connected = connected
+        self._applier = applier
+        self._workers = workers
+        self._config = config
+        self._monitor = monitor
+        self._verifier = verifier
+        self._conditions = conditions
+        self._changes = changes
+        self._boot_id = secrets.token_hex(16)
+        self._sequence = 0
+        self._version = _version()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        last = b""
+        sent_at = 0.0
+        while True:
+            report = self.report()
+            content = report.SerializeToString(deterministic=True)
+            if content != last or time.monotonic() - sent_at >= EVERY:
+                last = content if await self._send(report) else b""
+                sent_at = time.monotonic()
+            pause = max(0.0, min(EVERY - (time.monotonic() - sent_at), EVERY if last else 1.0))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._changes.next()
+            # several changes of one moment make one report
+            await asyncio.sleep(GATHER)
+
+    async def _send(self, report: fleet_pb2.InstanceReport) -> bool:
+        channel = self._channel()
+        if channel is None:
+            return False
+        self._sequence += 1
+        sent = fleet_pb2.InstanceReport()
+        sent.CopyFrom(report)
+        sent.sequence = self._sequence
+        sent.sent_at.GetCurrentTime()
+        try:
+            await fleet_pb2_grpc.FleetStub(channel).Report(sent, timeout=TIMEOUT)
+        except grpc.aio.AioRpcError as error:
+            log.debug("heartbeat_failed", reason=error.code().name.lower())
+            return False
+        if self._connected():
+            self._applier.confirm()
+        return True
+
+    def report(self) -> fleet_pb2.InstanceReport:
+        """Everything but time and sequence, so that two reports can be compared."""
+        report = fleet_pb2.InstanceReport(
+            instance_id=self._instance_id(),
+            boot_id=self._boot_id,
+            agent_version=self._version,
+            envoy_version=self._monitor.envoy_version,
+            schema_versions=SCHEMA_VERSIONS,
+            capabilities=sorted(self._verifier.capabilities),
+            secret_versions=self._monitor.secrets,
+            key_set_versions=self._workers.key_set_versions(),
+            ready=self._conditions.ready,
+            conditions=list(self._conditions),
+        )
+        state = report.policy
+        state.workers = self._workers.count
+        current, refused, probed = self._applier.current, self._applier.refused, self._applier.probed
+        if current is not None:
+            state.policy = current.bundle.policy
+            state.version = current.bundle.version
+            state.revision = current.bundle.revision
+            state.plan_hash = current.plan_hash
+            state.workers_loaded = self._workers.loaded(current.bundle.plan.id)
+            state.envoy_acked = self._config.acked(current.snapshot)
+        if probed is not None:
+            state.probe.good = probed.good
+            state.probe.reason = probed.reason
+            state.probe.trace_id = probed.trace_id
+            state.probe.at.FromMilliseconds(round(probed.at * 1000))
+        if refused is not None:
+            state.refused_version = refused.version
+            state.refused_reason = refused.reason
+            state.refused_path = refused.path
+        return report
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("bartizan")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
