@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from google.protobuf import any_pb2, json_format
+from google.protobuf import any_pb2, json_format, symbol_database
 from google.protobuf.message import Message
 
 from bartizan.errors import ResourceRejected
@@ -78,11 +78,36 @@ def from_json(document: Mapping[str, Any]) -> any_pb2.Any:
     result = any_pb2.Any()
     try:
         json_format.ParseDict(dict(document), result)
-    except (json_format.Error, TypeError) as error:
+    except (json_format.Error, TypeError, AttributeError) as error:
         kind = str(document.get("@type", "unknown type")).rpartition("/")[2]
         raise ResourceRejected(
             f"Envoy resource of type {kind} can't be read: {type(error).__name__}"
         ) from error
     if not result.type_url:
         raise ResourceRejected('Envoy resource without "@type"')
+    _settle(result)
     return result
+
+
+def _settle(message: Message) -> None:
+    """Serialize every Any inside anew with its maps in order; json_format writes them in arbitrary order.
+
+    Else a restarted agent would serve other bytes, Envoy would take them for a change and cut running streams.
+    """
+    if isinstance(message, any_pb2.Any):
+        inner = symbol_database.Default().GetSymbol(message.TypeName())()
+        inner.ParseFromString(message.value)
+        _settle(inner)
+        message.value = inner.SerializeToString(deterministic=True)
+        return
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        if not field.is_repeated:
+            _settle(value)
+        elif not field.message_type.GetOptions().map_entry:
+            for item in value:
+                _settle(item)
+        elif field.message_type.fields_by_name["value"].message_type is not None:
+            for item in value.values():
+                _settle(item)

@@ -65,9 +65,9 @@ class Authorizer(external_auth_pb2_grpc.AuthorizationServicer):
     def __init__(self, seen: Seen) -> None:
         self.seen = seen
 
-    async def Check(
+    async def Check(  # noqa: N802
         self, request: external_auth_pb2.CheckRequest, context: Any
-    ) -> external_auth_pb2.CheckResponse:  # noqa: N802
+    ) -> external_auth_pb2.CheckResponse:
         self.seen.checks.append(request)
         metadata = Struct()
         metadata.update({"decision_id": "d" * 32, "identity": {"tenant": "acme"}})

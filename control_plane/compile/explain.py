@@ -1,0 +1,109 @@
+"""Says which process and filter enforces each part of a policy, and why there: `bartizan policy compile --explain`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import UNSET
+
+from bartizan.policy.schema import ModelPolicy
+from control_plane.compile.envoy.filters import ext_proc
+from control_plane.compile.errors import check
+from control_plane.compile.resolve import Resolved, resolve
+
+_WIDTH = 26
+
+
+def explain(policy: ModelPolicy) -> list[str]:
+    """One line a part: "part -> where: why". Raises PolicyInvalid like compile_bundle."""
+    check(policy)
+    resolved = resolve(policy, revision=0, version=0)
+    return [f"{part:<{_WIDTH}} -> {where}: {why}" for part, where, why in _lines(resolved)]
+
+
+def _lines(resolved: Resolved) -> Iterator[tuple[str, str, str]]:
+    spec = resolved.spec
+    if resolved.tls:
+        yield (
+            "listener.tls",
+            "Envoy listener, SDS",
+            "the agent reads the files; the port opens when both are there",
+        )
+    else:
+        yield (
+            "listener.tls: none",
+            "nobody",
+            "clients reach the port in plain text; something else must encrypt",
+        )
+    yield (
+        "edge",
+        "Envoy rbac and connection manager",
+        "spoofed headers, path tricks and upgrades end before any check",
+    )
+    yield "routes", f"Envoy routes ({len(resolved.routes)})", "exact path and method; everything else is 404"
+    yield from _headers_only(resolved)
+    yield "limits.body.max", f"Envoy buffer, {resolved.body_max} bytes", "413 before anybody reads the body"
+    yield from _content(resolved)
+    if resolved.credential:
+        header = resolved.credential.header
+        yield (
+            "model.credential",
+            f"Envoy credential_injector, {header}",
+            "by SDS after all checks; the guard never has it",
+        )
+    if spec.mode == "shadow":
+        yield (
+            "mode: shadow",
+            "guard worker",
+            "denials after authentication and all edits are recorded, not done",
+        )
+    yield (
+        "telemetry.traceSample",
+        "Envoy routes",
+        f"{spec.telemetry.trace_sample:.4%} of requests, decided by us only",
+    )
+
+
+def _headers_only(resolved: Resolved) -> Iterator[tuple[str, str, str]]:
+    spec, guard = resolved.spec, "guard worker in ext_authz"
+    if spec.authn.api_keys is not UNSET:
+        yield "authn.apiKeys", guard, "keys never appear in Envoy's configuration; hashes are compared"
+    if spec.authn.jwt:
+        yield "authn.jwt", guard, "with the issuer's keys that the agent fetched"
+    if resolved.rate_limits:
+        yield (
+            "limits.requests",
+            guard,
+            "per authenticated key; an unauthenticated caller can't refill a bucket",
+        )
+    yield "tenants", guard, "known once the caller is authenticated"
+    for rule in resolved.authz:
+        yield f"authz {rule.name}", guard, "asks for headers and identity only"
+
+
+def _content(resolved: Resolved) -> Iterator[tuple[str, str, str]]:
+    spec, guard = resolved.spec, "guard worker in ext_proc"
+    if not resolved.content_hop:
+        yield (
+            "bodies",
+            "Envoy only",
+            "no rule asks for them: no content hop, compressed ones are refused (415)",
+        )
+        return
+    yield "gzip bodies", "Envoy decompressor", "guard and model read the same plain bytes"
+    for rule in resolved.body_authz:
+        yield f"authz {rule.name}", guard, "asks for the body"
+    yield "limits.body.jsonDepth", guard, "counted while the body is decoded"
+    for reader in spec.input:
+        yield f"input {reader.__struct_config__.tag}", guard, "reads or changes the request body"
+    for filtering in spec.output:
+        yield (
+            f"output {filtering.__struct_config__.tag}",
+            guard,
+            "reads or changes the answer, also a streamed one",
+        )
+    yield (
+        "failure.content: closed",
+        "Envoy ext_proc",
+        f"no answer in {ext_proc.MESSAGE_TIMEOUT} s is 503, never a pass",
+    )

@@ -1,0 +1,50 @@
+"""Resources keep their meaning between message, JSON and Any; what is unknown is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from google.protobuf.struct_pb2 import Struct
+
+from bartizan.errors import ResourceRejected
+from bartizan.policy import names
+from bartizan.xds.resources import from_json, packed, to_json
+from protos.gen.envoy.config.core.v3.base_pb2 import Metadata
+from protos.gen.envoy.config.route.v3.route_components_pb2 import FilterConfig, Route, VirtualHost
+from protos.gen.envoy.config.route.v3.route_pb2 import RouteConfiguration
+
+
+def configuration(keys: int = 12) -> RouteConfiguration:
+    values = Struct()
+    values.update({f"k{n}": n for n in range(keys)})
+    route = Route(
+        metadata=Metadata(filter_metadata={f"n{n}": values for n in range(keys)}),
+        typed_per_filter_config={f"f{n}": packed(FilterConfig(disabled=True)) for n in range(keys)},
+    )
+    return RouteConfiguration(name="r", virtual_hosts=[VirtualHost(name="v", domains=["*"], routes=[route])])
+
+
+def test_a_resource_comes_back_as_the_same_bytes_every_time() -> None:
+    document = to_json(configuration())
+    assert document["@type"] == names.TYPE_ROUTES
+    first = from_json(document)
+    assert first == packed(configuration())
+    assert {from_json(document).value for _ in range(5)} == {first.value}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"name": "no type"},
+        {"@type": "type.googleapis.com/envoy.of.the.Future", "name": "x"},
+        {"@type": names.TYPE_CLUSTER, "no_such_field": 1},
+        {"@type": names.TYPE_CLUSTER, "name": 7},
+        {"@type": 7},
+    ],
+    ids=["empty", "no type", "unknown type", "unknown field", "wrong type", "type is no text"],
+)
+def test_what_this_release_can_not_read_is_refused(document: dict[str, Any]) -> None:
+    with pytest.raises(ResourceRejected):
+        from_json(document)

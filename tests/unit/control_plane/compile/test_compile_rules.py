@@ -1,0 +1,221 @@
+"""Rules of the compiler that no golden file says in words."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bartizan.errors import PolicyInvalid
+from bartizan.policy.bundle import Bundle
+from bartizan.policy.capabilities import SUPPORTED
+from bartizan.policy.schema import ModelPolicy
+from control_plane.compile.bundle import compile_bundle
+from control_plane.compile.envoy.edge import all_but
+from control_plane.compile.envoy.filters.catalog import FILTERS
+from control_plane.compile.explain import explain
+
+
+def policy(**spec: Any) -> ModelPolicy:
+    document = {
+        "apiVersion": "bartizan.dev/v1alpha1",
+        "kind": "ModelPolicy",
+        "metadata": {"name": "m"},
+        "spec": {
+            "selector": {"matchLabels": {"app": "m"}},
+            "listener": {"tls": "none"},
+            "model": {"name": "m", "protocol": "json_fields"},
+            "routes": [{"path": "/p", "inputText": ["$.text"]}],
+            "tenants": ["acme"],
+            "authn": {"apiKeys": {"set": "m"}},
+            **spec,
+        },
+    }
+    return msgspec.convert(document, ModelPolicy)
+
+
+def bundle(given: ModelPolicy, revision: int = 1, version: int = 1) -> Bundle:
+    return compile_bundle(given, revision=revision, version=version, issued_at="2026-01-02T03:04:05Z")
+
+
+def filters(given: Bundle) -> list[str]:
+    (listener,) = given.envoy.listeners
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    return [entry["name"].removeprefix("envoy.filters.http.") for entry in manager["http_filters"]]
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({}, ["rbac", "ext_authz", "buffer", "router"]),
+        (
+            {"input": [{"check": "pii"}]},
+            ["rbac", "ext_authz", "decompressor", "buffer", "ext_proc", "router"],
+        ),
+        (
+            {"model": {"name": "m", "protocol": "json_fields", "credential": {"secret": "k"}}},
+            ["rbac", "ext_authz", "buffer", "credential_injector", "router"],
+        ),
+    ],
+)
+def test_only_needed_filters_stand_in_the_chain_and_in_order(
+    spec: dict[str, Any], expected: list[str]
+) -> None:
+    assert filters(bundle(policy(**spec))) == expected
+
+
+@pytest.mark.parametrize(
+    ("spec", "hop"),
+    [
+        ({}, False),
+        ({"authz": [{"name": "r", "allow": 'identity.plan == "a"'}]}, False),
+        ({"authz": [{"name": "r", "deny": "request.stream"}]}, True),
+        ({"input": [{"check": "sanitize"}]}, True),
+        ({"output": [{"check": "probabilities"}]}, True),
+        ({"input": [{"check": "sanitize"}], "mode": "shadow"}, True),
+    ],
+)
+def test_content_hop_exists_exactly_where_bodies_matter(spec: dict[str, Any], hop: bool) -> None:
+    compiled = bundle(policy(**spec))
+    assert compiled.content_hop is hop
+    assert ("ext_proc" in filters(compiled)) is hop
+
+
+def test_rules_that_ask_for_the_body_are_kept_apart() -> None:
+    rules = [
+        {"name": "early", "allow": 'identity.region == "eu"'},
+        {"name": "late", "deny": "request.max_tokens > 10"},
+    ]
+    plan = bundle(policy(authz=rules)).plan
+    assert [rule.name for rule in plan.authz] == ["early"]
+    assert [rule.name for rule in plan.body_authz] == ["late"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "per_second", "burst"),
+    [
+        ({"per": "key", "rate": "50/s"}, 50.0, 50),
+        ({"per": "tenant", "rate": "120/m"}, 2.0, 120),
+        ({"per": "sidecar", "rate": "3600/h", "burst": 7}, 1.0, 7),
+    ],
+)
+def test_rates_become_buckets(limit: dict[str, Any], per_second: float, burst: int) -> None:
+    (compiled,) = bundle(policy(limits={"requests": [limit]})).plan.rate_limits
+    assert (compiled.per, compiled.per_second, compiled.burst) == (limit["per"], per_second, burst)
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "tenants": {"tenants": ["globex"]},
+    "routes": {"routes": [{"path": "/other"}]},
+    "rates": {"limits": {"requests": [{"per": "key", "rate": "1/s"}], "body": {"max": "10KiB"}}},
+    "sampling": {"telemetry": {"traceSample": 1}},
+    "model's port": {"model": {"name": "m", "protocol": "json_fields", "port": 9000}},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_changes_often_leaves_the_listener_alone(change: str) -> None:
+    # a changed filter chain cuts running streams
+    before, after = bundle(policy()), bundle(policy(**CHANGES[change]), revision=2, version=2)
+    assert before.envoy.listeners == after.envoy.listeners
+    assert before != after
+
+
+def test_every_served_route_and_the_probe_name_the_plan() -> None:
+    compiled = bundle(policy(input=[{"check": "pii"}]), revision=5, version=8)
+    routes = compiled.envoy.routes[0]["virtual_hosts"][0]["routes"]
+    assert [route["name"] for route in routes] == ["probe", "POST /p", "undeclared"]
+    for route in routes[:-1]:
+        assert route["metadata"]["filter_metadata"]["bartizan"]["revision"] == "5.8" == compiled.plan.id
+        context = route["typed_per_filter_config"]["envoy.filters.http.ext_authz"]["check_settings"]
+        assert context["context_extensions"] == {"revision": "5.8", "content": "1"}
+    assert "route" not in routes[0]
+    assert "route" not in routes[-1]
+
+
+@pytest.mark.parametrize(
+    ("spec", "problems"),
+    [
+        ({"routes": []}, {("spec.routes", "routes_missing")}),
+        (
+            {"model": {"name": "m", "protocol": "openai"}},
+            {("spec.routes", "routes_fixed")},
+        ),
+        (
+            {"routes": [{"path": "/p"}, {"path": "/p", "method": "GET"}, {"path": "/p"}]},
+            {("spec.routes[2]", "route_twice")},
+        ),
+        (
+            {"listener": {"tls": "none", "port": 8000}, "limits": {"body": {"max": "4096MiB"}}},
+            {("spec.listener.port", "port_taken"), ("spec.limits.body.max", "too_large")},
+        ),
+        (
+            {
+                "model": {
+                    "name": "m",
+                    "protocol": "json_fields",
+                    "credential": {"secret": "k", "header": "host"},
+                }
+            },
+            {("spec.model.credential.header", "header_unfit")},
+        ),
+    ],
+)
+def test_parts_that_do_not_fit_are_all_named_with_their_path(
+    spec: dict[str, Any], problems: set[tuple[str, str]]
+) -> None:
+    with pytest.raises(PolicyInvalid) as caught:
+        bundle(policy(**spec))
+    assert {(problem.path, problem.code) for problem in caught.value.problems} == problems
+
+
+def test_this_release_supports_all_that_it_requires() -> None:
+    compiled = bundle(
+        policy(
+            model={"name": "m", "protocol": "opaque", "credential": {"secret": "k"}},
+            input=[{"check": "pii"}],
+            output=[{"check": "canary", "tokens": ["canary-1"]}],
+            mode="shadow",
+        )
+    )
+    assert (
+        {"check.pii", "check.canary", "format.opaque", "mode.shadow"} <= set(compiled.requires) <= SUPPORTED
+    )
+
+
+def test_no_secret_is_in_a_bundle_only_its_name() -> None:
+    compiled = bundle(policy(model={"name": "m", "protocol": "json_fields", "credential": {"secret": "k"}}))
+    assert [secret.name for secret in compiled.secrets] == ["k"]
+
+
+@given(st.text(alphabet="abeoprx-12", max_size=12))
+def test_only_the_named_header_of_a_prefix_is_spared(rest: str) -> None:
+    matches = re.fullmatch(all_but("x-bartizan-", "probe"), f"x-bartizan-{rest}") is not None
+    assert matches is (rest != "probe")
+
+
+def test_filters_have_distinct_names() -> None:
+    assert len({entry.name for entry in FILTERS}) == len(FILTERS)
+
+
+def test_explanation_names_every_part_with_its_place() -> None:
+    lines = explain(
+        policy(
+            authz=[
+                {"name": "late", "deny": "request.stream"},
+                {"name": "early", "allow": 'identity.plan == "a"'},
+            ],
+            input=[{"check": "pii"}],
+            limits={"requests": [{"per": "key", "rate": "1/s"}]},
+        )
+    )
+    found = {line.partition(" -> ")[0].strip(): line for line in lines}
+    assert "ext_proc" in found["authz late"]
+    assert "ext_authz" in found["authz early"]
+    assert "ext_proc" in found["input pii"]
+    assert "ext_authz" in found["limits.requests"]
+    assert "10485" in found["limits.body.max"]
