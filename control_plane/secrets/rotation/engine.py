@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from bartizan.errors import BartizanError, Conflict, DependencyError, NotFound
@@ -18,15 +18,15 @@ from bartizan.telemetry.logging import get_logger
 from control_plane.secrets.base import SecretBackend
 from control_plane.secrets.definition import SecretDefinition, parse_definition
 from control_plane.secrets.rotation import machine
-from control_plane.secrets.rotation.barriers import Member, behind
+from control_plane.secrets.rotation.barriers import behind
 from control_plane.secrets.rotation.effects import Hands, Publish
 from control_plane.secrets.rotation.journal import Entry, Journal
 from control_plane.secrets.rotation.machine import ENDED, Observation, Phase, Rotation, Start, Timing
 from control_plane.store.base import Store
 
 log = get_logger()
-Members = Callable[[str], Awaitable[Sequence[Member]]]
-"""Every known instance whose policy uses the secret of this name."""
+Users = Callable[[str], Awaitable[Mapping[str, str]]]
+"""Secret name -> every live instance whose policy uses it, and the version that its Envoy shows as active or ""."""
 _LEASE = "rotation"
 _LEADER_SECONDS = 10.0
 _ACTOR = "control-plane"
@@ -34,7 +34,7 @@ _ACTOR = "control-plane"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RotationSettings:
-    """Seconds. lease: how long a silent sidecar still counts as serving. soak, drain: see machine.Timing.
+    """Seconds. lease: how long after our start the ledger may still be incomplete. soak, drain: see machine.Timing.
     poll: how often key-value metadata is looked at for versions that an operator wrote.
     """
 
@@ -54,7 +54,7 @@ class RotationEngine:
         store: Store,
         backend: SecretBackend,
         publish: Publish,
-        members: Members,
+        users: Users,
         holder: str,
         settings: RotationSettings | None = None,
         clock: Callable[[], float] = time.time,
@@ -62,7 +62,7 @@ class RotationEngine:
         """holder: this replica's own name, the same after its restart."""
         self._store = store
         self._backend = backend
-        self._members = members
+        self._users = users
         self._holder = holder
         self._settings = settings or RotationSettings()
         self._timing = Timing(soak=self._settings.soak, drain=self._settings.drain)
@@ -71,8 +71,10 @@ class RotationEngine:
         self._hands = Hands(backend, publish)
         self._wake = asyncio.Event()
         self._started = time.monotonic()
+        self._leads, self._lead_again = False, 0.0
         self._polled: dict[str, float] = {}
         self._faults: dict[str, str] = {}
+        self._busy = False
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -84,7 +86,7 @@ class RotationEngine:
                     log.warning("rotation_held", reason=str(error))
                 self._wake.clear()
                 try:
-                    async with asyncio.timeout(self._settings.tick):
+                    async with asyncio.timeout(self._settings.tick if self._busy else self._settings.poll):
                         await self._wake.wait()
                 except TimeoutError:
                     pass
@@ -93,11 +95,12 @@ class RotationEngine:
 
     async def advance_all(self) -> None:
         """Move every secret on as far as it goes now."""
+        lead = await self._lead()
         async with self._store.begin() as work:
             rows = await work.secrets.all()
-            lease = await work.leases.acquire(_LEASE, self._holder, now=self._clock(), ttl=_LEADER_SECONDS)
         definitions = [parse_definition(row.definition) for row in rows]
-        await asyncio.gather(*(self._guarded(each, lead=lease is not None) for each in definitions))
+        still_open = await asyncio.gather(*(self._guarded(each, lead=lead) for each in definitions))
+        self._busy = any(still_open)
 
     async def rotate(self, name: str, *, by: str) -> Rotation:
         """Begin a rotation with a new key. Raises NotFound, Conflict (one is under way), DependencyError."""
@@ -125,36 +128,49 @@ class RotationEngine:
         """Something changed (a definition, a report): look now instead of at the next tick."""
         self._wake.set()
 
-    async def _guarded(self, definition: SecretDefinition, *, lead: bool) -> None:
-        """One secret's trouble stops only itself."""
+    async def _lead(self) -> bool:
+        """Whether this replica leads; asked for again after a third of the lease's time."""
+        now = time.monotonic()
+        if now >= self._lead_again:
+            async with self._store.begin() as work:
+                lease = await work.leases.acquire(
+                    _LEASE, self._holder, now=self._clock(), ttl=_LEADER_SECONDS
+                )
+            self._leads, self._lead_again = lease is not None, now + _LEADER_SECONDS / 3
+        return self._leads
+
+    async def _guarded(self, definition: SecretDefinition, *, lead: bool) -> bool:
+        """One secret's trouble stops only itself. True while there is something to come back to soon."""
         try:
-            await self._advance(definition, lead=lead)
+            return await self._advance(definition, lead=lead)
         except Conflict:
-            return  # another replica moved it on
+            return True  # another replica moved it on
         except BartizanError as error:
             self._tell(definition.name, error)
-        else:
-            self._faults.pop(definition.name, None)
+            return True
 
-    async def _advance(self, definition: SecretDefinition, *, lead: bool) -> None:
+    async def _advance(self, definition: SecretDefinition, *, lead: bool) -> bool:
         entry = await self._journal.load(definition.name)
         while True:
             state = entry.state
-            if state is not None and state.emit:
-                await self._hands.publish(definition, state.emit)
-            if not lead:
-                return
             if state is None or state.phase in ENDED:
-                if not await self._look_for_new_version(definition, entry):
-                    return
+                if state is not None and state.emit:
+                    await self._hands.publish(definition, state.emit)
+                if not lead or not await self._look_for_new_version(definition, entry):
+                    return False
                 entry = await self._journal.load(definition.name)
                 continue
+            if not lead:
+                if state.emit:
+                    await self._hands.publish(definition, state.emit)
+                return True
             after = machine.step(state, await self._observe(definition, state), self._timing).state
             if after == state:
-                return
+                return True
             entry = await self._journal.save(entry, after, now=self._clock(), actor=_ACTOR)
             if after.phase is state.phase:
-                return
+                return True
+            self._faults.pop(definition.name, None)
             _show(state, after)
 
     async def _observe(self, definition: SecretDefinition, state: Rotation) -> Observation:
@@ -193,11 +209,10 @@ class RotationEngine:
         )
 
     async def _behind(self, name: str, state: Rotation, generation: int) -> tuple[str, ...] | None:
-        # After our own restart sidecars need a lease's time to report; an empty ledger proves nothing before.
-        if state.from_generation and time.monotonic() - self._started < self._settings.lease:
-            late = behind(await self._members(name), generation, lease=self._settings.lease)
-            return late or None
-        return behind(await self._members(name), generation, lease=self._settings.lease)
+        late = behind(await self._users(name), generation)
+        # After our own restart sidecars need a lease's time to report: an empty ledger proves nothing before.
+        warming_up = time.monotonic() - self._started < self._settings.lease
+        return None if warming_up and state.from_generation and not late else late
 
     async def _look_for_new_version(self, definition: SecretDefinition, entry: Entry) -> bool:
         """True when a rotation was begun: a first key is needed, or an operator wrote a version."""

@@ -1,0 +1,322 @@
+"""Rotations with a real OpenBao, a real SQLite store and a provider over a unix socket: to the end from every crash point."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from bartizan.errors import Conflict, NotFound
+from control_plane.secrets.definition import HttpProvider, SecretDefinition, encode_definition
+from control_plane.secrets.rotation.engine import RotationEngine, RotationSettings
+from control_plane.secrets.rotation.machine import Phase, Rotation
+from control_plane.secrets.vault import Vault
+from control_plane.store.base import SecretRow, Store
+from control_plane.store.sql.store import open_store
+
+QUICK = RotationSettings(lease=0.0, soak=0.05, drain=0.05, poll=0.05, tick=0.01)
+
+
+class Crash(BaseException):
+    """The process ends here: no handler of the code under test may see it as an error."""
+
+
+@dataclass
+class Provider:
+    """The verifier's side, in this process: keys by id, as the example model has them."""
+
+    keys: dict[str, tuple[str, str]] = field(default_factory=dict)
+    made: int = 0
+    after: Callable[[str], None] = lambda _: None
+
+    def app(self) -> web.Application:
+        app = web.Application()
+        app.router.add_post("/keys", self.create)
+        app.router.add_get("/keys", self.listed)
+        app.router.add_get("/keys/verify", self.verify)
+        app.router.add_delete("/keys/{id}", self.revoke)
+        return app
+
+    async def create(self, request: web.Request) -> web.Response:
+        self.made += 1
+        key_id, key = f"id{self.made}", secrets.token_hex(16)
+        self.keys[key_id] = ((await request.json())["name"], key)
+        return web.json_response({"id": key_id, "key": key})
+
+    async def listed(self, _: web.Request) -> web.Response:
+        return web.json_response([{"id": key_id, "name": name} for key_id, (name, _) in self.keys.items()])
+
+    async def verify(self, request: web.Request) -> web.Response:
+        good = request.headers.get("x-model-key") in {key for _, key in self.keys.values()}
+        return web.Response(status=200 if good else 401)
+
+    async def revoke(self, request: web.Request) -> web.Response:
+        return web.Response(status=204 if self.keys.pop(request.match_info["id"], None) else 404)
+
+
+@dataclass
+class Scene:
+    store: Store
+    vault: Vault
+    provider: Provider
+    definition: SecretDefinition
+    nodes: dict[str, str] = field(default_factory=dict)
+    """Live sidecars and the generation they show."""
+    sent: list[tuple[int, str]] = field(default_factory=list)
+    deaf: bool = False
+
+    async def publish(self, name: str, generation: int, value: str) -> None:
+        assert name == self.definition.name
+        self.sent.append((generation, value))
+        if not self.deaf:
+            self.nodes = dict.fromkeys(self.nodes, str(generation))
+
+    async def users(self, name: str) -> Mapping[str, str]:
+        assert name == self.definition.name
+        return self.nodes
+
+    def engine(self, settings: RotationSettings = QUICK) -> RotationEngine:
+        return RotationEngine(
+            store=self.store,
+            backend=self.vault,
+            publish=self.publish,
+            users=self.users,
+            holder="replica-1",
+            settings=settings,
+        )
+
+    async def until(
+        self, engine: RotationEngine, *phases: Phase, more: Callable[[Rotation], bool] = lambda _: True
+    ) -> Rotation:
+        async with asyncio.timeout(30):
+            while True:
+                await engine.advance_all()
+                state = await engine.status(self.definition.name)
+                if state is not None and state.phase in phases and more(state):
+                    return state
+                await asyncio.sleep(0.01)
+
+    def accepted(self) -> set[str]:
+        return {key for _, key in self.provider.keys.values()}
+
+
+@pytest.fixture
+async def scene(vault: Vault, tmp_path: Path) -> AsyncIterator[Scene]:
+    await vault.check()
+    provider = Provider()
+    runner = web.AppRunner(provider.app())
+    await runner.setup()
+    await web.UnixSite(runner, str(tmp_path / "keys.sock")).start()
+    store = await open_store(f"sqlite+aiosqlite:///{tmp_path}/store.db")
+    definition = SecretDefinition(
+        name="upstream",
+        path=f"secrets/{secrets.token_hex(4)}",
+        prefix="Bearer ",
+        provider=HttpProvider(socket=str(tmp_path / "keys.sock")),
+    )
+    now = time.time()
+    async with store.begin() as work:
+        await work.secrets.put(
+            SecretRow(
+                name=definition.name,
+                definition=encode_definition(definition),
+                created_at=now,
+                created_by="test",
+                updated_at=now,
+            )
+        )
+    yield Scene(store, vault, provider, definition)
+    await store.close()
+    await runner.cleanup()
+
+
+async def test_a_definition_alone_gets_its_first_key(scene: Scene) -> None:
+    state = await scene.until(scene.engine(), Phase.AWAITING_DESTROY)
+    assert state.emit == 1
+    [(generation, value)] = scene.sent
+    assert generation == 1
+    assert value.removeprefix("Bearer ") in scene.accepted()
+
+
+async def test_a_rotation_ends_with_the_new_key_in_use_and_the_old_one_refused(scene: Scene) -> None:
+    engine = scene.engine()
+    await scene.until(engine, Phase.AWAITING_DESTROY)
+    scene.nodes = {"a": "1", "b": "1"}
+    old = scene.sent[-1][1].removeprefix("Bearer ")
+    await engine.rotate("upstream", by="alice")
+    with pytest.raises(Conflict):
+        await engine.rotate("upstream", by="bob")
+    state = await scene.until(engine, Phase.AWAITING_DESTROY, more=lambda state: state.emit == 2)
+    assert (state.from_generation, state.to_generation) == (1, 2)
+    assert scene.accepted() == {scene.sent[-1][1].removeprefix("Bearer ")}
+    assert old not in scene.accepted()
+    async with scene.store.begin() as work:
+        acts = [(event.actor, event.act) for event in await work.events.recent(limit=8)]
+    assert acts[:7] == [
+        ("control-plane", "rotation.awaiting_destroy"),
+        ("control-plane", "rotation.retire"),
+        ("control-plane", "rotation.drain"),
+        ("control-plane", "rotation.promote"),
+        ("control-plane", "rotation.stage"),
+        ("control-plane", "rotation.create"),
+        ("alice", "rotation.plan"),
+    ]
+
+
+async def test_a_sidecar_that_is_behind_keeps_the_old_key_alive(scene: Scene) -> None:
+    engine = scene.engine()
+    await scene.until(engine, Phase.AWAITING_DESTROY)
+    scene.nodes, scene.deaf = {"a": "1", "b": "1"}, True
+    await engine.rotate("upstream", by="alice")
+    state = await scene.until(engine, Phase.PROMOTE, more=lambda state: state.waiting == "instances")
+    assert state.behind == ("a", "b")
+    assert len(scene.accepted()) == 2
+    scene.nodes = {"a": "2", "b": "2"}
+    await scene.until(engine, Phase.AWAITING_DESTROY, more=lambda state: state.emit == 2)
+
+
+async def test_rolling_back_returns_to_the_old_key_and_discards_the_new_one(scene: Scene) -> None:
+    engine = scene.engine()
+    await scene.until(engine, Phase.AWAITING_DESTROY)
+    scene.nodes, scene.deaf = {"a": "1"}, True
+    await engine.rotate("upstream", by="alice")
+    await scene.until(engine, Phase.PROMOTE)
+    await engine.roll_back("upstream", by="alice")
+    scene.deaf = False
+    state = await scene.until(engine, Phase.ROLLED_BACK)
+    assert state.emit == 1
+    assert [generation for generation, _ in scene.sent] == [1, 2, 1]
+    assert scene.accepted() == {scene.sent[0][1].removeprefix("Bearer ")}
+    await asyncio.sleep(0.1)
+    await engine.advance_all()
+    assert (await scene.until(engine, Phase.ROLLED_BACK)) == state, "its own leftover version starts nothing"
+    await engine.rotate("upstream", by="alice")
+    assert (await scene.until(engine, Phase.AWAITING_DESTROY)).emit == 3
+
+
+async def test_a_version_that_an_operator_wrote_is_rotated_in(scene: Scene) -> None:
+    engine = scene.engine()
+    await scene.until(engine, Phase.AWAITING_DESTROY)
+    scene.nodes = {"a": "1"}
+    scene.provider.keys["by-hand"] = ("by hand", "operators-key")
+    await scene.vault.kv_write(scene.definition.path, {"value": "operators-key"}, 1)
+    state = await scene.until(engine, Phase.AWAITING_DESTROY, more=lambda state: state.emit == 2)
+    assert state.base_version == 2
+    assert scene.accepted() == {"operators-key"}
+    await engine.rotate("upstream", by="alice")
+    state = await scene.until(engine, Phase.RETIRE, more=lambda state: bool(state.waiting))
+    assert state.waiting == "operator_revokes_old_key"
+    del scene.provider.keys["by-hand"]
+    await scene.until(engine, Phase.AWAITING_DESTROY)
+
+
+async def test_a_key_that_its_verifier_refuses_is_never_published(scene: Scene) -> None:
+    engine = scene.engine()
+    await scene.until(engine, Phase.AWAITING_DESTROY)
+    await scene.vault.kv_write(scene.definition.path, {"value": "nobody-knows-this"}, 1)
+    await scene.until(engine, Phase.STAGE, more=lambda state: state.waiting == "verifier_refuses_new_key")
+    assert [generation for generation, _ in scene.sent] == [1]
+    await engine.roll_back("upstream", by="alice")
+    assert (await scene.until(engine, Phase.ROLLED_BACK)).emit == 1
+
+
+async def test_a_value_that_could_smuggle_a_header_is_never_published(scene: Scene) -> None:
+    await scene.vault.kv_write(scene.definition.path, {"value": "a\r\nx-evil: 1"}, 0)
+    engine = scene.engine()
+    for _ in range(20):
+        await engine.advance_all()
+    assert scene.sent == []
+
+
+async def test_an_unknown_secret_is_not_found(scene: Scene) -> None:
+    for act in (scene.engine().rotate("other", by="a"), scene.engine().roll_back("other", by="a")):
+        with pytest.raises(NotFound):
+            await act
+
+
+async def test_while_vault_is_away_create_waits_and_retire_is_held(server: Any, scene: Scene) -> None:
+    engine = scene.engine()
+    await scene.until(engine, Phase.AWAITING_DESTROY)
+    scene.nodes, scene.deaf = {"a": "1"}, True
+    await engine.rotate("upstream", by="alice")
+    await scene.until(engine, Phase.PROMOTE)
+    server.bao.freeze()
+    try:
+        await scene.vault.check()
+        scene.nodes = {"a": "2"}
+        await scene.until(engine, Phase.DRAIN, more=lambda state: state.waiting == "vault_away")
+        assert len(scene.accepted()) == 2, "the old key still works: going back is possible"
+    finally:
+        server.bao.resume()
+    while not (await scene.vault.check()).healthy:
+        await asyncio.sleep(0.1)
+    await scene.until(engine, Phase.AWAITING_DESTROY, more=lambda state: state.emit == 2)
+
+
+async def test_every_crash_point_leads_to_the_same_end(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    await scene.until(scene.engine(), Phase.AWAITING_DESTROY)
+    scene.nodes = {"a": "1", "b": "1"}
+    points, generation, crashed = 0, 1, True
+    while crashed:
+        points += 1
+        crashed = False
+        with monkeypatch.context() as patch:
+            _crash_at(patch, scene, [points])
+            engine = scene.engine()
+            try:
+                await engine.rotate("upstream", by="alice")
+                await scene.until(engine, Phase.AWAITING_DESTROY)
+            except Crash:
+                crashed = True
+        engine = scene.engine()  # a new process: only the store, OpenBao and the provider remember
+        state = await scene.until(engine, Phase.AWAITING_DESTROY)
+        if state.emit == generation:  # it died before the first journal write: nothing has begun
+            assert points == 1
+            await engine.rotate("upstream", by="alice")
+            state = await scene.until(engine, Phase.AWAITING_DESTROY)
+        assert state.emit > generation
+        generation = state.emit
+        names = [name for name, _ in scene.provider.keys.values()]
+        assert names == [state.key_name], f"crash point {points}"
+        value = (await scene.vault.kv_read(scene.definition.path, generation)).data["value"]
+        assert scene.accepted() == {value}, f"crash point {points}"
+        assert set(scene.nodes.values()) == {str(generation)}, f"crash point {points}"
+    assert points > 20
+
+
+def _crash_at(patch: pytest.MonkeyPatch, scene: Scene, countdown: list[int]) -> None:
+    """Count every act on the world; the process dies before the countdown-th, or right after it was done."""
+
+    def mortal(act: Callable[..., Any]) -> Callable[..., Any]:
+        async def wrapped(*args: Any, **kwargs: Any) -> Any:
+            _tick(countdown)
+            result = await act(*args, **kwargs)
+            _tick(countdown)
+            return result
+
+        return wrapped
+
+    from control_plane.secrets.providers.http import Http
+    from control_plane.secrets.rotation.journal import Journal
+
+    for owner, name in (
+        (Journal, "save"),
+        (Http, "create"),
+        (Http, "revoke"),
+        (Vault, "kv_write"),
+        (Scene, "publish"),
+    ):
+        patch.setattr(owner, name, mortal(getattr(owner, name)))
+
+
+def _tick(countdown: list[int]) -> None:
+    countdown[0] -= 1
+    if countdown[0] == 0:
+        raise Crash

@@ -1,0 +1,272 @@
+"""The rotation machine: its order, its waits, its way back, and its invariants in a simulated world with faults."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bartizan.errors import Conflict
+from control_plane.secrets.rotation import machine
+from control_plane.secrets.rotation.barriers import behind
+from control_plane.secrets.rotation.machine import (
+    ENDED,
+    Observation,
+    Phase,
+    RollBack,
+    Rotation,
+    Start,
+    Timing,
+)
+
+TIMING = Timing(soak=2.0, drain=3.0)
+
+
+def start(state: Rotation | None = None, *, base: int = 1, given: int = 0, now: float = 0.0) -> Rotation:
+    event = Start(secret="s", intent="i", base_version=base, given=given, old_key_id="old", now=now)
+    return machine.step(state, event, TIMING).state
+
+
+def ended(emit: int = 1) -> Rotation:
+    return Rotation(
+        secret="s",
+        intent="earlier",
+        phase=Phase.AWAITING_DESTROY,
+        emit=emit,
+        from_generation=0,
+        to_generation=emit,
+        base_version=emit,
+        old_key_id="",
+        phase_at=0.0,
+    )
+
+
+def play(state: Rotation, *seen: Observation) -> Rotation:
+    for observation in seen:
+        state = machine.step(state, observation, TIMING).state
+    return state
+
+
+def at(now: float, **facts: object) -> Observation:
+    return Observation(now=now, **facts)  # type: ignore[arg-type]
+
+
+GOOD = [
+    (at(1, vault=True), Phase.CREATE),
+    (at(2, made=2), Phase.STAGE),
+    (at(3, new_accepted=True), Phase.PROMOTE),
+    (at(4, behind=()), Phase.PROMOTE),
+    (at(6, behind=()), Phase.DRAIN),
+    (at(9, behind=(), vault=True), Phase.RETIRE),
+    (at(10, old_accepted=False), Phase.AWAITING_DESTROY),
+]
+
+
+def test_a_rotation_passes_its_phases_in_order_and_emits_the_new_key_only_from_promote_on() -> None:
+    state, emitted = start(ended()), []
+    for observation, phase in GOOD:
+        state = play(state, observation)
+        assert state.phase is phase
+        emitted.append(state.emit)
+    assert emitted == [1, 1, 2, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("until", "seen", "phase", "waiting"),
+    [
+        (0, at(50), Phase.PLAN, "vault_away"),
+        (1, at(50, vault=True), Phase.CREATE, "key"),
+        (1, at(50), Phase.CREATE, "vault_away"),
+        (2, at(50), Phase.STAGE, "verifier_verdict"),
+        (2, at(50, new_accepted=False), Phase.STAGE, "verifier_refuses_new_key"),
+        (3, at(50, behind=("a",)), Phase.PROMOTE, "instances"),
+        (3, at(50), Phase.PROMOTE, "ledger"),
+        (4, at(5, behind=()), Phase.PROMOTE, "soak"),
+        (5, at(8, behind=(), vault=True), Phase.DRAIN, "drain"),
+        (5, at(50, behind=(), vault=False), Phase.DRAIN, "vault_away"),
+        (5, at(50, behind=("a",), vault=True), Phase.DRAIN, "instances"),
+        (6, at(50, old_accepted=True), Phase.RETIRE, "old_key_refused"),
+        (6, at(50), Phase.RETIRE, "old_key_refused"),
+    ],
+)
+def test_a_phase_waits_until_its_condition_is_seen(
+    until: int, seen: Observation, phase: Phase, waiting: str
+) -> None:
+    state = play(start(ended()), *(observation for observation, _ in GOOD[:until]))
+    state = play(state, seen)
+    assert (state.phase, state.waiting) == (phase, waiting)
+
+
+def test_the_soak_starts_again_when_a_sidecar_falls_behind() -> None:
+    state = play(start(ended()), *(observation for observation, _ in GOOD[:4]))
+    state = play(state, at(5, behind=("late",)), at(6, behind=()), at(7, behind=()))
+    assert state.phase is Phase.PROMOTE
+    assert play(state, at(8, behind=())).phase is Phase.DRAIN
+
+
+@pytest.mark.parametrize("until", range(6))
+def test_rollback_is_possible_until_retire_and_returns_to_the_old_key(until: int) -> None:
+    state = play(start(ended()), *(observation for observation, _ in GOOD[:until]))
+    state = machine.step(state, RollBack(now=20), TIMING).state
+    assert (state.phase, state.emit) == (Phase.ROLLBACK, 1)
+    state = play(state, at(21, behind=("a",)), at(22, behind=()), at(24, behind=()))
+    assert state.phase is Phase.ROLLBACK
+    state = play(state, at(25, behind=()), at(26, behind=(), discarded=True))
+    assert (state.phase, state.emit) == (Phase.ROLLED_BACK, 1)
+
+
+def test_after_retire_and_for_a_first_key_there_is_no_way_back() -> None:
+    retiring = play(start(ended()), *(observation for observation, _ in GOOD[:6]))
+    for state in (retiring, start(None), ended(), None):
+        with pytest.raises(Conflict):
+            machine.step(state, RollBack(now=1), TIMING)
+
+
+def test_one_rotation_at_a_time() -> None:
+    with pytest.raises(Conflict):
+        start(start(ended()))
+
+
+def test_a_first_key_needs_no_retire() -> None:
+    state = play(start(None, base=0), *(observation for observation, _ in GOOD[:5]))
+    assert (state.phase, state.emit) == (Phase.AWAITING_DESTROY, 2)
+
+
+def test_an_operators_version_is_not_made_again() -> None:
+    state = play(start(ended(), base=7, given=7), at(1, vault=True))
+    assert (state.phase, state.to_generation) == (Phase.STAGE, 7)
+
+
+@dataclass
+class World:
+    """Sidecars, provider and key-value store as simple facts; every effect may happen and its result get lost."""
+
+    chance: random.Random
+    now: float = 0.0
+    versions: dict[int, tuple[str, str]] = field(default_factory=dict)
+    """Key-value version -> (intent name, key id)."""
+    keys: dict[str, str] = field(default_factory=dict)
+    """Accepted key ids -> names."""
+    warming: set[str] = field(default_factory=set)
+    """Keys that the provider made but its verifier does not accept yet."""
+    nodes: dict[str, int | None] = field(default_factory=dict)
+    """Live instances and what they emit; None: gone."""
+    published: int = 0
+    vault: bool = True
+    made: int = 0
+
+    def perform(self, state: Rotation) -> Observation | None:
+        """None: the process died after doing only a part."""
+        facts: dict[str, object] = {"vault": self.vault}
+        for effect in machine.effects(state):
+            if self.chance.random() < 0.1:
+                return None
+            match effect:
+                case machine.Publish(generation=generation):
+                    self.published = generation
+                case machine.MakeKey(name=name) if self.vault:
+                    newest = max(self.versions, default=0)
+                    intent, key_id = self.versions.get(newest, ("", ""))
+                    if newest > state.base_version and intent == name and key_id in self.keys:
+                        facts["made"] = newest
+                        continue
+                    self.keys = {known: owner for known, owner in self.keys.items() if owner != name}
+                    self.made += 1
+                    self.keys[f"k{self.made}"] = name
+                    self.warming.add(f"k{self.made}")
+                    if self.chance.random() < 0.2:
+                        return None
+                    self.versions[newest + 1] = (name, f"k{self.made}")
+                    facts["made"] = newest + 1
+                case machine.CheckAccepted(generation=generation):
+                    facts["new_accepted"] = self.accepts(generation)
+                    if self.chance.random() < 0.5:
+                        self.warming.clear()
+                case machine.Compare(generation=generation):
+                    live = {name: str(used) for name, used in self.nodes.items() if used is not None}
+                    facts["behind"] = behind(live, generation)
+                case machine.Revoke(generation=generation, key_id=key_id):
+                    if self.chance.random() < 0.5:
+                        self.keys.pop(key_id, None)
+                    facts["old_accepted"] = self.accepts(generation)
+                case machine.Discard(name=name):
+                    self.keys = {known: owner for known, owner in self.keys.items() if owner != name}
+                    facts["discarded"] = True
+        if self.chance.random() < 0.1:
+            return None
+        return Observation(now=self.now, **facts)  # type: ignore[arg-type]
+
+    def disturb(self) -> None:
+        self.now += self.chance.choice((0.0, 0.5, 2.0))
+        name = self.chance.choice(list(self.nodes))
+        match self.chance.randrange(6):
+            case 0 if self.nodes[name] is not None:
+                self.nodes[name] = None
+            case 1 | 2 | 3:  # takes what is published; one that comes back syncs before it is ready
+                self.nodes[name] = self.published or None
+            case 4:
+                self.vault = self.chance.random() < 0.8
+            case _:
+                pass
+
+    def check(self) -> None:
+        """I1 and I2: no live sidecar uses a key that its verifier refuses."""
+        for used in self.nodes.values():
+            if used:
+                assert self.accepts(used), f"{used} is in use and refused"
+
+    def accepts(self, generation: int) -> bool:
+        key_id = self.versions[generation][1]
+        return key_id in self.keys and key_id not in self.warming
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 2**32))
+def test_no_live_sidecar_ever_uses_a_refused_key_whatever_fails_and_every_rotation_ends(seed: int) -> None:
+    world = World(random.Random(seed))
+    world.nodes = {f"n{number}": None for number in range(3)}
+    state: Rotation | None = None
+    rotations = 0
+    for turn in range(2500):
+        calm = turn > 1500
+        if calm:
+            world.vault = True
+            world.now += 1.0
+            world.nodes = dict.fromkeys(world.nodes, world.published or None)
+        else:
+            world.disturb()
+        if state is None or state.phase in ENDED:
+            if calm:
+                break
+            emit = state.emit if state else 0
+            rotations += 1
+            event = Start(
+                secret="s",
+                intent=str(rotations),
+                base_version=max(world.versions, default=0),
+                given=0,
+                old_key_id=world.versions[emit][1] if emit else "",
+                now=world.now,
+            )
+            state = machine.step(state, event, TIMING).state
+        elif world.chance.random() < 0.01 and state.from_generation and not calm:
+            try:
+                state = machine.step(state, RollBack(now=world.now), TIMING).state
+            except Conflict:
+                assert state.phase in {Phase.RETIRE, Phase.ROLLBACK}
+        seen = world.perform(state)
+        world.check()
+        if seen is None:
+            continue
+        after = machine.step(state, seen, TIMING).state
+        if after.phase is Phase.RETIRE and state.phase is not Phase.RETIRE:  # I5
+            assert seen.behind == ()
+        state = after
+    assert state is not None
+    assert state.phase in ENDED
+    assert rotations > 1
+    assert len(world.keys) == 1, "exactly the key in use is left at the provider"
+    assert world.versions[state.emit][1] in world.keys
