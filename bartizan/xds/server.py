@@ -101,6 +101,9 @@ class _Streams:
             await _refuse(context, grpc.StatusCode.UNAVAILABLE, str(error))
         except BartizanError as error:
             await _refuse(context, grpc.StatusCode.FAILED_PRECONDITION, str(error))
+        except Exception:
+            logger.exception("xds_session_failed")
+            await _refuse(context, grpc.StatusCode.INTERNAL, "internal error")
         refusal: tuple[grpc.StatusCode, str] | None = None
         try:
             exchange = _Exchange(session, context, only)

@@ -97,6 +97,7 @@ class Publisher:
     async def resync(self) -> None:
         """Take over everything that the store holds. Raises DependencyError."""
         async with self._lock:
+            known = self._ledger.instances()
             async with self._store.begin() as work:
                 rows = await work.policies.published()
                 for row in rows:
@@ -106,7 +107,7 @@ class Publisher:
                 present = {row.instance_id for row in await work.instances.all()}
             for name in self._published.keys() - {row.policy for row in rows}:
                 self._drop(name)
-            for instance in self._ledger.instances():
+            for instance in known:
                 if instance.instance_id not in present:
                     self._dismiss(instance.instance_id)
             self._refresh(self._subscribers)

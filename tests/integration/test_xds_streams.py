@@ -216,6 +216,7 @@ async def test_a_handler_outlives_a_broken_stream_and_one_slow_type_does_not_hol
     [
         (Forbidden("unknown instance"), "permission_denied"),
         (DependencyUnavailable("store is away"), "unavailable"),
+        (RuntimeError("a detail that no peer may read"), "internal"),
     ],
 )
 async def test_a_refused_session_is_retried_and_its_reason_shown(

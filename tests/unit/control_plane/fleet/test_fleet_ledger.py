@@ -1,0 +1,219 @@
+"""A row says "enforced" only with every proof; silence, restarts and refusals are told apart."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from control_plane.fleet.ledger import Ledger
+from control_plane.fleet.proof import Instance, Observation, Refused, Wanted, judge
+from control_plane.fleet.status import policy_status, wait_settled
+
+WANTED = Wanted(
+    policy="prod/chat",
+    namespace="prod",
+    match_labels={"app": "chat"},
+    version=4,
+    revision=2,
+    plan_hash="h",
+    requires=frozenset({"a"}),
+)
+ONE = Instance(
+    instance_id="i1", spiffe_id="spiffe://t/ns/prod/sa/x", namespace="prod", labels={"app": "chat", "z": "1"}
+)
+PROVEN = Observation(
+    boot_id="b1",
+    sequence=1,
+    policy="prod/chat",
+    version=4,
+    revision=2,
+    plan_hash="h",
+    workers_loaded=2,
+    workers=2,
+    envoy_acked=True,
+    probe_good=True,
+    capabilities=frozenset({"a"}),
+)
+OLD = replace(PROVEN, version=3, plan_hash="old")
+
+
+class World:
+    """A ledger whose time is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.ledger = Ledger(lease=30, monotonic=lambda: self.now, clock=lambda: self.now)
+        self.ledger.want(WANTED)
+
+    def state(self) -> tuple[str, str]:
+        (row,) = self.ledger.rows("prod/chat")
+        return row.state, row.reason
+
+
+@pytest.fixture
+def world() -> World:
+    made = World()
+    made.ledger.admit(ONE)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("change", "state", "reason"),
+    [
+        ({}, "enforced", ""),
+        ({"envoy_acked": False}, "pending", "envoy_not_acknowledged"),
+        ({"workers_loaded": 1}, "pending", "workers_not_loaded"),
+        ({"workers_loaded": 0, "workers": 0}, "pending", "workers_not_loaded"),
+        ({"plan_hash": "x"}, "pending", "plan_hash_differs"),
+        ({"probe_good": False}, "pending", "probe_missing"),
+        ({"probe_good": False, "probe_reason": "timeout"}, "pending", "probe_timeout"),
+        ({"version": 3}, "pending", "other_version"),
+        ({"version": 5}, "pending", "other_version"),
+        ({"policy": "prod/other"}, "pending", "not_received"),
+        ({"version": 3, "refused_version": 3, "refused_reason": "r"}, "pending", "other_version"),
+        ({"version": 3, "refused_version": 4, "refused_reason": "r"}, "refused", "r"),
+        ({"policy": "", "version": 0, "refused_version": 4, "refused_reason": "r"}, "refused", "r"),
+        ({"version": 3, "capabilities": frozenset({"b"})}, "refused", "not_capable: a"),
+        ({"version": 3, "capabilities": frozenset()}, "pending", "other_version"),
+    ],
+)
+def test_what_is_missing_is_named(change: dict[str, Any], state: str, reason: str) -> None:
+    assert judge(WANTED, replace(PROVEN, **change), None)[:2] == (state, reason)
+
+
+@given(
+    version=st.integers(3, 5),
+    acked=st.booleans(),
+    loaded=st.integers(0, 3),
+    workers=st.integers(0, 3),
+    plan=st.sampled_from(["h", "x", ""]),
+    probe=st.booleans(),
+    refused=st.none() | st.just(Refused(policy="prod/chat", version=4, reason="r", path="")),
+)
+def test_enforced_means_every_proof(
+    version: int, acked: bool, loaded: int, workers: int, plan: str, probe: bool, refused: Refused | None
+) -> None:
+    seen = replace(
+        PROVEN,
+        version=version,
+        envoy_acked=acked,
+        workers_loaded=loaded,
+        workers=workers,
+        plan_hash=plan,
+        probe_good=probe,
+    )
+    proven = version == 4 and acked and loaded == workers >= 1 and plan == "h" and probe
+    assert (judge(WANTED, seen, refused)[0] == "enforced") == proven
+
+
+@pytest.mark.parametrize(
+    ("namespace", "labels", "selected"),
+    [
+        ("prod", {"app": "chat"}, True),
+        ("prod", {"app": "chat", "more": "x"}, True),
+        ("prod", {"app": "other"}, False),
+        ("prod", {}, False),
+        ("dev", {"app": "chat"}, False),
+    ],
+)
+def test_a_policy_selects_by_namespace_and_labels(
+    namespace: str, labels: dict[str, str], selected: bool
+) -> None:
+    assert WANTED.selects(replace(ONE, namespace=namespace, labels=labels)) is selected
+    assert not replace(WANTED, match_labels={}).selects(ONE)
+
+
+def test_a_sidecar_that_never_reports_is_pending_and_then_unreachable(world: World) -> None:
+    assert world.state() == ("pending", "not_reported_yet")
+    world.now += 31
+    assert world.state() == ("unreachable", "never_reported")
+
+
+def test_an_expired_lease_is_unreachable_until_the_next_heartbeat(world: World) -> None:
+    world.ledger.observe("i1", PROVEN)
+    assert (world.state(), world.ledger.live()) == (("enforced", ""), frozenset({"i1"}))
+    world.now += 31
+    assert (world.state(), world.ledger.live()) == (("unreachable", "lease_expired"), frozenset())
+    world.ledger.observe("i1", replace(PROVEN, sequence=2))
+    assert world.state() == ("enforced", "")
+
+
+def test_what_an_earlier_process_was_told_is_stale_until_the_sidecar_reports_again(world: World) -> None:
+    world.ledger.restore("i1", PROVEN, received_at=900.0)
+    assert world.state() == ("stale", "not_reported_since_restart")
+    assert policy_status(world.ledger, "prod/chat").enforced_count == 0
+    world.now += 31
+    assert world.state() == ("unreachable", "lease_expired")
+    assert world.ledger.observe("i1", replace(PROVEN, sequence=1))
+    assert world.state() == ("enforced", "")
+
+
+def test_older_sequences_and_earlier_boots_are_ignored(world: World) -> None:
+    ledger = world.ledger
+    assert ledger.observe("i1", replace(OLD, sequence=7))
+    assert not ledger.observe("i1", replace(PROVEN, sequence=7))
+    assert not ledger.observe("i1", replace(PROVEN, sequence=6))
+    assert ledger.observe("i1", replace(OLD, boot_id="b2", sequence=1))
+    assert not ledger.observe("i1", replace(PROVEN, boot_id="b1", sequence=8))
+    assert world.state() == ("pending", "other_version")
+
+
+def test_a_nack_is_shown_with_its_path_until_a_newer_version_is_accepted(world: World) -> None:
+    world.ledger.observe("i1", OLD)
+    world.ledger.nacked("i1", "prod/chat", 4, "spec.listener.tls.cert: no such file")
+    (row,) = world.ledger.rows("prod/chat")
+    assert (row.state, row.reason, row.path, row.version) == (
+        "refused",
+        "no such file",
+        "spec.listener.tls.cert",
+        3,
+    )
+    world.ledger.acked("i1", "prod/chat", 3)
+    assert world.state()[0] == "refused"
+    world.ledger.acked("i1", "prod/chat", 4)
+    assert world.state() == ("pending", "other_version")
+
+
+async def test_waiters_wake_for_changes_and_not_for_repetitions(world: World) -> None:
+    ledger = world.ledger
+    ledger.observe("i1", OLD)
+    generation = ledger.generation
+    ledger.observe("i1", replace(OLD, sequence=2, sent_at=5.0, probe_at=5.0))
+    assert ledger.generation == generation
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(ledger.changed(generation))
+        settled = group.create_task(wait_settled(ledger, "prod/chat", 4))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        ledger.observe("i1", replace(PROVEN, sequence=3))
+    assert waiting.result() > generation
+    assert settled.result().enforced
+
+
+def test_an_expiring_lease_is_a_change(world: World) -> None:
+    world.ledger.observe("i1", PROVEN)
+    generation = world.ledger.generation
+    assert 0 < world.ledger.sweep() <= 30
+    assert world.ledger.generation == generation
+    world.now += 31
+    world.ledger.sweep()
+    assert world.ledger.generation > generation
+
+
+def test_secret_versions_are_those_of_live_sidecars(world: World) -> None:
+    world.ledger.observe("i1", replace(PROVEN, secret_versions={"key": "key@3"}))
+    assert world.ledger.secret_versions("key") == {"i1": "key@3"}
+    assert world.ledger.secret_versions("key", among=["other"]) == {}
+    world.now += 31
+    assert world.ledger.secret_versions("key") == {}
+
+
+def test_without_a_publication_nothing_is_claimed(world: World) -> None:
+    world.ledger.unwant("prod/chat")
+    status = policy_status(world.ledger, "prod/chat")
+    assert (status.version, status.total, status.enforced) == (0, 0, False)
