@@ -49,6 +49,8 @@ _ENVIRONMENT = cel.NewEnv(variables=_TYPES)
 _HEADERS_ONLY = cel.NewEnv(
     variables={name: kind for name, kind in _TYPES.items() if name not in BODY_ATTRIBUTES}
 )
+_EMPTY: Mapping[str, Any] = {"STRING": "", "INT": 0, "BOOL": False, "LIST": [], "MAP": {}}
+_SAMPLE = {name: _EMPTY[kind.name().partition("<")[0].upper()] for name, kind in _TYPES.items()}
 _ISSUE = re.compile(r"ERROR: <input>:(\d+):(\d+): ([^\n]+)")
 _UNDECLARED = re.compile(r"undeclared reference to '([^']+)'")
 
@@ -103,6 +105,7 @@ def compile_expression(text: str) -> Expression:
     if kind != "BOOL":
         hint = "attributes always exist; compare them with '' instead of has()" if "has(" in text else ""
         raise _invalid([(f"the rule's value is {kind}, it must be BOOL (true or false)", hint)])
+    _try_out(program)
     words = set(re.findall(r"\w+", text))
     # a superset of what the rule reads: every reference holds both words, whatever stands between them
     names = tuple(
@@ -112,6 +115,18 @@ def compile_expression(text: str) -> Expression:
         if root in words and field in words
     )
     return Expression(text, program, names, not _compiles_without_body(text))
+
+
+def _try_out(program: Any) -> None:
+    """Refuse what fails whatever the request is: a broken regular expression, loops over the engine's budget."""
+    try:
+        outcome = str(program.eval(data=_SAMPLE).value())
+    except RuntimeError as error:
+        outcome = str(error)
+    if "invalid regular expression" in outcome:
+        raise _invalid([(outcome.partition(": ")[2], "patterns are RE2")])
+    if "budget exceeded" in outcome:
+        raise _invalid([("its loops take too many steps", "nest fewer of them")])
 
 
 def _compiles_without_body(text: str) -> bool:

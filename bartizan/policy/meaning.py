@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from bartizan.errors import InvalidInput, Problem
 from bartizan.policy.content import content_problems
 from bartizan.policy.defaults import BODY_MAX_CEILING, LISTENER_PORT, MODEL_PORT
+from bartizan.policy.documents import join
 from bartizan.policy.expressions import compile_expression
 from bartizan.policy.quantities import parse_bytes
 from bartizan.policy.reading import at, invalid, mapping, repeated, strings, structs
@@ -51,12 +52,19 @@ def problems_of_meaning(document: Any) -> list[Problem]:
         *_selector(document),
         *_listener(document),
         *_credential(document),
-        *repeated(strings(document, "spec", "tenants"), "tenant"),
+        *_names(strings(document, "spec", "tenants"), "tenant"),
         *_authn(document),
         *_authz(document),
         *_limits(document),
         *content_problems(document),
     ]
+
+
+def _names(values: list[tuple[str, str]], what: str) -> Iterator[Problem]:
+    yield from repeated(values, what)
+    for path, name in values:
+        if not name or not name.isprintable() or name.strip() != name:
+            yield invalid(path, f"a {what} has printable characters and no white space around them")
 
 
 def _selector(document: Any) -> Iterator[Problem]:
@@ -71,7 +79,7 @@ def _selector(document: Any) -> Iterator[Problem]:
                     "a label's name has letters, digits and -_./, beginning and ending with a letter or digit",
                 )
             elif isinstance(value, str) and not _LABEL_VALUE.fullmatch(value):
-                yield invalid(f"{path}.{key}", "a label's value has up to 63 letters, digits and -_.")
+                yield invalid(join(path, key), "a label's value has up to 63 letters, digits and -_.")
 
 
 def _listener(document: Any) -> Iterator[Problem]:
@@ -116,7 +124,7 @@ def _authn(document: Any) -> Iterator[Problem]:
                 yield invalid(
                     f"{path}.{field}", "expected an https:// URL with a host and without user or password"
                 )
-        yield from repeated(strings(jwt, "audiences", under=path), "audience")
+        yield from _names(strings(jwt, "audiences", under=path), "audience")
 
 
 def _plain_url(url: str) -> bool:

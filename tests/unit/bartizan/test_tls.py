@@ -8,6 +8,7 @@ import datetime as dt
 import ipaddress
 import ssl
 from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
 import pytest
@@ -239,7 +240,8 @@ async def _grpc_server(source: CertificateSource, *, require_client: bool) -> As
 
 async def _ask(port: int, credentials: grpc.ChannelCredentials) -> bytes:
     async with grpc.aio.secure_channel(f"127.0.0.1:{port}", credentials) as channel:
-        answer: bytes = await channel.unary_unary("/test.Who/Am")(b"", timeout=10)
+        call: Any = channel.unary_unary("/test.Who/Am")
+        answer: bytes = await call(b"", timeout=10)
         return answer
 
 

@@ -71,6 +71,8 @@ def test_a_rule_is_evaluated_on_the_attributes_it_names(text: str, expected: boo
         ("1 +", "Syntax error", ""),
         ("", "", ""),
         ("frobnicate(1)", "frobnicate", ""),
+        ("request.path.matches('(')", "invalid regular expression", "RE2"),
+        ("request.path == '' && identity.region.matches('[a')", "invalid regular expression", "RE2"),
         ("dyn(identity.region)", "DYN", ""),
         ("(" * 200 + "true" + ")" * 200, "", ""),
         ("true" + " " * 2048, "2048", ""),
@@ -98,7 +100,7 @@ def test_every_error_of_an_expression_is_reported() -> None:
         "model.labels['gpu'] == 'h100'",
         "identity.models[7] == 'x'",
         "1 / (request.max_tokens - 64) == 1",
-        "request.path.matches(identity.subject + '(')",
+        "request.path.matches(request.path == '' ? 'a' : '(')",
     ],
 )
 def test_an_error_while_evaluating_is_raised_and_never_a_verdict(text: str) -> None:
@@ -106,12 +108,23 @@ def test_an_error_while_evaluating_is_raised_and_never_a_verdict(text: str) -> N
         _evaluate(text)
 
 
-def test_nested_loops_have_a_budget() -> None:
+def _loops(depth: int, start: str) -> str:
     text = "true"
-    for name in "abcdef":
+    for name in "abcdefgh"[:depth]:
         text = f"[1,2,3,4,5,6,7,8,9,0].all({name}, {text})"
+    return f"{start}{text}"
+
+
+def test_loops_that_take_too_many_steps_are_refused() -> None:
+    assert _evaluate(_loops(2, ""))
+    with pytest.raises(InvalidInput, match="too many steps"):
+        compile_expression(_loops(6, ""))
+
+
+def test_loops_that_only_some_requests_reach_have_a_budget() -> None:
+    rule = compile_expression(_loops(6, "identity.tenant != 'acme' || "))
     with pytest.raises(ExpressionFailed):
-        _evaluate(text)
+        rule.evaluate(IDENTITY, REQUEST, MODEL)
 
 
 @pytest.mark.parametrize("identity", [{"region": 7}, {"region": "\ud800"}, {"region": None}])

@@ -69,9 +69,7 @@ def _make(
     )
     for extension, critical in extensions:
         builder = builder.add_extension(extension, critical=critical)
-    return Made(
-        certificate=builder.sign((issuer or Made(certificate=None, key=key)).key, hashes.SHA256()), key=key
-    )  # type: ignore[arg-type]
+    return Made(certificate=builder.sign(issuer.key if issuer else key, hashes.SHA256()), key=key)
 
 
 def _ca(name: str, issuer: Made | None, path_length: int | None = None, **more: Any) -> Made:
