@@ -1,0 +1,127 @@
+"""Other readings of a text in which an attack may hide: normalised, look-alikes folded, hidden or encoded parts decoded.
+
+All bounded: how much text is read, how many encoded runs are tried, how long each may be. Views are for detectors
+only; nothing here changes what travels.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import codecs
+import html
+import re
+import unicodedata
+from collections.abc import Iterator
+from urllib.parse import unquote
+
+MAX_RUNS = 16
+MAX_RUN_CHARS = 8_192
+MAX_REWRITTEN_CHARS = 16_384
+"""Readings that rewrite every letter (rot13, reversed, leet) are made of texts up to this length."""
+
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
+    "\uffa0\U000e0000-\U000e01ef]"
+)
+_SPACES = re.compile(r"\s+")
+_MARKS = re.compile("[\u0300-\u036f]")
+_TAGS = re.compile("[\U000e0020-\U000e007e]{4,}")
+_SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_\-]{16,}={0,2}")
+_HEX = re.compile(r"(?:(?:0x|\\x)?[0-9a-fA-F]{2}[ ,:]?){12,}")
+_PERCENT = re.compile(r"(?:%[0-9a-fA-F]{2}[\w.\-]{0,8}){3,}")
+_ENTITY = re.compile(r"(?:&#x?[0-9a-fA-F]{1,6};){3}")
+_ESCAPES = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})")
+_HEX_DIGITS = re.compile(r"0x|\\x|[^0-9a-fA-F]")
+_LEET_WORD = re.compile(r"[a-z][013457@$!|]+[a-z]")
+_SPELLED = re.compile(r"(?<![a-z0-9])[a-z](?:[ .\-_*|/]{1,2}[a-z0-9]){6,}(?![a-z0-9])")
+_NOT_LETTER = re.compile(r"[^a-z0-9]+")
+
+_LOOK_ALIKES = str.maketrans(
+    "авеёзикмнорстухьіїјѕԁԛԝһӏүгбпґɩαβγδεζηθικλμνοπρστυφχψωϲϳıɑɡɪʀʏᴀᴄᴅᴇᴊᴋᴍɴᴏᴘᴛᴜᴠᴡᴢʙɢʜʟ",
+    "abee3ukmhopctyxbiijsdqwhlyrbnriabydezn0iklmvonpotuoxywcjiagiryacdejkmnoptuvwzbghl",
+)
+_LEET = str.maketrans("013457@$!|", "oieastasil")
+
+
+def plain(text: str) -> str:
+    """NFKC, without invisible characters, lower case, white space collapsed."""
+    if not text.isascii():
+        text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
+    return _SPACES.sub(" ", text).lower()
+
+
+def folded(normal: str) -> str:
+    """A plain text with look-alike letters as Latin ones and without accents."""
+    if normal.isascii():
+        return normal
+    bare = _MARKS.sub("", unicodedata.normalize("NFD", normal))
+    return bare.translate(_LOOK_ALIKES)
+
+
+def rewritten(normal: str) -> Iterator[str]:
+    """Readings of a folded text as leet, rot13, reversed."""
+    if len(normal) > MAX_REWRITTEN_CHARS:
+        return
+    if _LEET_WORD.search(normal):
+        yield normal.translate(_LEET)
+    yield codecs.encode(normal, "rot13")
+    yield normal[::-1]
+
+
+def spelled(normal: str) -> str:
+    """Words written letter by letter, joined without spaces ("i g n o r e a l l" is "ignoreall")."""
+    runs = [match.group() for match in _SPELLED.finditer(normal[:MAX_REWRITTEN_CHARS])]
+    return " ".join(_NOT_LETTER.sub("", run) for run in runs[:MAX_RUNS])
+
+
+def decoded(text: str) -> Iterator[str]:
+    """Hidden or encoded parts of the original text, decoded once."""
+    if not text.isascii():
+        yield from _hidden(text)
+    for found in _runs(_BASE64, text):
+        padded = found.replace("-", "+").replace("_", "/").rstrip("=")
+        yield from _readable(_base64(padded))
+    for found in _runs(_HEX, text):
+        digits = _HEX_DIGITS.sub("", found)
+        yield from _readable(bytes.fromhex(digits[: len(digits) & ~1]))
+    if _PERCENT.search(text):
+        yield unquote(text[:MAX_REWRITTEN_CHARS])
+    if _ENTITY.search(text):
+        yield html.unescape(text[:MAX_REWRITTEN_CHARS])
+    if _ESCAPES.search(text):
+        yield _ESCAPES.sub(lambda found: chr(int(found[1] or found[2], 16)), text[:MAX_REWRITTEN_CHARS])
+
+
+def _hidden(text: str) -> Iterator[str]:
+    for found in _runs(_TAGS, text):
+        yield "".join(chr(ord(char) - 0xE0000) for char in found)
+    for found in _runs(_SELECTORS, text):
+        values = (ord(char) - 0xFE00 if ord(char) < 0xFE10 else ord(char) - 0xE0100 + 16 for char in found)
+        yield from _readable(bytes(values))
+
+
+def _runs(pattern: re.Pattern[str], text: str) -> Iterator[str]:
+    for count, match in enumerate(pattern.finditer(text)):
+        if count == MAX_RUNS:
+            return
+        yield match.group()[:MAX_RUN_CHARS]
+
+
+def _base64(run: str) -> bytes:
+    run = run[: len(run) - 1] if len(run) % 4 == 1 else run
+    try:
+        return base64.b64decode(run + "=" * (-len(run) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _readable(data: bytes) -> Iterator[str]:
+    """The text of decoded bytes, if it is text: what encodings of binaries give is noise."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return
+    if len(text) >= 8 and sum(char.isprintable() or char.isspace() for char in text) >= 0.95 * len(text):
+        yield text
