@@ -13,7 +13,7 @@ from dataclasses import replace
 from enum import Enum, auto
 
 from bartizan.errors import ProtocolViolation
-from sidecar.checks.pipeline import Mark, Phase
+from sidecar.checks.pipeline import Phase
 from sidecar.checks.stream import StreamInspector
 from sidecar.model.decision import Cause, Decision, allow, deny
 from sidecar.model.events import (
@@ -33,11 +33,12 @@ from sidecar.model.events import (
     RequestHeaders,
     RequestTrailers,
 )
-from sidecar.model.finding import Action, Finding
+from sidecar.model.finding import Action
 from sidecar.model.request import Identity, RequestHead
-from sidecar.plan.judge import Judgement, judge_answer, judge_request
+from sidecar.plan.judge import judge_answer, judge_request
 from sidecar.plan.plan import Plan
 from sidecar.plan.probe import Probe
+from sidecar.plan.trail import Trail
 
 MAX_ANSWER = 16 * 1024 * 1024
 """Bytes of an answer that is withheld; a longer one is refused (502)."""
@@ -87,10 +88,7 @@ class Exchange:
             source_address=source_address,
             trace_id=trace_id,
         )
-        self.marks: list[Mark] = []
-        self.findings: list[Finding] = []
-        self.unscanned: list[str] = []
-        self.request_bytes = self.request_scanned = self.response_bytes = self.response_scanned = 0
+        self.trail = Trail()
         self.status = 200
         """What the client got: the model's status, or the refusal's."""
         self.would: Decision | None = None
@@ -117,22 +115,16 @@ class Exchange:
     @property
     def decision(self) -> Decision:
         """The outcome so far; in shadow mode what enforcing had said."""
-        settled = self._final or self.would or allow(self.identity)
-        return replace(
-            settled,
-            identity=self.identity,
-            findings=tuple(self.findings),
-            action=max([settled.action, *(f.action for f in self.findings)])
-            if settled.cause is Cause.ALLOWED
-            else settled.action,
-        )
+        settled = self._final or self.would or allow()
+        action = settled.action
+        if settled.cause is Cause.ALLOWED:
+            action = self.trail.strongest
+        return replace(settled, identity=self.identity, findings=tuple(self.trail.findings), action=action)
 
     @property
     def shadowed(self) -> bool:
         """Whether shadow mode let pass something that would have been blocked or changed."""
-        return self.plan.shadow and (
-            self.would is not None or any(f.action >= Action.REDACT for f in self.findings)
-        )
+        return self.plan.shadow and (self.would is not None or self.trail.strongest >= Action.REDACT)
 
     def take(self, event: Event) -> Sequence[Reply]:
         """Advance by one event. Raises ProtocolViolation for one that can't come now."""
@@ -151,7 +143,7 @@ class Exchange:
             case AnswerBody(), Stage.STREAMED:
                 return self._stream(event.data, end=event.end)
             case AnswerBody(), Stage.PASSED:
-                self.response_bytes += len(event.data)
+                self.trail.response_bytes += len(event.data)
                 return self._send(event.data, end=event.end)
             case AnswerTrailers(), Stage.WITHHELD:
                 return self._judge(trailers=True)
@@ -168,11 +160,8 @@ class Exchange:
 
     def give_up(self, cause: Cause) -> Sequence[Reply]:
         """A fault or a deadline while nothing of the answer is out: refuse."""
-        self._final = deny(cause)
-        self.stage = Stage.REFUSED
         self._held.clear()
-        self.status = self._final.status
-        return [Refuse(decision=self._final)]
+        return self._refuse(deny(cause))
 
     # request
 
@@ -196,11 +185,10 @@ class Exchange:
 
     def _request(self, body: bytes) -> Sequence[Reply]:
         """Judge the request; the new body is kept in `_new_body`. Empty: it goes on."""
-        self.request_bytes = len(body)
+        self.trail.request_bytes = len(body)
         judged = judge_request(self.plan, self.identity, self.head, body, self._clock_ns)
-        self.marks += judged.marks
-        self._learn(judged)
-        self.request_scanned = judged.scanned
+        self.trail.learn(judged)
+        self.trail.request_scanned = judged.scanned
         refusal = judged.refusal
         if self.probe is not None:
             return self._answer_probe(refusal)
@@ -211,10 +199,6 @@ class Exchange:
             return []
         self._new_body = None if self.plan.shadow else judged.body
         return [] if refusal is None else self._refuse(refusal)
-
-    def _learn(self, judged: Judgement) -> None:
-        self.findings += judged.findings
-        self.leave_unscanned(*judged.unscanned)
 
     def _answer_probe(self, refusal: Decision | None) -> Sequence[Reply]:
         """Every probe is refused. One that the pipeline let pass proves that it checks nothing: no proof then."""
@@ -235,7 +219,7 @@ class Exchange:
             if not self.plan.shadow:
                 return self._refuse(deny(Cause.ANSWER_ENCODED))
             self.would = self.would or deny(Cause.ANSWER_ENCODED)
-            self.leave_unscanned("answer_encoded")
+            self.trail.leave_unscanned("answer_encoded")
             self.stage = Stage.PASSED
             return [PassAnswerHeaders()]
         stream = None
@@ -253,11 +237,11 @@ class Exchange:
     def _withhold(self, event: AnswerBody) -> Sequence[Reply]:
         self._held += event.data
         if len(self._held) > MAX_ANSWER:
-            self.response_bytes = len(self._held)
+            self.trail.response_bytes = len(self._held)
             if not self.plan.shadow:
                 return self._refuse(deny(Cause.ANSWER_TOO_LARGE))
             self.would = self.would or deny(Cause.ANSWER_TOO_LARGE)
-            self.leave_unscanned("answer_too_large")
+            self.trail.leave_unscanned("answer_too_large")
             self.stage = Stage.PASSED
             held, self._held = bytes(self._held), bytearray()
             return [PassAnswerHeaders(), *self._send(held, end=event.end)]
@@ -266,14 +250,14 @@ class Exchange:
     def _judge(self, *, trailers: bool) -> Sequence[Reply]:
         """The whole answer is here: release it, changed or not, or refuse it."""
         body, self._held = bytes(self._held), bytearray()
-        self.response_bytes = len(body)
+        self.trail.response_bytes = len(body)
         started = self._clock_ns()
         judged = judge_answer(
             self.plan, self.head.path, self._answer_type, self.status, body, self.decision_id
         )
-        self._mark("output", started)
-        self._learn(judged)
-        self.response_scanned = judged.scanned
+        self.trail.learn(judged)
+        self.trail.mark("output", started, self._clock_ns())
+        self.trail.response_scanned = judged.scanned
         headers = PassAnswerHeaders()
         if self.plan.shadow:
             self.would = self.would or judged.refusal
@@ -291,18 +275,18 @@ class Exchange:
         if self._inspector is None:
             raise ProtocolViolation("no stream")
         started = self._clock_ns()
-        self.response_bytes += len(data)
+        self.trail.response_bytes += len(data)
         output = self._inspector.feed(data, end=end)
-        self._mark("output", started)
-        self.response_scanned += output.scanned_bytes
-        self.findings += output.findings
+        self.trail.mark("output", started, self._clock_ns())
+        self.trail.response_scanned += output.scanned_bytes
+        self.trail.find(output.findings)
         if self.plan.shadow and any(finding.action >= Action.CUT for finding in output.findings):
             self.would = self.would or Decision(cause=Cause.ANSWER_CUT, action=Action.CUT)
         if output.cut:
             self._final = Decision(cause=output.cause or Cause.ANSWER_CUT, action=Action.CUT)
             return self._send(output.data, end=True)
         if end and self._inspector.scanned_bytes < self._inspector.total_bytes:
-            self.leave_unscanned("answer_unreadable" if self.plan.output.texts else "no_text_checks")
+            self.trail.leave_unscanned("answer_unreadable" if self.plan.output.texts else "no_text_checks")
         if trailers:
             self.stage = Stage.DONE
         return self._send(output.data, end=end and not trailers)
@@ -322,15 +306,3 @@ class Exchange:
         self.stage = Stage.REFUSED
         self.status = refusal.status
         return [Refuse(decision=refusal)]
-
-    def leave_unscanned(self, *reasons: str) -> None:
-        """Say why something was not looked at."""
-        self.unscanned += [reason for reason in reasons if reason not in self.unscanned]
-
-    def _mark(self, phase: str, start: int) -> int:
-        end = self._clock_ns()
-        if self.marks and self.marks[-1].phase == phase:
-            self.marks[-1] = replace(self.marks[-1], end=end)  # one span for a stream, not one per chunk
-        else:
-            self.marks.append(Mark(phase=phase, start=start, end=end))
-        return end

@@ -216,7 +216,7 @@ class _Session:
         if exchange is None or self._recorded:
             return
         if not exchange.complete:
-            exchange.leave_unscanned("no_answer_seen" if exchange.stage is Stage.MODEL else "aborted")
+            exchange.trail.leave_unscanned("no_answer_seen" if exchange.stage is Stage.MODEL else "aborted")
         self.record()
 
     def record(self) -> None:
@@ -240,21 +240,21 @@ class _Session:
             status=exchange.status,
             identity=exchange.identity,
             coverage=Coverage(
-                request_bytes=exchange.request_bytes,
-                request_scanned=exchange.request_scanned,
-                response_bytes=exchange.response_bytes,
-                response_scanned=exchange.response_scanned,
-                unscanned_reason=",".join(exchange.unscanned),
+                request_bytes=exchange.trail.request_bytes,
+                request_scanned=exchange.trail.request_scanned,
+                response_bytes=exchange.trail.response_bytes,
+                response_scanned=exchange.trail.response_scanned,
+                unscanned_reason=",".join(exchange.trail.unscanned),
             ),
             shadow=exchange.shadowed,
         )
         self._leave(record)
-        for mark in exchange.marks:
+        for mark in exchange.trail.marks:
             metrics.PHASE_SECONDS.labels(mark.phase).observe((mark.end - mark.start) / 1e9)
         self._owner.spans.emit(
             "bartizan.process",
             self._parent,
-            exchange.marks,
+            exchange.trail.marks,
             {
                 "bartizan.decision_id": self._decision_id,
                 "bartizan.revision": self._revision,
