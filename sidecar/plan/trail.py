@@ -1,0 +1,47 @@
+"""What one exchange leaves behind: findings, times, how many bytes were looked at, and why not all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from sidecar.checks.pipeline import Mark
+from sidecar.model.finding import Action, Finding
+from sidecar.plan.judge import Judgement
+
+
+@dataclass(slots=True)
+class Trail:
+    """Grows during an exchange; becomes its audit record, metrics and spans."""
+
+    marks: list[Mark] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    unscanned: list[str] = field(default_factory=list)
+    request_bytes: int = 0
+    request_scanned: int = 0
+    response_bytes: int = 0
+    response_scanned: int = 0
+
+    def learn(self, judged: Judgement) -> None:
+        """Keep what a judgement saw."""
+        for mark in judged.marks:
+            self.mark(mark.phase, mark.start, mark.end)
+        self.find(judged.findings)
+        self.leave_unscanned(*judged.unscanned)
+
+    def find(self, findings: tuple[Finding, ...]) -> None:
+        self.findings += findings
+
+    def leave_unscanned(self, *reasons: str) -> None:
+        """Say why something was not looked at."""
+        self.unscanned += [reason for reason in reasons if reason not in self.unscanned]
+
+    def mark(self, phase: str, start: int, end: int) -> None:
+        """One span for all pieces of a stream, not one for each."""
+        if self.marks and self.marks[-1].phase == phase:
+            self.marks[-1] = replace(self.marks[-1], end=end)
+        else:
+            self.marks.append(Mark(phase=phase, start=start, end=end))
+
+    @property
+    def strongest(self) -> Action:
+        return max((finding.action for finding in self.findings), default=Action.ALLOW)
