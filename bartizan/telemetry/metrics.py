@@ -45,3 +45,4 @@ VAULT_SECONDS = Histogram(
     "bartizan_vault_seconds", "Calls to Vault by operation.", ["operation"], buckets=_FAST
 )
 VAULT_ERRORS = Counter("bartizan_vault_errors_total", "Failed calls to Vault by operation.", ["operation"])
+AUDIT_STORED = Counter("bartizan_audit_stored_total", "Audit records and gaps stored by the control plane.")
