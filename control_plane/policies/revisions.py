@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
-from bartizan.policy.validate import validate_document
 
 from bartizan.errors import Conflict, Problem
 from bartizan.policy.schema import ModelPolicy
 from bartizan.policy.signing import canonical
+from bartizan.policy.validate import validate_document
 
 
 class PolicyConflict(Conflict):

@@ -15,13 +15,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bartizan.policy.validate import parse_policy
-
 from bartizan.api import Applied, Change
 from bartizan.errors import Conflict, NotFound, PolicyInvalid
 from bartizan.policy.bundle import Bundle
 from bartizan.policy.schema import ModelPolicy
 from bartizan.policy.signing import canonical, plan_hash
+from bartizan.policy.validate import parse_policy
 from control_plane.compile.bundle import compile_bundle
 from control_plane.policies.actor import Actor
 from control_plane.policies.diff import differences

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from bartizan.api import RotationInfo, SecretInfo, SecretList
 from bartizan.errors import NotFound
 from control_plane.api.auth import Permission
 from control_plane.api.openapi import Call, Operation
 from control_plane.api.ports import Parts
 from control_plane.api.routes.checked import label
-from control_plane.store.base import SecretRow
+from control_plane.policies.definitions import secret_info
 
 ONE = "/v1/secrets/{name}"
 
@@ -90,14 +88,3 @@ def operations(parts: Parts) -> list[Operation]:
             tag="secrets",
         ),
     ]
-
-
-def secret_info(row: SecretRow) -> SecretInfo:
-    """A stored definition as the API shows it."""
-    return SecretInfo(
-        name=row.name,
-        definition=msgspec.json.decode(row.definition, type=dict[str, Any]),
-        created_at=row.created_at,
-        created_by=row.created_by,
-        updated_at=row.updated_at,
-    )

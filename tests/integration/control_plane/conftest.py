@@ -25,10 +25,10 @@ from control_plane.api.auth import Brake, Tokens
 from control_plane.api.openapi import Operation
 from control_plane.api.ports import Parts
 from control_plane.api.routes.catalog import operations
-from control_plane.api.routes.secrets import secret_info
 from control_plane.api.server import application, serve
 from control_plane.fleet.ledger import Ledger
 from control_plane.policies.actor import Actor
+from control_plane.policies.definitions import secret_info
 from control_plane.policies.keys import Keys
 from control_plane.policies.service import Policies
 from control_plane.store.base import SecretRow, Store

@@ -1,0 +1,305 @@
+"""The control plane's composition root: every part is made and tied to the others here, and nowhere else.
+
+The API answers from the first second (not ready, with the reason, over a makeshift certificate) so that `doctor` and
+probes can see why; the planes for sidecars open when Vault has signed the issuing certificate for the first time. After that
+Vault's absence stops only what needs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import random
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import grpc.aio
+from aiohttp import web
+from opentelemetry import trace
+
+from bartizan import tasks
+from bartizan.errors import BartizanError, DependencyUnavailable
+from bartizan.identity import JoinToken, TrustDocument
+from bartizan.telemetry.logging import get_logger
+from bartizan.telemetry.tracing import provider
+from bartizan.tls import CertificateSource, server_credentials, ssl_context
+from bartizan.xds.server import SERVER_OPTIONS
+from control_plane.api.auth import Tokens
+from control_plane.api.metrics import metrics_application
+from control_plane.api.ports import Parts
+from control_plane.api.routes.catalog import operations
+from control_plane.api.server import application, serve
+from control_plane.audit.ingest import AuditService
+from control_plane.fleet.ledger import Ledger
+from control_plane.fleet.service import FleetService
+from control_plane.identity.attest import Attestor
+from control_plane.identity.attest_service import AttestService, RenewService
+from control_plane.identity.issuer import Issuer
+from control_plane.identity.makeshift import makeshift_material
+from control_plane.policies.definitions import Definitions
+from control_plane.policies.keys import Keys
+from control_plane.policies.service import Policies
+from control_plane.push.publish import Publisher
+from control_plane.push.refusals import RefusalLog
+from control_plane.push.service import PushService
+from control_plane.push.sign import TransitSigner
+from control_plane.secrets.rotation.engine import RotationEngine, RotationSettings
+from control_plane.secrets.vault import Vault, VaultSettings
+from control_plane.settings import Address, Settings
+from control_plane.store.sql.store import SqlStore, open_store
+from protos.gen.bartizan.identity.v1 import identity_pb2_grpc
+
+_log = get_logger()
+_GRACE_SECONDS = 1.0
+
+
+class ControlPlane:
+    """One replica. `run` returns after `stop` is set; a background task's failure ends it with that error."""
+
+    def __init__(self, settings: Settings, store: SqlStore, vault: Vault) -> None:
+        self.settings = settings
+        self.store = store
+        self.vault = vault
+        self.source = CertificateSource(makeshift_material(settings.advertise))
+        self.issuer = Issuer(
+            vault, trust_domain=settings.trust_domain, hosts=(settings.advertise,), source=self.source
+        )
+        self.signer = TransitSigner(vault, settings.signing_key)
+        self.ledger = Ledger(lease=settings.rotation_lease)
+        self.publisher = Publisher(store, self.ledger, self.issuer.sign_key_set)
+        self.refusals = RefusalLog(store)
+        self.fleet = FleetService(self.ledger, store)
+        self.attestor = Attestor(store, self.issuer)
+        self.engine = RotationEngine(
+            store=store,
+            backend=vault,
+            publish=self._publish_secret,
+            users=self._users,
+            holder=_replica(settings.state_dir),
+            settings=RotationSettings(
+                lease=settings.rotation_lease, soak=settings.rotation_soak, drain=settings.rotation_drain
+            ),
+        )
+        self.tokens = Tokens(store, settings.state_dir / "bootstrap-token")
+        self.starting: tuple[str, ...] = ("starting",)
+        self.ports: dict[str, int] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        bootstrap = await self.tokens.prepare_bootstrap()
+        if bootstrap is not None:
+            _log.info("bootstrap_ready", file=str(bootstrap))
+        async with asyncio.TaskGroup() as group:
+            background = [tasks.start(group, self.vault.run(), name="vault")]
+            async with AsyncExitStack() as edge:
+                await self._serve_api(edge)
+                come_up = tasks.start(group, self._come_up(), name="come-up")
+                stopping = tasks.start(group, _wait(stop), name="stop")
+                await asyncio.wait({come_up, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                background += [come_up, stopping]
+                if not stop.is_set():
+                    background += await self._open_planes(group, edge)
+                    await stop.wait()
+            await tasks.cancel(*background)
+
+    async def _serve_api(self, edge: AsyncExitStack) -> None:
+        parts = Parts(
+            store=self.store,
+            policies=Policies(self.store, self.signer, self.publisher.policy_changed),
+            keys=Keys(self.store, self.publisher.key_set_changed),
+            tokens=self.tokens,
+            ledger=self.ledger,
+            secrets=Definitions(self.store, self._rotations),
+            trust=self._trust_bytes,
+            removed=self.publisher.instance_removed,
+            join_token=self._join_token,
+            not_ready=self._not_ready,
+            version=own_version(),
+            trust_domain=self.settings.trust_domain,
+            clock=time.time,
+        )
+        app = application(operations(parts), self.tokens, own_version())
+        self.ports["api"] = await _listen(edge, app, self.settings.api, self.source)
+        self.ports["metrics"] = await _listen(edge, metrics_application(), self.settings.metrics, None)
+        _log.info("api_listening", address=str(self.settings.api), port=self.ports["api"])
+
+    async def _come_up(self) -> None:
+        """Until Vault has given us an issuing certificate and the verification keys."""
+        pause = 0.2
+        while True:
+            try:
+                await self.issuer.start()
+                await self.signer.refresh()
+                return
+            except DependencyUnavailable as error:
+                reason, why = "vault_unavailable", str(error)
+            except BartizanError as error:
+                reason, why = "vault_refused", str(error)
+            if self.starting != (reason,):
+                _log.warning("waiting_for_vault", reason=why)
+            self.starting = (reason,)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            pause = min(pause * 2, 5.0)
+
+    async def _open_planes(self, group: asyncio.TaskGroup, edge: AsyncExitStack) -> list[asyncio.Task[None]]:
+        self._write_ca()
+        await self.fleet.load()
+        await self.publisher.start()
+        mtls = grpc.aio.server(options=SERVER_OPTIONS)
+        PushService(self.publisher, self.ledger, self.refusals.record).register(mtls)
+        self.fleet.register(mtls)
+        AuditService(self.store).register(mtls)
+        identity_pb2_grpc.add_IdentityServicer_to_server(RenewService(self.attestor), mtls)  # type: ignore[abstract]
+        attest = grpc.aio.server(options=SERVER_OPTIONS)
+        identity_pb2_grpc.add_IdentityServicer_to_server(AttestService(self.attestor), attest)  # type: ignore[abstract]
+        for name, server, address, client in (
+            ("grpc", mtls, self.settings.grpc, True),
+            ("attest", attest, self.settings.attest, False),
+        ):
+            credentials = server_credentials(self.source, require_client=client)
+            self.ports[name] = server.add_secure_port(str(address), credentials)
+            await server.start()
+            edge.push_async_callback(server.stop, _GRACE_SECONDS)
+        self.starting = ()
+        _log.info("ready", grpc=self.ports["grpc"], attest=self.ports["attest"])
+        work: Mapping[str, Callable[[], Awaitable[None]]] = {
+            "issuer": self.issuer.run,
+            "ledger": self.ledger.run,
+            "reports": self.fleet.run,
+            "publisher": self.publisher.run,
+            "refusals": self.refusals.run,
+            "rotation": self.engine.run,
+            "certificate": self._follow_certificate,
+            "ledger-watch": self._follow_ledger,
+        }
+        return [tasks.start(group, _until_cancelled(each), name=name) for name, each in work.items()]
+
+    async def _follow_certificate(self) -> None:
+        """A new certificate of ours signs the key sets again."""
+        seen = self.source.current
+        while True:
+            seen = await self.source.changed(seen)
+            self._write_ca()
+            self.publisher.sign_again()
+
+    async def _follow_ledger(self) -> None:
+        """What sidecars report may entitle them to something, and may be what a rotation waits for."""
+        told: dict[str, object] = {}
+        generation = -1
+        while True:
+            generation = await self.ledger.changed(generation)
+            for instance in self.ledger.instances():
+                seen = self.ledger.observation(instance.instance_id)
+                said = (seen[0].capabilities, seen[0].policy, seen[0].version) if seen else None
+                if said is not None and told.get(instance.instance_id) != said:
+                    told[instance.instance_id] = said
+                    self.publisher.capabilities_changed(instance.instance_id)
+            for gone in told.keys() - {each.instance_id for each in self.ledger.instances()}:
+                del told[gone]
+            self.engine.wake()
+            # A fleet that reports at once is one look, not a thousand.
+            await asyncio.sleep(0.02)
+
+    async def _publish_secret(self, name: str, generation: int, value: str) -> None:
+        self.publisher.put_secret(name, generation, value)
+
+    async def _users(self, name: str) -> Mapping[str, str]:
+        return self.ledger.secret_versions(name, among=self.publisher.entitled_to_secret(name))
+
+    def _rotations(self) -> RotationEngine:
+        if self.starting:
+            raise DependencyUnavailable("rotations need Vault, which was not reached yet", retry_after=2.0)
+        return self.engine
+
+    def _not_ready(self) -> tuple[str, ...]:
+        return self.starting or (() if self.issuer.ready else ("issuer_expired",))
+
+    async def _trust(self) -> TrustDocument:
+        keys = await self.signer.public_keys()
+        return TrustDocument(
+            trust_domain=self.settings.trust_domain,
+            roots=self.issuer.roots_pem,
+            verification_keys={name: base64.b64encode(raw).decode() for name, raw in keys.items()},
+        )
+
+    async def _trust_bytes(self) -> bytes:
+        return (await self._trust()).encode()
+
+    async def _join_token(self, secret: str) -> str:
+        if self.starting:
+            raise DependencyUnavailable("sidecars can't join yet: Vault was not reached", retry_after=2.0)
+        host = str(Address(host=self.settings.advertise, port=0)).rpartition(":")[0]
+        return JoinToken(
+            secret=secret,
+            api=f"https://{host}:{self.ports['api']}",
+            grpc=f"{host}:{self.ports['grpc']}",
+            attest=f"{host}:{self.ports['attest']}",
+            trust=(await self._trust()).digest(),
+        ).encode()
+
+    def _write_ca(self) -> None:
+        """For clients of the API on this machine."""
+        path = self.settings.state_dir / "ca.pem"
+        partial = path.with_suffix(".partial")
+        partial.write_text("".join(self.issuer.roots_pem), encoding="ascii")
+        partial.replace(path)
+
+
+async def run(settings: Settings, stop: asyncio.Event) -> None:
+    """Everything from opening the store to closing it. Raises BartizanError, or an ExceptionGroup with what failed."""
+    settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    settings.state_dir.chmod(0o700)
+    exporter = provider("bartizan-control-plane", settings.otlp_endpoint)
+    async with AsyncExitStack() as stack:
+        if exporter is not None:
+            trace.set_tracer_provider(exporter)
+            stack.push_async_callback(asyncio.to_thread, exporter.shutdown)
+        store = await open_store(settings.store)
+        stack.push_async_callback(store.close)
+        vault = Vault(
+            VaultSettings(
+                address=settings.vault_address,
+                token_file=settings.vault_token_file,
+                ca_file=settings.vault_ca_file,
+                kv=settings.vault_kv,
+                pki=settings.vault_pki,
+                transit=settings.vault_transit,
+            )
+        )
+        stack.push_async_callback(vault.close)
+        await ControlPlane(settings, store, vault).run(stop)
+
+
+def own_version() -> str:
+    """The installed distribution's version."""
+    try:
+        return version("bartizan")
+    except PackageNotFoundError:
+        return "0"
+
+
+async def _listen(
+    edge: AsyncExitStack, app: web.Application, address: Address, source: CertificateSource | None
+) -> int:
+    runner, port = await serve(app, address.host, address.port, ssl_context(source) if source else None)
+    edge.push_async_callback(runner.cleanup)
+    return port
+
+
+async def _until_cancelled(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+def _replica(state_dir: Path) -> str:
+    """Our name among the replicas, the same after a restart."""
+    path = state_dir / "replica"
+    if not path.exists():
+        path.write_text(f"replica-{secrets.token_hex(6)}\n", encoding="ascii")
+    return path.read_text(encoding="ascii").strip()

@@ -1,0 +1,106 @@
+"""Secrets as admins see them: define, rotate, look. Values live in Vault and pass through none of this."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from bartizan.api import RotationInfo, SecretInfo
+from bartizan.errors import Conflict, DependencyUnavailable, InvalidInput, NotFound, Problem
+from control_plane.policies.actor import Actor
+from control_plane.secrets.definition import encode_definition, parse_definition
+from control_plane.secrets.rotation.machine import ENDED, Rotation
+from control_plane.store.base import SecretRow, Store
+
+
+class Rotations(Protocol):
+    """What is needed of the rotation engine."""
+
+    async def rotate(self, name: str, *, by: str) -> Rotation: ...
+    async def status(self, name: str) -> Rotation | None: ...
+    def wake(self) -> None: ...
+
+
+class Definitions:
+    """Definitions in the store; a new one makes the engine begin its first rotation."""
+
+    def __init__(
+        self, store: Store, engine: Callable[[], Rotations], *, clock: Callable[[], float] = time.time
+    ) -> None:
+        """engine: called for each use; raises DependencyUnavailable before there is one."""
+        self._store = store
+        self._engine = engine
+        self._clock = clock
+
+    async def define(self, name: str, definition: Mapping[str, Any], actor: Actor) -> SecretInfo:
+        """Raises InvalidInput with every problem; Conflict when a rotation is under way."""
+        if definition.get("name", name) != name:
+            problem = Problem(path="name", code="invalid_value", message=f"the path says {name}")
+            raise InvalidInput("the secret's definition was refused", [problem])
+        parsed = parse_definition({**definition, "name": name})
+        now = self._clock()
+        async with self._store.begin() as work:
+            known = await work.secrets.get(name)
+            row = SecretRow(
+                name=name,
+                definition=encode_definition(parsed),
+                created_at=known.created_at if known else now,
+                created_by=known.created_by if known else actor.label,
+                updated_at=now,
+            )
+            journal = await work.rotations.load(name)
+            changed = known is None or known.definition != row.definition
+            if changed and known is not None and journal is not None and journal.phase not in ENDED:
+                raise Conflict(f"a rotation of {name} is under way; its definition can be changed after it")
+            if changed:
+                await work.secrets.put(row)
+                await work.events.record(actor.event(now, "secret.define", name))
+        if changed:
+            # Without an engine (Vault was never there yet) it finds the definition when it starts.
+            with contextlib.suppress(DependencyUnavailable):
+                self._engine().wake()
+        return secret_info(row if changed or known is None else known)
+
+    async def rotate(self, name: str, actor: Actor) -> RotationInfo:
+        """Raises NotFound, Conflict when one is under way, DependencyError."""
+        engine = self._engine()
+        async with self._store.begin() as work:
+            if await work.secrets.get(name) is None:
+                raise NotFound(f"no secret {name}")
+            await work.events.record(actor.event(self._clock(), "secret.rotate", name))
+        return _info(name, await engine.rotate(name, by=actor.label), self._clock())
+
+    async def rotation(self, name: str) -> RotationInfo:
+        """Raises NotFound."""
+        state = await self._engine().status(name)
+        return _info(name, state, self._clock())
+
+
+def secret_info(row: SecretRow) -> SecretInfo:
+    """A stored definition as the API shows it."""
+    return SecretInfo(
+        name=row.name,
+        definition=msgspec.json.decode(row.definition, type=dict[str, Any]),
+        created_at=row.created_at,
+        created_by=row.created_by,
+        updated_at=row.updated_at,
+    )
+
+
+def _info(name: str, state: Rotation | None, now: float) -> RotationInfo:
+    if state is None:
+        # Defined, and the engine has not begun its first rotation yet.
+        return RotationInfo(secret=name, phase="none", finished=False, updated_at=now)
+    return RotationInfo(
+        secret=name,
+        phase=state.phase.value,
+        finished=state.phase in ENDED,
+        from_generation=state.from_generation,
+        to_generation=state.to_generation,
+        waiting_for=(*((state.waiting,) if state.waiting else ()), *state.behind),
+        updated_at=state.phase_at,
+    )

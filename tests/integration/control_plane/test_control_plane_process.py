@@ -1,0 +1,145 @@
+"""The whole control plane as a process, with real OpenBao: it waits for it, works, survives its absence and a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import stat
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+from cryptography import x509
+
+from bartizan.client import Client
+from bartizan.errors import DependencyUnavailable
+from bartizan.identity import JoinToken
+from bartizan.local import processes
+from bartizan.local.openbao import OpenBao
+from bartizan.tls import make_csr, new_key
+from protos.gen.bartizan.identity.v1 import identity_pb2, identity_pb2_grpc
+
+SPIFFE = "spiffe://test.local/ns/prod/sa/model"
+
+
+@dataclass(slots=True)
+class Place:
+    """A state folder, an OpenBao beside it and ports for the control plane."""
+
+    state: Path
+    bao: OpenBao
+    environment: dict[str, str]
+    api: int
+    attest: int
+
+    async def start(self, log: Path) -> processes.Child:
+        return await processes.start(
+            "control plane", [sys.executable, "-m", "control_plane"], log=log, env=self.environment
+        )
+
+    @property
+    def ca(self) -> Path:
+        return self.state / "ca.pem"
+
+    async def ready(self) -> None:
+        async with asyncio.timeout(60):
+            while True:
+                if self.ca.exists():
+                    async with Client(f"https://127.0.0.1:{self.api}", ca_file=self.ca) as client:
+                        try:
+                            if (await client.health()).status == "ok":
+                                return
+                        except DependencyUnavailable:
+                            pass
+                await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    bao = OpenBao(tmp_path / "bao")
+    await bao.start()
+    api, grpc_port, attest, metrics = (processes.free_port() for _ in range(4))
+    state = tmp_path / "state"
+    environment = {
+        **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+        "BARTIZAN_CP_STATE_DIR": str(state),
+        "BARTIZAN_CP_API_LISTEN": f"127.0.0.1:{api}",
+        "BARTIZAN_CP_GRPC_LISTEN": f"127.0.0.1:{grpc_port}",
+        "BARTIZAN_CP_ATTEST_LISTEN": f"127.0.0.1:{attest}",
+        "BARTIZAN_CP_METRICS_LISTEN": f"127.0.0.1:{metrics}",
+        "BARTIZAN_CP_TRUST_DOMAIN": "test.local",
+        "BARTIZAN_CP_VAULT_ADDR": bao.address,
+        "BARTIZAN_CP_VAULT_TOKEN_FILE": str(bao.token_file),
+        "BARTIZAN_CP_VAULT_CACERT": str(bao.ca_file),
+    }
+    yield Place(state=state, bao=bao, environment=environment, api=api, attest=attest)
+    await bao.stop()
+
+
+async def test_the_process_from_first_start_to_restart(
+    place: Place, tmp_path: Path, policy_text: str
+) -> None:
+    child = await place.start(tmp_path / "first.log")
+    try:
+        await place.ready()
+        bootstrap = place.state / "bootstrap-token"
+        assert stat.S_IMODE(bootstrap.stat().st_mode) == 0o600
+        assert stat.S_IMODE(place.state.stat().st_mode) == 0o700
+        secret = bootstrap.read_text().strip()
+        url = f"https://127.0.0.1:{place.api}"
+        async with Client(url, secret, ca_file=place.ca) as client:
+            token = (await client.create_token(role="admin", name="test")).token
+        assert not bootstrap.exists()
+        async with Client(url, token, ca_file=place.ca) as client:
+            applied = await client.apply(policy_text)
+            assert applied.version == 1
+            join = JoinToken.decode(await client.join_token(SPIFFE, {"app": "chat"}))
+            trust = await client.trust()
+            assert hashlib.sha256(trust).hexdigest() == join.trust
+            certificate = await attest(join, place.ca)
+            assert certificate.spiffe_id == SPIFFE
+            leaf = x509.load_der_x509_certificate(certificate.chain[0])
+            names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            assert names.get_values_for_type(x509.UniformResourceIdentifier) == [SPIFFE]
+            (instance,) = await client.instances()
+            assert instance.instance_id == certificate.instance_id
+            with pytest.raises(grpc.aio.AioRpcError) as again:
+                await attest(join, place.ca)
+            assert again.value.code() is grpc.StatusCode.UNAUTHENTICATED
+            await place.bao.stop()
+            # What needs no signature goes on; what does says so and stores nothing.
+            await client.create_key_set("chat")
+            assert (await client.issue_key("chat", tenant="acme")).key.startswith("bzk_")
+            assert (await client.apply(policy_text)).changed is False
+            with pytest.raises(DependencyUnavailable):
+                await client.apply(policy_text.replace("acme", "globex"))
+            assert len(await client.revisions("prod/chat")) == 1
+    finally:
+        await child.stop()
+    assert secret not in child.log.read_text()
+    assert token not in child.log.read_text()
+
+    child = await place.start(tmp_path / "second.log")
+    try:
+        await asyncio.sleep(0)
+        await place.bao.start()
+        await place.ready()
+        assert not (place.state / "bootstrap-token").exists()
+        async with Client(f"https://127.0.0.1:{place.api}", token, ca_file=place.ca) as client:
+            assert (await client.apply(policy_text.replace("acme", "globex"))).version == 2
+            assert "vault_unavailable" not in (await client.health()).reasons
+    finally:
+        await child.stop()
+
+
+async def attest(join: JoinToken, ca: Path) -> identity_pb2.Certificate:
+    credentials = grpc.ssl_channel_credentials(ca.read_bytes())
+    async with grpc.aio.secure_channel(join.attest, credentials) as channel:
+        stub = identity_pb2_grpc.IdentityStub(channel)
+        request = identity_pb2.AttestRequest(join_token=join.secret, csr=make_csr(new_key()))
+        answer: identity_pb2.Certificate = await stub.Attest(request, timeout=10)
+        return answer
