@@ -302,7 +302,7 @@ async def run(settings: Settings) -> None:
             if settings.bundle_file is not None:
                 agent.follow_files(settings.bundle_file)
             else:
-                await agent.follow_control_plane()
+                agent.spawn(agent.follow_control_plane(), "control-plane")
             log.info("agent_started", mode="local" if settings.bundle_file else "control_plane")
             await stopping.wait()
             await agent.stop()

@@ -153,6 +153,9 @@ class Applier:
         )
         self.refused, self.probed = None, probed
         self._seen.took_bundle(bundle.policy, bundle.version)
+        if old is None and (bundle.tls or bundle.secrets):
+            # until Envoy's admin interface has shown them; later switches keep what was seen
+            self._conditions.set(names.SECRET_MISSING, holds=True)
         self._conditions.set(names.NO_POLICY, holds=False)
         self._conditions.set(names.PROBE_FAILED, holds=False)
         self._confirmed()

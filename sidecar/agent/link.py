@@ -48,7 +48,6 @@ class Link:
         """Until cancelled. kept: the identity was restored, so attestation is not needed now."""
         if not kept:
             await self._attest()
-        self._on_identity()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._channels(), name="link-channels")
@@ -86,7 +85,6 @@ class Link:
             await self._refused.wait()
             try:
                 await self._identity.attest()
-                self._on_identity()
             except BartizanError as error:
                 log.error("identity_unknown_to_control_plane", reason=str(error))
             await asyncio.sleep(random.uniform(5.0, 15.0))  # noqa: S311 - jitter
@@ -97,6 +95,7 @@ class Link:
         material: KeyMaterial | None = None
         while True:
             material = await self._identity.source.changed(material)
+            self._on_identity()
             old, self._channel = self._channel, self._new_channel()
             if old is not None:
                 if self._ads is not None:

@@ -41,7 +41,7 @@ spec:
   selector: {{matchLabels: {{app: hops}}}}
   listener: {{address: 127.0.0.1, port: {port}, tls: none}}
   model: {{name: hops, protocol: json_fields, port: {model}}}
-  routes: [{{path: /v1/predict, inputText: [$.text]}}]
+  routes: [{{path: /v1/predict, inputText: [$.text], outputText: [$.out]}}]
   tenants: [acme]
   authn: {{apiKeys: {{set: hops}}}}
   limits: {{body: {{max: 3MiB}}}}

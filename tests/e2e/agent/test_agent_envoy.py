@@ -1,0 +1,117 @@
+"""The agent in local mode with real Envoy and a real guard worker: a policy from a signed file is enforced and proven."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Local
+
+pytestmark = pytest.mark.e2e
+
+
+def enforced(status: dict[str, Any], version: int) -> bool:
+    policy = status["policy"]
+    return bool(status["ready"] and policy and policy["version"] == version)
+
+
+async def test_a_signed_bundle_file_is_enforced_and_children_come_back(local: Local) -> None:
+    await local.start()
+    status = await local.until(lambda now: enforced(now, 1))
+    assert status["policy"]["probe"]["good"]
+    assert await local.ask() == 401
+    assert await local.ask(key="bzk_" + "x" * 43) == 401
+    assert await local.ask("/elsewhere", key=local.key) == 404
+    assert local.reached == []
+    assert await local.ask(key=local.key) == 200
+    assert local.reached == ["hi"]
+
+    worker = status["workers"]["pids"][0]
+    os.kill(worker, signal.SIGKILL)
+    await local.until(lambda now: now["ready"] and now["workers"]["pids"] not in ([], [worker]))
+    assert await local.ask() == 401
+    assert await local.ask(key=local.key) == 200
+
+    envoy = status["envoy"]["pid"]
+    os.kill(envoy, signal.SIGKILL)
+    await local.until(lambda now: now["ready"] and now["envoy"]["pid"] not in (None, envoy))
+    assert await local.ask() == 401
+    assert await local.ask(key=local.key) == 200
+
+
+async def test_what_is_not_good_is_refused_and_the_old_bundle_stays(local: Local) -> None:
+    await local.start()
+    await local.until(lambda now: enforced(now, 1))
+
+    stranger = type(local.signer)(local.new_signing_key())
+    local.publish(2, signer=stranger)
+    await local.until(lambda now: now["refused"] and now["refused"]["reason"].startswith("signature_invalid"))
+    local.publish(
+        3,
+        local.policy(listener={**local.listener(), "tls": {"cert": "file:none.crt", "key": "file:tls.key"}}),
+    )
+    status = await local.until(lambda now: now["refused"] and now["refused"]["version"] == 3)
+    assert status["refused"] == {"version": 3, "reason": "file_missing", "path": "spec.listener.tls.cert"}
+    assert enforced(status, 1)
+    assert await local.ask(key=local.key) == 200
+    assert await local.ask() == 401
+
+    local.publish(4, local.policy(tenants=["globex"]))
+    await local.until(lambda now: enforced(now, 4) and not now["refused"])
+    assert await local.ask(key=local.key) == 403
+    local.publish(1)
+    await local.until(lambda now: now["refused"] and now["refused"]["reason"].startswith("rolled_back"))
+    assert await local.ask(key=local.key) == 403
+
+
+async def test_a_new_certificate_file_is_served_only_when_it_is_good(local: Local) -> None:
+    await local.start()
+    first = await local.until(lambda now: enforced(now, 1))
+    (served,) = first["secret_versions"].values()
+
+    certificate = local.folder / "certs" / "tls.crt"
+    good = certificate.read_bytes()
+    certificate.write_bytes(b"no certificate")
+    bad = await local.until(lambda now: "certificate_refused" in now["conditions"])
+    assert list(bad["secret_versions"].values()) == [served]
+    assert await local.ask(key=local.key) == 200
+
+    certificate.write_bytes(good)
+    local.write_certificate()
+    await local.until(lambda now: enforced(now, 1) and list(now["secret_versions"].values()) != [served])
+    assert await local.ask(key=local.key) == 200
+
+
+async def test_a_stopped_worker_or_envoy_is_replaced_and_native_verdicts_are_recorded(local: Local) -> None:
+    await local.start()
+    status = await local.until(lambda now: enforced(now, 1))
+    worker, envoy = status["workers"]["pids"][0], status["envoy"]["pid"]
+    os.kill(worker, signal.SIGSTOP)
+    await local.until(lambda now: now["ready"] and now["workers"]["pids"] not in ([], [worker]))
+    assert await local.ask(key=local.key) == 200
+    os.kill(envoy, signal.SIGSTOP)
+    await local.until(lambda now: now["ready"] and now["envoy"]["pid"] not in (None, envoy))
+    assert await local.ask(key=local.key) == 200
+    assert await local.ask("/elsewhere", key=local.key) == 404
+    records = await local.records(lambda found: any(one["source"] == "envoy" for one in found))
+    assert {one["cause"] for one in records if one["source"] == "envoy"} == {"undeclared"}
+    assert any(one["source"] == "guard" and one["status"] == 200 for one in records)
+
+
+async def test_an_agent_that_was_killed_leaves_nothing_open_and_its_successor_takes_over(
+    local: Local,
+) -> None:
+    await local.start()
+    status = await local.until(lambda now: enforced(now, 1))
+    assert local.child is not None
+    local.child.signal(signal.SIGKILL)
+    await local.child.process.wait()
+    assert await local.ask(key=local.key) == 503
+    await local.start()
+    again = await local.until(lambda now: enforced(now, 1))
+    assert again["envoy"]["pid"] != status["envoy"]["pid"]
+    assert await local.ask(key=local.key) == 200
