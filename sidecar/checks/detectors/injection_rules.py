@@ -16,7 +16,7 @@ _IGNORE = (
 )
 _ESCAPE = (
     r"(?:bypass|circumvent|overrid(?:e|ing)|overrule|discard|disable|deactivate|turn off|switch off|violate|suspend|abandon|evade|remove|drop|lift"
-    r"|(?:move|go|step|act|operate|think) (?:beyond|outside(?: of)?)|break (?:free )?(?:out )?(?:of|from)|break|escape(?: from)?|shed|defy|relinquish|ignore|disregard|forget)"
+    r"|(?:move|go|step|act|operate|think) (?:beyond|outside(?: of)?)|break (?:free )?(?:out )?(?:of|from)|break|escape(?: from)?|shed|defy|relinquish|pause|transcend|relax|loosen|unlock|ignore|disregard|forget)"
 )
 _BEFORE = (
     r"(?:previous(?:ly)?|prior|above(?:-mentioned)?|aforementioned|earlier|preceding|foregoing|initial|original|past|former|existing|system|developer"
@@ -28,11 +28,11 @@ _ORDERS = (
 )
 _LIMITS = (
     r"(?:instructions?|programming|guidelines?|restrictions?|training|constraints?|safety|directives?|ethics|ethical|morals?|system prompt|limitations?"
-    r"|limits|safeguards?|guardrails?|(?:content )?filters?|filtering|content polic(?:y|ies)|protocols?|boundaries|norms|censorship|conditioning|alignment|rules)"
+    r"|limits|safeguards?|guardrails?|(?:content )?filters?|filtering|content polic(?:y|ies)|protocols?|boundaries|norms|censorship|conditioning|alignment|routines|procedures|polic(?:y|ies)|safety checks|rules)"
 )
 _SHOW = (
     r"(?:reveal|show|print|output|display|repeat|recite|disclose|share|expose|leak|dump|divulge|give me|tell me|list|write out|return|echo|summari[sz]e|paraphrase"
-    r"|translate|encode|describe|copy|spell out|type out|extract|provide|quote|recall|unveil|send me|state|read out|explain)"
+    r"|translate|encode|copy|spell out|type out|extract|provide|quote|recall|unveil|send me|state|read out)"
 )
 _HIDDEN = r"(?:(?:initial|original|hidden|secret|internal|full|entire|exact|complete|system|developer|underlying|confidential|private|base|core|starting|very|first|own|current|pre-?set|raw|verbatim|complete) )"
 
@@ -54,12 +54,19 @@ _OVERRIDE = (
     r"\bstop everything\b.{0,20}\b(?:just )?(?:print|say|output|write)\b",
     r"\b(?:ignore|disregard|skip) (?:the |this )?(?:user(?:'s)?|original|actual) (?:request|question|query|input|task|text)\b[^.]{0,40}\b(?:and|instead|just|but)\b",
     r"\b(?:reset|wipe|clear|erase) (?:your|all(?: of)? your) (?:memory|context|instructions|programming|training|prompt)\b",
+    r"\b(?:disable|deactivate|turn off|switch off|bypass|ignore|disregard|suspend|override|circumvent) (?:(?:all|any|the|your|its|every) ){0,2}(?:safety|content|ethical|ethics|moral) (?:filters?|polic(?:y|ies)|restrictions?|guidelines|protocols?|checks|constraints|measures|guardrails?|boundaries)\b",
+    r"\byour (?:[\w-]+ ){0,2}(?:instructions|guidelines|restrictions|safeguards|filters|limitations|system prompt|rules|programming) (?:have|has) (?:now )?(?:been )(?:updated|disabled|lifted|removed|cancell?ed|changed|deleted|suspended|overridden|replaced|reset|revoked)\b",
+    r"\bprioriti[sz]e (?:[\w']+ ){1,3}(?:over|above) (?:all |any |your )?(?:safety|ethic\w*|content|guidelines|restrictions|rules|previous)\b",
     r"\bprioriti[sz]e (?:my|these|this|the following) (?:[\w-]+ )?(?:instructions?|directives?|commands?|requests?|orders?|input) (?:over|above|before)\b",
 )
 _EXTRACTION = (
     rf"\b{_SHOW} (?:[\w']+ ){{0,4}}?(?:your|the|its|this|all|chatgpt'?s?) {_HIDDEN}{{0,4}}(?:system|initial|original|hidden|secret|developer|starting|pre-?prompt|base)[ -]?(?:prompts?|instructions?|messages?|directives?|configuration)\b",
     rf"\b{_SHOW} (?:[\w']+ ){{0,3}}?your {_HIDDEN}{{0,3}}(?:instructions?|prompts?|directives?|guidelines|rules|programming|configuration|training (?:instructions|prompt))\b(?:[.?!,]|$| (?:verbatim|word for word|exactly|in full|you|now|please|above|to me|in (?:a )?(?:code|base64|json|markdown)|and|as|that|from|using|without|before|completely))",
     r"\bwhat(?:'s| is| are| were| was) (?:in )?your (?:\w+ )?(?:system|initial|original|hidden|secret|starting|first|base|exact|full|internal) (?:prompts?|instructions?|messages?|directives?|rules|guidelines)\b",
+    r"\b(?:reveal|show|expose|display|disclose|print|output|share|repeat|state) (?:me )?(?:the|your) (?:primary|base|original|core|initial|underlying|first) (?:[\w-]+ )?(?:directives?|instructions?|commands?|prompts?) (?:of your|you |that you|given to you|behind your|guiding you|from your)",
+    r"\bwhat (?:is|was|were|are) the (?:original|initial|first|starting|system|hidden) (?:prompt|instructions?|message) (?:that )?(?:you (?:were|are|have|got|received)|given to you|behind your|for your|from your)",
+    r"\b(?:see|read|view|access|know|have) your (?:full |entire |exact |complete |original |actual )?(?:system|initial|hidden) (?:prompt|instructions|message)\b",
+    r"\b(?:output|print|reveal|dump|display|encode|show):? (?:your )?(?:system|initial|hidden|initiali[sz]ation) (?:prompt|instructions)\b(?:[.!]|$)",
     r"\bwhat (?:were|are|was) (?:you|the instructions you were|your instructions)(?: \w+)? (?:told|instructed|given|programmed)(?: to (?:do|say|not)| before| at| prior|\?|$)",
     r"\b(?:repeat|print|output|copy|recite|write|echo|return|show|type) (?:me )?(?:back )?(?:all |everything |exactly |the |every )*(?:words?|text|content|lines?|sentences?|instructions?|messages?|everything|prompt) (?:[\w']+ ){0,3}?(?:above|before (?:this|the|my)|at the (?:top|start|beginning) of|prior to this|preceding|you were given)\b",
     r"\b(?:starting|beginning|begins?|starts?) (?:with|from|at) (?:the (?:words?|phrase) )?[\"'`“‘]*you are\b[\"'`”’.]*",
@@ -78,6 +85,9 @@ _ROLE = (
     r"\b(?:you|he|she|it|they|that|who|\w+gpt|bot|ai)(?: will| must| can| shall)? (?:now )?(?:never|not|cannot|can't|don'?t|won'?t|doesn't|does not) (?:ever )?(?:refuse|reject|decline) (?:[\w']+ ){0,4}(?:requests?|questions?|prompts?|orders?|commands?|anything|answer|inquir\w+|tasks?|instructions?)",
     r"\b(?:freed?|broken? free|break free|liberated?|released?|unshackled|escaped?|unbound) (?:from|of) (?:the )?(?:typical |usual |all |any |your |their )?(?:confines|chains|shackles|constraints|restrictions|limits|limitations|rules) (?:of ai|and restrictions|imposed|placed|set by|that openai|of openai)",
     r"\b(?:do|does|did|is|are|will) not (?:have|need) to (?:abide|adhere|follow|comply|conform|obey)(?: by| to| with)? (?:the |any |to |openai'?s? |these |your )?(?:[\w']+ ){0,2}(?:rules|polic(?:y|ies)|guidelines|restrictions|terms|laws|ethics)",
+    r"\byou (?:now )?(?:have|has|had) no (?:more )?(?:[\w-]+ (?:or |and )?){0,2}(?:restrictions|limitations|filters|guidelines|constraints|ethical|boundaries|censorship)\b",
+    r"\byou are (?:now )?free (?:from|of) (?:any |all |your |these )?(?:[\w-]+ ){0,2}(?:restrictions|limitations|rules|guidelines|constraints|filters|limits)\b",
+    r"\b(?:no|where no|without any) (?:content )?(?:polic(?:y|ies)|restrictions|guidelines|safety (?:rules|checks)) (?:exist|apply|are enforced|are bypassed)\b",
     r"\byou are no longer (?:an? |bound|restricted|limited|chatgpt|gpt|claude|bing|required|under|subject|an ai)",
     r"\b(?:unethical|illegal|immoral|amoral|unfiltered|uncensored|dangerous|harmful)[^.]{0,60}\b(?:without (?:any )?(?:hesitation|warnings?|disclaimers?|refus\w+|moraliz\w+|question)|no matter (?:how|what)|regardless of (?:ethic\w*|legal\w*|moral\w*|consequence\w*))",
     r"\b(?:stay|remain) in character\b[^.]{0,60}\b(?:tokens?|jailbreak|no matter|never (?:break|refuse)|deducted)|\bstay a dan\b",
@@ -95,7 +105,7 @@ _DELIMITER = (
     r"\b(?:begin|start|end)(?:ning)? (?:of )?(?:new |admin |system |real |privileged )(?:instructions?|prompt|session|override)\b",
 )
 _ENCODED = (
-    r"\b(?:decode|decrypt|decipher|unscramble|de-?obfuscate|translate)\b[^.]{0,60}\b(?:and|then)\b[^.]{0,20}\b(?:execute|follow|obey|run|do (?:what|as)|act on|comply|perform|answer|respond to)\b",
+    r"\b(?:decode|decrypt|decipher|unscramble|de-?obfuscate)\b[^.]{0,60}\b(?:and|then)\b[^.]{0,20}\b(?:execute|follow|obey|run|do (?:what|as)|act on|comply|perform|answer|respond to)\b",
     r"\b(?:execute|follow|obey|comply with|act on)\b[^.]{0,30}\b(?:base64|base-64|rot-?13|hex(?:adecimal)?|morse|encoded|encrypted|reversed|ciphertext)\b[^.]{0,20}\b(?:instructions?|commands?|message|text|string|payload)",
     r"\b(?:respond|answer|reply|talk|output|encode)[^.]{0,30}\b(?:base64|rot-?13|leetspeak|morse|hex)\b[^.]{0,60}\b(?:system prompt|instructions you|bypass|filters?|avoid detection|secret|your (?:instructions|prompt|unique id|configuration))\b",
 )
@@ -114,10 +124,10 @@ _EXFILTRATION = (
 )
 _MULTILINGUAL = (
     # de
-    r"\b(?:ignorier\w*|vergiss|vergessen sie|missacht\w*|ubergeh\w*|umgeh\w*|verwirf)\b(?: \w+){0,5} (?:anweisung\w*|instruktion\w*|vorgabe\w*|befehl\w*|regeln|richtlinien|beschrankung\w*|einschrankung\w*|systemprompt\w*)\b",
+    r"\b(?:ignorier\w*|vergiss|vergessen sie|missacht\w*|ubergeh\w*|umgeh\w*|verwirf)\b(?: \w+){0,5} (?:anweisung\w*|instruktion\w*|vorgabe\w*|befehl\w*|regeln|richtlinien|beschrankung\w*|einschrankung\w*|systemprompt\w*|schulung|programmierung)\b",
     r"\b(?:zeig\w*|verrat\w*|nenn\w*|gib|offenbar\w*|wiederhol\w*|was (?:ist|sind|war\w*))\b(?: \w+){0,4} (?:systemprompt\w*|system-?anweisung\w*|(?:geheime\w*|ursprungliche\w*|versteckte\w*|interne\w*) (?:anweisung\w*|instruktion\w*|prompt\w*))\b",
     # fr
-    r"\b(?:ignor\w+|oubli\w+|ne (?:tiens|tenez) (?:pas|aucun) compte|neglig\w+|contourn\w+|outrepass\w+|mets de cote|mettez de cote|laisse\w* de cote|defais-toi|abandonn\w+|enfrei\w+|fais fi)\b(?: [\w'-]+){0,6} (?:instructions?|consignes?|directives?|regles?|ordres|restrictions?|programmation|normes|limites|contraintes|protocoles?)\b",
+    r"\b(?:ignor\w+|oubli\w+|ne (?:tiens|tenez) (?:pas|aucun) compte|neglig\w+|contourn\w+|outrepass\w+|mets de cote|mettez de cote|laisse\w* de cote|defais-toi|abandonn\w+|enfrei\w+|fais fi)(?: [\w'-]+){0,3} (?:les|tes|vos|ses|ces|des|aux|de|toutes?|tous|precedentes?)(?: [\w'-]+){0,3} (?:instructions?|consignes?|directives?|regles?|ordres|restrictions?|programmation|normes|limites|contraintes|protocoles?|procedures)\b",
     r"\b(?:quel\w*|revele\w*|montre\w*|affiche\w*|donne\w*|repete\w*|divulgu\w*)\b(?:[ -][\w']+){0,6} (?:prompt (?:systeme|initial|de depart)|instructions? (?:initiales?|secretes?|cachees?|systeme|internes?)|invite (?:initiale|systeme))\b",
     # es
     r"\b(?:ignora\w*|olvid\w+|omit\w+|desestim\w+|descart\w+|haz caso omiso|no (?:sigas|tengas en cuenta)|anul\w+|deja de lado|salt\w+|abandon\w+)\b(?: [\w']+){0,6} (?:instruccion\w*|ordenes|reglas|directrices|indicaciones|restricciones|programacion|normas|limitaciones|protocolos?|directivas)\b",

@@ -18,8 +18,8 @@ from sidecar.checks.spans import ACTIONS
 from sidecar.formats.base import TextPart
 from sidecar.model.finding import Action, Finding
 
-_MEMORY = 256 << 20
-"""RE2's ceiling for one set's states, built as texts need them; too little would make it miss silently."""
+_MEMORY = 16 << 20
+"""RE2's ceiling for one set's states, which it builds as texts need them and rebuilds when they are full."""
 _APPLICATION = frozenset({"system", "developer", "definition"})
 _NOT_FOR_APPLICATION = frozenset({"system_prompt_extraction", "role_hijack", "tool_abuse"})
 _ENCODED = "encoded_payload"
