@@ -72,14 +72,17 @@ class AuditQueue:
 
     async def run(self) -> None:
         """Send until closed and empty. Errors of `send` are the caller's: without its agent a worker ends."""
-        while not self._closing:
+        while True:
             await self._ready.wait()
             if not self._closing:
                 # a short wait makes batches under load; single records are still there within it
                 await asyncio.sleep(_WAIT)
+            closing = self._closing
             self._ready.clear()
             while (batch := self.take()) is not None:
                 await self.send(batch)
+            if closing:
+                return
 
     def close(self) -> None:
         """No more records come: `run` sends what waits and ends."""
