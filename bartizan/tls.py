@@ -16,11 +16,12 @@ import grpc
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from bartizan.errors import DependencyUnavailable, IdentityRefused, TrustError
 
 _PEM = serialization.Encoding.PEM
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +116,9 @@ def new_key() -> bytes:
 def make_csr(key_pem: bytes) -> bytes:
     """A certificate request (DER) that proves possession of the key; who it is for is decided by the issuer."""
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
-    return builder.sign(_load_key(key_pem), hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    key = _load_key(key_pem)
+    digest = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    return builder.sign(key, digest).public_bytes(serialization.Encoding.DER)
 
 
 def channel_credentials(material: KeyMaterial) -> grpc.ChannelCredentials:
@@ -200,11 +203,11 @@ def _load_chain(context: ssl.SSLContext, material: KeyMaterial) -> None:
         os.close(descriptor)
 
 
-def _load_key(key_pem: bytes) -> ec.EllipticCurvePrivateKey:
+def _load_key(key_pem: bytes) -> PrivateKey:
     try:
         key = serialization.load_pem_private_key(key_pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise TrustError("not an unencrypted PEM private key") from None
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise TrustError("not an EC private key")
+    if not isinstance(key, PrivateKey):
+        raise TrustError("not an EC, RSA or Ed25519 private key")
     return key

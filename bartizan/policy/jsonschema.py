@@ -12,9 +12,11 @@ import msgspec
 
 from bartizan.policy.authored import CHECK_LISTS, TAG
 from bartizan.policy.descriptions import FIELDS
+from bartizan.policy.reading import LONGEST_LIST
 from bartizan.policy.schema import ModelPolicy
 
 SCHEMA_ID = "https://bartizan.dev/schemas/v1alpha1/ModelPolicy.json"
+_LISTS = ("routes", "authz", *CHECK_LISTS)
 CLAIM_TARGETS = ("tenant", "plan", "region", "subject")
 
 
@@ -38,6 +40,8 @@ def _encoded() -> bytes:
     spec = definitions["ModelPolicySpec"]["properties"]
     for direction in CHECK_LISTS:
         spec[direction]["items"] = _one_of_the_checks(spec[direction]["items"], definitions)
+    for items in (*(spec[name] for name in _LISTS), definitions["Authn"]["properties"]["jwt"]):
+        items.setdefault("maxItems", LONGEST_LIST)
     claim = {"type": "string", "minLength": 1, "maxLength": 128}
     definitions["Jwt"]["properties"]["claims"] |= {
         "properties": {target: dict(claim) for target in CLAIM_TARGETS},

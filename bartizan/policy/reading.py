@@ -7,6 +7,9 @@ from typing import Any
 
 from bartizan.errors import Problem
 
+LONGEST_LIST = 256
+"""Of rules, routes, checks and issuers; the schema refuses longer ones, so that judging a policy stays quick."""
+
 
 def at(document: Any, *keys: str, default: Any = None) -> Any:
     """The value at a path of keys, or the default where something on the way is missing or no mapping."""
@@ -24,9 +27,9 @@ def mapping(document: Any, *keys: str) -> dict[str, Any]:
 
 
 def structs(document: Any, *keys: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Document path and value of each mapping in a list."""
+    """Document path and value of each mapping in a list, as far as lists may be long."""
     value = at(document, *keys)
-    for index, item in enumerate(value if isinstance(value, list) else ()):
+    for index, item in enumerate(value[:LONGEST_LIST] if isinstance(value, list) else ()):
         if isinstance(item, dict):
             yield f"{'.'.join(keys)}[{index}]", item
 

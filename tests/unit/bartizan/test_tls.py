@@ -14,7 +14,7 @@ import grpc
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
 
 from bartizan.errors import DependencyUnavailable, IdentityRefused, TrustError
 from bartizan.tls import (
@@ -142,10 +142,22 @@ def test_a_chain_without_certificate_is_refused() -> None:
         _ = KeyMaterial(key_pem=FIRST.key_pem, chain_pem=b"", roots_pem=b"").leaf
 
 
-def test_keys_of_other_kinds_are_refused() -> None:
-    key = rsa.generate_private_key(65537, 2048)
+@pytest.mark.parametrize(
+    "key",
+    [rsa.generate_private_key(65537, 2048), ed25519.Ed25519PrivateKey.generate()],
+    ids=["rsa", "ed25519"],
+)
+def test_keys_of_other_common_kinds_can_ask_for_certificates(
+    key: rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey,
+) -> None:
     pem = key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    with pytest.raises(TrustError, match="EC"):
+    assert x509.load_der_x509_csr(make_csr(pem)).public_key() == key.public_key()
+
+
+def test_keys_that_can_not_sign_are_refused() -> None:
+    key = x25519.X25519PrivateKey.generate()
+    pem = key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    with pytest.raises(TrustError, match="EC, RSA or Ed25519"):
         make_csr(pem)
 
 

@@ -120,6 +120,7 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("rule twice", {"spec.authz": [{"name": "a", "allow": "true"}, {"name": "a", "deny": "true"}]}, "spec.authz[1].name", "duplicate", "authz[0]"),
     ("empty rule", {"spec.authz": [{"name": "a", "allow": ""}]}, "spec.authz[0].allow", "invalid_value", "at least 1"),
     ("body rule", {"spec.authz": [{"name": "a", "allow": "!request.stream"}]}, "spec.authz[0].allow", "not_applicable", "json_fields"),
+    ("many rules", {"spec.authz": [{"name": f"r{n}", "allow": "true"} for n in range(257)]}, "spec.authz", "invalid_value", "at most 256"),
     # limits
     ("rate", {"spec.limits.requests": [{"per": "key", "rate": "5/d"}]}, "spec.limits.requests[0].rate", "invalid_value", "50/s"),
     ("per twice", {"spec.limits.requests": [{"per": "key", "rate": "5/s"}, {"per": "key", "rate": "9/m"}]}, "spec.limits.requests[1].per", "duplicate", ""),
