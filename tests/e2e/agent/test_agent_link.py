@@ -1,0 +1,147 @@
+"""The agent with a control plane: attestation, push, NACK, rotation of a secret, outage, restart from what is sealed."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Local, Plane
+
+pytestmark = pytest.mark.e2e
+
+
+def proven(report: Any, version: int) -> bool:
+    state = report.policy
+    return bool(
+        report.ready
+        and state.version == version
+        and state.envoy_acked
+        and state.workers == state.workers_loaded
+        and state.probe.good
+    )
+
+
+def with_credential(local: Local) -> dict[str, Any]:
+    return local.policy(
+        model={
+            "name": "tiny",
+            "protocol": "json_fields",
+            "port": local.model_port,
+            "credential": {"secret": "upstream", "header": "x-model-key"},
+        }
+    )
+
+
+async def test_push_refusal_revocation_and_removal(local: Local, plane: Plane) -> None:
+    plane.send(local.signed(1), local.keys(1), {})
+    await local.start(plane.new_token())
+    report = await plane.reported(lambda one: proven(one, 1))
+    assert plane.nodes[-1] == ("instance-1", "spiffe://test.example/ns/default/sa/tiny")
+    assert report.instance_id == "instance-1"
+    assert report.key_set_versions == {"tiny": 1}
+    assert ("ack", "default/tiny@1", "") in plane.answers
+    assert await local.ask() == 401
+    assert await local.ask(key=local.key) == 200
+
+    bad = local.policy(listener={**local.listener(), "tls": {"cert": "file:none.crt", "key": "file:tls.key"}})
+    plane.send(local.signed(2, bad), local.keys(1), {})
+    report = await plane.reported(lambda one: one.policy.refused_version == 2)
+    assert (report.policy.refused_reason, report.policy.refused_path) == (
+        "file_missing",
+        "spec.listener.tls.cert",
+    )
+    assert proven(report, 1)
+    assert await local.ask(key=local.key) == 200
+
+    plane.send(local.signed(3), local.keys(2, revoked=True), {})
+    await plane.reported(lambda one: proven(one, 3) and one.key_set_versions == {"tiny": 2})
+    assert not plane.reports[-1].policy.refused_version
+    assert await local.ask(key=local.key) == 401
+
+    plane.send(None, local.keys(2, revoked=True), {})
+    await plane.reported(lambda one: not one.ready and "no_policy" in one.conditions)
+    with pytest.raises(OSError, match="Connect"):
+        await local.ask(key=local.key)
+
+
+async def test_a_secret_rotates_and_its_generation_is_reported(local: Local, plane: Plane) -> None:
+    document = with_credential(local)
+    plane.send(local.signed(1, document), local.keys(1), {"upstream": (3, "old")})
+    await local.start(plane.new_token())
+    report = await plane.reported(lambda one: proven(one, 1))
+    assert report.secret_versions["upstream"] == "3"
+    assert await local.ask(key=local.key) == 200
+    assert local.credentials[-1] == "old"
+    plane.send(local.signed(1, document), local.keys(1), {"upstream": (4, "new")})
+    await plane.reported(lambda one: one.secret_versions.get("upstream") == "4")
+    assert await local.ask(key=local.key) == 200
+    assert local.credentials[-1] == "new"
+
+
+async def test_serving_goes_on_without_a_control_plane_also_after_a_restart(
+    local: Local, plane: Plane
+) -> None:
+    document = with_credential(local)
+    plane.send(local.signed(2, document), local.keys(1), {"upstream": (1, "one")})
+    await local.start(plane.new_token())
+    await plane.reported(lambda one: proven(one, 2))
+    await plane.stop()
+    await local.until(lambda now: now["ready"] and "control_plane_away" in now["conditions"])
+    assert await local.ask(key=local.key) == 200
+
+    assert local.child is not None
+    await local.child.stop()
+    await local.start(plane.new_token())
+    status = await local.until(lambda now: now["ready"])
+    assert "serving_last_good" in status["conditions"]
+    assert await local.ask(key=local.key) == 200
+    assert await local.ask() == 401
+    assert local.credentials[-1] == "one"
+
+    tokens = set(plane.tokens)
+    plane.reports.clear()
+    await plane.start()
+    await plane.reported(lambda one: proven(one, 2) and "serving_last_good" not in one.conditions)
+    assert plane.tokens == tokens, "the sealed identity needs no join token"
+    assert plane.reports[-1].instance_id == "instance-1"
+    assert any(one["source"] == "guard" and one["status"] == 401 for one in plane.records)
+
+
+async def test_an_older_bundle_is_refused_after_a_restart_too(local: Local, plane: Plane) -> None:
+    plane.send(local.signed(5), local.keys(1), {})
+    await local.start(plane.new_token())
+    await plane.reported(lambda one: proven(one, 5))
+    assert local.child is not None
+    local.child.signal(signal.SIGKILL)
+    await local.child.process.wait()
+    plane.send(local.signed(4), local.keys(1), {})
+    plane.reports.clear()
+    await local.start(plane.new_token())
+    report = await plane.reported(
+        lambda one: one.policy.refused_version == 0 and "rolled_back" in one.policy.refused_reason
+    )
+    assert report.policy.version == 5
+
+
+async def test_the_identity_is_renewed_at_half_its_life(local: Local, plane: Plane) -> None:
+    plane.life = type(plane.life)(seconds=8)
+    plane.send(local.signed(1), local.keys(1), {})
+    await local.start(plane.new_token())
+    await plane.reported(lambda one: proven(one, 1))
+    streams = len(plane.nodes)
+    await plane.reported(lambda _one: plane.renewals > 0 and len(plane.nodes) > streams)
+    await plane.reported(lambda one: proven(one, 1))
+
+
+async def test_a_used_token_attests_nobody(local: Local, plane: Plane) -> None:
+    token = plane.new_token()
+    plane.tokens.clear()
+    await local.start(token)
+    status = await local.until(
+        lambda _now: "attestation refused" in (local.child.tail(50) if local.child else "")
+    )
+    assert not status["ready"]
+    assert plane.nodes == []
