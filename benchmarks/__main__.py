@@ -24,7 +24,7 @@ from benchmarks.push import measure_push
 from benchmarks.stage import Front, cpu_seconds, front, rss_mb
 from benchmarks.upstream import CHUNKS
 
-BASE = {"sse_50": "sse_no_filter"}
+BASE = {"sse_50": "sse_no_filter", "sse_no_filter": "sse_no_filter"}
 
 
 async def load(spec: Spec) -> Result:
