@@ -160,7 +160,6 @@ class Exchange:
 
     def give_up(self, cause: Cause) -> Sequence[Reply]:
         """A fault or a deadline while nothing of the answer is out: refuse."""
-        self._held.clear()
         return self._refuse(deny(cause))
 
     # request
@@ -302,6 +301,7 @@ class Exchange:
     # both
 
     def _refuse(self, refusal: Decision) -> Sequence[Reply]:
+        self._held.clear()
         self._final = refusal
         self.stage = Stage.REFUSED
         self.status = refusal.status
