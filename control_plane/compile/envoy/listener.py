@@ -12,6 +12,7 @@ from bartizan.policy import names
 from bartizan.policy.bundle import TlsSource
 from bartizan.xds.resources import packed
 from control_plane.compile.envoy.connection_manager import connection_manager
+from control_plane.compile.envoy.filters.limits import CONNECTION_BUFFER
 from control_plane.compile.envoy.secret import from_agent
 from control_plane.compile.envoy.values import FALSE
 from control_plane.compile.resolve import Resolved
@@ -47,16 +48,8 @@ def listener(resolved: Resolved) -> Listener:
         filter_chains=[chain],
         # With reuse_port a second process on the port would take half of the connections without a word.
         enable_reuse_port=FALSE,
-        per_connection_buffer_limit_bytes=UInt32Value(value=_connection_buffer(resolved)),
+        per_connection_buffer_limit_bytes=UInt32Value(value=CONNECTION_BUFFER),
     )
-
-
-def _connection_buffer(resolved: Resolved) -> int:
-    """A power of two, at least 1 MiB: a body limit that changes a little changes no listener."""
-    size = 1024 * 1024
-    while size < resolved.body_max:
-        size *= 2
-    return size
 
 
 def _tls(source: TlsSource) -> TransportSocket:

@@ -28,6 +28,7 @@ from protos.gen.envoy.config.route.v3.route_components_pb2 import (
 )
 from protos.gen.envoy.config.route.v3.route_pb2 import RouteConfiguration
 from protos.gen.envoy.type.matcher.v3.string_pb2 import StringMatcher
+from protos.gen.envoy.type.v3.range_pb2 import Int64Range
 
 IDLE_SECONDS = 300.0
 """How long a model may think between two bytes of an answer."""
@@ -44,6 +45,7 @@ def route_configuration(resolved: Resolved) -> RouteConfiguration:
     filters = tuple(entry for entry, _ in in_use(resolved))
     routes = [
         _probe(resolved, filters),
+        *(_too_large(resolved, route, filters) for route in resolved.routes),
         *(() if resolved.content_hop else (_compressed(route, filters) for route in resolved.routes)),
         *(_declared(resolved, route, filters) for route in resolved.routes),
         _undeclared(filters),
@@ -87,6 +89,18 @@ def _declared(resolved: Resolved, route: schema.Route, filters: tuple[Filter, ..
         request_headers_to_remove=["accept-encoding"] if resolved.answers_checked else [],
         response_headers_to_remove=_NOT_FROM_MODEL,
         tracing=sampling(resolved.spec.telemetry.trace_sample),
+    )
+
+
+def _too_large(resolved: Resolved, route: schema.Route, filters: tuple[Filter, ...]) -> Route:
+    """A body that announces its size is refused before a byte of it is read; the others by the buffer filter."""
+    above = Int64Range(start=resolved.body_max + 1, end=2**62)
+    return Route(
+        name=f"too large {route.method} {route.path}",
+        match=_match(route, HeaderMatcher(name="content-length", range_match=above)),
+        direct_response=DirectResponseAction(status=413),
+        typed_per_filter_config=_refusing(filters),
+        tracing=no_sampling(),
     )
 
 

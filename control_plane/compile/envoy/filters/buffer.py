@@ -5,12 +5,11 @@ The same bound then holds for what the guard puts in a body's place: redaction m
 
 from __future__ import annotations
 
-from google.protobuf.wrappers_pb2 import UInt32Value
-
+from control_plane.compile.envoy.filters.limits import bounded
 from control_plane.compile.envoy.values import http_filter
 from control_plane.compile.errors import MAX_BODY
 from control_plane.compile.resolve import Resolved
-from protos.gen.envoy.extensions.filters.http.buffer.v3.buffer_pb2 import Buffer, BufferPerRoute
+from protos.gen.envoy.extensions.filters.http.buffer.v3.buffer_pb2 import BufferPerRoute
 from protos.gen.envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     HttpFilter,
 )
@@ -20,8 +19,8 @@ NAME = "envoy.filters.http.buffer"
 
 def build(resolved: Resolved) -> HttpFilter | None:  # noqa: ARG001 - every filter has this signature
     """Always there. The limit itself is on the routes: changing it must not replace the listener."""
-    return http_filter(NAME, Buffer(max_request_bytes=UInt32Value(value=MAX_BODY)))
+    return http_filter(NAME, bounded(MAX_BODY))
 
 
 def per_route(resolved: Resolved) -> BufferPerRoute:
-    return BufferPerRoute(buffer=Buffer(max_request_bytes=UInt32Value(value=resolved.body_max)))
+    return BufferPerRoute(buffer=bounded(resolved.body_max))

@@ -11,6 +11,7 @@ from control_plane.compile.envoy.filters import (
     buffer,
     credential_injector,
     decompressor,
+    early_buffer,
     ext_authz,
     ext_proc,
     rbac,
@@ -38,6 +39,7 @@ class Filter:
 
 FILTERS: tuple[Filter, ...] = (
     Filter(name=rbac.NAME, build=rbac.build, everywhere=True),
+    Filter(name=early_buffer.NAME, build=early_buffer.build, per_route=early_buffer.per_route),
     Filter(name=ext_authz.NAME, build=ext_authz.build, per_route=ext_authz.per_route),
     Filter(name=decompressor.NAME, build=decompressor.build),
     Filter(name=buffer.NAME, build=buffer.build, per_route=buffer.per_route),

@@ -111,7 +111,7 @@ def test_rates_become_buckets(limit: dict[str, Any], per_second: float, burst: i
 CHANGES: dict[str, dict[str, Any]] = {
     "tenants": {"tenants": ["globex"]},
     "routes": {"routes": [{"path": "/other"}]},
-    "rates": {"limits": {"requests": [{"per": "key", "rate": "1/s"}], "body": {"max": "10KiB"}}},
+    "rates": {"limits": {"requests": [{"per": "key", "rate": "1/s"}], "body": {"max": "10MiB"}}},
     "sampling": {"telemetry": {"traceSample": 1}},
     "model's port": {"model": {"name": "m", "protocol": "json_fields", "port": 9000}},
 }
@@ -128,8 +128,8 @@ def test_what_changes_often_leaves_the_listener_alone(change: str) -> None:
 def test_every_served_route_and_the_probe_name_the_plan() -> None:
     compiled = bundle(policy(input=[{"check": "pii"}]), revision=5, version=8)
     routes = compiled.envoy.routes[0]["virtual_hosts"][0]["routes"]
-    assert [route["name"] for route in routes] == ["probe", "POST /p", "undeclared"]
-    for route in routes[:-1]:
+    assert [route["name"] for route in routes] == ["probe", "too large POST /p", "POST /p", "undeclared"]
+    for route in (routes[0], routes[2]):
         assert route["metadata"]["filter_metadata"]["bartizan"]["revision"] == "5.8" == compiled.plan.id
         context = route["typed_per_filter_config"]["envoy.filters.http.ext_authz"]["check_settings"]
         assert context["context_extensions"] == {"revision": "5.8", "content": "1"}

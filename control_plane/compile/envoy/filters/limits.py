@@ -1,0 +1,21 @@
+"""How much Envoy holds of a request: sizes on which listener, buffers and routes must agree."""
+
+from __future__ import annotations
+
+from google.protobuf.wrappers_pb2 import UInt32Value
+
+from protos.gen.envoy.extensions.filters.http.buffer.v3.buffer_pb2 import Buffer
+
+CONNECTION_BUFFER = 32 * 1024
+"""What is read ahead on a connection, also while the guard is asked about the headers. Only a filter that holds the
+whole body raises it, for that one request.
+"""
+
+SMALL_BODY = 8 * CONNECTION_BUFFER
+"""Body limits below this are enforced before ext_authz too: read-ahead stays below half of any larger limit, so that
+raising the buffer to the limit makes Envoy read on, and crossing the limit is seen.
+"""
+
+
+def bounded(size: int) -> Buffer:
+    return Buffer(max_request_bytes=UInt32Value(value=size))
