@@ -108,7 +108,7 @@ class Hands:
             return None
 
     async def _value(self, definition: SecretDefinition, generation: int) -> str:
-        known = self._values.get((definition.name, generation))
+        known = self._values.get((definition.path, generation))
         if known is not None:
             return known
         value = (await self._backend.kv_read(definition.path, generation)).data.get("value")
@@ -117,7 +117,7 @@ class Hands:
             raise DependencyRefused(
                 f"version {generation} of {definition.path} holds no usable field `value`"
             )
-        self._values[definition.name, generation] = value
+        self._values[definition.path, generation] = value
         while len(self._values) > _KEPT:
             del self._values[next(iter(self._values))]
         return value

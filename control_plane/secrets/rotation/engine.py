@@ -7,6 +7,7 @@ again: each finds what its first run left behind.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,7 +23,7 @@ from control_plane.secrets.rotation.barriers import behind
 from control_plane.secrets.rotation.effects import Hands, Publish
 from control_plane.secrets.rotation.journal import Entry, Journal
 from control_plane.secrets.rotation.machine import ENDED, Observation, Phase, Rotation, Start, Timing
-from control_plane.store.base import Store
+from control_plane.store.base import SecretRow, Store
 
 log = get_logger()
 Users = Callable[[str], Awaitable[Mapping[str, str]]]
@@ -57,7 +58,7 @@ class RotationEngine:
         users: Users,
         holder: str,
         settings: RotationSettings | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         """holder: this replica's own name, the same after its restart."""
         self._store = store
@@ -66,7 +67,7 @@ class RotationEngine:
         self._holder = holder
         self._settings = settings or RotationSettings()
         self._timing = Timing(soak=self._settings.soak, drain=self._settings.drain)
-        self._clock = clock
+        self._clock = clock or _steady_clock()
         self._journal = Journal(store)
         self._hands = Hands(backend, publish)
         self._wake = asyncio.Event()
@@ -98,8 +99,7 @@ class RotationEngine:
         lead = await self._lead()
         async with self._store.begin() as work:
             rows = await work.secrets.all()
-        definitions = [parse_definition(row.definition) for row in rows]
-        still_open = await asyncio.gather(*(self._guarded(each, lead=lead) for each in definitions))
+        still_open = await asyncio.gather(*(self._guarded(row, lead=lead) for row in rows))
         self._busy = any(still_open)
 
     async def rotate(self, name: str, *, by: str) -> Rotation:
@@ -139,14 +139,14 @@ class RotationEngine:
             self._leads, self._lead_again = lease is not None, now + _LEADER_SECONDS / 3
         return self._leads
 
-    async def _guarded(self, definition: SecretDefinition, *, lead: bool) -> bool:
+    async def _guarded(self, row: SecretRow, *, lead: bool) -> bool:
         """One secret's trouble stops only itself. True while there is something to come back to soon."""
         try:
-            return await self._advance(definition, lead=lead)
+            return await self._advance(parse_definition(row.definition), lead=lead)
         except Conflict:
             return True  # another replica moved it on
         except BartizanError as error:
-            self._tell(definition.name, error)
+            self._tell(row.name, error)
             return True
 
     async def _advance(self, definition: SecretDefinition, *, lead: bool) -> bool:
@@ -256,8 +256,9 @@ class RotationEngine:
         return parse_definition(row.definition)
 
     async def _resign(self) -> None:
-        async with self._store.begin() as work:
-            await work.leases.release(_LEASE, self._holder)
+        with contextlib.suppress(BartizanError):  # then the lease ends by itself
+            async with self._store.begin() as work:
+                await work.leases.release(_LEASE, self._holder)
 
     def _tell(self, name: str, error: BartizanError) -> None:
         """Once per change: a rotation that waits for hours fills no log."""
@@ -265,6 +266,12 @@ class RotationEngine:
         if self._faults.get(name) != reason:
             self._faults[name] = reason
             log.warning("rotation_waits", secret_name=name, reason=reason)
+
+
+def _steady_clock() -> Callable[[], float]:
+    """The wall clock of our start, going on evenly: setting the clock must not shorten a soak or a drain."""
+    offset = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return lambda: time.clock_gettime(time.CLOCK_BOOTTIME) + offset
 
 
 def _show(before: Rotation, after: Rotation) -> None:

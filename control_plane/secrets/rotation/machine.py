@@ -29,7 +29,7 @@ class Phase(enum.StrEnum):
 
 
 ENDED = frozenset({Phase.AWAITING_DESTROY, Phase.ROLLED_BACK})
-_CAN_GO_BACK = frozenset({Phase.PLAN, Phase.CREATE, Phase.STAGE, Phase.PROMOTE, Phase.DRAIN})
+_REVERSIBLE = frozenset({Phase.PLAN, Phase.CREATE, Phase.STAGE, Phase.PROMOTE, Phase.DRAIN})
 
 
 class Rotation(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,9 +68,6 @@ class Timing:
     drain: float
 
 
-# --- events ---
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
     """Begin. `given`: the key-value version that an operator wrote, 0 when the key is to be made by us."""
@@ -107,9 +104,7 @@ class RollBack:
 Event = Start | Observation | RollBack
 
 
-# --- effects: all idempotent, repeated until their observation comes ---
-
-
+# Effects: all idempotent, repeated until their observation comes.
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MakeKey:
     """Make the key `name` at the provider and store it; one that exists already under that name is reconciled."""
@@ -216,7 +211,7 @@ def _start(state: Rotation | None, event: Start) -> Rotation:
 
 
 def _roll_back(state: Rotation | None, event: RollBack) -> Rotation:
-    if state is None or state.phase not in _CAN_GO_BACK:
+    if state is None or state.phase not in _REVERSIBLE:
         raise Conflict("rolling back is possible until the old key is being revoked")
     if not state.from_generation:
         raise Conflict("this is the secret's first key: there is none to go back to")

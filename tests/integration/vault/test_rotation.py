@@ -15,7 +15,9 @@ from aiohttp import web
 
 from bartizan.errors import Conflict, NotFound
 from control_plane.secrets.definition import HttpProvider, SecretDefinition, encode_definition
+from control_plane.secrets.providers.http import Http
 from control_plane.secrets.rotation.engine import RotationEngine, RotationSettings
+from control_plane.secrets.rotation.journal import Journal
 from control_plane.secrets.rotation.machine import Phase, Rotation
 from control_plane.secrets.vault import Vault
 from control_plane.store.base import SecretRow, Store
@@ -82,13 +84,13 @@ class Scene:
         assert name == self.definition.name
         return self.nodes
 
-    def engine(self, settings: RotationSettings = QUICK) -> RotationEngine:
+    def engine(self, settings: RotationSettings = QUICK, holder: str = "replica-1") -> RotationEngine:
         return RotationEngine(
             store=self.store,
             backend=self.vault,
             publish=self.publish,
             users=self.users,
-            holder="replica-1",
+            holder=holder,
             settings=settings,
         )
 
@@ -260,6 +262,80 @@ async def test_while_vault_is_away_create_waits_and_retire_is_held(server: Any, 
     await scene.until(engine, Phase.AWAITING_DESTROY, more=lambda state: state.emit == 2)
 
 
+@pytest.mark.parametrize("phase", [Phase.PLAN, Phase.CREATE, Phase.STAGE, Phase.PROMOTE, Phase.RETIRE])
+async def test_killing_openbao_in_any_phase_delays_the_rotation_and_nothing_else(
+    server: Any, scene: Scene, phase: Phase
+) -> None:
+    engine = scene.engine()
+    await scene.until(engine, Phase.AWAITING_DESTROY)
+    scene.nodes = {"a": "1"}
+    await engine.rotate("upstream", by="alice")
+    state = await _stop_at(scene, engine, phase)
+    await server.arun(server.bao.kill())
+    try:
+        for _ in range(3):
+            await engine.advance_all()
+        assert {str(state.emit)} == set(scene.nodes.values())
+        [key] = {
+            value.removeprefix("Bearer ") for generation, value in scene.sent if generation == state.emit
+        }
+        assert key in scene.accepted(), "what sidecars use works all the time"
+    finally:
+        await server.arun(server.bao.start())
+    assert (await scene.vault.check()).healthy
+    await scene.until(engine, Phase.AWAITING_DESTROY, more=lambda state: state.emit == 2)
+    assert len(scene.accepted()) == 1
+
+
+async def _stop_at(scene: Scene, engine: RotationEngine, phase: Phase) -> Rotation:
+    """Go on until this phase is journalled, and no further."""
+    state = await engine.status("upstream")
+    if state is not None and state.phase is phase:
+        return state
+
+    async def save(self: Journal, before: Any, after: Rotation, **more: Any) -> Any:
+        saved = await original(self, before, after, **more)
+        if after.phase is phase:
+            raise Crash
+        return saved
+
+    original = Journal.save
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Journal, "save", save)
+        with pytest.raises(Crash):
+            await scene.until(engine, Phase.AWAITING_DESTROY)
+    state = await engine.status("upstream")
+    assert state is not None
+    return state
+
+
+async def test_of_two_replicas_one_leads_and_both_publish(scene: Scene) -> None:
+    first, second = scene.engine(), scene.engine(holder="replica-2")
+    await scene.until(first, Phase.AWAITING_DESTROY)
+    await second.advance_all()
+    assert [generation for generation, _ in scene.sent] == [1, 1]
+    await second.rotate("upstream", by="alice")
+    for _ in range(5):
+        await second.advance_all()
+    state = await second.status("upstream")
+    assert state is not None
+    assert state.phase is Phase.PLAN, "asked for anywhere, moved on by the leader only"
+    await scene.until(first, Phase.AWAITING_DESTROY, more=lambda state: state.emit == 2)
+
+
+async def test_no_key_appears_in_what_a_rotation_logs(
+    scene: Scene, capfd: pytest.CaptureFixture[str]
+) -> None:
+    engine = scene.engine()
+    await scene.until(engine, Phase.AWAITING_DESTROY)
+    await engine.rotate("upstream", by="alice")
+    await scene.until(engine, Phase.AWAITING_DESTROY, more=lambda state: state.emit == 2)
+    logged = "".join(capfd.readouterr())
+    assert "rotation_phase" in logged
+    for _, value in scene.sent:
+        assert value.removeprefix("Bearer ") not in logged
+
+
 async def test_every_crash_point_leads_to_the_same_end(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     await scene.until(scene.engine(), Phase.AWAITING_DESTROY)
     scene.nodes = {"a": "1", "b": "1"}
@@ -302,9 +378,6 @@ def _crash_at(patch: pytest.MonkeyPatch, scene: Scene, countdown: list[int]) -> 
             return result
 
         return wrapped
-
-    from control_plane.secrets.providers.http import Http
-    from control_plane.secrets.rotation.journal import Journal
 
     for owner, name in (
         (Journal, "save"),
