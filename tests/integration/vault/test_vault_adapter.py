@@ -142,3 +142,21 @@ def _short(server: Any, *, token_file: Path | None = None, **changes: Any) -> Va
         ca_file=server.bao.ca_file,
         **changes,
     )
+
+
+async def test_a_periodic_token_outlives_its_period_while_the_adapter_runs(
+    server: Any, tmp_path: Path
+) -> None:
+    body = {"policies": ["bartizan-control-plane"], "no_default_policy": True, "period": "3s"}
+    made = await server.arun(server.bao.call("POST", "auth/token/create-orphan", body))
+    file = tmp_path / "token"
+    file.write_text(made["auth"]["client_token"])
+    vault = Vault(_short(server, token_file=file, health_interval=0.5))
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(vault.run())
+        await asyncio.sleep(4.5)
+        assert (await vault.check()).healthy
+        running.cancel()
+    with pytest.raises(NotFound):
+        await vault.kv_metadata("t/none")
+    await vault.close()
