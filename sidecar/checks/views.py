@@ -15,6 +15,8 @@ import unicodedata
 from collections.abc import Iterator
 from urllib.parse import unquote
 
+import re2
+
 MAX_RUNS = 16
 MAX_RUN_CHARS = 8_192
 MAX_REWRITTEN_CHARS = 16_384
@@ -24,11 +26,10 @@ _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
     "\uffa0\U000e0000-\U000e01ef]"
 )
-_SPACES = re.compile(r"\s+")
-_MARKS = re.compile("[\u0300-\u036f]")
+_INVISIBLE_SIGN = re2.compile(_INVISIBLE.pattern)
 _TAGS = re.compile("[\U000e0020-\U000e007e]{4,}")
 _SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
-_BASE64 = re.compile(r"[A-Za-z0-9+/_\-]{16,}={0,2}")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_\-](?<![A-Za-z0-9+/_\-].)[A-Za-z0-9+/_\-]{15,}={0,2}")
 _HEX = re.compile(r"(?:(?:0x|\\x)?[0-9a-fA-F]{2}[ ,:]?){12,}")
 _PERCENT = re.compile(r"%[0-9a-fA-F]{2}")
 _ENTITY = re.compile(r"(?:&#x?[0-9a-fA-F]{1,6};){3}")
@@ -42,22 +43,44 @@ _LOOK_ALIKES = str.maketrans(
     "авеёзикмнорстухьіїјѕԁԛԝһӏүгбпґɩαβγδεζηθικλμνοπρστυφχψωϲϳıɑɡɪʀʏᴀᴄᴅᴇᴊᴋᴍɴᴏᴘᴛᴜᴠᴡᴢʙɢʜʟ",
     "abee3ukmhopctyxbiijsdqwhlyrbnriabydezn0iklmvonpotuoxywcjiagiryacdejkmnoptuvwzbghl",
 )
+# Combining marks go: what is left of an accented letter is the letter.
+_FOLDS: dict[int, int | None] = {**_LOOK_ALIKES, **dict.fromkeys(range(0x300, 0x370))}
 _LEET = str.maketrans("013457@$!|", "oieastasil")
+
+
+def _signs() -> re2.Set:
+    """Says in one pass which decoders have something to do: the patterns above are slow where they find nothing."""
+    signs = re2.Set.SearchSet()
+    for pattern in (
+        r"[A-Za-z0-9+/_\-]{16}",
+        r"(?:(?:0x|\\x)?[0-9a-fA-F]{2}[ ,:]?){12}",
+        _PERCENT.pattern,
+        _ENTITY.pattern,
+        _ESCAPES.pattern,
+    ):
+        signs.Add(pattern)
+    signs.Compile()
+    return signs
+
+
+_SIGNS = _signs()
+_BASE64_SIGN, _HEX_SIGN, _PERCENT_SIGN, _ENTITY_SIGN, _ESCAPES_SIGN = range(5)
 
 
 def plain(text: str) -> str:
     """NFKC, without invisible characters, lower case, white space collapsed."""
     if not text.isascii():
-        text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
-    return _SPACES.sub(" ", text).lower()
+        text = unicodedata.normalize("NFKC", text)
+        if _INVISIBLE_SIGN.search(text):
+            text = _INVISIBLE.sub("", text)
+    return " ".join(text.split()).lower()
 
 
 def folded(normal: str) -> str:
     """A plain text with look-alike letters as Latin ones and without accents."""
     if normal.isascii():
         return normal
-    bare = _MARKS.sub("", unicodedata.normalize("NFD", normal))
-    return bare.translate(_LOOK_ALIKES)
+    return unicodedata.normalize("NFD", normal).translate(_FOLDS)
 
 
 def rewritten(normal: str) -> Iterator[str]:
@@ -80,17 +103,18 @@ def decoded(text: str) -> Iterator[str]:
     """Hidden or encoded parts of the original text, decoded once."""
     if not text.isascii():
         yield from _hidden(text)
-    for found in _runs(_BASE64, text):
+    signs = frozenset(_SIGNS.Match(text) or ())
+    for found in _runs(_BASE64, text) if _BASE64_SIGN in signs else ():
         padded = found.replace("-", "+").replace("_", "/").rstrip("=")
         yield from _readable(_base64(padded))
-    for found in _runs(_HEX, text):
+    for found in _runs(_HEX, text) if _HEX_SIGN in signs else ():
         digits = _HEX_DIGITS.sub("", found)
         yield from _readable(bytes.fromhex(digits[: len(digits) & ~1]))
-    if _PERCENT.search(text):
+    if _PERCENT_SIGN in signs:
         yield unquote(text[:MAX_REWRITTEN_CHARS])
-    if _ENTITY.search(text):
+    if _ENTITY_SIGN in signs:
         yield html.unescape(text[:MAX_REWRITTEN_CHARS])
-    if _ESCAPES.search(text):
+    if _ESCAPES_SIGN in signs:
         yield _ESCAPES.sub(lambda found: chr(int(found[1] or found[2], 16)), text[:MAX_REWRITTEN_CHARS])
 
 

@@ -6,7 +6,7 @@ System and developer messages come from the application: extraction and role rul
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import re2
 
@@ -18,35 +18,42 @@ from sidecar.checks.spans import ACTIONS
 from sidecar.formats.base import TextPart
 from sidecar.model.finding import Action, Finding
 
-_MEMORY = 16 << 20
-"""RE2's ceiling for one set's states, which it builds as texts need them and rebuilds when they are full."""
+_MEMORY = 8 << 20
+"""RE2's ceiling for one set's states, which it builds as texts need them and starts anew when they are full."""
+_SETS = 4
+"""Rules are split into sets: states of one set multiply, those of several only add up (measured: 17 MB, no restarts)."""
 _APPLICATION = frozenset({"system", "developer", "definition"})
 _NOT_FOR_APPLICATION = frozenset({"system_prompt_extraction", "role_hijack", "tool_abuse"})
 _ENCODED = "encoded_payload"
 
 
 class _Rules:
-    """One RE2 set and the category of each of its patterns."""
+    """RE2 sets and the category of each of their patterns."""
 
-    def __init__(self, rules: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, rules: Sequence[tuple[str, str]], sets: int = 1) -> None:
         options = re2.Options()
         options.max_mem = _MEMORY
         options.log_errors = False
-        self._kinds: list[str] = []
-        self._set = re2.Set.SearchSet(options)
-        for kind, pattern in rules:
-            self._set.Add(pattern)
-            self._kinds.append(kind)
-        self._set.Compile()
+        self._sets: list[tuple[re2.Set, list[str]]] = []
+        for part in range(sets):
+            rule_set = re2.Set.SearchSet(options)
+            chosen = rules[len(rules) * part // sets : len(rules) * (part + 1) // sets]
+            for _, pattern in chosen:
+                rule_set.Add(pattern)
+            rule_set.Compile()
+            self._sets.append((rule_set, [kind for kind, _ in chosen]))
 
     def kinds(self, text: str) -> set[str]:
         """Categories of the rules that match somewhere."""
-        return {self._kinds[index] for index in self._set.Match(text) or ()} if text else set()
+        if not text:
+            return set()
+        data = text.encode()
+        return {kinds[index] for rule_set, kinds in self._sets for index in rule_set.Match(data) or ()}
 
 
-_FOLDED = _Rules(injection_rules.FOLDED)
+_FOLDED = _Rules(injection_rules.FOLDED, _SETS)
 _PLAIN = _Rules(injection_rules.PLAIN)
-_SQUEEZED = _Rules((_ENCODED, pattern) for pattern in injection_rules.SQUEEZED)
+_SQUEEZED = _Rules([(_ENCODED, pattern) for pattern in injection_rules.SQUEEZED])
 
 
 class PromptInjectionCheck:
