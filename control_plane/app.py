@@ -12,10 +12,11 @@ import base64
 import random
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import grpc.aio
 from aiohttp import web
@@ -93,11 +94,11 @@ class ControlPlane:
         if bootstrap is not None:
             _log.info("bootstrap_ready", file=str(bootstrap))
         async with asyncio.TaskGroup() as group:
-            background = [tasks.start(group, self.vault.run(), name="vault")]
+            background: list[asyncio.Task[Any]] = [tasks.start(group, self.vault.run(), name="vault")]
             async with AsyncExitStack() as edge:
                 await self._serve_api(edge)
                 come_up = tasks.start(group, self._come_up(), name="come-up")
-                stopping = tasks.start(group, _wait(stop), name="stop")
+                stopping = tasks.start(group, stop.wait(), name="stop")
                 await asyncio.wait({come_up, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 background += [come_up, stopping]
                 if not stop.is_set():
@@ -165,17 +166,17 @@ class ControlPlane:
             edge.push_async_callback(server.stop, _GRACE_SECONDS)
         self.starting = ()
         _log.info("ready", grpc=self.ports["grpc"], attest=self.ports["attest"])
-        work: Mapping[str, Callable[[], Awaitable[None]]] = {
-            "issuer": self.issuer.run,
-            "ledger": self.ledger.run,
-            "reports": self.fleet.run,
-            "publisher": self.publisher.run,
-            "refusals": self.refusals.run,
-            "rotation": self.engine.run,
-            "certificate": self._follow_certificate,
-            "ledger-watch": self._follow_ledger,
+        work = {
+            "issuer": self.issuer.run(),
+            "ledger": self.ledger.run(),
+            "reports": self.fleet.run(),
+            "publisher": self.publisher.run(),
+            "refusals": self.refusals.run(),
+            "rotation": self.engine.run(),
+            "certificate": self._follow_certificate(),
+            "ledger-watch": self._follow_ledger(),
         }
-        return [tasks.start(group, _until_cancelled(each), name=name) for name, each in work.items()]
+        return [tasks.start(group, each, name=name) for name, each in work.items()]
 
     async def _follow_certificate(self) -> None:
         """A new certificate of ours signs the key sets again."""
@@ -287,14 +288,6 @@ async def _listen(
     runner, port = await serve(app, address.host, address.port, ssl_context(source) if source else None)
     edge.push_async_callback(runner.cleanup)
     return port
-
-
-async def _until_cancelled(work: Callable[[], Awaitable[None]]) -> None:
-    await work()
-
-
-async def _wait(event: asyncio.Event) -> None:
-    await event.wait()
 
 
 def _replica(state_dir: Path) -> str:

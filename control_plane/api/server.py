@@ -15,6 +15,8 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from opentelemetry import trace
+from opentelemetry.propagate import extract
 
 from bartizan.errors import InvalidInput, Problem
 from bartizan.telemetry.logging import get_logger
@@ -25,6 +27,7 @@ from control_plane.api.openapi import MAX_BODY, Call, NoQuery, Operation, Reply,
 from control_plane.policies.actor import Actor
 
 _log = get_logger()
+_tracer = trace.get_tracer("bartizan.control_plane.api")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 _AT = re.compile(r" - at `\$(.*)`$")
 _ID = web.RequestKey("request_id", str)
@@ -94,6 +97,15 @@ async def _outermost(
 
 def _endpoint(operation: Operation, tokens: Tokens) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def endpoint(request: web.Request) -> web.StreamResponse:
+        span = _tracer.start_as_current_span(
+            operation.id,
+            context=extract(request.headers),
+            kind=trace.SpanKind.SERVER,
+            attributes={"http.request.method": operation.method, "http.route": operation.path},
+            # Messages of exceptions are for the caller, not for who reads traces.
+            record_exception=False,
+            set_status_on_exception=False,
+        )
         async with asyncio.timeout(operation.timeout):
             actor, token = await _actor(operation, tokens, request)
             call = Call(
@@ -104,7 +116,8 @@ def _endpoint(operation: Operation, tokens: Tokens) -> Callable[[web.Request], A
                 body=await _body(operation, request),
                 headers=request.headers,
             )
-            return _response(operation, await operation.handler(call))
+            with span:
+                return _response(operation, await operation.handler(call))
 
     return endpoint
 

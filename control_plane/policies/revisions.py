@@ -29,7 +29,16 @@ def document_of(policy: ModelPolicy) -> str:
         checks = document["spec"].get(side)
         if checks is not None:
             document["spec"][side] = [_authored(check) for check in checks]
+    _drop_empty(document["spec"].get("limits", {}), "body")
+    _drop_empty(document["spec"], "limits", "failure", "telemetry")
     return canonical(document).decode()
+
+
+def _drop_empty(parent: dict[str, Any], *names: str) -> None:
+    """A part whose every field has its default reads as if it were not there; msgspec leaves it as {}."""
+    for name in names:
+        if parent.get(name) == {}:
+            del parent[name]
 
 
 def _authored(check: dict[str, Any]) -> dict[str, Any]:

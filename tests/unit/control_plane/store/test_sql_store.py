@@ -58,11 +58,14 @@ def publication(version: int, number: int = 1, policy: str = "prod/chat") -> Pub
 
 
 async def test_a_failed_block_leaves_nothing_behind(store: SqlStore) -> None:
-    with pytest.raises(RuntimeError):
+    async def fail() -> None:
         async with store.begin() as work:
             await work.policies.add_revision(revision(1), namespace="prod")
             await work.events.record(AdminEvent(time=1, actor="a", act="x", target="t"))
             raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await fail()
     async with store.begin() as work:
         assert await work.policies.get("prod/chat") is None
         assert not await work.events.recent()
@@ -86,10 +89,13 @@ async def test_a_deleted_policy_that_returns_goes_on_counting(store: SqlStore) -
 
 
 async def test_the_same_revision_twice_is_a_conflict(store: SqlStore) -> None:
-    with pytest.raises(Conflict):
+    async def add() -> None:
         async with store.begin() as work:
             await work.policies.add_revision(revision(1), namespace="prod")
-            await work.policies.add_revision(revision(1), namespace="prod")
+
+    await add()
+    with pytest.raises(Conflict):
+        await add()
 
 
 async def test_a_publication_needs_its_revision(store: SqlStore) -> None:

@@ -1,0 +1,150 @@
+"""What does this loosen? Every kind of weakening is named, every tightening and neutral change is not."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bartizan.errors import Conflict
+from bartizan.policy.validate import validate_document
+from control_plane.policies.diff import differences
+from control_plane.policies.revisions import check_conflicts, could_both_select, document_of, policy_of
+
+BASE: dict[str, Any] = {
+    "apiVersion": "bartizan.dev/v1alpha1",
+    "kind": "ModelPolicy",
+    "metadata": {"name": "chat", "namespace": "prod"},
+    "spec": {
+        "selector": {"matchLabels": {"app": "chat"}},
+        "listener": {"tls": {"cert": "file:tls.crt", "key": "file:tls.key"}},
+        "model": {"name": "m", "protocol": "json_fields"},
+        "routes": [
+            {
+                "path": "/predict",
+                "inputText": ["$.text", "$.more"],
+                "outputText": ["$.echo"],
+                "outputScores": ["$.p"],
+            }
+        ],
+        "tenants": ["acme", "globex"],
+        "authn": {"apiKeys": {"set": "chat"}},
+        "authz": [{"name": "eu", "deny": 'identity.region != "eu"'}],
+        "limits": {"requests": [{"per": "key", "rate": "50/m"}], "body": {"max": "1MiB", "jsonDepth": 8}},
+        "input": [{"sanitize": {}}, {"pii": {"types": ["email", "card"], "action": "deny"}}],
+        "output": [
+            {"canary": {"tokens": ["canary-one", "canary-two"]}},
+            {"probabilities": {"decimals": 2}},
+            {"pii": {"action": "redact"}},
+        ],
+    },
+}
+
+Edit = Callable[[dict[str, Any]], object]
+
+
+def loosened(edit: Edit) -> tuple[str, ...]:
+    after = copy.deepcopy(BASE)
+    edit(after["spec"])
+    changes = differences(validate_document(BASE), validate_document(after))
+    assert changes
+    return tuple(change.loosens for change in changes if change.loosens)
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (lambda s: s.update(mode="shadow"), "nothing is blocked any more"),
+        (lambda s: s["tenants"].append("initech"), "tenant initech may call"),
+        (lambda s: s["input"].pop(1), "input check pii is gone"),
+        (lambda s: s["input"].pop(0), "input check sanitize is gone"),
+        (lambda s: s.pop("output"), "output check canary is gone"),
+        (lambda s: s["input"][1]["pii"].update(action="redact"), "input check pii does less: deny -> redact"),
+        (lambda s: s["output"][2]["pii"].update(action="flag"), "output check pii does less: redact -> flag"),
+        (lambda s: s["input"][1]["pii"].update(types=["email"]), "input check pii looks for less"),
+        (lambda s: s["input"][0]["sanitize"].update(unicode="none"), "no longer normalised"),
+        (
+            lambda s: s["output"][0]["canary"].update(tokens=["canary-one"]),
+            "output check canary looks for less",
+        ),
+        (lambda s: s["output"][1]["probabilities"].update(decimals=4), "shown finer: 2 -> 4"),
+        (lambda s: s["limits"]["requests"][0].update(rate="1/s"), "more requests per key: 50/m -> 1/s"),
+        (lambda s: s["limits"].update(requests=[]), "the request limit per key is gone"),
+        (lambda s: s["limits"]["body"].update(max="2MiB"), "larger bodies: 1MiB -> 2MiB"),
+        (lambda s: s["limits"]["body"].update(jsonDepth=9), "deeper JSON"),
+        (lambda s: s.pop("authz"), "authorization rule eu is gone"),
+        (lambda s: s["authz"][0].update(deny="false"), "authorization rule eu reads differently"),
+        (lambda s: s["routes"].append({"path": "/x", "inputText": ["$.t"]}), "POST /x can be called"),
+        (
+            lambda s: s["routes"][0].update(inputText=["$.text"]),
+            "POST /predict: a field is no longer checked",
+        ),
+        (lambda s: s["listener"].update(tls="none"), "takes plain HTTP"),
+        (lambda s: s["authn"]["apiKeys"].update(set="other"), "another set of API keys"),
+        (lambda s: s["selector"]["matchLabels"].update(app="b"), "another set of sidecars"),
+    ],
+)
+def test_a_loosening_is_named(edit: Edit, said: str) -> None:
+    found = loosened(edit)
+    assert any(said in text for text in found), found
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda s: s["tenants"].pop(),
+        lambda s: s["limits"]["requests"][0].update(rate="10/m"),
+        lambda s: s["limits"]["body"].update(max="512KiB"),
+        lambda s: s["input"].append({"promptInjection": {}}),
+        lambda s: s["output"][2]["pii"].update(action="deny"),
+        lambda s: s["output"][1]["probabilities"].update(decimals=1),
+        lambda s: s["authz"].append({"name": "more", "deny": "true"}),
+        lambda s: (
+            s["telemetry"].update(traceSample=1)
+            if "telemetry" in s
+            else s.update(telemetry={"traceSample": 1})
+        ),
+    ],
+)
+def test_tightening_and_neutral_changes_loosen_nothing(edit: Edit) -> None:
+    assert loosened(edit) == ()
+
+
+def test_writing_a_default_is_no_change() -> None:
+    explicit = copy.deepcopy(BASE)
+    explicit["spec"].update(mode="enforce", failure={"content": "closed"})
+    explicit["spec"]["input"][0]["sanitize"]["unicode"] = "nfkc"
+    assert differences(validate_document(BASE), validate_document(explicit)) == ()
+    assert document_of(validate_document(BASE)) == document_of(validate_document(explicit))
+
+
+def test_a_stored_document_reads_back_as_the_same_policy() -> None:
+    policy = validate_document(BASE)
+    assert policy_of(document_of(policy)) == policy
+
+
+_LABELS = st.dictionaries(st.sampled_from("abc"), st.sampled_from("xy"), min_size=1)
+
+
+@given(one=_LABELS, other=_LABELS)
+def test_two_selectors_could_meet_exactly_when_some_labels_satisfy_both(
+    one: dict[str, str], other: dict[str, str]
+) -> None:
+    union = {**one, **other}
+    meet = one.items() <= union.items() and other.items() <= union.items()
+    assert could_both_select(one, other) is meet
+    assert could_both_select(other, one) is meet
+
+
+def test_policies_of_other_namespaces_never_conflict() -> None:
+    policy = validate_document(BASE)
+    other = copy.deepcopy(BASE)
+    other["metadata"] = {"name": "other", "namespace": "dev"}
+    check_conflicts(policy, [policy, validate_document(other)])
+    other["metadata"]["namespace"] = "prod"
+    with pytest.raises(Conflict, match="prod/other"):
+        check_conflicts(policy, [validate_document(other)])
