@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import stat
+import time
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -11,13 +12,15 @@ import pytest
 import pytest_asyncio
 from google.protobuf.json_format import MessageToDict
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from joserfc import jwt
+from joserfc.jwk import ECKey
 
 from bartizan.policy import names
 from bartizan.policy.bundle import RateLimit
-from bartizan.policy.schema import AuthzRule
+from bartizan.policy.schema import AuthzRule, Jwt
 from bartizan.policy.signing import plan_hash
 from protos.gen.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
-from sidecar.agent.messages import SetKeys
+from sidecar.agent.messages import SetJwks, SetKeys
 from sidecar.plan.probe import Probe, probe_header, proof
 from tests.support.guard import (
     EXPIRED_KEY,
@@ -200,6 +203,27 @@ async def test_a_genuine_probe_gets_the_proof_of_its_plan_and_leaves_no_trace(wo
     assert (await worker.metrics())[
         'bartizan_decisions_total{action="deny",cause="missing_credentials",phase="authn"}'
     ] == 1
+
+
+async def test_a_token_counts_from_when_its_issuers_keys_are_there(worker: GuardWorker) -> None:
+    issuer = "https://idp.example"
+    key = ECKey.generate_key("P-256")
+    await worker.load(guard_plan(jwt=(Jwt(issuer=issuer, audiences=("a",), claims={"tenant": "org"}),)))
+    claims = {"iss": issuer, "aud": "a", "sub": "u", "org": "acme", "exp": int(time.time()) + 300}
+    token = jwt.encode({"alg": "ES256", "kid": "1"}, claims, key)
+    headers = {"authorization": f"Bearer {token}"}
+    assert (await worker.check(headers)).denied_response.status.code == 401
+    document = {"keys": [{**key.as_dict(private=False), "kid": "1"}]}
+    await worker.channel.send(SetJwks(issuer=issuer, jwks=document))
+    await worker.metrics()
+    assert (await worker.check(headers)).status.code == 0
+    await worker.channel.send(SetJwks(issuer=issuer, jwks={"broken": True}))
+    await worker.metrics()
+    assert (await worker.check(headers)).status.code == 0  # the old keys stay
+    both = await worker.check({**headers, "x-api-key": KEY})
+    assert MessageToDict(both.dynamic_metadata)["identity"]["key_id"] == "k1"
+    disagree = await worker.check({**headers, "x-api-key": OTHER_KEY})
+    assert disagree.denied_response.status.code == 401
 
 
 async def test_garbage_is_refused_and_not_an_error(worker: GuardWorker) -> None:
