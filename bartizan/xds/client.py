@@ -32,6 +32,8 @@ KNOWN = (identity_pb2.KeySet, policy_pb2.SignedBundle, secret_pb2.Secret)
 KEEPALIVE: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    # what decides in practice: by itself it is a minute, whatever the keepalive timeout says (seen with 1.85)
+    ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.max_receive_message_length", 32 << 20),
