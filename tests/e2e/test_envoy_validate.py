@@ -29,6 +29,8 @@ CASES = sorted(
     path.parent.name for path in (Path(__file__).parents[1] / "golden" / "compile").glob("*/policy.yaml")
 )
 
+BOOTSTRAPS = sorted(path.name for path in (Path(__file__).parents[1] / "golden" / "bootstrap").iterdir())
+
 EDGE = """
 apiVersion: bartizan.dev/v1alpha1
 kind: ModelPolicy
@@ -50,8 +52,17 @@ async def test_envoy_accepts_every_golden_configuration(
 ) -> None:
     policy = parse_policy((golden_root / "compile" / case / "policy.yaml").read_text())
     bundle = compile_bundle(policy, revision=3, version=7, issued_at="2026-01-02T03:04:05Z")
-    path = tmp_path / "envoy.json"
-    path.write_text(json.dumps(static_config(bundle, Path("/run/bartizan"))))
+    await validate(json.dumps(static_config(bundle, Path("/run/bartizan"))), tmp_path)
+
+
+@pytest.mark.parametrize("case", BOOTSTRAPS)
+async def test_envoy_accepts_every_golden_bootstrap(case: str, golden_root: Path, tmp_path: Path) -> None:
+    await validate((golden_root / "bootstrap" / case / "bootstrap.json").read_text(), tmp_path)
+
+
+async def validate(config: str, folder: Path) -> None:
+    path = folder / "envoy.json"
+    path.write_text(config)
     process = await asyncio.create_subprocess_exec(
         str(find_binary("envoy")), "--mode", "validate", "--config-path", str(path), "--log-level", "warning",
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,

@@ -83,7 +83,7 @@ def _declared(resolved: Resolved, route: schema.Route, filters: tuple[Filter, ..
             idle_timeout=duration(IDLE_SECONDS),
         ),
         metadata=_revision(resolved),
-        decorator=Decorator(operation=f"{route.method} {route.path}", propagate=FALSE),
+        decorator=Decorator(operation=f"ingress {route.method} {route.path}", propagate=FALSE),
         typed_per_filter_config=_per_route(resolved, filters),
         # The guard reads plain bytes only, so the model is not asked for others.
         request_headers_to_remove=["accept-encoding"] if resolved.answers_checked else [],

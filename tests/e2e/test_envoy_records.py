@@ -1,0 +1,119 @@
+"""What Envoy reports of a request: refusals to the access-log service, spans as one tree to the OTLP socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from bartizan.policy import names
+from protos.gen.envoy.data.accesslog.v3.accesslog_pb2 import HTTPAccessLogEntry
+from protos.gen.envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
+from sidecar.agent.bootstrap import ALS_SOCKET, OTLP_SOCKET
+
+pytestmark = pytest.mark.e2e
+
+
+@dataclass(slots=True)
+class Records:
+    """What arrived at the agent's sockets."""
+
+    entries: list[HTTPAccessLogEntry] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
+
+
+class AccessLogs(als_pb2_grpc.AccessLogServiceServicer):
+    def __init__(self, records: Records) -> None:
+        self.records = records
+
+    async def StreamAccessLogs(self, messages: Any, context: Any) -> als_pb2.StreamAccessLogsResponse:  # noqa: N802
+        async for message in messages:
+            self.records.entries.extend(message.http_logs.log_entry)
+        return als_pb2.StreamAccessLogsResponse()
+
+
+class Traces(trace_service_pb2_grpc.TraceServiceServicer):
+    def __init__(self, records: Records) -> None:
+        self.records = records
+
+    async def Export(self, request: Any, context: Any) -> Any:  # noqa: N802
+        for resource in request.resource_spans:
+            for scope in resource.scope_spans:
+                self.records.spans.extend(scope.spans)
+        return trace_service_pb2.ExportTraceServiceResponse()
+
+
+@pytest.fixture
+async def records(stack: Any) -> AsyncIterator[Records]:
+    found = Records()
+    server = grpc.aio.server()
+    als_pb2_grpc.add_AccessLogServiceServicer_to_server(AccessLogs(found), server)
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Traces(found), server)  # type: ignore[no-untyped-call]
+    for name in (ALS_SOCKET, OTLP_SOCKET):
+        server.add_insecure_port(f"unix:{Path(stack.run_dir) / name}")
+    await server.start()
+    yield found
+    await server.stop(None)
+
+
+async def until(done: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not done():
+            await asyncio.sleep(0.02)
+
+
+async def test_every_refusal_is_logged_with_its_decision_id_and_no_success_is(
+    stack: Any, records: Records
+) -> None:
+    asked = [
+        (stack.url, {}, 200),
+        (stack.url, {"x-deny": "1"}, 503),
+        (stack.url + "/undeclared", {}, 404),
+        (stack.url, {"x_under_score": "1"}, 400),
+        (stack.url, {"connection": "upgrade", "upgrade": "other"}, 403),
+    ]
+    decisions = set()
+    for url, headers, status in asked:
+        async with stack.client.post(url, data=b"x", headers=headers) as answer:
+            assert answer.status == status, url
+            if status != 200:
+                decisions.add(answer.headers[names.HEADER_DECISION])
+    await until(lambda: len(records.entries) >= len(asked) - 1)
+    logged = {entry.response.response_headers[names.HEADER_DECISION] for entry in records.entries}
+    assert logged == decisions
+    details = {
+        entry.response.response_code.value: entry.response.response_code_details for entry in records.entries
+    }
+    assert details == {
+        503: "ext_authz_denied",
+        404: "direct_response",
+        400: "http1.unexpected_underscore",
+        403: "upgrade_failed",
+    }
+    (denied,) = (entry for entry in records.entries if entry.response.response_code.value == 503)
+    assert denied.common_properties.custom_tags["revision"] == "4.9"
+    assert len(denied.common_properties.custom_tags["trace_id"]) == 32
+    assert names.AUTHZ_METADATA in denied.common_properties.metadata.filter_metadata
+
+
+async def test_spans_of_a_request_are_one_tree_whatever_the_client_says(stack: Any, records: Records) -> None:
+    off = {"traceparent": f"00-{'1' * 32}-{'2' * 16}-00", "x-request-id": "not-a-uuid"}
+    async with stack.client.post(stack.url + "?secret=1", data=b"x", headers=off) as answer:
+        assert answer.status == 200
+    await until(lambda: len(records.spans) >= 4)
+    (root,) = (span for span in records.spans if not span.parent_span_id)
+    assert root.name == "ingress POST /v1/predict"
+    assert {span.parent_span_id for span in records.spans if span is not root} == {root.span_id}
+    assert {span.trace_id for span in records.spans} == {root.trace_id} != {bytes.fromhex("1" * 32)}
+    children = " ".join(span.name for span in records.spans)
+    assert "Authorization.Check" in children
+    assert "ExternalProcessor.Process" in children
+    assert "router model" in children
+    assert all(b"secret" not in span.SerializeToString() for span in records.spans)
