@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import socket
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 import aiohttp
 
-from bartizan.errors import DependencyRefused, DependencyUnavailable
+from bartizan.errors import Conflict, DependencyRefused, DependencyUnavailable
 from bartizan.local import processes
 from bartizan.local.binaries import find_binary
 from bartizan.local.selfsigned import make_certificate, write_private
@@ -45,7 +44,8 @@ class OpenBao:
     """One server with its data in `state` (made with mode 0700). `start` is idempotent over kept data.
 
     After `start`: `address` (https URL), `ca_file` (its certificate), `token_file` (the control plane's periodic
-    token, 0600). Errors: ProcessFailed when it does not come up, DependencyRefused when provisioning is refused.
+    token, 0600). Errors: ProcessFailed or DependencyUnavailable when it does not come up, DependencyRefused when
+    provisioning is refused, Conflict when a process of an earlier run still uses the folder.
     """
 
     state: Path
@@ -80,6 +80,10 @@ class OpenBao:
 
     async def start(self) -> None:
         """Start, initialise or unseal, and bring mounts, policy and token to the wanted state."""
+        config_file, pid_file = self.state / "config.json", self.state / "openbao.pid"
+        left_over = processes.still_running(pid_file, str(config_file))
+        if left_over is not None:
+            raise Conflict(f"OpenBao (pid {left_over}) of an earlier run still uses {self.state}; stop it first")
         self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         (self.state / "raft").mkdir(exist_ok=True, mode=0o700)
         if not self.ca_file.exists():
@@ -102,13 +106,19 @@ class OpenBao:
             "cluster_addr": f"https://127.0.0.1:{cluster}",
             "ui": False,
         }
-        config_file = self.state / "config.json"
+        config_file, pid_file = self.state / "config.json", self.state / "openbao.pid"
+        left_over = processes.still_running(pid_file, str(config_file))
+        if left_over is not None:
+            raise Conflict(
+                f"OpenBao (pid {left_over}) of an earlier run still uses {self.state}; stop it first"
+            )
         write_private(config_file, json.dumps(config, indent=2))
         self._child = await processes.start(
             "openbao",
             [str(find_binary("bao", self.binary)), "server", f"-config={config_file}", "-log-level=warn"],
             log=self.log_file,
         )
+        pid_file.write_text(str(self._child.pid))
         try:
             await self._answers()
             await self._unseal()
@@ -276,18 +286,8 @@ class OpenBao:
         except (FileNotFoundError, ValueError):
             api = cluster = 0
         ports = (
-            api if api and _is_free(api) else processes.free_port(),
-            cluster if cluster and _is_free(cluster) else processes.free_port(),
+            api if api and processes.port_is_free(api) else processes.free_port(),
+            cluster if cluster and processes.port_is_free(cluster) else processes.free_port(),
         )
         file.write_text(json.dumps(ports))
         return ports
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True

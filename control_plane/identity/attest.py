@@ -47,6 +47,11 @@ class PeerLimit:
             self._buckets.popitem(last=False)
         return admitted
 
+    def give_back(self, address: str) -> None:
+        """What was admitted was good: a fleet behind one address is not slowed down, guessing is."""
+        level, since = self._buckets.get(address, (self._burst, self._clock()))
+        self._buckets[address] = (min(self._burst, level + 1.0), since)
+
 
 class Attestor:
     """Attestation and renewal over the store and the issuer."""

@@ -28,14 +28,15 @@ class AttestService(identity_pb2_grpc.IdentityServicer):
     async def Attest(  # noqa: N802 - gRPC names it
         self, request: identity_pb2.AttestRequest, context: AttestContext
     ) -> identity_pb2.Certificate:
-        peer = context.peer()
-        if not self._limit.admit(_address(peer)):
+        peer = _address(context.peer())
+        if not self._limit.admit(peer):
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many attestations from this address")
         try:
-            attested = await self._attestor.attest(request.join_token, request.csr, peer=_address(peer))
+            attested = await self._attestor.attest(request.join_token, request.csr, peer=peer)
         except BartizanError as error:
-            log.warning("attestation_refused", peer=_address(peer), reason=type(error).__name__)
+            log.warning("attestation_refused", peer=peer, reason=type(error).__name__)
             await _abort(context, error)
+        self._limit.give_back(peer)
         log.info("attested", spiffe_id=attested.spiffe_id, instance_id=attested.instance_id)
         return _certificate(attested)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bartizan.errors import Conflict
 from bartizan.local.openbao import BUNDLE_KEY, KV, PKI, TRANSIT, OpenBao
 
 
@@ -61,4 +62,12 @@ async def test_a_frozen_server_answers_again_after_resume(bao: OpenBao) -> None:
         async with asyncio.timeout(0.5):
             await bao.call("GET", "sys/health")
     bao.resume()
+    assert (await bao.call("GET", "sys/health"))["sealed"] is False
+
+
+async def test_a_second_server_on_the_same_folder_is_refused_at_once(bao: OpenBao) -> None:
+    ports = (bao.state / "ports.json").read_text()
+    with pytest.raises(Conflict, match=str(bao.pid)):
+        await OpenBao(bao.state).start()
+    assert (bao.state / "ports.json").read_text() == ports
     assert (await bao.call("GET", "sys/health"))["sealed"] is False

@@ -79,6 +79,7 @@ class RotationEngine:
 
     async def run(self) -> None:
         """Until cancelled."""
+        self._started = time.monotonic()
         try:
             while True:
                 try:
@@ -153,6 +154,8 @@ class RotationEngine:
         entry = await self._journal.load(definition.name)
         while True:
             state = entry.state
+            if state is not None:
+                _gauge(state)
             if state is None or state.phase in ENDED:
                 if state is not None and state.emit:
                     await self._hands.publish(definition, state.emit)
@@ -171,7 +174,7 @@ class RotationEngine:
             if after.phase is state.phase:
                 return True
             self._faults.pop(definition.name, None)
-            _show(state, after)
+            _show(after)
 
     async def _observe(self, definition: SecretDefinition, state: Rotation) -> Observation:
         """Do the state's effects and say what was seen. A fault gives no verdict, so the machine waits."""
@@ -274,9 +277,12 @@ def _steady_clock() -> Callable[[], float]:
     return lambda: time.clock_gettime(time.CLOCK_BOOTTIME) + offset
 
 
-def _show(before: Rotation, after: Rotation) -> None:
-    metrics.ROTATION_PHASE.labels(before.secret, before.phase.value).set(0)
-    metrics.ROTATION_PHASE.labels(after.secret, after.phase.value).set(1)
+def _gauge(state: Rotation) -> None:
+    for phase in Phase:
+        metrics.ROTATION_PHASE.labels(state.secret, phase.value).set(1 if phase is state.phase else 0)
+
+
+def _show(after: Rotation) -> None:
     log.info(
         "rotation_phase",
         secret_name=after.secret,

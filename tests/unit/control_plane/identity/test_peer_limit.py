@@ -23,3 +23,11 @@ def test_memory_is_bounded_and_busy_addresses_are_remembered() -> None:
         limit.admit(f"other-{number}")
         assert not limit.admit("busy")
     assert len(limit._buckets) <= 10
+
+
+def test_good_attestations_do_not_use_up_the_limit() -> None:
+    limit = PeerLimit(rate=0.0, burst=2.0, clock=lambda: 0.0)
+    for _ in range(10):
+        assert limit.admit("a")
+        limit.give_back("a")
+    assert [limit.admit("a") for _ in range(3)] == [True, True, False]
