@@ -7,62 +7,24 @@ Forbidden (401, 403), DependencyUnavailable (no connection, 429, 503, 504), Depe
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
-from urllib.parse import quote, urlsplit
-
-import aiohttp
-import msgspec
+from typing import Any
+from urllib.parse import quote
 
 from bartizan import api
 from bartizan.errors import (
-    BartizanError,
-    Conflict,
-    DependencyError,
     DependencyUnavailable,
-    Forbidden,
     InvalidInput,
-    NotFound,
-    PolicyInvalid,
-    Problem,
 )
-
-T = TypeVar("T")
-_SECONDS = 30.0
+from bartizan.transport import SECONDS, Transport, decode, fault
 
 
-class Client:
+class Client(Transport):
     """Use as `async with Client(url, token, ca_file=…) as client`. One connection pool per client.
 
     ca_file: PEM roots that the control plane's certificate must chain to; without it the system's roots. TLS is
     always verified; plain http is refused.
     """
-
-    def __init__(self, url: str, token: str = "", ca_file: Path | str | None = None) -> None:
-        parts = urlsplit(url)
-        if parts.scheme != "https" or not parts.hostname:
-            raise InvalidInput(f"the control plane's address must be https://HOST:PORT, not {url!r}")
-        self._url = f"https://{parts.netloc}"
-        self._token = token
-        self._ca_file = ca_file
-        self._session: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> Self:
-        context = _context(self._ca_file)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=context, limit=32), trust_env=False
-        )
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
 
     # Policies
 
@@ -72,52 +34,52 @@ class Client:
         """A new revision, published unless rollout=False. Raises PolicyInvalid with every problem, Conflict."""
         headers = {} if if_match is None else {"If-Match": f'"{if_match}"'}
         query = {"rollout": "true" if rollout else "false", "reason": reason}
-        return await self._send(
+        return await self.send(
             "POST", "/v1/policies", api.Applied, document=document, query=query, headers=headers
         )
 
     async def validate(self, document: str | bytes) -> api.Validated:
         """Raises PolicyInvalid with every problem."""
-        return await self._send("POST", "/v1/policies:validate", api.Validated, document=document)
+        return await self.send("POST", "/v1/policies:validate", api.Validated, document=document)
 
     async def policies(self, namespace: str = "") -> tuple[api.PolicySummary, ...]:
         query = {"namespace": namespace} if namespace else {}
-        return (await self._send("GET", "/v1/policies", api.PolicyList, query=query)).policies
+        return (await self.send("GET", "/v1/policies", api.PolicyList, query=query)).policies
 
     async def policy(self, name: str) -> api.PolicyDetail:
-        return await self._send("GET", _policy(name), api.PolicyDetail)
+        return await self.send("GET", _policy(name), api.PolicyDetail)
 
     async def document(self, name: str) -> dict[str, Any]:
         """The newest revision's document."""
         return (await self.policy(name)).document
 
     async def delete_policy(self, name: str) -> None:
-        await self._send("DELETE", _policy(name), None)
+        await self.send("DELETE", _policy(name), None)
 
     async def revisions(self, name: str) -> tuple[api.Revision, ...]:
-        return (await self._send("GET", f"{_policy(name)}/revisions", api.RevisionList)).revisions
+        return (await self.send("GET", f"{_policy(name)}/revisions", api.RevisionList)).revisions
 
     async def revision(self, name: str, number: int) -> api.RevisionDetail:
-        return await self._send("GET", f"{_policy(name)}/revisions/{number}", api.RevisionDetail)
+        return await self.send("GET", f"{_policy(name)}/revisions/{number}", api.RevisionDetail)
 
     async def publications(self, name: str) -> tuple[api.Publication, ...]:
-        return (await self._send("GET", f"{_policy(name)}/publications", api.PublicationList)).publications
+        return (await self.send("GET", f"{_policy(name)}/publications", api.PublicationList)).publications
 
     async def diff(self, name: str, before: int, after: int | None = None) -> api.Difference:
         query = {"from": str(before), **({} if after is None else {"to": str(after)})}
-        return await self._send("GET", f"{_policy(name)}/diff", api.Difference, query=query)
+        return await self.send("GET", f"{_policy(name)}/diff", api.Difference, query=query)
 
     async def rollout(self, name: str, revision: int) -> api.Applied:
-        return await self._send(
+        return await self.send(
             "POST", f"{_policy(name)}/rollouts", api.Applied, body=api.RollOut(revision=revision)
         )
 
     async def undo(self, name: str) -> api.Applied:
         """Publish again what was published before. Raises Conflict when there is nothing earlier."""
-        return await self._send("POST", f"{_policy(name)}/undo", api.Applied)
+        return await self.send("POST", f"{_policy(name)}/undo", api.Applied)
 
     async def status(self, name: str) -> api.PolicyStatus:
-        return await self._send("GET", f"{_policy(name)}/status", api.PolicyStatus)
+        return await self.send("GET", f"{_policy(name)}/status", api.PolicyStatus)
 
     async def wait_enforced(
         self, name: str, version: int = 0, *, timeout_seconds: float = 60.0
@@ -133,18 +95,18 @@ class Client:
 
     async def _wait(self, name: str, version: int, wanted: str, seconds: float) -> api.PolicyStatus:
         query = {"wait": wanted, "version": str(version), "timeout": f"{min(seconds, 300.0):.3f}"}
-        return await self._send(
-            "GET", f"{_policy(name)}/status", api.PolicyStatus, query=query, seconds=seconds + _SECONDS
+        return await self.send(
+            "GET", f"{_policy(name)}/status", api.PolicyStatus, query=query, seconds=seconds + SECONDS
         )
 
     # Keys
 
     async def create_key_set(self, name: str) -> api.KeySetInfo:
         """Idempotent."""
-        return await self._send("PUT", f"/v1/key-sets/{_word(name)}", api.KeySetInfo)
+        return await self.send("PUT", f"/v1/key-sets/{_word(name)}", api.KeySetInfo)
 
     async def key_sets(self) -> tuple[api.KeySetInfo, ...]:
-        return (await self._send("GET", "/v1/key-sets", api.KeySetList)).key_sets
+        return (await self.send("GET", "/v1/key-sets", api.KeySetList)).key_sets
 
     async def issue_key(
         self,
@@ -157,13 +119,13 @@ class Client:
         ttl_seconds: int | None = None,
     ) -> api.IssuedKey:
         ask = api.IssueKey(tenant=tenant, plan=plan, region=region, models=models, ttl_seconds=ttl_seconds)
-        return await self._send("POST", f"/v1/key-sets/{_word(key_set)}/keys", api.IssuedKey, body=ask)
+        return await self.send("POST", f"/v1/key-sets/{_word(key_set)}/keys", api.IssuedKey, body=ask)
 
     async def keys(self, key_set: str) -> api.KeyList:
-        return await self._send("GET", f"/v1/key-sets/{_word(key_set)}/keys", api.KeyList)
+        return await self.send("GET", f"/v1/key-sets/{_word(key_set)}/keys", api.KeyList)
 
     async def revoke_key(self, key_set: str, key_id: str) -> None:
-        await self._send("DELETE", f"/v1/key-sets/{_word(key_set)}/keys/{_word(key_id)}", None)
+        await self.send("DELETE", f"/v1/key-sets/{_word(key_set)}/keys/{_word(key_id)}", None)
 
     # Sidecars
 
@@ -176,30 +138,30 @@ class Client:
     ) -> str:
         """One word to hand to the sidecar; shown only now."""
         ask = api.NewJoinToken(spiffe_id=spiffe_id, labels=labels or {}, ttl_seconds=ttl_seconds)
-        return (await self._send("POST", "/v1/join-tokens", api.IssuedJoinToken, body=ask)).token
+        return (await self.send("POST", "/v1/join-tokens", api.IssuedJoinToken, body=ask)).token
 
     async def instances(self) -> tuple[api.InstanceInfo, ...]:
-        return (await self._send("GET", "/v1/instances", api.InstanceList)).instances
+        return (await self.send("GET", "/v1/instances", api.InstanceList)).instances
 
     async def remove_instance(self, instance_id: str) -> None:
-        await self._send("DELETE", f"/v1/instances/{_word(instance_id)}", None)
+        await self.send("DELETE", f"/v1/instances/{_word(instance_id)}", None)
 
     # Secrets
 
     async def put_secret(self, name: str, definition: dict[str, Any]) -> api.SecretInfo:
-        return await self._send("PUT", f"/v1/secrets/{_word(name)}", api.SecretInfo, body=definition)
+        return await self.send("PUT", f"/v1/secrets/{_word(name)}", api.SecretInfo, body=definition)
 
     async def secrets(self) -> tuple[api.SecretInfo, ...]:
-        return (await self._send("GET", "/v1/secrets", api.SecretList)).secrets
+        return (await self.send("GET", "/v1/secrets", api.SecretList)).secrets
 
     async def secret(self, name: str) -> api.SecretInfo:
-        return await self._send("GET", f"/v1/secrets/{_word(name)}", api.SecretInfo)
+        return await self.send("GET", f"/v1/secrets/{_word(name)}", api.SecretInfo)
 
     async def rotate(self, name: str) -> api.RotationInfo:
-        return await self._send("POST", f"/v1/secrets/{_word(name)}/rotations", api.RotationInfo)
+        return await self.send("POST", f"/v1/secrets/{_word(name)}/rotations", api.RotationInfo)
 
     async def rotation(self, name: str) -> api.RotationInfo:
-        return await self._send("GET", f"/v1/secrets/{_word(name)}/rotation", api.RotationInfo)
+        return await self.send("GET", f"/v1/secrets/{_word(name)}/rotation", api.RotationInfo)
 
     async def wait_rotated(self, name: str, *, timeout_seconds: float = 60.0) -> api.RotationInfo:
         """Until no rotation is under way. Raises DependencyUnavailable, with what it waits for, when time is over."""
@@ -222,11 +184,11 @@ class Client:
 
     async def audit_page(self, **conditions: str | float | None) -> api.AuditList:
         query = {name: str(value) for name, value in conditions.items() if value not in {"", None}}
-        return await self._send("GET", "/v1/audit", api.AuditList, query=query)
+        return await self.send("GET", "/v1/audit", api.AuditList, query=query)
 
     async def events(self, limit: int = 100) -> tuple[api.AdminEventInfo, ...]:
         """What admins did, newest first."""
-        return (await self._send("GET", "/v1/events", api.AdminEventList, query={"limit": str(limit)})).events
+        return (await self.send("GET", "/v1/events", api.AdminEventList, query={"limit": str(limit)})).events
 
     async def create_token(
         self,
@@ -237,94 +199,27 @@ class Client:
         tenants: tuple[str, ...] = (),
     ) -> api.IssuedToken:
         ask = api.NewToken(role=role, name=name, ttl_seconds=ttl_seconds, tenants=tenants)
-        return await self._send("POST", "/v1/tokens", api.IssuedToken, body=ask)
+        return await self.send("POST", "/v1/tokens", api.IssuedToken, body=ask)
 
     async def tokens(self) -> tuple[api.TokenInfo, ...]:
-        return (await self._send("GET", "/v1/tokens", api.TokenList)).tokens
+        return (await self.send("GET", "/v1/tokens", api.TokenList)).tokens
 
     async def revoke_token(self, token_id: str) -> None:
-        await self._send("DELETE", f"/v1/tokens/{_word(token_id)}", None)
+        await self.send("DELETE", f"/v1/tokens/{_word(token_id)}", None)
 
     async def health(self) -> api.Health:
         """Readiness with its reasons; an answer of 503 is one too."""
-        status, raw, _ = await self._exchange("GET", "/readyz", b"", {}, {}, _SECONDS)
+        status, raw, _ = await self.exchange("GET", "/readyz", b"", {}, {}, SECONDS)
         if status not in {200, 503}:
-            raise _fault(status, raw, None)
-        return _decode(raw, api.Health)
+            raise fault(status, raw, None)
+        return decode(raw, api.Health)
 
     async def trust(self) -> bytes:
         """The canonical bytes of the TrustDocument."""
-        status, raw, retry = await self._exchange("GET", "/v1/trust", b"", {}, {}, _SECONDS)
+        status, raw, retry = await self.exchange("GET", "/v1/trust", b"", {}, {}, SECONDS)
         if status != 200:
-            raise _fault(status, raw, retry)
+            raise fault(status, raw, retry)
         return raw
-
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        answer: type[T] | None,
-        *,
-        body: object = None,
-        document: str | bytes | None = None,
-        query: dict[str, str] | None = None,
-        headers: dict[str, str] | None = None,
-        seconds: float = _SECONDS,
-    ) -> T:
-        raw, sent = b"", dict(headers or {})
-        if document is not None:
-            raw = document.encode() if isinstance(document, str) else document
-            sent["Content-Type"] = "application/yaml"
-        elif body is not None:
-            raw = msgspec.json.encode(body)
-            sent["Content-Type"] = "application/json"
-        status, got, retry = await self._exchange(method, path, raw, query or {}, sent, seconds)
-        if not 200 <= status < 300:
-            raise _fault(status, got, retry)
-        return _decode(got, answer) if answer is not None else None  # type: ignore[return-value]
-
-    async def _exchange(
-        self,
-        method: str,
-        path: str,
-        body: bytes,
-        query: dict[str, str],
-        headers: dict[str, str],
-        seconds: float,
-    ) -> tuple[int, bytes, float | None]:
-        if self._session is None:
-            raise RuntimeError("use the client inside `async with`")
-        if self._token:
-            headers["Authorization"] = f"Bearer {self._token}"
-        try:
-            async with self._session.request(
-                method,
-                self._url + path,
-                params=query,
-                data=body or None,
-                headers=headers,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=seconds, connect=10),
-            ) as response:
-                got = await response.read()
-                retry = response.headers.get("Retry-After", "")
-                return response.status, got, float(retry) if retry.isdigit() else None
-        except aiohttp.ClientConnectorCertificateError as error:
-            raise DependencyUnavailable(
-                f"{self._url} has a certificate that the CA file does not vouch for"
-            ) from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            why = str(error) or type(error).__name__
-            raise DependencyUnavailable(f"no answer from the control plane at {self._url}: {why}") from error
-
-
-def _context(ca_file: Path | str | None) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise InvalidInput(f"the CA file {ca_file} can't be read: {error}") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 def _policy(name: str) -> str:
@@ -338,39 +233,3 @@ def _word(text: str) -> str:
     if not text or text in {".", ".."}:
         raise InvalidInput(f"not a name: {text!r}")
     return quote(text, safe="")
-
-
-def _decode(raw: bytes, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(raw, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise DependencyError(f"the control plane's answer is not understood: {error}") from error
-
-
-def _fault(status: int, raw: bytes, retry_after: float | None) -> BartizanError:
-    try:
-        told = msgspec.json.decode(raw, type=api.ProblemDetails)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        told = api.ProblemDetails(
-            type="", title="", status=status, detail=f"status {status}", code="", request_id=""
-        )
-    problems = [
-        Problem(path=item.path, code=item.code, message=item.message, hint=item.hint)
-        for item in told.problems
-    ]
-    match status:
-        case 422 if told.code == "policy_invalid":
-            return PolicyInvalid(told.detail, problems)
-        case 400 | 413 | 415 | 422:
-            return InvalidInput(told.detail, problems)
-        case 401 | 403:
-            return Forbidden(told.detail)
-        case 404:
-            return NotFound(told.detail)
-        case 409 | 412:
-            return Conflict(told.detail)
-        case 429 | 503 | 504:
-            return DependencyUnavailable(told.detail, retry_after)
-        case _:
-            named = f" (request {told.request_id})" if told.request_id else ""
-            return DependencyError(f"the control plane answered {status}: {told.detail}{named}")

@@ -1,0 +1,51 @@
+"""What the parts of the API's vocabulary are made of."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+ShortText = Annotated[str, Meta(min_length=1, max_length=128)]
+OptionalText = Annotated[str, Meta(max_length=64)]
+RoleName = Literal["viewer", "author", "operator", "auditor", "admin"]
+MAX_TOKEN_SECONDS = 90 * 86400
+MAX_JOIN_SECONDS = 600
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of what the API answers."""
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of what the API takes."""
+
+
+class ProblemItem(Answer, frozen=True):
+    """One thing wrong: where, a constant code, what, and how to mend it."""
+
+    path: str
+    code: str
+    message: str
+    hint: str = ""
+
+
+class ProblemDetails(Answer, frozen=True):
+    """application/problem+json (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    problems: tuple[ProblemItem, ...] = ()
+
+
+class Health(Answer, frozen=True):
+    """`reasons`: constant snake_case words, empty when all is well."""
+
+    status: Literal["ok", "not_ready"]
+    reasons: tuple[str, ...] = ()
+    version: str = ""

@@ -1,0 +1,137 @@
+"""Policies, revisions, what loosens, and the proven status, as the API shows them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from bartizan.api.base import (
+    Answer,
+    Ask,
+)
+
+
+class Applied(Answer, frozen=True):
+    """version 0: the revision is not published. changed: False when this very document was there already."""
+
+    name: str
+    revision: int
+    version: int
+    changed: bool = True
+
+
+class Validated(Answer, frozen=True):
+    """The document is valid and compiles."""
+
+    name: str
+    valid: bool = True
+
+
+class PolicySummary(Answer, frozen=True):
+    """revision: the newest one; published_revision and version: what sidecars are told to enforce (0: nothing)."""
+
+    name: str
+    revision: int
+    published_revision: int
+    version: int
+    created_at: float
+    created_by: str
+
+
+class PolicyDetail(PolicySummary, frozen=True):
+    document: dict[str, Any]
+
+
+class PolicyList(Answer, frozen=True):
+    policies: tuple[PolicySummary, ...]
+
+
+class Revision(Answer, frozen=True):
+    number: int
+    author: str
+    reason: str
+    created_at: float
+    digest: str
+
+
+class RevisionDetail(Revision, frozen=True):
+    document: dict[str, Any]
+
+
+class RevisionList(Answer, frozen=True):
+    revisions: tuple[Revision, ...]
+
+
+class Publication(Answer, frozen=True):
+    version: int
+    revision: int
+    published_at: float
+    published_by: str
+    plan_hash: str
+
+
+class PublicationList(Answer, frozen=True):
+    publications: tuple[Publication, ...]
+
+
+class Change(Answer, frozen=True):
+    """One difference. `loosens` says in words what is less protected afterwards; "" when nothing is."""
+
+    path: str
+    kind: Literal["added", "removed", "changed"]
+    before: Any = None
+    after: Any = None
+    loosens: str = ""
+
+
+class Difference(Answer, frozen=True):
+    from_revision: int
+    to_revision: int
+    changes: tuple[Change, ...]
+    loosens: tuple[str, ...]
+
+
+class RollOut(Ask, frozen=True):
+    """Publish this revision under a new version."""
+
+    revision: Annotated[int, Meta(ge=1)]
+
+
+class InstanceStatus(Answer, frozen=True):
+    """enforced: acknowledged, loaded by every worker and proven by probe. reason and path explain the others."""
+
+    instance_id: str
+    spiffe_id: str
+    state: Literal["enforced", "pending", "refused", "lost"]
+    version: int = 0
+    revision: int = 0
+    reason: str = ""
+    path: str = ""
+    trace_id: str = ""
+    last_seen: float = 0.0
+
+
+class PolicyStatus(Answer, frozen=True):
+    """What is proven. version is the wanted one."""
+
+    name: str
+    revision: int
+    version: int
+    enforced_count: int
+    total: int
+    instances: tuple[InstanceStatus, ...]
+
+    @property
+    def enforced(self) -> bool:
+        """At least one sidecar, and all of them."""
+        return self.total > 0 and self.enforced_count == self.total
+
+    @property
+    def settled(self) -> bool:
+        """Nothing is pending: every sidecar enforces, refuses or is lost."""
+        return self.total > 0 and all(instance.state != "pending" for instance in self.instances)
+
+    @property
+    def summary(self) -> str:
+        return f"{self.enforced_count}/{self.total}"
