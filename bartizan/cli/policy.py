@@ -39,9 +39,8 @@ def validate(connection: Connection, file: Path) -> None:
 @pass_connection
 def compile_(connection: Connection, file: Path, explain: bool) -> None:
     """Show what sidecars would get for a policy file. Needs no control plane."""
-    from control_plane.compile.explain import explain as explain_policy
-
     from control_plane.compile.bundle import compile_bundle
+    from control_plane.compile.explain import explain as explain_policy
 
     parsed = parse_policy(file.read_bytes())
     if explain:

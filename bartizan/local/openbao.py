@@ -83,7 +83,9 @@ class OpenBao:
         config_file, pid_file = self.state / "config.json", self.state / "openbao.pid"
         left_over = processes.still_running(pid_file, str(config_file))
         if left_over is not None:
-            raise Conflict(f"OpenBao (pid {left_over}) of an earlier run still uses {self.state}; stop it first")
+            raise Conflict(
+                f"OpenBao (pid {left_over}) of an earlier run still uses {self.state}; stop it first"
+            )
         self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         (self.state / "raft").mkdir(exist_ok=True, mode=0o700)
         if not self.ca_file.exists():

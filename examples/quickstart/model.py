@@ -1,6 +1,6 @@
 """The smallest model of all: a FastAPI service that counts words. Bound to loopback, so that only the guard reaches it.
 
-    python examples/quickstart/model.py
+python examples/quickstart/model.py
 """
 
 from __future__ import annotations

@@ -122,7 +122,12 @@ def main() -> None:
     """Parse the command line and serve."""
     parser = argparse.ArgumentParser(description="The example model of Bartizan's demo.")
     parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--admin", type=Path, required=True, help="unix socket for keys and the received log; put it into the state folder, which is private")
+    parser.add_argument(
+        "--admin",
+        type=Path,
+        required=True,
+        help="unix socket for keys and the received log; put it into the state folder, which is private",
+    )
     parser.add_argument("--state", type=Path, required=True, help="folder for the key store")
     arguments = parser.parse_args()
     asyncio.run(serve(arguments.port, arguments.admin, arguments.state))

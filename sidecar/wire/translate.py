@@ -109,9 +109,14 @@ def _raw_header(key: str, value: str) -> base_pb2.HeaderValueOption:
 
 
 def allow_reply(handed: Handed) -> bytes:
-    """Let the request on: the result goes to ext_proc as dynamic metadata, the client's credentials are removed."""
+    """Let the request on: the result goes to ext_proc as dynamic metadata, the client's credentials are removed.
+
+    The answer will carry the decision id, so that a client can name a decision that let it pass, too.
+    """
     metadata: dict[str, Any] = msgspec.to_builtins(handed, builtin_types=())
-    reply = auth.CheckResponse(ok_response=auth.OkHttpResponse(headers_to_remove=_CREDENTIALS))
+    decision = _header(names.HEADER_DECISION, handed.decision_id)
+    allowed = auth.OkHttpResponse(headers_to_remove=_CREDENTIALS, response_headers_to_add=[decision])
+    reply = auth.CheckResponse(ok_response=allowed)
     reply.status.code = _OK
     reply.dynamic_metadata.update(metadata)
     return reply.SerializeToString()

@@ -64,10 +64,10 @@ async def play(steps: list[Step], console: Console, report_file: Path) -> bool:
             seen = await _observe(step)
         took = (time.perf_counter() - started) * 1000
         for line in seen.details:
-            console.print(f"   {line}", markup=False, highlight=False, style="dim")
+            console.print(f"   {line}", markup=False, highlight=False, style="dim", soft_wrap=True)
         mark = "[green]as expected[/green]" if seen.ok else "[red]NOT as expected[/red]"
         console.print(f"   {mark}: ", end="")
-        console.print(seen.text, markup=False, highlight=False)
+        console.print(seen.text, markup=False, highlight=False, soft_wrap=True)
         rows.append(
             Row(
                 step=step.name,

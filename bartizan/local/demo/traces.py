@@ -16,7 +16,9 @@ def steps(scene: Scene) -> list[Step]:
             return Observation(
                 ok=bool(trace_id), text=f"trace {trace_id} was sent to your collector", trace_id=trace_id
             )
-        spans = await scene.receiver.wait(trace_id, "ingress", "router", "bartizan.check", "bartizan.process")
+        spans = await scene.receiver.wait(
+            trace_id, "POST /predict", "router", "bartizan.check", "bartizan.process"
+        )
         return Observation(
             ok=_is_one_tree(spans),
             text=f"{len(spans)} spans in one tree"
@@ -55,7 +57,8 @@ def _is_one_tree(spans: list[Span]) -> bool:
 
     return (
         len(roots) == 1
-        and "ingress" in roots[0].name
+        and roots[0].service == "bartizan-envoy"
+        and not roots[0].parent_id
         and under("bartizan.check", "Authorization.Check")
         and under("bartizan.process", "ExternalProcessor.Process")
         and any("router" in span.name for span in spans)
