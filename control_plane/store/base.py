@@ -1,200 +1,61 @@
-"""What the control plane remembers: rows as dataclasses and the ports through which everything else reads and writes.
+"""The ports through which everything else reads and writes what the control plane remembers.
 
 A `Store` gives units of work; everything done in one `begin()` block is one transaction, so an act and the
-record of who did it stand or fall together. The one implementation is control_plane/store/sql.
+record of who did it stand or fall together. The one implementation is control_plane/store/sql; rows are in rows.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from typing import Protocol
 
-from bartizan.policy.keyset import KeyRecord, KeySet
+from bartizan.policy.keyset import KeySet
+from control_plane.store.rows import (
+    AdminEvent,
+    AdminTokenRow,
+    AuditQuery,
+    AuditRow,
+    InstanceRow,
+    JoinTokenRow,
+    KeyRow,
+    LeaseRow,
+    PolicyRow,
+    PublicationRow,
+    ReportRow,
+    RevisionRow,
+    RotationRow,
+    SecretRow,
+)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyRow:
-    """A policy by its qualified name. `version` 0: never published."""
-
-    name: str
-    namespace: str
-    revision: int
-    version: int
-    created_at: float
-    created_by: str
-    deleted_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RevisionRow:
-    """One immutable revision; `document` is canonical JSON."""
-
-    policy: str
-    number: int
-    document: str
-    digest: str
-    author: str
-    reason: str
-    created_at: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublicationRow:
-    """What was published; `bundle` is the serialized SignedBundle message."""
-
-    policy: str
-    version: int
-    revision: int
-    bundle: bytes
-    key_id: str
-    plan_hash: str
-    published_at: float
-    published_by: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyRow:
-    """An issued API key: never the key, `record.hash` only."""
-
-    key_set: str
-    record: KeyRecord
-    created_at: float
-    created_by: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdminTokenRow:
-    """An admin token. `tenants` limits audit queries; empty means all."""
-
-    id: str
-    hash: str
-    name: str
-    role: str
-    tenants: tuple[str, ...]
-    created_at: float
-    created_by: str
-    expires_at: float
-    used_at: float | None = None
-    revoked_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JoinTokenRow:
-    """A single-use join token, by the hash of its secret part (bartizan.identity.secret_hash)."""
-
-    hash: str
-    spiffe_id: str
-    labels: Mapping[str, str]
-    created_at: float
-    created_by: str
-    expires_at: float
-    used_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstanceRow:
-    """One attested sidecar; `removed_at` set means it may not renew."""
-
-    instance_id: str
-    spiffe_id: str
-    namespace: str
-    labels: Mapping[str, str]
-    created_at: float
-    removed_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportRow:
-    """The newest report of an instance; `report` is the serialized InstanceReport message."""
-
-    instance_id: str
-    boot_id: str
-    sequence: int
-    received_at: float
-    report: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecretRow:
-    """A secret's definition (JSON text): where its value lives and how it is made. Never the value."""
-
-    name: str
-    definition: str
-    created_at: float
-    created_by: str
-    updated_at: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RotationRow:
-    """A secret's line in the rotation journal. `state` is the machine's own JSON text."""
-
-    secret: str
-    version: int
-    intent: str
-    phase: str
-    state: str
-    updated_at: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditRow:
-    """A decision or gap as received; `json` is the record's canonical JSON text."""
-
-    id: str
-    time: float
-    json: str
-    type: str = "decision"
-    tenant: str = ""
-    policy: str = ""
-    cause: str = ""
-    action: str = ""
-    phase: str = ""
-    trace_id: str = ""
-    source: str = ""
-    instance_id: str = ""
-    received_at: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditQuery:
-    """All given conditions must hold. `tenants`: None means any. `before`: (time, id) of the last row seen."""
-
-    since: float | None = None
-    until: float | None = None
-    tenants: tuple[str, ...] | None = None
-    policy: str = ""
-    cause: str = ""
-    action: str = ""
-    trace_id: str = ""
-    decision_id: str = ""
-    limit: int = 100
-    before: tuple[float, str] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdminEvent:
-    """Who did what to which thing. `detail` holds only names and numbers, never values."""
-
-    time: float
-    actor: str
-    act: str
-    target: str
-    detail: Mapping[str, object] = field(default_factory=dict)
-    request_id: str = ""
-    peer: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeaseRow:
-    """Who may act alone until `expires_at`; `fence` rises with every change of holder."""
-
-    name: str
-    holder: str
-    fence: int
-    expires_at: float
+__all__ = [
+    "AdminEvent",
+    "AdminEventStore",
+    "AdminTokenRow",
+    "AdminTokenStore",
+    "AuditQuery",
+    "AuditRow",
+    "AuditStore",
+    "InstanceRow",
+    "InstanceStore",
+    "JoinTokenRow",
+    "JoinTokenStore",
+    "KeyRow",
+    "KeySetStore",
+    "LeaseRow",
+    "LeaseStore",
+    "PolicyRow",
+    "PolicyStore",
+    "PublicationRow",
+    "ReportRow",
+    "RevisionRow",
+    "RotationRow",
+    "RotationStore",
+    "SecretRow",
+    "SecretStore",
+    "Store",
+    "Work",
+]
 
 
 class PolicyStore(Protocol):
