@@ -91,15 +91,20 @@ def _method(number: int) -> str:
 class AccessLogService(als_pb2_grpc.AccessLogServiceServicer):
     """Receives Envoy's streams of entries and gives records to `put`."""
 
-    def __init__(self, put: Callable[[Sequence[bytes]], None], context: Context) -> None:
+    def __init__(self, put: Callable[[Sequence[bytes]], None], context: Context, probe_path: str) -> None:
         self._put = put
         self._context = context
+        self._probe_path = probe_path
 
     async def StreamAccessLogs(self, requests: Any, context: Any) -> Any:  # noqa: ARG002, N802
         message: als_pb2.StreamAccessLogsMessage
         async for message in requests:
             now = self._context()
-            records = [native_record(entry, now) for entry in message.http_logs.log_entry]
+            records = [
+                native_record(entry, now)
+                for entry in message.http_logs.log_entry
+                if entry.request.path != self._probe_path
+            ]
             encoded = [
                 msgspec.json.encode(record, order="deterministic") for record in records if record is not None
             ]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, cast
 
 from bartizan.telemetry import metrics
 from sidecar.audit.record import FindingRecord, Record
-from sidecar.checks.pipeline import Phase
+from sidecar.checks.pipeline import Mark, Phase
 from sidecar.model.decision import Decision
 from sidecar.model.finding import Action, Finding
 from sidecar.model.request import Identity, RequestHead
@@ -33,6 +34,7 @@ class Coverage:
 NOTHING_SEEN = Coverage()
 
 
+@lru_cache(maxsize=4096)
 def truncated_address(address: str) -> str:
     """/24 for IPv4, /48 for IPv6, "" for anything else."""
     try:
@@ -103,8 +105,21 @@ def decision_record(
     )
 
 
-def count(record: Record) -> None:
+# Children of bounded label sets, kept because looking them up costs more than counting.
+_decisions = lru_cache(maxsize=1024)(metrics.DECISIONS.labels)
+_findings = lru_cache(maxsize=4096)(metrics.FINDINGS.labels)
+_seconds = lru_cache(maxsize=64)(metrics.PHASE_SECONDS.labels)
+
+
+def count(record: Record, marks: Sequence[Mark]) -> None:
     """The same decision as metrics: labels are bounded sets."""
-    metrics.DECISIONS.labels(record.phase, record.action, record.cause).inc()
+    _decisions(record.phase, record.action, record.cause).inc()
     for finding in record.findings:
-        metrics.FINDINGS.labels(finding.check, finding.kind, finding.action).inc()
+        _findings(finding.check, finding.kind, finding.action).inc()
+    observe(marks)
+
+
+def observe(marks: Sequence[Mark]) -> None:
+    """Times of phases."""
+    for mark in marks:
+        _seconds(mark.phase).observe((mark.end - mark.start) / 1e9)

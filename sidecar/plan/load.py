@@ -51,7 +51,7 @@ def load_plan(plan: GuardPlan, buckets: Buckets, *, clock_ns: Callable[[], int] 
             format=build_format(plan),
             input=build_checks(plan.input),
             output=build_checks(plan.output),
-            routes=plan.routes,
+            routes=frozenset((route.method, route.path) for route in plan.routes),
             max_body_bytes=plan.max_body_bytes,
             shadow=plan.mode == "shadow",
         )

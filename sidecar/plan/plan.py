@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bartizan.policy.schema import Route
 from sidecar.checks.authz.rules import RuleSet
 from sidecar.checks.base import CheckSet
 from sidecar.checks.pipeline import HeadChecks
@@ -24,13 +22,11 @@ class Plan:
     format: Format
     input: CheckSet
     output: CheckSet
-    routes: Sequence[Route] = field(repr=False)
+    routes: frozenset[tuple[str, str]] = field(repr=False)
+    """Method and path of every declared route."""
     max_body_bytes: int
     shadow: bool
 
     def declared_path(self, method: str, path: str) -> str:
         """The path if a route declares it, else "": undeclared paths may hold personal data and are not recorded."""
-        for route in self.routes:
-            if route.path == path and route.method == method:
-                return path
-        return ""
+        return path if (method, path) in self.routes else ""

@@ -11,9 +11,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from bartizan.telemetry import metrics
 from bartizan.telemetry.logging import get_logger
-from sidecar.audit.evidence import count, decision_record
+from sidecar.audit.evidence import count, decision_record, observe
 from sidecar.audit.record import Record
 from sidecar.checks.pipeline import Verdict, too_late
 from sidecar.model.decision import Cause, Decision, deny
@@ -73,6 +72,8 @@ class ExtAuthz:
         self._record(check, plan, snapshot, verdict, parent, decision_id)
         if refused is not None:
             return deny_reply(refused, decision_id)
+        if not check.content:
+            return allow_reply(Handed(decision_id=decision_id, revision=check.revision))
         return allow_reply(
             Handed(
                 decision_id=decision_id,
@@ -96,7 +97,7 @@ class ExtAuthz:
             status=decision.status,
             identity=None,
         )
-        count(record)
+        count(record, ())
         self.audit(record)
         return deny_reply(refusal(decision, decision_id, None), decision_id)
 
@@ -124,16 +125,11 @@ class ExtAuthz:
         decision_id: str,
     ) -> None:
         decision = verdict.decision
-        self.spans.emit(
-            "bartizan.check",
-            parent,
-            verdict.marks,
-            _attributes(decision_id, check.revision, decision),
-            always=decision.denied,
-        )
-        for mark in verdict.marks:
-            metrics.PHASE_SECONDS.labels(mark.phase).observe((mark.end - mark.start) / 1e9)
+        if self.spans.wants(parent, always=decision.denied):
+            attributes = _attributes(decision_id, check.revision, decision)
+            self.spans.emit("bartizan.check", parent, verdict.marks, attributes)
         if check.content and not decision.denied and verdict.would is None:
+            observe(verdict.marks)
             return  # the exchange's own record, at its end, says everything
         evidence = verdict.would or decision
         record = decision_record(
@@ -149,7 +145,7 @@ class ExtAuthz:
             identity=decision.identity,
             shadow=verdict.would is not None,
         )
-        count(record)
+        count(record, verdict.marks)
         self.audit(record)
 
 

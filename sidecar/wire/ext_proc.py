@@ -12,11 +12,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
-from bartizan.telemetry import metrics
 from bartizan.telemetry.logging import get_logger
 from protos.gen.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
 from sidecar.audit.evidence import Coverage, count, decision_record
 from sidecar.audit.record import Record
+from sidecar.checks.pipeline import Mark
 from sidecar.exchange import Exchange, Stage
 from sidecar.model.decision import Cause, deny
 from sidecar.model.events import AnswerBody, Event, Refuse, Reply, RequestBody
@@ -248,22 +248,16 @@ class _Session:
             ),
             shadow=exchange.shadowed,
         )
-        self._leave(record)
-        for mark in exchange.trail.marks:
-            metrics.PHASE_SECONDS.labels(mark.phase).observe((mark.end - mark.start) / 1e9)
-        self._owner.spans.emit(
-            "bartizan.process",
-            self._parent,
-            exchange.trail.marks,
-            {
+        self._leave(record, exchange.trail.marks)
+        if self._owner.spans.wants(self._parent, always=record.action in {"deny", "cut"}):
+            attributes = {
                 "bartizan.decision_id": self._decision_id,
                 "bartizan.revision": self._revision,
                 "bartizan.cause": record.cause,
                 "bartizan.action": record.action,
                 "bartizan.tenant": record.tenant,
-            },
-            always=record.action in {"deny", "cut"},
-        )
+            }
+            self._owner.spans.emit("bartizan.process", self._parent, exchange.trail.marks, attributes)
 
     def _record_without_exchange(self, cause: Cause) -> None:
         decision = deny(cause)
@@ -289,6 +283,6 @@ class _Session:
             )
         )
 
-    def _leave(self, record: Record) -> None:
-        count(record)
+    def _leave(self, record: Record, marks: Sequence[Mark] = ()) -> None:
+        count(record, marks)
         self._owner.audit(record)

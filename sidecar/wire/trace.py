@@ -45,17 +45,19 @@ class Spans:
 
     tracer: trace.Tracer | None
 
+    def wants(self, parent: Parent, *, always: bool) -> bool:
+        """Whether a decision is exported: ask before making attributes for `emit`."""
+        return self.tracer is not None and (parent.sampled or always)
+
     def emit(
         self,
         name: str,
         parent: Parent,
         marks: Sequence[Mark],
         attributes: Mapping[str, str | int | bool],
-        *,
-        always: bool,
     ) -> None:
         """One span over all marks with a child for each; times in nanoseconds since the epoch."""
-        if self.tracer is None or not marks or not (parent.sampled or always):
+        if self.tracer is None or not marks:
             return
         context = None
         if parent.trace_id:

@@ -65,14 +65,19 @@ async def test_a_valid_key_passes_and_its_identity_goes_on_without_the_credentia
     worker: GuardWorker,
 ) -> None:
     await worker.load(guard_plan())
-    reply = await worker.check({"x-api-key": KEY})
+    without_content_hop = await worker.check({"x-api-key": KEY})
+    record = await worker.next_record()
+    assert MessageToDict(without_content_hop.dynamic_metadata) == {
+        "decision_id": record.id,
+        "revision": "1.1",
+    }
+    reply = await worker.check({"x-api-key": KEY}, content=True)
     assert reply.status.code == 0
     assert set(reply.ok_response.headers_to_remove) == {"authorization", "x-api-key"}
     assert not reply.ok_response.headers
     handed = MessageToDict(reply.dynamic_metadata)
-    record = await worker.next_record()
+    assert len(handed.pop("decision_id")) == 32
     assert handed == {
-        "decision_id": record.id,
         "revision": "1.1",
         "source_address": "203.0.113.77",
         "identity": {
@@ -220,7 +225,7 @@ async def test_a_token_counts_from_when_its_issuers_keys_are_there(worker: Guard
     await worker.channel.send(SetJwks(issuer=issuer, jwks={"broken": True}))
     await worker.metrics()
     assert (await worker.check(headers)).status.code == 0  # the old keys stay
-    both = await worker.check({**headers, "x-api-key": KEY})
+    both = await worker.check({**headers, "x-api-key": KEY}, content=True)
     assert MessageToDict(both.dynamic_metadata)["identity"]["key_id"] == "k1"
     disagree = await worker.check({**headers, "x-api-key": OTHER_KEY})
     assert disagree.denied_response.status.code == 401
