@@ -12,11 +12,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bartizan.policy.schema import Route
+from sidecar.formats.answers import decode_model_json, error_document
 from sidecar.formats.base import AnswerStream, Document, FormatError
-from sidecar.formats.documents import JsonDocument, OpaqueDocument, PlainDocument, TextAt, strings
+from sidecar.formats.documents import JsonDocument, OpaqueDocument, TextAt
 from sidecar.formats.json_text import DEFAULT_DEPTH, Path, decode, location
-from sidecar.formats.media_type import demand_json, is_json, parse
-from sidecar.formats.opaque import problem_body
+from sidecar.formats.media_type import demand_json, parse
+from sidecar.formats.problem import problem_body
 from sidecar.model.decision import Cause
 from sidecar.model.request import BodyFacts
 
@@ -85,31 +86,6 @@ def parse_path(field: str) -> Steps:
         step["key"] if step["key"] is not None else _ALL if step["index"] == "*" else int(step["index"])
         for step in _STEP.finditer(field)
     )
-
-
-def decode_model_json(content_type: str, body: bytes, max_depth: int) -> tuple[str, Any]:
-    """A model's JSON answer. Whatever is wrong with it is the model's fault: ANSWER_MALFORMED."""
-    try:
-        demand_json(content_type)
-        return decode(body, max_depth=max_depth)
-    except FormatError as error:
-        raise FormatError(Cause.ANSWER_MALFORMED, error.detail) from None
-
-
-def error_document(kind: str, body: bytes, max_depth: int) -> Document:
-    """An answer outside of 2xx: every string of a JSON body, or the whole body as one text."""
-    if not body:
-        return OpaqueDocument(body)
-    if is_json(kind):
-        try:
-            text, value = decode(body, max_depth=max_depth)
-        except FormatError as error:
-            raise FormatError(Cause.ANSWER_MALFORMED, error.detail) from None
-        return JsonDocument(body, text, texts=strings(value, (), "error"))
-    try:
-        return PlainDocument(body)
-    except FormatError as error:
-        raise FormatError(Cause.ANSWER_MALFORMED, error.detail) from None
 
 
 def _texts(value: Any, fields: Sequence[Steps], cause: Cause) -> list[TextAt]:

@@ -2,23 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from http import HTTPStatus
-
 from sidecar.formats.base import AnswerStream, Document
 from sidecar.formats.documents import OpaqueDocument
-
-
-def problem_body(status: int, message: str, decision_id: str) -> tuple[str, bytes]:
-    """application/problem+json of a denial."""
-    problem = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": message,
-        "decision": decision_id,
-    }
-    return "application/problem+json", json.dumps(problem).encode()
+from sidecar.formats.problem import problem_body
 
 
 class OpaqueFormat:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from typing import Any, NoReturn
 
+from sidecar.formats.answers import decode_model_json, error_document
 from sidecar.formats.base import AnswerStream, Document, FormatError
 from sidecar.formats.documents import JsonDocument, TextAt, strings
-from sidecar.formats.json_fields import decode_model_json, error_document
 from sidecar.formats.json_text import DEFAULT_DEPTH, Path, decode
 from sidecar.formats.media_type import demand_json, parse
 from sidecar.formats.openai_stream import OpenAIStream

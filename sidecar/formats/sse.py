@@ -30,7 +30,7 @@ class Event:
         out = bytearray()
         written = False
         for line, ending in _lines(self.raw):
-            if _field(line) != b"data":
+            if _split(line)[0] != b"data":
                 out += line + ending
             elif not written:
                 written = True
@@ -82,7 +82,8 @@ def _event(raw: bytes) -> Event:
         and b"\r" not in raw
     ):
         return Event(raw, raw[6:-2])
-    data = [line[len(b"data:") :].removeprefix(b" ") for line, _ in _lines(raw) if _field(line) == b"data"]
+    fields = (_split(line) for line, _ in _lines(raw))
+    data = [value for name, value in fields if name == b"data"]
     return Event(raw, b"\n".join(data) if data else None)
 
 
@@ -90,7 +91,7 @@ def _lines(raw: bytes) -> list[tuple[bytes, bytes]]:
     return [(line, ending) for line, ending in _LINE.findall(raw) if line or ending]
 
 
-def _field(line: bytes) -> bytes:
-    """A line's field name; a byte order mark before the first one is not part of it."""
-    name, colon, _ = line.removeprefix(b"\xef\xbb\xbf").partition(b":")
-    return name if colon else b""
+def _split(line: bytes) -> tuple[bytes, bytes]:
+    """A line's field name and value; a byte order mark before the first one is not part of it, a comment has no name."""
+    name, _, value = line.removeprefix(b"\xef\xbb\xbf").partition(b":")
+    return name, value.removeprefix(b" ")

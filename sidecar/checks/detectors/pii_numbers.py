@@ -123,6 +123,7 @@ _ANNOUNCED = re.compile(
     r"(?i)(?:phone|tel|telephone|telefon|t[ée]l[ée]phone|tel[ée]fono|mobile|mobil|handy|cell|call|fax|sms|whatsapp|ring)"
     r"(?: (?:number|no|nr|me|us|at|on|is|my))*[ .:=(#]{0,4}\Z"
 )
+_AFTER_WORD = " .:=(#"
 _PHONE_MIN = 7
 _GROUP_END = re.compile(r"[0-9](?![0-9])")
 _FIRST_GROUP = re.compile(r"[^0-9]*[0-9]+")
@@ -275,7 +276,7 @@ def _regions(written: str, head: str) -> tuple[str | None, ...]:
     """By whose rules this may be a number: none without a country code unless announced or written like one."""
     if written.startswith(("+", "(+", "00")):
         return (None,)
-    if _ANNOUNCED.search(head):
+    if head.rstrip(_AFTER_WORD)[-1:].isalpha() and _ANNOUNCED.search(head):
         return DEFAULT_REGIONS
     if _NANP.match(written):
         return ("US",)

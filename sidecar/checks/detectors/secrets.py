@@ -96,7 +96,8 @@ def _words(rule: SecretRule, text: str, start: int) -> Iterator[Match]:
             match = rule.pattern.match(text, at) if at >= start else None
         else:
             low = max(0 if group else start, at - _LEAD_MAX)
-            tries = (rule.pattern.match(text, begin) for begin in range(low, at + 1))
+            begins = (i for i in range(low, at + 1) if group or i == 0 or not text[i - 1].isalnum())
+            tries = (rule.pattern.match(text, begin) for begin in begins)
             match = next((hit for hit in tries if hit), None)
         following = at + len(rule.hint)
         if match is not None and match.start(group) >= start:
@@ -109,9 +110,7 @@ def _words(rule: SecretRule, text: str, start: int) -> Iterator[Match]:
 
 def _private_keys(text: str, start: int) -> Iterator[Match]:
     for begin in _PEM_BEGIN.finditer(text, start):
-        limit = min(len(text), begin.end() + _PEM_BODY_MAX)
-        body = _PEM_BODY.match(text, begin.end(), limit)
-        body_end = body.end() if body else begin.end()
+        body_end = _pem_body_end(text, begin.end())
         if ending := _PEM_END.search(text, begin.end(), body_end):
             end = ending.end()
         elif _PEM_MATERIAL.search(text, begin.end(), body_end):
@@ -121,13 +120,19 @@ def _private_keys(text: str, start: int) -> Iterator[Match]:
         yield Match(start=begin.start(), end=end, kind="private_key", replacement=PLACEHOLDER)
 
 
+def _pem_body_end(text: str, start: int) -> int:
+    """Where what may be a key's body ends: at a character it can't hold, at the next key, or at the bound."""
+    limit = min(len(text), start + _PEM_BODY_MAX)
+    following = text.find(_PEM_MARK, start, limit)
+    body = _PEM_BODY.match(text, start, following if following >= 0 else limit)
+    return body.end() if body else start
+
+
 def _open_private_key(text: str) -> int:
     """Where a PEM key begins that the rest of a stream may complete, else the text's length."""
     for begin in _PEM_BEGIN.finditer(text):
-        limit = begin.end() + _PEM_BODY_MAX
-        body = _PEM_BODY.match(text, begin.end(), limit)
-        body_end = body.end() if body else begin.end()
-        if body_end == len(text) < limit and not _PEM_END.search(text, begin.end()):
+        body_end = _pem_body_end(text, begin.end())
+        if body_end == len(text) < begin.end() + _PEM_BODY_MAX and not _PEM_END.search(text, begin.end()):
             return begin.start()
     floor = max(0, len(text) - 90)
     opening = _PEM_OPENING.search(text, floor)

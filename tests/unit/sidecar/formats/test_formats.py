@@ -1,0 +1,238 @@
+"""The formats' rules: which text they list, what they refuse, what their errors look like."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from bartizan.policy.bundle import GuardModel, GuardPlan
+from bartizan.policy.schema import Protocol, Route
+from sidecar.formats.base import Format, FormatError
+from sidecar.formats.catalog import build_format
+from sidecar.formats.documents import JsonDocument, TextAt
+from sidecar.model.decision import Cause
+
+JSON = "application/json"
+ROUTES = (
+    Route(
+        path="/predict", input_text=("$.text",), output_text=("$.echo",), output_scores=("$.probabilities",)
+    ),
+    Route(path="/batch", input_text=("$.items[*].text", "$.head[0]")),
+)
+
+
+def make(protocol: Protocol) -> Format:
+    model = GuardModel(name="m", protocol=protocol)
+    return build_format(
+        GuardPlan(id="1.1", policy="a/b", revision=1, model=model, tenants=("t",), routes=ROUTES)
+    )
+
+
+def texts(protocol: Protocol, body: Any, path: str = "/v1/chat/completions") -> dict[str, str]:
+    document = make(protocol).decode_request(path, JSON, json.dumps(body).encode())
+    return {part.location: part.text for part in document.texts()}
+
+
+def refusal(
+    protocol: Protocol,
+    body: Any,
+    *,
+    path: str = "/v1/chat/completions",
+    answer: bool = False,
+    kind: str = JSON,
+) -> Cause:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    form = make(protocol)
+    with pytest.raises(FormatError) as error:
+        (form.decode_answer if answer else form.decode_request)(path, kind, data)
+    return error.value.cause
+
+
+def test_chat_requests_list_all_text() -> None:
+    body = {
+        "model": "m",
+        "messages": [
+            {"role": "system", "content": "s"},
+            {
+                "role": "user",
+                "name": "n",
+                "content": [
+                    {"type": "text", "text": "t"},
+                    {"type": "image_url", "image_url": {"url": "data:"}},
+                    "bare",
+                ],
+            },
+            {
+                "role": "assistant",
+                "content": None,
+                "reasoning_content": "r",
+                "tool_calls": [
+                    {"id": "i", "type": "function", "function": {"name": "f", "arguments": '{"q": "a"}'}}
+                ],
+            },
+            {"role": "tool", "tool_call_id": "i", "content": "result", "extra": {"deep": ["more"]}},
+        ],
+        "tools": [{"type": "function", "function": {"name": "f", "description": "d"}}],
+    }
+    assert texts("openai", body) == {
+        "messages[0].content": "s",
+        "messages[1].content[0].text": "t",
+        "messages[1].content[2]": "bare",
+        "messages[1].name": "n",
+        "messages[2].reasoning_content": "r",
+        "messages[2].tool_calls[0].function.name": "f",
+        "messages[2].tool_calls[0].function.arguments": '{"q": "a"}',
+        "messages[3].content": "result",
+        "messages[3].other#1": "more",
+        "tools#1": "function",
+        "tools#2": "f",
+        "tools#3": "d",
+    }
+    document = make("openai").decode_request("/v1/chat/completions", JSON, json.dumps(body).encode())
+    assert document.unscanned() == ("image_url",)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"prompt": "p", "suffix": "s"}, {"prompt": "p", "suffix": "s"}),
+        ({"prompt": ["a", "b"]}, {"prompt[0]": "a", "prompt[1]": "b"}),
+        ({"input": "i"}, {"input": "i"}),
+        ({"input": ["i", [1, 2]]}, {"input[0]": "i"}),
+    ],
+)
+def test_completions_and_embeddings_list_their_text(body: Any, expected: dict[str, str]) -> None:
+    assert texts("openai", body, "/v1/completions") == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        {"messages": "x"},
+        {"messages": ["x"]},
+        {"messages": [{"content": 1}]},
+        {"messages": [{"content": [1]}]},
+        {"messages": [{"content": [{"type": "text", "text": {}}]}]},
+        {"messages": [{"tool_calls": "x"}]},
+        {"messages": [{"tool_calls": [{"function": {"arguments": 1}}]}]},
+        {"prompt": 7},
+        {"prompt": [None]},
+        {"model": 1},
+        {"stream": "true"},
+        {"max_tokens": "5"},
+        {"max_tokens": True},
+    ],
+)
+def test_unexpected_types_are_refused(body: Any) -> None:
+    assert refusal("openai", body) is Cause.MALFORMED_BODY
+
+
+def test_facts_are_what_rules_may_ask() -> None:
+    body = {"model": "m1", "stream": True, "max_tokens": 5, "max_completion_tokens": 9, "messages": []}
+    facts = make("openai").decode_request("/v1/chat/completions", JSON, json.dumps(body).encode()).facts
+    assert (facts.model, facts.stream, facts.max_tokens) == ("m1", True, 9)
+
+
+def test_an_edit_of_a_choice_takes_its_log_probabilities() -> None:
+    body = {
+        "choices": [
+            {"message": {"content": "a@b.de"}, "logprobs": {"content": [{"token": "a@b.de"}]}},
+            {"message": {"content": "x"}, "logprobs": {"y": 1}},
+        ]
+    }
+    document = make("openai").decode_answer("/v1/chat/completions", JSON, json.dumps(body).encode())
+    document.replace("choices[0].message.content", "[EMAIL]")
+    got = json.loads(document.encode())["choices"]
+    assert got[0] == {"message": {"content": "[EMAIL]"}, "logprobs": None}
+    assert got[1] == body["choices"][1]
+
+
+def test_untouched_bodies_keep_their_bytes() -> None:
+    body = b'{"messages" :[ ],"x":1.00,"y":"\\u0041"}'
+    assert make("openai").decode_request("/v1/chat/completions", JSON, body).encode() is body
+
+
+@pytest.mark.parametrize("protocol", ["openai", "json_fields"])
+@pytest.mark.parametrize(
+    "kind",
+    ["text/plain", "", "application/x-www-form-urlencoded", "application/json; charset=utf-16", "text/json"],
+)
+def test_other_media_types_are_refused(protocol: Protocol, kind: str) -> None:
+    assert refusal(protocol, b"{}", kind=kind, path="/predict") is Cause.UNSUPPORTED_MEDIA_TYPE
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/json", "APPLICATION/JSON; charset=UTF-8", 'application/vnd.x+json; charset="utf-8"']
+)
+def test_json_media_types_are_read(kind: str) -> None:
+    assert make("json_fields").decode_request("/predict", kind, b'{"text": "t"}').texts()[0].text == "t"
+
+
+def test_declared_fields_are_the_text() -> None:
+    body = {"items": [{"text": "a"}, {"text": "b"}], "head": ["h"], "model": "m"}
+    assert texts("json_fields", body, "/batch") == {
+        "items[0].text": "a",
+        "items[1].text": "b",
+        "head[0]": "h",
+    }
+
+
+@pytest.mark.parametrize("body", [{}, {"text": 1}, {"text": None}, {"text": ["x"]}, [], "x"])
+def test_a_declared_text_that_is_missing_or_no_string_is_refused(body: Any) -> None:
+    assert refusal("json_fields", body, path="/predict") is Cause.MALFORMED_BODY
+
+
+def test_scores_may_be_lists_and_objects_of_numbers() -> None:
+    body = b'{"echo":"e","probabilities":{"a.b":0.125,"c":[1e-7,1]}}'
+    document = make("json_fields").decode_answer("/predict", JSON, body)
+    assert [value for _, value in document.scores()] == [0.125, 1e-07, 1]
+    document.set_score("probabilities.a.b", 0.12)
+    assert document.encode() == body.replace(b"0.125", b"0.12")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"echo":"e"}',
+        b'{"echo":"e","probabilities":"0.5"}',
+        b'{"echo":"e","probabilities":[NaN]}',
+        b'{"echo":"e","probabilities":[true]}',
+        b'{"echo":"e","probabilities":[null]}',
+        b'{"echo":"e","probabilities":1e999}',
+        b'{"probabilities":[0.5]}',
+        b"oops",
+        b"",
+    ],
+)
+def test_answers_without_their_declared_fields_are_malformed(body: bytes) -> None:
+    assert refusal("json_fields", body, path="/predict", answer=True) is Cause.ANSWER_MALFORMED
+
+
+@pytest.mark.parametrize("protocol", ["openai", "json_fields"])
+def test_error_answers_are_text_whatever_their_shape(protocol: Protocol) -> None:
+    form = make(protocol)
+    document = form.decode_answer("/predict", JSON, b'{"detail":[{"msg":"m","input":"a@b.de"}]}', 422)
+    assert [part.text for part in document.texts()] == ["m", "a@b.de"]
+    plain = form.decode_answer("/predict", "text/plain", b"trace a@b.de", 500)
+    plain.replace("body", "trace [EMAIL]")
+    assert plain.encode() == b"trace [EMAIL]"
+
+
+def test_keys_with_dots_hide_no_text() -> None:
+    document = JsonDocument(b"", "", texts=[TextAt(("a", "b"), "1"), TextAt(("a.b",), "2")])
+    assert [part.text for part in document.texts()] == ["1", "2"]
+    assert len({part.location for part in document.texts()}) == 2
+
+
+def test_opaque_bodies_pass() -> None:
+    document = make("opaque").decode_request("/x", "image/png", b"\xff\x00")
+    assert (document.encode(), document.texts(), document.unscanned()) == (b"\xff\x00", (), ("opaque",))
+
+
+@pytest.mark.parametrize("protocol", ["openai", "json_fields", "opaque"])
+def test_error_bodies_speak_the_clients_protocol(protocol: Protocol, golden: Any) -> None:
+    kind, body = make(protocol).error_body(403, "The request was refused.", "d" * 32)
+    golden(f"formats/{protocol}/denial.json", f"{kind}\n{json.dumps(json.loads(body), indent=2)}\n")
