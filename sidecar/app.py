@@ -87,6 +87,7 @@ class Agent:
             instance_id=lambda: self.instance_id,
             on_loss=lambda losing: self.conditions.set(names.AUDIT_LOSING, holds=losing),
         )
+        self.prober = Prober(probe_key)
         self.workers = WorkerPool(
             count=settings.workers,
             run_dir=run_dir,
@@ -113,7 +114,7 @@ class Agent:
             workers=self.workers,
             envoy=self.config,
             key_sets=self.key_sets,
-            prober=Prober(probe_key),
+            prober=self.prober,
             cert_dir=settings.cert_dir,
             conditions=self.conditions,
             changes=self.changes,
@@ -176,7 +177,8 @@ class Agent:
         await self._stack.enter_async_context(self.admin)
         self._stack.push_async_callback((await self.config.serve(run_dir / paths.XDS_SOCKET)).stop, 0.2)
         await self._serve(
-            AccessLogService(self.shipping.put, self._native_context), run_dir / paths.ALS_SOCKET
+            AccessLogService(self.shipping.put, self._native_context, self.prober.path),
+            run_dir / paths.ALS_SOCKET,
         )
         await self._serve(self.spans, run_dir / paths.OTLP_SOCKET)
         runner = await self.health.start(self.settings.health_host, self.settings.health_port)

@@ -103,7 +103,7 @@ class EnvoyProcess:
             return False
         try:
             self.ready = await self._admin.ready()
-            self._answered = max(self._answered, time.monotonic())
+            self._answered = time.monotonic()
         except DependencyUnavailable:
             self.ready = False
             if time.monotonic() - self._answered > HUNG_AFTER:

@@ -91,6 +91,7 @@ class Health:
         return web.json_response({"alive": True})
 
     async def _readyz(self, _request: web.Request) -> web.Response:
+        self._monitor.look()
         ready = self._conditions.ready
         return web.json_response(
             {"ready": ready, "conditions": list(self._conditions)}, status=200 if ready else 503
@@ -105,6 +106,7 @@ class Health:
 
     def status(self) -> dict[str, Any]:
         """What `bartizan status` shows of this sidecar; holds no secret."""
+        self._monitor.look()
         current, refused, probed = self._applier.current, self._applier.refused, self._applier.probed
         policy = None
         if current is not None:

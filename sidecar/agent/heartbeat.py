@@ -96,6 +96,7 @@ class Heartbeat:
 
     def report(self) -> fleet_pb2.InstanceReport:
         """Everything but time and sequence, so that two reports can be compared."""
+        self._monitor.look()
         report = fleet_pb2.InstanceReport(
             instance_id=self._instance_id(),
             boot_id=self._boot_id,

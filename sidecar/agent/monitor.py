@@ -56,7 +56,7 @@ class Monitor:
         """Until cancelled: look every second, and soon after any change, but at most ten times a second."""
         while True:
             await self._look_at_envoy()
-            self._look()
+            self.look()
             await asyncio.sleep(SETTLE)
             await self._next_change()
 
@@ -66,11 +66,16 @@ class Monitor:
                 await self._changes.next()
 
     async def probe(self) -> None:
-        """Until cancelled: read certificate files every second, probe every ten, sooner while the probe fails."""
+        """Until cancelled: read certificate files every second; probe every ten, after a child's restart, and sooner
+        while the probe fails.
+        """
         next_probe = 0.0
+        children: object = None
         while True:
             await self._applier.renew_certificate()
-            if time.monotonic() >= next_probe:
+            now = (tuple(self._workers.pids()), self._envoy.pid, self._conditions.ready)
+            if time.monotonic() >= next_probe or children != now:
+                children = now
                 result = await self._applier.probe_now()
                 good = result is None or result.good
                 next_probe = time.monotonic() + (PROBE_EVERY if good else PROBE_AGAIN_AFTER)
@@ -91,7 +96,8 @@ class Monitor:
             self.secrets = secrets
             self._changes.notify()
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Bring the conditions up to date from memory alone; health and heartbeat call it before they answer."""
         current = self._applier.current
         if current is None:
             for name in (

@@ -20,7 +20,6 @@ from sidecar.plan.probe import Phase, Probe, probe_header, proof
 
 # no JSON format can read this, and an opaque one does not try
 BODY = b'{"probe":'
-PATH = "/bartizan-probe"
 TIMEOUT = 3.0
 
 
@@ -39,6 +38,8 @@ class Prober:
 
     def __init__(self, key: bytes) -> None:
         self._key = key
+        self.path = f"/bartizan-probe/{secrets.token_hex(16)}"
+        """Secret, so that nobody else's request can be taken for a probe where only the path is known."""
 
     async def probe(self, bundle: Bundle, plan_hash: str, leaf_sha256: bytes | None) -> ProbeResult:
         """Both hops where there are two. leaf_sha256: the certificate that must be served, None for plain HTTP."""
@@ -66,7 +67,7 @@ class Prober:
     ) -> str:
         asked = Probe(nonce=secrets.token_hex(16), phase=phase)
         scheme = "http" if leaf_sha256 is None else "https"
-        url = f"{scheme}://{_target(bundle.listener_address)}:{bundle.listener_port}{PATH}"
+        url = f"{scheme}://{_target(bundle.listener_address)}:{bundle.listener_port}{self.path}"
         try:
             async with session.post(
                 url,

@@ -6,6 +6,8 @@ The bundle takes the same way as one from a control plane, verification included
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from pathlib import Path
 
 import msgspec
@@ -33,14 +35,15 @@ class StaticSource:
         self._applier = applier
         self._key_sets = key_sets
         self._bundle_seen = b""
+        self._again_at = 0.0
         self._key_set_seen = b""
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
             self._take_keys()
-            good = await self._take_bundle()
-            await asyncio.sleep(EVERY if good else RETRY)
+            await self._take_bundle()
+            await asyncio.sleep(EVERY)
 
     def _take_keys(self) -> None:
         raw = _read(self._key_set) if self._key_set else None
@@ -54,24 +57,18 @@ class StaticSource:
             return
         self._key_sets.use(key_set)
 
-    async def _take_bundle(self) -> bool:
+    async def _take_bundle(self) -> None:
         raw = _read(self._bundle)
-        if raw is None:
-            return False
-        if raw == self._bundle_seen:
-            return True
+        if raw is None or (raw == self._bundle_seen and time.monotonic() < self._again_at):
+            return
+        self._bundle_seen, self._again_at = raw, math.inf
         try:
-            message = policy_pb2.SignedBundle.FromString(raw)
+            await self._applier.apply(policy_pb2.SignedBundle.FromString(raw))
         except DecodeError:
             log.error("bundle_file_invalid", file=str(self._bundle))
-            return False
-        try:
-            await self._applier.apply(message)
         except ResourceRejected:
-            # applier logged it; the reason may be a file that comes later
-            return False
-        self._bundle_seen = raw
-        return True
+            # applier logged it; the reason may go away by itself, like a certificate that comes later
+            self._again_at = time.monotonic() + RETRY
 
 
 def _read(path: Path) -> bytes | None:

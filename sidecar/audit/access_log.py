@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 import msgspec
 
+from bartizan.policy.names import HEADER_DECISION
 from protos.gen.envoy.data.accesslog.v3 import accesslog_pb2
 from protos.gen.envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
 from sidecar.audit.record import Record
@@ -44,12 +45,14 @@ def native_record(entry: accesslog_pb2.HTTPAccessLogEntry, context: tuple[str, s
         return None
     policy, plan_id, instance_id = context
     start = common.start_time
-    request_id = common.stream_id or entry.request.request_id
+    # what the client sees in x-bartizan-decision, so that it can be asked for
+    decision = response.response_headers.get(HEADER_DECISION) or common.stream_id
+    tags = {name: value for name, value in common.custom_tags.items() if value != "-"}
     return Record(
-        id=request_id,
+        id=decision,
         time=start.seconds + start.nanos / 1e9,
         policy=policy,
-        revision=plan_id,
+        revision=tags.get("revision") or plan_id,
         source="envoy",
         phase="native",
         action="deny",
@@ -58,7 +61,7 @@ def native_record(entry: accesslog_pb2.HTTPAccessLogEntry, context: tuple[str, s
         method=_method(entry.request.request_method),
         request_bytes=entry.request.request_body_bytes,
         response_bytes=response.response_body_bytes,
-        trace_id=common.custom_tags.get("trace_id", ""),
+        trace_id=tags.get("trace_id", ""),
         source_address=truncated(common.downstream_direct_remote_address.socket_address.address),
         instance_id=instance_id,
     )

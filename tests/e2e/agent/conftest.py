@@ -426,6 +426,13 @@ class Plane(identity_pb2_grpc.IdentityServicer, fleet_pb2_grpc.FleetServicer, au
         self.records += [msgspec.json.decode(record) for record in request.records]
         return audit_pb2.UploadReply(stored=len(request.records))
 
+    async def recorded(self, predicate: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        for _ in range(1000):
+            if found := [one for one in self.records if predicate(one)]:
+                return found[0]
+            await asyncio.sleep(0.02)
+        raise AssertionError(f"no such record among {len(self.records)}")
+
     async def reported(self, predicate: Callable[[Any], bool], within: float = 60.0) -> Any:
         end = time.monotonic() + within
         while time.monotonic() < end:

@@ -107,7 +107,8 @@ async def test_serving_goes_on_without_a_control_plane_also_after_a_restart(
     await plane.reported(lambda one: proven(one, 2) and "serving_last_good" not in one.conditions)
     assert plane.tokens == tokens, "the sealed identity needs no join token"
     assert plane.reports[-1].instance_id == "instance-1"
-    assert any(one["source"] == "guard" and one["status"] == 401 for one in plane.records)
+    record = await plane.recorded(lambda one: one["source"] == "guard" and one["status"] == 401)
+    assert (record["instance_id"], record["policy"]) == ("instance-1", "default/tiny")
 
 
 async def test_an_older_bundle_is_refused_after_a_restart_too(local: Local, plane: Plane) -> None:
