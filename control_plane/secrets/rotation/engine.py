@@ -82,11 +82,13 @@ class RotationEngine:
         self._started = time.monotonic()
         try:
             while True:
+                self._wake.clear()
                 try:
                     await self.advance_all()
                 except BartizanError as error:
                     log.warning("rotation_held", reason=str(error))
-                self._wake.clear()
+                # a fleet's reports wake us all the time: one look for many of them
+                await asyncio.sleep(self._settings.tick / 5 if self._busy else self._settings.tick)
                 try:
                     async with asyncio.timeout(self._settings.tick if self._busy else self._settings.poll):
                         await self._wake.wait()
