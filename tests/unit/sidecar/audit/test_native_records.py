@@ -1,0 +1,85 @@
+"""Which of Envoy's access-log entries become records, and what they say."""
+
+from __future__ import annotations
+
+import pytest
+
+from protos.gen.envoy.data.accesslog.v3 import accesslog_pb2
+from sidecar.audit.access_log import native_cause, native_record, truncated
+
+CONTEXT = ("default/tiny", "1.2", "instance-1")
+
+
+def entry(details: str, status: int) -> accesslog_pb2.HTTPAccessLogEntry:
+    made = accesslog_pb2.HTTPAccessLogEntry()
+    made.common_properties.stream_id = "6a1b1c9e-0000-4000-8000-000000000000"
+    made.common_properties.start_time.FromSeconds(1_700_000_000)
+    made.common_properties.downstream_direct_remote_address.socket_address.address = "192.0.2.77"
+    made.common_properties.custom_tags["revision"] = "1.1"
+    made.common_properties.custom_tags["trace_id"] = "a" * 32
+    made.request.path = "/personal/data?name=alice"
+    made.request.request_method = 3
+    made.response.response_code.value = status
+    made.response.response_code_details = details
+    return made
+
+
+@pytest.mark.parametrize(
+    ("details", "status", "cause"),
+    [
+        ("rbac_access_denied_matched_policy[probe]", 403, "forbidden"),
+        ("request_payload_too_large", 413, "body_too_large"),
+        ("direct_response", 404, "undeclared"),
+        ("route_not_found", 404, "undeclared"),
+        ("ext_authz_error", 503, "guard_unavailable"),
+        ("ext_proc_error_gRPC_error_14{upstream}", 503, "guard_unavailable"),
+        ("upstream_reset_before_response_started{connection_failure}", 503, "model_unavailable"),
+        ("http1.codec_error", 400, "protocol"),
+        ("something_new{with details}", 400, "native"),
+    ],
+)
+def test_what_envoy_refused_itself_is_recorded_with_a_constant_cause(
+    details: str, status: int, cause: str
+) -> None:
+    record = native_record(entry(details, status), CONTEXT)
+    assert record is not None
+    assert (record.cause, record.status, record.source, record.phase) == (cause, status, "envoy", "native")
+    assert (record.policy, record.revision, record.instance_id) == ("default/tiny", "1.1", "instance-1")
+    assert (record.id, record.trace_id) == ("6a1b1c9e-0000-4000-8000-000000000000", "a" * 32)
+    assert record.source_address == "192.0.2.0"
+    assert record.method == "POST"
+    assert "alice" not in repr(record)
+
+
+@pytest.mark.parametrize(
+    ("details", "status"),
+    [
+        ("ext_authz_denied", 401),
+        ("ext_proc_immediate_response", 403),
+        ("via_upstream", 500),
+        ("via_upstream", 404),
+        ("direct_response", 204),
+    ],
+)
+def test_answers_of_the_guard_and_of_the_model_are_not_native_verdicts(details: str, status: int) -> None:
+    assert native_record(entry(details, status), CONTEXT) is None
+
+
+def test_a_record_has_the_id_that_the_client_was_given() -> None:
+    made = entry("direct_response", 404)
+    made.response.response_headers["x-bartizan-decision"] = "given"
+    record = native_record(made, CONTEXT)
+    assert record is not None
+    assert record.id == "given"
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [("203.0.113.9", "203.0.113.0"), ("2001:db8:1:2::3", "2001:db8:1::"), ("", ""), ("pipe", "")],
+)
+def test_addresses_are_truncated(address: str, network: str) -> None:
+    assert truncated(address) == network
+
+
+def test_causes_come_from_a_bounded_set() -> None:
+    assert native_cause("<script>") == "native"
