@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import stat
 import time
 from collections.abc import AsyncIterator
@@ -235,6 +236,17 @@ async def test_garbage_is_refused_and_not_an_error(worker: GuardWorker) -> None:
     reply = await worker.check_raw(b"\xff\xff\xff")
     assert reply.denied_response.status.code == 503
     assert (await worker.next_record()).cause == "fault"
+
+
+async def test_a_worker_that_is_told_to_stop_sends_its_records_first(worker: GuardWorker) -> None:
+    await worker.load(guard_plan())
+    for number in range(20):
+        await worker.check({"x-api-key": KEY}, stream_id=str(number))
+    worker.child.signal(signal.SIGTERM)
+    for _ in range(20):
+        assert (await worker.next_record()).cause == "allowed"
+    async with asyncio.timeout(10):
+        assert await worker.child.process.wait() == 0
 
 
 async def test_the_worker_ends_with_its_agent(worker: GuardWorker) -> None:
