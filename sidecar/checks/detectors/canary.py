@@ -37,6 +37,7 @@ class CanaryCheck:
         self._exact = tuple(sorted({_lower(token) for token in tokens if len(_squeeze(token)[0]) < _SHORT}))
         self._beginnings = _beginnings(self._squeezed)
         self._exact_beginnings = _beginnings(self._exact)
+        self._firsts = frozenset(token[0] for token in (*self._squeezed, *self._exact))
 
     def inspect(self, part: TextPart) -> Inspection:
         return inspection(self.name, self.action, part, self.matches(part.text))
@@ -61,17 +62,12 @@ class CanaryCheck:
     def settled(self, text: str) -> int:
         floor = max(0, len(text) - self.max_match + 1)
         tail = text[floor:]
-        squeezed, places = _squeeze(tail)
-        open_at = len(tail)
-        for index in range(len(squeezed)):
-            if squeezed[index:] in self._beginnings:
-                open_at = places[index]
-                break
         lowered = _lower(tail)
-        for index in range(min(open_at, len(lowered))) if self._exact else ():
-            if lowered[index:] in self._exact_beginnings:
-                open_at = index
-                break
+        open_at = len(tail)
+        if found := _open(_GAPS.sub("", lowered), self._beginnings, self._firsts):
+            open_at = _squeeze(tail)[1][-found]
+        if self._exact:
+            open_at = min(open_at, len(tail) - _open(lowered, self._exact_beginnings, self._firsts))
         return floor + open_at
 
 
@@ -103,3 +99,11 @@ def _occurrences(text: str, token: str) -> list[tuple[int, int]]:
 
 def _beginnings(tokens: Sequence[str]) -> frozenset[str]:
     return frozenset(token[:length] for token in tokens for length in range(1, len(token)))
+
+
+def _open(text: str, beginnings: frozenset[str], firsts: frozenset[str]) -> int:
+    """Length of the longest end of the text with which a token begins."""
+    for index, char in enumerate(text):
+        if char in firsts and text[index:] in beginnings:
+            return len(text) - index
+    return 0

@@ -275,3 +275,49 @@ def test_every_text_byte_is_counted_as_scanned() -> None:
         sum(output.scanned_bytes for output in outputs) == sum(output.total_bytes for output in outputs) == 24
     )
     assert outputs[0].findings[0].action is Action.REDACT
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 200])
+def test_a_match_whose_end_may_begin_another_is_held_whole(size: int) -> None:
+    over = [canary.build(Canary(tokens=("xyzzy-inner-xyzzy",), action="redact"))]
+    text = "say xyzzy-inner-xyzzy, xyzzy-inner-xyzzy-inner-xyzzy now"
+    parts = [text[at : at + size] for at in range(0, len(text), size)]
+    data = b"".join(chunk({"content": part}) for part in parts) + chunk({}, finish="stop")
+    out = b"".join(output.data for output in run(data, [40] * 400, over))
+    assert received(out)["0.content"] == redaction(text, over) == "say [REDACTED], [REDACTED]-inner-xyzzy now"
+
+
+def test_a_private_key_is_held_from_its_first_line_to_its_last() -> None:
+    over = [secrets.build(Secrets(action="redact"))]
+    key = (
+        "-----BEGIN PRIVATE"
+         " KEY-----\n"
+        + ("aB3dE5gH7jK9mN1p" * 4 + "\n") * 20
+        + "-----END PRIVATE"
+        + " KEY-----"
+    )
+    text = f"Here it is: {key}\nand that was it."
+    parts = [text[at : at + 5] for at in range(0, len(text), 5)]
+    data = b"".join(chunk({"content": part}) for part in parts) + chunk({}, finish="stop")
+    out = b"".join(output.data for output in run(data, [70] * 2000, over))
+    assert received(out)["0.content"] == "Here it is: [SECRET]\nand that was it."
+
+
+def test_a_stream_that_breaks_off_still_gives_its_held_text() -> None:
+    outputs = run(chunk({"content": "write to jane"}), [], checks())
+    assert received(outputs[0].data)["0.content"] == "write to jane"
+
+
+def test_completions_streams_are_held_back_the_same() -> None:
+    inspector = StreamInspector(OpenAIStream(legacy=True), CheckSet(texts=checks()), shadow=False)
+    events = [
+        {"choices": [{"index": 0, "text": text}]} for text in ("mail jane@", "mail.example", ".com now")
+    ]
+    out = b"".join(
+        inspector.feed(b"data: " + json.dumps(event).encode() + b"\r\n\r\n", False).data for event in events
+    )
+    out += inspector.feed(b"data: [DONE]\r\n\r\n", True).data
+    bodies = [
+        json.loads(e.data) for e in EventSplitter().feed(out, end=True) if e.data and e.data != b"[DONE]"
+    ]
+    assert "".join(body["choices"][0]["text"] for body in bodies) == "mail [EMAIL] now"
