@@ -66,8 +66,7 @@ class ExtProc:
         try:
             while True:
                 try:
-                    async with asyncio.timeout(session.patience()):
-                        message = await anext(source)
+                    message = await _next(source, session.patience())
                 except StopAsyncIteration:
                     break
                 except TimeoutError:
@@ -81,6 +80,14 @@ class ExtProc:
                 raise CallFailed(_CANCELLED, "the exchange ended before its last answer")
         finally:
             session.close()
+
+
+async def _next(source: AsyncIterator[bytes], patience: float | None) -> bytes:
+    """The next message; raises TimeoutError after `patience` seconds."""
+    if patience is None:
+        return await anext(source)
+    async with asyncio.timeout(patience):
+        return await anext(source)
 
 
 class _Session:

@@ -1,0 +1,92 @@
+"""Bounds of withheld answers: time and memory. What exceeds them is refused, never passed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from bartizan.policy import names
+from bartizan.policy.checks import Canary
+from protos.gen.envoy.service.ext_proc.v3 import external_processor_pb2 as proc
+from sidecar.audit.record import Record
+from sidecar.checks.admission.request_rate import Buckets
+from sidecar.plan.current import Current
+from sidecar.plan.load import load_plan
+from sidecar.wire.engine import Call, CallFailed
+from sidecar.wire.ext_proc import METHOD, ExtProc, Holdings
+from sidecar.wire.trace import Spans
+from tests.support.guard import TRACE, guard_plan
+
+CALL = Call(method=METHOD, metadata={"traceparent": TRACE}, deadline=None, peer="")
+IDENTITY = {"subject": "k1", "tenant": "acme", "method": "api_key"}
+
+
+def handler(records: list[Record], **bounds: Any) -> ExtProc:
+    current = Current()
+    plan = guard_plan(output=(Canary(tokens=("canary-7f3a9c21",), action="cut"),))
+    current.put_plan(load_plan(plan, Buckets(clock=time.monotonic)))
+    return ExtProc(current=current, audit=records.append, spans=Spans(tracer=None), **bounds)
+
+
+def until_withheld() -> list[proc.ProcessingRequest]:
+    first = proc.ProcessingRequest()
+    for key, value in ((":method", "POST"), (":path", "/predict"), ("content-type", "application/json")):
+        first.request_headers.headers.headers.add(key=key, raw_value=value.encode())
+    handed = {"decision_id": "d" * 32, "revision": "1.1", "identity": IDENTITY}
+    first.metadata_context.filter_metadata[names.AUTHZ_METADATA].update(handed)
+    first.attributes["envoy.filters.http.ext_proc"].update({names.PROC_REVISION_ATTRIBUTE: "1.1"})
+    answer = proc.ProcessingRequest()
+    for key, value in ((":status", "200"), ("content-type", "application/json")):
+        answer.response_headers.headers.headers.add(key=key, raw_value=value.encode())
+    return [
+        first,
+        proc.ProcessingRequest(request_body=proc.HttpBody(body=b'{"text": "a"}', end_of_stream=True)),
+        answer,
+    ]
+
+
+def piece(data: bytes) -> proc.ProcessingRequest:
+    return proc.ProcessingRequest(response_body=proc.HttpBody(body=data))
+
+
+def stream(
+    messages: list[proc.ProcessingRequest], *, then: Callable[[], Any] | None = None
+) -> Callable[[], AsyncIterator[bytes]]:
+    async def feed() -> AsyncIterator[bytes]:
+        for message in messages:
+            yield message.SerializeToString()
+        if then is not None:
+            await then()
+
+    return feed
+
+
+async def last_reply(tested: ExtProc, feed: Callable[[], AsyncIterator[bytes]]) -> proc.ProcessingResponse:
+    replies = [reply async for reply in tested(CALL, feed())]
+    return proc.ProcessingResponse.FromString(replies[-1])
+
+
+async def test_a_model_that_never_finishes_its_answer_is_refused() -> None:
+    records: list[Record] = []
+    silent = stream([*until_withheld(), piece(b'{"echo')], then=asyncio.Event().wait)
+    reply = await last_reply(handler(records, answer_seconds=0.01), silent)
+    assert reply.immediate_response.status.code == 503
+    assert [(record.cause, record.phase) for record in records] == [("deadline", "response")]
+
+
+async def test_withheld_answers_share_a_bound_and_give_their_share_back() -> None:
+    records: list[Record] = []
+    holdings = Holdings(most=10)
+    tested = handler(records, holdings=holdings)
+    reply = await last_reply(tested, stream([*until_withheld(), piece(b"x" * 6), piece(b"x" * 6)]))
+    assert reply.immediate_response.status.code == 503
+    assert [record.cause for record in records] == ["overloaded"]
+    assert holdings.now == 0
+    with pytest.raises(CallFailed):
+        await last_reply(tested, stream([*until_withheld(), piece(b"x" * 6)]))
+    assert holdings.now == 0
+    assert records[-1].unscanned_reason == "no_input_checks,aborted"
