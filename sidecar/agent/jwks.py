@@ -29,6 +29,7 @@ REFRESH = 300.0
 RETRY = 5.0
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_Source = tuple[str, str]
 log = get_logger()
 
 
@@ -39,6 +40,11 @@ class _KeysDocument(msgspec.Struct):
 class _Discovery(msgspec.Struct):
     issuer: str
     jwks_uri: str
+
+
+def _source(jwt: Jwt) -> _Source:
+    """What is fetched, whatever a policy expects of its tokens."""
+    return jwt.issuer, jwt.jwks_uri or ""
 
 
 class JwksKeeper:
@@ -55,7 +61,7 @@ class JwksKeeper:
         self._deliver = deliver
         self._changed = changed
         self._group = group
-        self._loops: dict[Jwt, asyncio.Task[None]] = {}
+        self._loops: dict[_Source, asyncio.Task[None]] = {}
         self._held: set[str] = set()
 
     @property
@@ -66,14 +72,14 @@ class JwksKeeper:
     def want(self, issuers: Iterable[Jwt]) -> None:
         """Fetch and refresh these too; the first fetch begins at once."""
         for jwt in issuers:
-            if jwt not in self._loops:
-                self._loops[jwt] = self._group.create_task(self._keep(jwt), name="jwks")
+            if _source(jwt) not in self._loops:
+                self._loops[_source(jwt)] = self._group.create_task(self._keep(jwt), name="jwks")
 
     def keep_only(self, issuers: Iterable[Jwt]) -> None:
         """No longer refresh any other."""
-        wanted = set(issuers)
-        for jwt in self._loops.keys() - wanted:
-            self._loops.pop(jwt).cancel()
+        wanted = {_source(jwt) for jwt in issuers}
+        for source in self._loops.keys() - wanted:
+            self._loops.pop(source).cancel()
 
     async def _keep(self, jwt: Jwt) -> None:
         while True:
