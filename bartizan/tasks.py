@@ -22,3 +22,29 @@ async def cancel(*tasks: asyncio.Task[Any]) -> None:
     for result in results:
         if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
             raise result
+
+
+class Shelter:
+    """For work that must come to its end once it has begun, also when whoever asked for it is gone by then."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def run(self, work: Coroutine[Any, Any, T], *, name: str) -> T:
+        """The work's result or error. Cancelling the caller does not cancel the work."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    async def close(self, seconds: float) -> None:
+        """Let what runs come to its end for that long, then cancel it."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=seconds)
+            await cancel(*self._running)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            # Looked at here, so that an error whose caller is gone is not reported as forgotten.
+            task.exception()

@@ -123,6 +123,9 @@ class Tokens:
         if await self._has_admin():
             self._bootstrap_file.unlink(missing_ok=True)
             return None
+        if self._bootstrap_file.exists() and not _is_token(self._bootstrap_file):
+            # Cut short by a crash while it was written.
+            self._bootstrap_file.unlink()
         with contextlib.suppress(FileExistsError):
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
             with os.fdopen(os.open(self._bootstrap_file, flags, 0o600), "w", encoding="ascii") as file:
@@ -217,6 +220,11 @@ def check_permission(actor: Actor, permission: Permission) -> None:
     """Raises Forbidden; the message names what is missing."""
     if permission not in ROLES.get(actor.role, frozenset()):
         raise Forbidden(f"role {actor.role} lacks the permission {permission.value}")
+
+
+def _is_token(path: Path) -> bool:
+    text = path.read_bytes().strip()
+    return text.startswith(TOKEN_PREFIX.encode()) and len(text) >= len(TOKEN_PREFIX) + 43
 
 
 def _new_token() -> str:

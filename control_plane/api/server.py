@@ -15,10 +15,12 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from opentelemetry import trace
 from opentelemetry.propagate import extract
 
-from bartizan.errors import InvalidInput, Problem
+from bartizan.errors import DependencyUnavailable, InvalidInput, Problem
+from bartizan.tasks import Shelter
 from bartizan.telemetry.logging import get_logger
 from bartizan.telemetry.metrics import API_REQUESTS
 from control_plane.api.auth import BOOTSTRAP, Tokens, Unauthenticated, check_permission
@@ -32,6 +34,9 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 _AT = re.compile(r" - at `\$(.*)`$")
 _ID = web.RequestKey("request_id", str)
 _PUBLIC = Actor(token_id="", name="anonymous", role="")
+_MOST_CALLS = 512
+_FINISH_SECONDS = 5.0
+NextHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -45,9 +50,15 @@ def application(operations: Iterable[Operation], tokens: Tokens, version: str) -
     """The aiohttp application of these operations, with /openapi.json."""
     listed = list(operations)
     document = msgspec.json.encode(openapi(listed, version))
-    app = web.Application(client_max_size=MAX_BODY, middlewares=[_outermost])
+    app = web.Application(client_max_size=MAX_BODY, middlewares=[_outermost, _bounded()])
+    shelter = Shelter()
     for operation in listed:
-        app.router.add_route(operation.method, operation.path, _endpoint(operation, tokens))
+        app.router.add_route(operation.method, operation.path, _endpoint(operation, tokens, shelter))
+
+    async def finish(_app: web.Application) -> None:
+        await shelter.close(_FINISH_SECONDS)
+
+    app.on_cleanup.append(finish)
 
     async def serve_document(_request: web.Request) -> web.StreamResponse:
         return web.Response(body=document, content_type="application/json")
@@ -74,9 +85,7 @@ async def serve(
 
 
 @web.middleware
-async def _outermost(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
+async def _outermost(request: web.Request, handler: NextHandler) -> web.StreamResponse:
     given = request.headers.get("X-Request-Id", "")
     request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
     request[_ID] = request_id
@@ -95,7 +104,25 @@ async def _outermost(
     return response
 
 
-def _endpoint(operation: Operation, tokens: Tokens) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _bounded() -> Middleware:
+    """More calls at once than we can hold are told to come back; liveness is always answered."""
+    running = 0
+
+    @web.middleware
+    async def bounded(request: web.Request, handler: NextHandler) -> web.StreamResponse:
+        nonlocal running
+        if running >= _MOST_CALLS and request.path != "/healthz":
+            raise DependencyUnavailable("too many calls at once", retry_after=1.0)
+        running += 1
+        try:
+            return await handler(request)
+        finally:
+            running -= 1
+
+    return bounded
+
+
+def _endpoint(operation: Operation, tokens: Tokens, shelter: Shelter) -> NextHandler:
     async def endpoint(request: web.Request) -> web.StreamResponse:
         span = _tracer.start_as_current_span(
             operation.id,
@@ -117,7 +144,10 @@ def _endpoint(operation: Operation, tokens: Tokens) -> Callable[[web.Request], A
                 headers=request.headers,
             )
             with span:
-                return _response(operation, await operation.handler(call))
+                if operation.method == "GET":
+                    return _response(operation, await operation.handler(call))
+                # What changes something is not left half done when the caller hangs up.
+                return _response(operation, await shelter.run(operation.handler(call), name=operation.id))
 
     return endpoint
 
