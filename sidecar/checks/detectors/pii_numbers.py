@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import phonenumbers
 
 from sidecar.checks.base import Match
+from sidecar.checks.detectors.iban_lengths import IBAN_LENGTHS
 
 DEFAULT_REGIONS = ("US", "GB", "DE", "FR", "AT", "CH", "IT", "NL", "ES")
 """Whose national notation counts without a country code."""
@@ -21,87 +22,6 @@ CONTEXT = 40
 MAX_PHONE_CHECKS = 64
 """Candidates that libphonenumber judges per text; of later ones those with a country code count unchecked."""
 
-IBAN_LENGTHS = {
-    "AD": 24,
-    "AE": 23,
-    "AL": 28,
-    "AT": 20,
-    "AZ": 28,
-    "BA": 20,
-    "BE": 16,
-    "BG": 22,
-    "BH": 22,
-    "BR": 29,
-    "BY": 28,
-    "CH": 21,
-    "CR": 22,
-    "CY": 28,
-    "CZ": 24,
-    "DE": 22,
-    "DK": 18,
-    "DO": 28,
-    "EE": 20,
-    "EG": 29,
-    "ES": 24,
-    "FI": 18,
-    "FO": 18,
-    "FR": 27,
-    "GB": 22,
-    "GE": 22,
-    "GI": 23,
-    "GL": 18,
-    "GR": 27,
-    "GT": 28,
-    "HR": 21,
-    "HU": 28,
-    "IE": 22,
-    "IL": 23,
-    "IQ": 23,
-    "IS": 26,
-    "IT": 27,
-    "JO": 30,
-    "KW": 30,
-    "KZ": 20,
-    "LB": 28,
-    "LC": 32,
-    "LI": 21,
-    "LT": 20,
-    "LU": 20,
-    "LV": 21,
-    "LY": 25,
-    "MC": 27,
-    "MD": 24,
-    "ME": 22,
-    "MK": 19,
-    "MR": 27,
-    "MT": 31,
-    "MU": 30,
-    "NL": 18,
-    "NO": 15,
-    "PK": 24,
-    "PL": 28,
-    "PS": 29,
-    "PT": 25,
-    "QA": 29,
-    "RO": 24,
-    "RS": 22,
-    "SA": 24,
-    "SC": 31,
-    "SE": 24,
-    "SI": 19,
-    "SK": 24,
-    "SM": 27,
-    "ST": 25,
-    "SV": 28,
-    "TL": 23,
-    "TN": 24,
-    "TR": 26,
-    "UA": 29,
-    "VA": 22,
-    "VG": 24,
-    "XK": 20,
-}
-
 _SEPARATOR = r"[ \-\u00a0\u2009\u202f]"
 # Look-behinds stand after the first character: a pattern that begins with a character class is searched much faster.
 _IBAN = re.compile(r"[0-9]{2}(?<=[A-Za-z]{2}..)(?<![A-Za-z0-9][A-Za-z]{2}..)")
@@ -110,7 +30,7 @@ _IBAN_OPEN = re.compile(
     rf"(?<![A-Za-z0-9])[A-Za-z]{{2}}[0-9]{{2}}(?:{_SEPARATOR}?[A-Za-z0-9]){{0,30}}{_SEPARATOR}?\Z"
 )
 _IBAN_MAX = 68
-_CARD_START = re.compile(r"[2-6](?<![0-9A-Za-z_].)(?<![0-9][.,].)[0-9]{0,18}(?![0-9])")
+_CARD_START = re.compile(r"[1-6](?<![0-9A-Za-z_].)(?<![0-9][.,].)[0-9]{0,18}(?![0-9])")
 _GROUP = re.compile(rf"{_SEPARATOR}?([0-9]{{1,19}})(?![0-9])")
 _CARD_LENGTHS = range(12, 20)
 _CARD_MAX = 38
@@ -128,6 +48,8 @@ _PHONE_MIN = 7
 _GROUP_END = re.compile(r"[0-9](?![0-9])")
 _FIRST_GROUP = re.compile(r"[^0-9]*[0-9]+")
 _SEPARATED = re.compile(r"[0-9][ ()\-/]+[0-9]")
+_NINE_DIGITS = re.compile(r"(?:[^0-9]*[0-9]){9}")
+"""Fewer, after a trunk zero, are as often a date."""
 _NOT_DIGIT = re.compile(r"[^0-9]")
 _TRUNK_REGIONS = tuple(region for region in DEFAULT_REGIONS if region != "US")
 _NANP = re.compile(r"(?:1[ .\-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .\-])[2-9][0-9]{2}[ .\-][0-9]{4}")
@@ -235,7 +157,7 @@ def _issuer(number: str) -> bool:
         return length in {13, 16, 19}
     if 51 <= two <= 55 or 2221 <= four <= 2720:
         return length == 16
-    if two in {34, 37}:
+    if two in {34, 37} or four in {1800, 2131}:
         return length == 15
     if 300 <= three <= 305 or two in {36, 38, 39}:
         return length in {14, 16, 19}
@@ -280,17 +202,21 @@ def _regions(written: str, head: str) -> tuple[str | None, ...]:
         return DEFAULT_REGIONS
     if _NANP.match(written):
         return ("US",)
-    if written.lstrip("(").startswith("0") and _SEPARATED.search(written):
+    if written.lstrip("(").startswith("0") and _SEPARATED.search(written) and _NINE_DIGITS.match(written):
         return _TRUNK_REGIONS
     return ()
 
 
 def _valid(written: str, regions: tuple[str | None, ...]) -> bool:
+    """With a plus sign the length for that country is enough; without one the number must be one that is given out."""
+    judge = phonenumbers.is_valid_number
     if regions == (None,):
+        if not written.startswith("00"):
+            judge = phonenumbers.is_possible_number
         written = "+" + _NOT_DIGIT.sub("", written).removeprefix("00")
     for region in regions:
         try:
-            if phonenumbers.is_valid_number(phonenumbers.parse(written, region)):
+            if judge(phonenumbers.parse(written, region)):
                 return True
         except phonenumbers.NumberParseException:
             continue

@@ -97,12 +97,14 @@ RULES: tuple[SecretRule, ...] = (
         "://",
         re.compile(
             r"(?<![A-Za-z0-9])(?:postgres(?:ql)?|mysql|mariadb|mongodb(?:\+srv)?|rediss?|amqps?|mssql|sqlserver|clickhouse"
-            r"|cockroachdb|ftp|smtps?|https?)(?:\+[a-z0-9]{2,16})?://[^\s:/@\"'<>]{0,64}:[^\s/@\"'<>{}$]{3,128}@[A-Za-z0-9.\-]{1,128}"
+            r"|cockroachdb|ftp|smtps?|https?)(?:\+[a-z0-9]{2,16})?://[^\s:/@\"'<>]{0,64}:(?![*\[<{$])[^\s/@\"'<>{}$]{3,128}@[A-Za-z0-9.\-]{1,128}"
         ),
     ),
     SecretRule(
         "bearer_token",
         "earer",
-        re.compile(r"(?i:(?<![A-Za-z])bearer[ \t]{1,3})([A-Za-z0-9._~+/\-]{20,512}={0,2})"),
+        re.compile(
+            r"(?i:(?<![A-Za-z])bearer[ \t]{1,3})((?=[A-Za-z._~+/\-]{0,64}[0-9])[A-Za-z0-9._~+/\-]{20,512}={0,2})"
+        ),
     ),
 )
