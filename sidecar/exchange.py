@@ -81,12 +81,7 @@ class Exchange:
         self.stage = Stage.START
         self.phase: Phase = "request"
         self.head = RequestHead(
-            stream_id="",
-            method="",
-            path="",
-            headers={},
-            source_address=source_address,
-            trace_id=trace_id,
+            stream_id="", method="", path="", headers={}, source_address=source_address, trace_id=trace_id
         )
         self.trail = Trail()
         self.status = 200
@@ -116,9 +111,7 @@ class Exchange:
     def decision(self) -> Decision:
         """The outcome so far; in shadow mode what enforcing had said."""
         settled = self._final or self.would or allow()
-        action = settled.action
-        if settled.cause is Cause.ALLOWED:
-            action = self.trail.strongest
+        action = self.trail.strongest if settled.cause is Cause.ALLOWED else settled.action
         return replace(settled, identity=self.identity, findings=tuple(self.trail.findings), action=action)
 
     @property
