@@ -18,7 +18,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from bartizan.errors import BartizanError
+from bartizan.errors import BartizanError, ProcessFailed
 from bartizan.policy.capabilities import SUPPORTED
 from bartizan.tasks import start
 from bartizan.telemetry.logging import get_logger
@@ -294,9 +294,15 @@ async def run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    settings.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    settings.run_dir.chmod(0o700)
-    settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for variable, folder in (
+        ("BARTIZAN_RUN_DIR", settings.run_dir),
+        ("BARTIZAN_STATE_DIR", settings.state_dir),
+    ):
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder.chmod(0o700)
+        except OSError as error:
+            raise ProcessFailed(f"{variable}={folder} can't be made: {error.strerror}") from error
     try:
         async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
             agent = Agent(settings, group, stack)

@@ -6,6 +6,7 @@ Whatever fails puts back what was enforced before and becomes a NACK. Only the p
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -30,7 +31,7 @@ from sidecar.agent.verify import Verifier
 from sidecar.agent.versions import SeenVersions
 from sidecar.agent.workers import WorkerPool
 
-KEY_SET_WITHIN = 5.0
+KEY_SET_WITHIN = 1.0
 SECRET_WITHIN = 10.0
 JWKS_WITHIN = 3.0
 ENVOY_WITHIN = 10.0
@@ -128,6 +129,7 @@ class Applier:
 
     async def _switch(self, bundle: Bundle, message: policy_pb2.SignedBundle) -> None:
         old = self.current
+        _check_address(bundle.listener_address)
         resources = self._envoy.read(bundle.envoy)
         pair = read_pair(self._cert_dir, bundle.tls) if bundle.tls else None
         await self._arrivals(bundle)
@@ -138,7 +140,7 @@ class Applier:
             snapshot = self._envoy.publish(resources)
             await self._envoy.applied(snapshot, ENVOY_WITHIN)
             probed = await self._prove(bundle, plan_hash, pair)
-        except ResourceRejected:
+        except Exception:
             restored = self._envoy.publish(old.resources if old else None)
             await self._quietly(self._envoy.applied(restored, ENVOY_WITHIN))
             self._workers.drop(bundle.plan.id)
@@ -161,6 +163,7 @@ class Applier:
         self._confirmed()
         metrics.POLICY_VERSION.set(bundle.version)
         log.info("bundle_enforced", policy=bundle.policy, version=bundle.version, revision=bundle.revision)
+        self._jwks.keep_only(bundle.plan.jwt)
         if old is not None and old.bundle.plan.id != bundle.plan.id:
             self._group.create_task(self._drop_later(old), name="drop-old-plan")
         self._on_enforced()
@@ -200,6 +203,7 @@ class Applier:
             self._conditions.set(names.NO_POLICY, holds=True)
             self._conditions.set(names.PROBE_FAILED, holds=False)
             snapshot = self._envoy.publish(None)
+            self._jwks.keep_only(())
             metrics.POLICY_VERSION.set(0)
             if old is not None:
                 log.info("bundle_removed", policy=old.bundle.policy, version=old.bundle.version)
@@ -226,6 +230,12 @@ class Applier:
             if changed:
                 self._changes.notify()
             return result
+
+    @property
+    def jwks_missing(self) -> bool:
+        """Some issuer's keys were never fetched: its tokens are refused."""
+        issuers = self.current.bundle.plan.jwt if self.current else ()
+        return not {jwt.issuer for jwt in issuers} <= self._jwks.held
 
     def confirm(self) -> None:
         """The control plane is there and has nothing newer."""
@@ -268,3 +278,10 @@ class Applier:
             await waiting
         except ResourceRejected as error:
             log.error("old_configuration_not_confirmed", reason=error.reason)
+
+
+def _check_address(address: str) -> None:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        raise ResourceRejected("listener_address_is_no_ip_address", "spec.listener.address") from None

@@ -110,6 +110,22 @@ class Identity:
         await self._take(certificate, key, trust)
         log.info("attested", instance_id=self.instance_id, spiffe_id=certificate.spiffe_id)
 
+    async def refresh_trust(self) -> None:
+        """A newer join token may name a newer trust document (a new signing key): a kept identity learns it so."""
+        if (
+            self._settings.join_token_file is None
+            or self._settings.trust_file is not None
+            or self.trust is None
+        ):
+            return
+        try:
+            token = read_join_token(self._settings.join_token_file)
+            if token.trust != self.trust.digest():
+                self.trust = await fetch_trust(self._settings.api or token.api, token.trust)
+                log.info("trust_document_replaced")
+        except BartizanError as error:
+            log.warning("trust_document_kept", reason=str(error))
+
     async def renew(self) -> None:
         """A new key and certificate for the same instance. Raises as `attest`."""
         assert self.trust is not None

@@ -129,8 +129,11 @@ async def fetch_jwks(jwt: Jwt, allow: Sequence[str]) -> dict[str, Any]:
 
 
 async def _get(url: str, allow: Sequence[str]) -> bytes:
-    parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError as error:
+        raise DependencyRefused("not an address") from error
     named = f"{host}:{port}" in allow
     if parts.scheme != "https" and not (parts.scheme == "http" and named):
         raise DependencyRefused("only https is fetched")
@@ -170,7 +173,7 @@ async def _resolve(host: str, port: int) -> tuple[Address, ...]:
     try:
         async with asyncio.timeout(TIMEOUT):
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, TimeoutError) as error:
+    except (OSError, ValueError) as error:
         raise DependencyUnavailable("the name can't be resolved") from error
     return tuple(dict.fromkeys(ipaddress.ip_address(entry[4][0]) for entry in found))
 

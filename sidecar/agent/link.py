@@ -46,7 +46,9 @@ class Link:
 
     async def run(self, subscription: Subscription, heartbeat: Heartbeat, *, kept: bool) -> None:
         """Until cancelled. kept: the identity was restored, so attestation is not needed now."""
-        if not kept:
+        if kept:
+            await self._identity.refresh_trust()
+        else:
             await self._attest()
         try:
             async with asyncio.TaskGroup() as group:

@@ -99,6 +99,7 @@ class Monitor:
     def look(self) -> None:
         """Bring the conditions up to date from memory alone; health and heartbeat call it before they answer."""
         current = self._applier.current
+        self._conditions.set(names.JWKS_MISSING, holds=self._applier.jwks_missing)
         if current is None:
             for name in (
                 names.WORKERS_NOT_LOADED,

@@ -86,6 +86,8 @@ class Worker:
                     "-m",
                     "sidecar.worker",
                     stdin=asyncio.subprocess.DEVNULL,
+                    # a terminal's Ctrl-C is for the agent; a worker ends with its channel
+                    start_new_session=True,
                     pass_fds=(theirs.fileno(), their_audit.fileno()),
                     env={
                         **self._environment,
