@@ -6,25 +6,19 @@ Two ways to a policy, same line afterwards: files (local mode) or a control plan
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import secrets
 import signal
-import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError
 
-from bartizan.errors import BartizanError, ProcessFailed
+from bartizan.errors import ProcessFailed
 from bartizan.policy.capabilities import SUPPORTED
 from bartizan.tasks import start
 from bartizan.telemetry.logging import get_logger
-from protos.gen.bartizan.identity.v1 import identity_pb2
-from protos.gen.bartizan.policy.v1 import policy_pb2
-from protos.gen.envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 from sidecar.agent import bootstrap as paths
 from sidecar.agent import conditions as names
 from sidecar.agent.admin import EnvoyAdmin
@@ -37,13 +31,13 @@ from sidecar.agent.health import Health
 from sidecar.agent.heartbeat import Heartbeat
 from sidecar.agent.identity import Identity
 from sidecar.agent.jwks import JwksKeeper
+from sidecar.agent.kept import Kept
 from sidecar.agent.keys import KeySets
-from sidecar.agent.lastgood import LastGood, Saved, SavedSecret
+from sidecar.agent.lastgood import LastGood
 from sidecar.agent.link import Link
 from sidecar.agent.monitor import Monitor
 from sidecar.agent.otlp import SpanForwarder
 from sidecar.agent.probe import Prober
-from sidecar.agent.sds import HeldSecret
 from sidecar.agent.sealed import Seal
 from sidecar.agent.static import StaticSource
 from sidecar.agent.subscribe import Subscription
@@ -123,6 +117,13 @@ class Agent:
             jwks=JwksKeeper(settings.jwks_allow, self.workers.set_jwks, self.changes.notify, group),
             on_enforced=self.last_good.changed,
         )
+        self.kept = Kept(
+            last_good=self.last_good,
+            applier=self.applier,
+            key_sets=self.key_sets,
+            config=self.config,
+            conditions=self.conditions,
+        )
         self.admin = EnvoyAdmin(run_dir / paths.ADMIN_SOCKET)
         self.envoy = EnvoyProcess(
             binary=settings.envoy,
@@ -189,7 +190,7 @@ class Agent:
         self.spawn(self.monitor.probe(), "probe")
         self.spawn(self.shipping.run(), "audit")
         self.spawn(self.spans.run(), "spans")
-        self.spawn(self.last_good.run(self._collect), "last-good")
+        self.spawn(self.last_good.run(self.kept.collect), "last-good")
 
     async def _serve(self, service: AccessLogService | SpanForwarder, socket: Path) -> None:
         server = grpc.aio.server()
@@ -205,24 +206,6 @@ class Agent:
         if current is None:
             return "", "", self.instance_id
         return current.bundle.policy, current.bundle.plan.id, self.instance_id
-
-    def _collect(self) -> Saved | None:
-        current = self.applier.current
-        if current is None:
-            return None
-        wanted = {source.name for source in current.bundle.secrets}
-        return Saved(
-            saved_at=time.time(),
-            bundle=current.message.SerializeToString(deterministic=True),
-            key_sets=dict(self.key_sets.messages),
-            secrets={
-                name: SavedSecret(
-                    generation=held.generation, secret=held.secret.SerializeToString(deterministic=True)
-                )
-                for name, held in self.config.secrets.items()
-                if name in wanted
-            },
-        )
 
     def follow_files(self, bundle: Path) -> None:
         """Local mode."""
@@ -257,29 +240,8 @@ class Agent:
             conditions=self.conditions,
             changes=self.changes,
         )
-        await self._restore()
+        await self.kept.restore()
         self.spawn(self.link.run(subscription, heartbeat, kept=kept), "link")
-
-    async def _restore(self) -> None:
-        saved = self.last_good.read()
-        if saved is None:
-            return
-        try:
-            for name, secret in saved.secrets.items():
-                message = secret_pb2.Secret.FromString(secret.secret)
-                if message.name == name:
-                    self.config.put_secret(HeldSecret(secret.generation, message))
-            # the signer's certificate may have ended since; when it was saved it was good, and the seal says so
-            self.key_sets.take(
-                [identity_pb2.KeySet.FromString(raw) for raw in saved.key_sets.values()],
-                dt.datetime.fromtimestamp(saved.saved_at, dt.UTC),
-            )
-            self.conditions.set(names.SERVING_LAST_GOOD, holds=True)
-            await self.applier.apply(policy_pb2.SignedBundle.FromString(saved.bundle))
-            log.info("last_good_restored", saved_at=saved.saved_at)
-        except (BartizanError, DecodeError, ValueError) as error:
-            self.conditions.set(names.SERVING_LAST_GOOD, holds=False)
-            log.error("last_good_refused", reason=str(error))
 
     async def stop(self) -> None:
         """Envoy first, so that running requests still find their guard; then the last records."""

@@ -1,0 +1,64 @@
+"""The span forwarder: takes spans on the unix socket, hands them to the collector, never holds anybody up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import grpc
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+
+from bartizan.local.processes import free_port
+from sidecar.agent.otlp import QUEUE, SpanForwarder
+
+
+class Collector(trace_service_pb2_grpc.TraceServiceServicer):
+    def __init__(self) -> None:
+        self.received: list[Any] = []
+
+    async def Export(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.received.append(request)
+        return trace_service_pb2.ExportTraceServiceResponse()
+
+
+def batch(name: str) -> trace_service_pb2.ExportTraceServiceRequest:
+    made = trace_service_pb2.ExportTraceServiceRequest()
+    made.resource_spans.add().scope_spans.add().spans.add(name=name)
+    return made
+
+
+async def test_spans_reach_the_collector(tmp_path: Path) -> None:
+    collector, port = Collector(), free_port()
+    outside = grpc.aio.server()
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, outside)
+    outside.add_insecure_port(f"127.0.0.1:{port}")
+    await outside.start()
+    forwarder = SpanForwarder(f"http://127.0.0.1:{port}")
+    inside = grpc.aio.server()
+    forwarder.register(inside)
+    inside.add_insecure_port(f"unix:{tmp_path}/otlp.sock")
+    await inside.start()
+    running = asyncio.get_running_loop().create_task(forwarder.run())
+    async with grpc.aio.insecure_channel(f"unix:{tmp_path}/otlp.sock") as channel:
+        await trace_service_pb2_grpc.TraceServiceStub(channel).Export(batch("one"))
+        for _ in range(500):
+            if collector.received:
+                break
+            await asyncio.sleep(0.01)
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    await inside.stop(0)
+    await outside.stop(0)
+    assert collector.received == [batch("one")]
+
+
+async def test_without_a_collector_spans_are_taken_and_dropped_and_a_full_queue_never_waits() -> None:
+    nowhere = SpanForwarder("")
+    await nowhere.run()
+    assert await nowhere.Export(batch("x"), None) is not None
+    away = SpanForwarder("http://127.0.0.1:1")
+    for _ in range(QUEUE + 5):
+        await away.Export(batch("x"), None)
