@@ -27,7 +27,7 @@ from bartizan.api import (
 from bartizan.errors import InvalidInput, NotFound, Problem
 from bartizan.policy.schema import ModelPolicy
 from control_plane.api.auth import Permission
-from control_plane.api.openapi import Call, Handler, Operation
+from control_plane.api.openapi import Call, Handler, Operation, Reply
 from control_plane.api.ports import Parts
 from control_plane.fleet.status import policy_status
 from control_plane.policies.revisions import plain
@@ -175,11 +175,12 @@ class _Routes:
         states = await self._policies.states(call.query.namespace)
         return PolicyList(policies=tuple(_summary(state) for state in states))
 
-    async def one(self, call: Call) -> PolicyDetail:
+    async def one(self, call: Call) -> Reply:
         state = await self._policies.state(_name(call))
         newest = await self._policies.revision(state.row.name, state.row.revision)
         summary = msgspec.structs.asdict(_summary(state))
-        return PolicyDetail(**summary, document=plain(newest.document))
+        detail = PolicyDetail(**summary, document=plain(newest.document))
+        return Reply(value=detail, headers={"ETag": f'"{newest.number}"'})
 
     async def delete(self, call: Call) -> None:
         await self._policies.delete(_name(call), call.actor)

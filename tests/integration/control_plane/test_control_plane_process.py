@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import stat
@@ -11,6 +12,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
 import grpc
 import pytest
 from cryptography import x509
@@ -134,6 +136,57 @@ async def test_the_process_from_first_start_to_restart(
             assert "vault_unavailable" not in (await client.health()).reasons
     finally:
         await child.stop()
+
+
+def environment_without_vault(tmp_path: Path) -> tuple[dict[str, str], int]:
+    (tmp_path / "token").write_text("none")
+    ports = [processes.free_port() for _ in range(5)]
+    names = ("API", "GRPC", "ATTEST", "METRICS")
+    listen = {
+        f"BARTIZAN_CP_{name}_LISTEN": f"127.0.0.1:{port}" for name, port in zip(names, ports, strict=False)
+    }
+    return {
+        **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+        **listen,
+        "BARTIZAN_CP_STATE_DIR": str(tmp_path / "state"),
+        "BARTIZAN_CP_TRUST_DOMAIN": "test.local",
+        "BARTIZAN_CP_VAULT_ADDR": f"https://127.0.0.1:{ports[4]}",
+        "BARTIZAN_CP_VAULT_TOKEN_FILE": str(tmp_path / "token"),
+    }, ports[0]
+
+
+async def test_without_vault_it_says_why_it_is_not_ready_and_stops_when_told(tmp_path: Path) -> None:
+    environment, port = environment_without_vault(tmp_path)
+    command = [sys.executable, "-m", "control_plane"]
+    child = await processes.start("control plane", command, log=tmp_path / "log", env=environment)
+    try:
+        async with asyncio.timeout(30), aiohttp.ClientSession() as session:
+            reasons: list[str] = []
+            while reasons != ["vault_unavailable"]:
+                child.check()
+                with contextlib.suppress(aiohttp.ClientConnectionError):
+                    # Its certificate is makeshift until Vault has signed one; only the reason is read.
+                    async with session.get(f"https://127.0.0.1:{port}/readyz", ssl=False) as answer:
+                        assert answer.status == 503
+                        reasons = (await answer.json())["reasons"]
+                await asyncio.sleep(0.02)
+            async with session.get(f"https://127.0.0.1:{port}/healthz", ssl=False) as answer:
+                assert answer.status == 200
+    finally:
+        await child.stop()
+    assert not (tmp_path / "state" / "ca.pem").exists()
+
+
+async def test_wrong_settings_end_it_with_every_mistake(tmp_path: Path) -> None:
+    environment, _ = environment_without_vault(tmp_path)
+    wrong = {**environment, "BARTIZAN_CP_TRUST_DOMAIN": "X X", "BARTIZAN_CP_NONE": "1"}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "control_plane", env=wrong, stderr=asyncio.subprocess.PIPE
+    )
+    _, errors = await process.communicate()
+    assert process.returncode == 2
+    for variable in ("BARTIZAN_CP_TRUST_DOMAIN", "BARTIZAN_CP_NONE"):
+        assert variable in errors.decode()
 
 
 async def attest(join: JoinToken, ca: Path) -> identity_pb2.Certificate:
