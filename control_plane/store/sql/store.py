@@ -63,6 +63,9 @@ class SqlStore:
                 yield SqlWork(connection)
         except SQLAlchemyError as error:
             raise _fault(error) from error
+        except ConnectionError as error:
+            # asyncpg's own, which SQLAlchemy lets through while connecting.
+            raise DependencyUnavailable("the store can't be reached", retry_after=1.0) from error
 
     async def close(self) -> None:
         await self._engine.dispose()
@@ -76,11 +79,16 @@ async def open_store(url: str = IN_MEMORY) -> SqlStore:
             if engine.dialect.name == "postgresql":
                 await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
             await connection.run_sync(_migrate)
-    except SQLAlchemyError as error:
+    except BaseException as error:
         await engine.dispose()
-        raise _fault(error) from error
-    except BaseException:
-        await engine.dispose()
+        match error:
+            case SQLAlchemyError():
+                raise _fault(error) from error
+            case OSError() | TimeoutError():
+                raise DependencyUnavailable("the store can't be reached", retry_after=1.0) from error
+            case _ if type(error).__module__.startswith("asyncpg"):
+                # Still starting, or it does not let us in; the text may name users, so only the kind is told.
+                raise DependencyUnavailable(f"the store refused us: {type(error).__name__}") from error
         raise
     return SqlStore(engine)
 

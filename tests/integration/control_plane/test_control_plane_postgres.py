@@ -1,0 +1,125 @@
+"""The same store over real PostgreSQL, where replicas write at the same time. Skipped where there is no PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bartizan.errors import BartizanError, Conflict, DependencyUnavailable
+from bartizan.local import processes
+from control_plane.store.base import AuditRow, JoinTokenRow, RevisionRow, RotationRow
+from control_plane.store.sql.store import SqlStore, open_store
+
+_FOUND = shutil.which("initdb") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), None)
+BIN = Path(_FOUND).resolve().parent if _FOUND else None
+
+pytestmark = pytest.mark.skipif(BIN is None, reason="no PostgreSQL here (Debian: postgresql)")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Short enough for a unix socket, and PostgreSQL's own: it refuses to run as root."""
+    made = Path(tempfile.mkdtemp(prefix="bz-pg-"))
+    if os.geteuid() == 0:
+        nobody = pwd.getpwnam("nobody")
+        os.chown(made, nobody.pw_uid, nobody.pw_gid)
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def as_nobody() -> dict[str, Any]:
+    """Arguments for a subprocess that must not be root."""
+    if os.geteuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+@pytest.fixture
+async def url(folder: Path) -> AsyncIterator[str]:
+    assert BIN is not None
+    port, quiet = processes.free_port(), asyncio.subprocess.DEVNULL
+    init = await asyncio.create_subprocess_exec(
+        BIN / "initdb", "-D", folder / "data", "-A", "trust", "-U", "bz", "-N",
+        stdout=quiet, stderr=quiet, cwd=folder, **as_nobody(),
+    )  # fmt: skip
+    assert await init.wait() == 0
+    settings = (f"unix_socket_directories={folder}", "listen_addresses=127.0.0.1", "fsync=off")
+    server = await asyncio.create_subprocess_exec(
+        BIN / "postgres", "-D", folder / "data", "-p", str(port), *(part for s in settings for part in ("-c", s)),
+        stdout=quiet, stderr=quiet, cwd=folder, **as_nobody(),
+    )  # fmt: skip
+    made = f"postgresql+asyncpg://bz@127.0.0.1:{port}/postgres"
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await (await open_store(made)).close()
+                break
+            except DependencyUnavailable:
+                await asyncio.sleep(0.05)
+    yield made
+    server.terminate()
+    await server.wait()
+
+
+@pytest.fixture
+async def replicas(url: str) -> AsyncIterator[list[SqlStore]]:
+    made = await asyncio.gather(*(open_store(url) for _ in range(3)))
+    yield made
+    for store in made:
+        await store.close()
+
+
+async def at_once(replicas: list[SqlStore], act: Any) -> list[Any]:
+    """The same act at every replica, all at the same time; conflicts are outcomes."""
+
+    async def one(store: SqlStore) -> Any:
+        try:
+            async with store.begin() as work:
+                return await act(work)
+        except BartizanError as error:
+            return error
+
+    return list(await asyncio.gather(*(one(store) for store in replicas)))
+
+
+async def test_of_replicas_that_write_at_once_one_wins(replicas: list[SqlStore]) -> None:
+    revision = RevisionRow(
+        policy="prod/chat", number=1, document="{}", digest="d", author="a", reason="", created_at=1.0
+    )
+    added = await at_once(replicas, lambda work: work.policies.add_revision(revision, namespace="prod"))
+    assert [type(outcome) for outcome in added if outcome is not None] == [Conflict] * 2
+
+    versions = await at_once(replicas, lambda work: work.policies.take_version("prod/chat"))
+    assert sorted(versions) == [1, 2, 3]
+
+    row = RotationRow(secret="s", version=1, intent="i", phase="plan", state="{}", updated_at=1.0)
+    journal = await at_once(replicas, lambda work: work.rotations.compare_and_set(row, 0))
+    assert sorted(journal) == [False, False, True]
+
+    token = JoinTokenRow(hash="h", spiffe_id="s", labels={}, created_at=0.0, created_by="a", expires_at=10.0)
+    async with replicas[0].begin() as work:
+        await work.join_tokens.add(token)
+    spent = await at_once(replicas, lambda work: work.join_tokens.spend("h", at=1.0))
+    assert sum(outcome is not None for outcome in spent) == 1
+
+    leases = await at_once(replicas, lambda work: work.leases.acquire("l", str(id(work)), now=0.0, ttl=9.0))
+    assert sum(lease is not None for lease in leases) == 1
+
+
+async def test_a_record_that_two_replicas_get_is_stored_once(replicas: list[SqlStore]) -> None:
+    rows = [AuditRow(id=f"{number}", time=1.0, json="{}") for number in range(20)]
+    outcomes = await at_once(replicas, lambda work: work.audit.add(rows))
+    # Who lost is told so and sends again; then all is there.
+    for outcome in outcomes:
+        assert isinstance(outcome, int | Conflict)
+    async with replicas[0].begin() as work:
+        assert await work.audit.add(rows) == 0
