@@ -146,6 +146,9 @@ class AdsClient:
                     tasks.start(group, self._work(type_url), name="ads-handler")
                 while True:
                     reason = await self._one_stream()
+                    # A task group that fails while it is cancelled raises its failure only (until Python 3.13).
+                    if (task := asyncio.current_task()) is not None and task.cancelling():
+                        raise asyncio.CancelledError
                     self._attempt += 1
                     self._tell(ConnectionState(connected=False, reason=reason, attempt=self._attempt))
                     if not self._reconnect.is_set():
