@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from conftest import Local
+from tests.support.agent_stand import Local
 
 pytestmark = pytest.mark.e2e
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from conftest import Local, Plane
+from tests.support.agent_plane import Plane
+from tests.support.agent_stand import Local
 
 pytestmark = pytest.mark.e2e
 
