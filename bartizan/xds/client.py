@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError
 from bartizan import tasks
 from bartizan.errors import BartizanError, ResourceRejected
 from bartizan.telemetry.logging import get_logger
-from bartizan.xds.subscription import EVERYTHING, Interest
+from bartizan.xds.subscription import EVERYTHING, SESSION_OPEN, Interest
 from protos.gen.bartizan.identity.v1 import identity_pb2
 from protos.gen.bartizan.policy.v1 import policy_pb2
 from protos.gen.envoy.extensions.transport_sockets.tls.v3 import secret_pb2
@@ -61,7 +61,7 @@ class BackOff:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionState:
-    """connected is true from the first response of a stream on; reason says why the last one ended."""
+    """connected is true as soon as the server has opened the session (or has responded); reason says why the last one ended."""
 
     connected: bool
     reason: str = ""
@@ -111,7 +111,7 @@ class AdsClient:
 
     @property
     def connected(self) -> bool:
-        """Whether the present stream has brought a response."""
+        """Whether the server serves the present stream."""
         return self._connected
 
     def accepted(self, type_url: str) -> str:
@@ -189,13 +189,18 @@ class AdsClient:
         return "reconnect" if self._reconnect.is_set() else "closed"
 
     async def _read(self, call: Any) -> None:
+        if any(key == SESSION_OPEN for key, _value in await call.initial_metadata() or ()):
+            self._opened()
         async for response in call:
-            if not self._connected:
-                self._attempt = 0
-                self._tell(ConnectionState(connected=True))
+            self._opened()
             if response.type_url in self._interests:
                 self._newest[response.type_url] = _Arrival(stream=self._stream, response=response)
                 self._arrived[response.type_url].set()
+
+    def _opened(self) -> None:
+        if not self._connected:
+            self._attempt = 0
+            self._tell(ConnectionState(connected=True))
 
     async def _write(self, call: Any) -> None:
         first = True

@@ -25,7 +25,7 @@ from bartizan.policy.names import (
 )
 from bartizan.telemetry.logging import get_logger
 from bartizan.xds.snapshot import Publication
-from bartizan.xds.subscription import Acked, Nacked, Request, Response, Stream, Subscribed
+from bartizan.xds.subscription import SESSION_OPEN, Acked, Nacked, Request, Response, Stream, Subscribed
 from protos.gen.envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 from protos.gen.envoy.service.secret.v3 import sds_pb2_grpc
 
@@ -107,6 +107,8 @@ class _Streams:
             await _refuse(context, grpc.StatusCode.INTERNAL, "internal error")
         refusal: tuple[grpc.StatusCode, str] | None = None
         try:
+            # A subscriber that has everything is sent nothing: this is how it learns that it is served.
+            await context.send_initial_metadata(((SESSION_OPEN, "1"),))
             exchange = _Exchange(session, context, only)
             await exchange.run(first, requests)
         except* ProtocolViolation as group:

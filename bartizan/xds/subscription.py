@@ -24,6 +24,9 @@ FULL_STATE: frozenset[str] = frozenset({TYPE_LISTENER, TYPE_CLUSTER, TYPE_BUNDLE
 # Only for these an empty list of names in a first request means everything; other types say "*".
 IMPLICIT_WILDCARD: frozenset[str] = frozenset({TYPE_LISTENER, TYPE_CLUSTER})
 
+# Initial metadata of a stream whose session was opened.
+SESSION_OPEN = "bartizan-session-open"
+
 MAX_TYPES = 32
 MAX_NAMES = 4096
 MAX_REASON = 2048
