@@ -5,7 +5,6 @@ Refusals that the guard made itself are recorded by the worker; here only the re
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ import msgspec
 from bartizan.policy.names import HEADER_DECISION
 from protos.gen.envoy.data.accesslog.v3 import accesslog_pb2
 from protos.gen.envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
+from sidecar.audit.evidence import truncated_address
 from sidecar.audit.record import Record
 
 # response_code_details of answers that are the guard's or the model's own
@@ -30,7 +30,15 @@ _CAUSES = (
     ("ext_proc", "guard_unavailable"),
     ("upstream", "model_unavailable"),
     ("downstream", "client_gone"),
+    ("upgrade_failed", "forbidden"),
+    ("path_normalization_failed", "protocol"),
+    ("absolute_path_rejected", "protocol"),
+    ("missing_host_header", "protocol"),
+    ("low_version", "protocol"),
 )
+# what the compiled routes refuse by themselves
+_ROUTED = {413: "body_too_large", 415: "unsupported_encoding"}
+_GUARDS_ID = re.compile(r"[0-9a-f]{32}")
 
 Context = Callable[[], tuple[str, str, str]]
 """Policy name, plan id and instance id that are in force now."""
@@ -47,6 +55,10 @@ def native_record(entry: accesslog_pb2.HTTPAccessLogEntry, context: tuple[str, s
     start = common.start_time
     # what the client sees in x-bartizan-decision, so that it can be asked for
     decision = response.response_headers.get(HEADER_DECISION) or common.stream_id
+    if _GUARDS_ID.fullmatch(decision):
+        decision += (
+            "-e"  # the guard let it pass and has a record of that id; of two with one id only one is kept
+        )
     tags = {name: value for name, value in common.custom_tags.items() if value != "-"}
     return Record(
         id=decision,
@@ -56,33 +68,25 @@ def native_record(entry: accesslog_pb2.HTTPAccessLogEntry, context: tuple[str, s
         source="envoy",
         phase="native",
         action="deny",
-        cause=native_cause(details),
+        cause=native_cause(details, status),
         status=status,
         method=_method(entry.request.request_method),
         request_bytes=entry.request.request_body_bytes,
         response_bytes=response.response_body_bytes,
         trace_id=tags.get("trace_id", ""),
-        source_address=truncated(common.downstream_direct_remote_address.socket_address.address),
+        source_address=truncated_address(common.downstream_direct_remote_address.socket_address.address),
         instance_id=instance_id,
     )
 
 
-def native_cause(details: str) -> str:
+def native_cause(details: str, status: int = 0) -> str:
     """A constant word of a bounded set for Envoy's response code details."""
+    if details == "direct_response" and status in _ROUTED:
+        return _ROUTED[status]
     for prefix, cause in _CAUSES:
         if details.startswith(prefix):
             return cause
     return "protocol" if details.startswith(("http1", "http2", "http.")) else "native"
-
-
-def truncated(address: str) -> str:
-    """The network of an address: /24 for IPv4, /48 for IPv6; "" for anything else."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return ""
-    prefix = 24 if parsed.version == 4 else 48
-    return str(ipaddress.ip_network((parsed, prefix), strict=False).network_address)
 
 
 def _method(number: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protos.gen.envoy.data.accesslog.v3 import accesslog_pb2
-from sidecar.audit.access_log import native_cause, native_record, truncated
+from sidecar.audit.access_log import native_cause, native_record
 
 CONTEXT = ("default/tiny", "1.2", "instance-1")
 
@@ -30,7 +30,11 @@ def entry(details: str, status: int) -> accesslog_pb2.HTTPAccessLogEntry:
         ("rbac_access_denied_matched_policy[probe]", 403, "forbidden"),
         ("request_payload_too_large", 413, "body_too_large"),
         ("direct_response", 404, "undeclared"),
+        ("direct_response", 413, "body_too_large"),
+        ("direct_response", 415, "unsupported_encoding"),
         ("route_not_found", 404, "undeclared"),
+        ("path_normalization_failed", 400, "protocol"),
+        ("upgrade_failed", 403, "forbidden"),
         ("ext_authz_error", 503, "guard_unavailable"),
         ("ext_proc_error_gRPC_error_14{upstream}", 503, "guard_unavailable"),
         ("upstream_reset_before_response_started{connection_failure}", 503, "model_unavailable"),
@@ -46,7 +50,7 @@ def test_what_envoy_refused_itself_is_recorded_with_a_constant_cause(
     assert (record.cause, record.status, record.source, record.phase) == (cause, status, "envoy", "native")
     assert (record.policy, record.revision, record.instance_id) == ("default/tiny", "1.1", "instance-1")
     assert (record.id, record.trace_id) == ("6a1b1c9e-0000-4000-8000-000000000000", "a" * 32)
-    assert record.source_address == "192.0.2.0"
+    assert record.source_address == "192.0.2.0/24"
     assert record.method == "POST"
     assert "alice" not in repr(record)
 
@@ -73,12 +77,12 @@ def test_a_record_has_the_id_that_the_client_was_given() -> None:
     assert record.id == "given"
 
 
-@pytest.mark.parametrize(
-    ("address", "network"),
-    [("203.0.113.9", "203.0.113.0"), ("2001:db8:1:2::3", "2001:db8:1::"), ("", ""), ("pipe", "")],
-)
-def test_addresses_are_truncated(address: str, network: str) -> None:
-    assert truncated(address) == network
+def test_a_record_beside_one_of_the_guard_has_an_id_of_its_own() -> None:
+    made = entry("upstream_reset_before_response_started{connection_failure}", 503)
+    made.response.response_headers["x-bartizan-decision"] = "c" * 32
+    record = native_record(made, CONTEXT)
+    assert record is not None
+    assert record.id == "c" * 32 + "-e"
 
 
 def test_causes_come_from_a_bounded_set() -> None:
