@@ -41,6 +41,13 @@ def build(resolved: Resolved) -> HttpFilter | None:  # noqa: ARG001 - every filt
             ],
             principals=[Principal(any=True)],
         ),
+        # Envoy joins repeated Host headers; nobody can say which of them the model would believe.
+        "hosts": Policy(
+            permissions=[
+                Permission(header=HeaderMatcher(name=":authority", string_match=StringMatcher(contains=",")))
+            ],
+            principals=[Principal(any=True)],
+        ),
     }
     return http_filter(NAME, rbac_pb2.RBAC(rules=RBAC(action=RBAC.DENY, policies=policies)))
 
