@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ import click
 import msgspec
 from rich.console import Console
 from rich.table import Table
+
+PIPE_WIDTH = 400
 
 
 class Output:
@@ -27,7 +30,9 @@ class Output:
             table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*("" if cell is None else str(cell) for cell in row))
-        Console(markup=False, highlight=False, soft_wrap=True).print(table)
+        # Into a pipe nothing is folded: ids stay whole for grep and awk.
+        width = None if sys.stdout.isatty() else PIPE_WIDTH
+        Console(markup=False, highlight=False, width=width).print(table)
 
     def data(self, data: Any) -> None:
         """JSON, indented."""

@@ -151,6 +151,12 @@ class Stack:
         path = "/readyz" if ready else "/healthz"
         await self._wait(self.sidecar, f"{self.health_url}{path}", seconds)
 
+    async def renew_token(self) -> None:
+        """Trade the admin token for a fresh one; the old one is left to expire, so that nobody is cut off."""
+        async with self.client() as client:
+            made = await client.create_token(role="admin", ttl_seconds=TOKEN_HOURS * 3600, name="laptop")
+        _write_private(self.token_file, made.token)
+
     async def sidecar_status(self) -> dict[str, Any]:
         """The agent's own /status."""
         async with aiohttp.ClientSession() as session, session.get(f"{self.health_url}/status") as answer:

@@ -8,6 +8,7 @@ import fcntl
 import ipaddress
 import os
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +21,11 @@ import yaml
 from bartizan.errors import BartizanError, Conflict, DependencyUnavailable, InvalidInput, Problem
 from bartizan.local import processes
 from bartizan.local.certificates import make_server_certificate
-from bartizan.local.stack import Stack
+from bartizan.local.stack import TOKEN_HOURS, Stack
 from bartizan.policy.validate import dump_policy, validate_document
 
 RESTART_PAUSE = 1.0
+RENEW_SECONDS = TOKEN_HOURS * 1800.0
 
 
 class UpState(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,7 +175,8 @@ async def _apply(house: Stack, document: dict[str, Any], authn: dict[str, Any]) 
 
 
 async def _watch(house: Stack, ended: asyncio.Event) -> None:
-    """Restart what dies. A sidecar serves on while the control plane or OpenBao is away."""
+    """Restart what dies, renew the admin token. A sidecar serves on while control plane or OpenBao are away."""
+    renew_at = time.monotonic() + RENEW_SECONDS
     while not ended.is_set():
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(RESTART_PAUSE):
@@ -188,6 +191,9 @@ async def _watch(house: Stack, ended: asyncio.Event) -> None:
                 await house.start_control_plane()
             if house.sidecar is not None and not house.sidecar.running:
                 await house.start_sidecar(ready=False)
+            if time.monotonic() >= renew_at:
+                await house.renew_token()
+                renew_at = time.monotonic() + RENEW_SECONDS
 
 
 def _certificate(arguments: Arguments, folder: Path) -> None:
