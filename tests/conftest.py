@@ -6,10 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.skips import register
 
 GOLDEN = Path(__file__).parent / "golden"
 
 Compare = Callable[[str, str], None]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    register(config)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
