@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from tests.skips import register
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -5,17 +5,17 @@ No test that is needed to trust a release depends on them: Envoy and OpenBao com
 
 from __future__ import annotations
 
-import glob
 import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
-PACKAGES = {"postgresql": "/usr/lib/postgresql/*/bin/postgres"}  # Debian package -> a file of it
+PACKAGES = {"postgresql": "usr/lib/postgresql/*/bin/postgres"}  # Debian package -> a file of it
 
 
 def main() -> int:
-    missing = [package for package, pattern in PACKAGES.items() if not glob.glob(pattern)]
+    missing = [package for package, pattern in PACKAGES.items() if not any(Path("/").glob(pattern))]
     if not missing:
         return 0
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
