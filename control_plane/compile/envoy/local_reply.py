@@ -48,6 +48,7 @@ def local_reply(protocol: Protocol) -> LocalReplyConfig:
             _mapper(protocol, TOO_LARGE, 413),
             _mapper(protocol, ENCODED, 415),
             _mapper(protocol, UNAVAILABLE, 503, retry),
+            _hung_guard(protocol, retry),
             _mapper(protocol, REFUSED),
         ]
     )
@@ -63,6 +64,16 @@ def _mapper(
         body_format_override=_body(protocol, message),
         headers_to_add=[header(names.HEADER_DECISION, _DECISION), *headers],
     )
+
+
+def _hung_guard(protocol: Protocol, retry: HeaderValueOption) -> ResponseMapper:
+    """A guard that answers too late in ext_proc is a 504 for Envoy whatever status_on_error says; here it is what it
+    would be had the guard died.
+    """
+    mapper = _mapper(protocol, UNAVAILABLE, 504, retry)
+    mapper.filter.and_filter.filters.append(_cel("response.code_details.startsWith('ext_proc')"))
+    mapper.status_code.value = 503
+    return mapper
 
 
 def _body(protocol: Protocol, message: str) -> SubstitutionFormatString:
