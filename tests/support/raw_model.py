@@ -126,6 +126,8 @@ ANSWERS: dict[str, Answer] = {
     "sse_slow": _sse(*(event(f"word{number} ") for number in range(20)), _DONE, pause=0.05),
     "sse_mail": _sse(*(piece + b"\n\n" for piece in _MAIL.split(b"\n\n") if piece), _DONE),
     "sse_canary": _sse(event(_MANY), event("cana"), event("ry-7f3"), event("a9c21"), forever=True),
+    "sse_canary_late": _sse(*(event("fine words ") for _ in range(40)), event(CANARY), _DONE, pause=0.1),
+    "sse_endless": _sse(event(_MANY), forever=True),
     "sse_canary_bytes": _sse(
         *(bytes([byte]) for byte in event(f"it is {CANARY} indeed")), event(_MANY), _DONE
     ),
