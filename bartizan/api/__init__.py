@@ -40,6 +40,7 @@ from bartizan.api.operations import (
     SecretList,
 )
 from bartizan.api.policies import (
+    INCAPABLE,
     Applied,
     Change,
     Difference,
@@ -58,6 +59,7 @@ from bartizan.api.policies import (
 )
 
 __all__ = [
+    "INCAPABLE",
     "MAX_JOIN_SECONDS",
     "MAX_TOKEN_SECONDS",
     "AdminEventInfo",

@@ -11,6 +11,9 @@ from bartizan.api.base import (
     Ask,
 )
 
+INCAPABLE = "incapable"
+"""Begins the reason of a sidecar that keeps its present policy because it can't enforce the wanted one whole."""
+
 
 class Applied(Answer, frozen=True):
     """version 0: the revision is not published. changed: False when this very document was there already."""
@@ -129,8 +132,10 @@ class PolicyStatus(Answer, frozen=True):
 
     @property
     def settled(self) -> bool:
-        """Nothing is pending: every sidecar enforces, refuses or is lost."""
-        return self.total > 0 and all(instance.state != "pending" for instance in self.instances)
+        """Nothing is pending that comes by itself: every sidecar enforces, refuses, is incapable or lost."""
+        return self.total > 0 and all(
+            one.state != "pending" or one.reason.startswith(INCAPABLE) for one in self.instances
+        )
 
     @property
     def summary(self) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from bartizan.api import INCAPABLE
+
 State = Literal["enforced", "pending", "refused", "stale", "unreachable"]
 
 
@@ -111,14 +113,15 @@ def judge(wanted: Wanted, seen: Observation, refused: Refused | None) -> tuple[S
         if not seen.probe_good:
             return "pending", f"probe_{seen.probe_reason or 'missing'}", ""
         return "enforced", "", ""
+    # It keeps what it has: not its refusal of a bundle, but a release that is too old for this one.
+    missing = wanted.requires - seen.capabilities
+    if missing and seen.capabilities:
+        return "pending", f"{INCAPABLE}: {', '.join(sorted(missing))}", ""
     # A sidecar that enforces nothing yet still names the policy it refused by version alone.
     if seen.refused_version == wanted.version and (ours or not seen.policy):
         return "refused", seen.refused_reason or "no_reason_given", seen.refused_path
     if refused is not None and (refused.policy, refused.version) == (wanted.policy, wanted.version):
         return "refused", refused.reason, refused.path
-    missing = wanted.requires - seen.capabilities
-    if missing and seen.capabilities:
-        return "refused", f"not_capable: {', '.join(sorted(missing))}", ""
     return "pending", "other_version" if ours else "not_received", ""
 
 

@@ -175,6 +175,7 @@ class Sidecar:
         self.states: list[ConnectionState] = []
         self.refuse: dict[str, ResourceRejected] = {}
         self.sequence = 0
+        self.capabilities = SUPPORTED
         self.client = AdsClient(
             lambda: plane.channel(spiffe_id),
             instance_id,
@@ -208,7 +209,7 @@ class Sidecar:
             instance_id=self.instance_id,
             boot_id="boot",
             sequence=self.sequence,
-            capabilities=sorted(SUPPORTED),
+            capabilities=sorted(self.capabilities),
         )
         message.policy.CopyFrom(fleet_pb2.PolicyState(**policy))  # type: ignore[arg-type]
         async with self.plane.channel(self.spiffe_id) as channel:
@@ -426,9 +427,33 @@ async def test_a_bundle_that_a_sidecar_cannot_enforce_whole_is_withheld(plane: P
         await plane.policies.apply(document("chat"), ACTOR)
         await until(lambda: "chat-key" in sidecar.held)
         (row,) = policy_status(plane.ledger, "prod/chat").instances
-        assert row.state == "refused"
-        assert row.reason.startswith("not_capable: ")
+        assert row.state == "pending"
+        assert row.reason.startswith("incapable: ")
         assert [got for got in sidecar.got if got[0] == "SignedBundle"] == [("SignedBundle", "none", [])]
+        assert policy_status(plane.ledger, "prod/chat").settled, "nobody waits for a release to be installed"
         await sidecar.report()  # same boot and sequence: ignored
         await sidecar.report()
         await until(lambda: "prod/chat" in sidecar.held)
+
+
+async def test_an_incapable_sidecar_keeps_the_policy_that_it_enforces(plane: Plane) -> None:
+    await plane.policies.apply(document("chat"), ACTOR)
+    sidecar = Sidecar(plane, "i-chat", CHAT)
+    sidecar.capabilities = SUPPORTED - {"limits.requests"}
+    async with sidecar.running():
+        await until(lambda: "prod/chat" in sidecar.held)
+        await sidecar.report(policy="prod/chat", version=1, revision=1)
+        more = document("chat") + b"  limits: {requests: [{per: key, rate: 5/s}]}\n"
+        await plane.policies.apply(more, ACTOR)
+        plane.publisher.put_secret("chat-key", 1, "first")
+        await until(lambda: "chat-key" in sidecar.held)
+        for again in range(2):  # also on a new stream
+            (row,) = policy_status(plane.ledger, "prod/chat").instances
+            assert (row.state, row.reason, row.version) == ("pending", "incapable: limits.requests", 1)
+            if not again:
+                before = len(sidecar.states)
+                sidecar.client.reconnect()
+                await until(lambda: len(sidecar.states) > before and sidecar.client.connected)  # noqa: B023
+        assert [got[1] for got in sidecar.got if got[0] == "SignedBundle"] == ["prod/chat@1"]
+        await plane.policies.undo("prod/chat", ACTOR)
+        await until(lambda: ("SignedBundle", "prod/chat@3", ["prod/chat"]) in sidecar.got)

@@ -78,7 +78,12 @@ def world() -> World:
         ({"version": 3, "refused_version": 3, "refused_reason": "r"}, "pending", "other_version"),
         ({"version": 3, "refused_version": 4, "refused_reason": "r"}, "refused", "r"),
         ({"policy": "", "version": 0, "refused_version": 4, "refused_reason": "r"}, "refused", "r"),
-        ({"version": 3, "capabilities": frozenset({"b"})}, "refused", "not_capable: a"),
+        ({"version": 3, "capabilities": frozenset({"b"})}, "pending", "incapable: a"),
+        (
+            {"version": 3, "capabilities": frozenset({"b"}), "refused_version": 4, "refused_reason": "r"},
+            "pending",
+            "incapable: a",
+        ),
         ({"version": 3, "capabilities": frozenset()}, "pending", "other_version"),
     ],
 )
