@@ -110,7 +110,8 @@ def verify_bundle(message: SignedMessage, keys: Mapping[str, bytes], newest_seen
     schema_version = _decode(message.payload, _Envelope).schema_version
     if schema_version > SCHEMA_VERSION:
         raise ResourceRejected(
-            f"the bundle has schema version {schema_version}, this sidecar reads up to {SCHEMA_VERSION}"
+            f"schema_too_new: the bundle has schema version {schema_version}, "
+            f"this sidecar reads up to {SCHEMA_VERSION}"
         )
     bundle = _decode(message.payload, Bundle)
     if bundle.policy != message.name:
@@ -157,7 +158,7 @@ def _decode(payload: bytes, kind: type[_T]) -> _T:
     try:
         return msgspec.json.decode(payload, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ResourceRejected(f"signed, but not readable by this release: {error}") from error
+        raise ResourceRejected(f"unreadable: signed, but not for this release: {error}") from error
 
 
 def _check_size(payload: bytes) -> None:
