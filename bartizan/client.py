@@ -160,6 +160,10 @@ class Client(Transport):
     async def rotate(self, name: str) -> api.RotationInfo:
         return await self.send("POST", f"/v1/secrets/{_word(name)}/rotations", api.RotationInfo)
 
+    async def roll_back(self, name: str) -> api.RotationInfo:
+        """Go back to the old key. Raises Conflict when it is too late or this is the first key."""
+        return await self.send("POST", f"/v1/secrets/{_word(name)}/rotation/rollback", api.RotationInfo)
+
     async def rotation(self, name: str) -> api.RotationInfo:
         return await self.send("GET", f"/v1/secrets/{_word(name)}/rotation", api.RotationInfo)
 

@@ -60,7 +60,7 @@ class SecretList(Answer, frozen=True):
 
 
 class RotationInfo(Answer, frozen=True):
-    """phase: none, or a phase of the rotation protocol. finished: nothing is under way."""
+    """phase: none, or a phase of the rotation protocol. finished: nothing is under way. error: a constant word."""
 
     secret: str
     phase: str

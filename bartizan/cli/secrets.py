@@ -21,7 +21,15 @@ def secrets() -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @pass_connection
 def put(connection: Connection, name: str, file: Path) -> None:
-    """Define a secret: where it is kept and who makes it (YAML). See docs/operations.md."""
+    """Define a secret: where it is kept and who makes it (YAML). Never holds a value; its path stays what it is.
+
+    \b
+    Example: bartizan secrets put upstream upstream.yaml, where upstream.yaml says
+      class: provider
+      path: model/upstream
+      prefix: "Bearer "
+      provider: {kind: http, url: "https://keys.example", key_header: x-model-key}
+    """  # noqa: D301
     definition = yaml.safe_load(file.read_text())
     made = connection.call(lambda client: client.put_secret(name, definition))
     connection.output.text(f"secret {name} defined", data=made)
@@ -30,7 +38,11 @@ def put(connection: Connection, name: str, file: Path) -> None:
 @secrets.command("list")
 @pass_connection
 def list_(connection: Connection) -> None:
-    """All secrets; never a value."""
+    """All secrets; never a value.
+
+    \b
+    Example: bartizan secrets list
+    """  # noqa: D301
     listing = connection.call(lambda client: client.secrets())
     connection.output.rows(
         ("secret", "class", "updated", "by"),
@@ -44,8 +56,29 @@ def list_(connection: Connection) -> None:
 @click.option("--wait", "seconds", type=int, metavar="SECONDS", help="Wait until the old one is retired.")
 @pass_connection
 def rotate(connection: Connection, name: str, seconds: int | None) -> None:
-    """Start a rotation: make a new key, prove it everywhere, then revoke the old one."""
+    """Start a rotation: make a new key, prove it everywhere, then revoke the old one.
+
+    \b
+    Example: bartizan secrets rotate upstream --wait 300
+    """  # noqa: D301
     info = connection.call(lambda client: client.rotate(name))
+    if seconds is not None:
+        info = connection.call(lambda client: client.wait_rotated(name, timeout_seconds=seconds))
+    connection.output.text(f"{name}: phase {info.phase}", data=info)
+    raise SystemExit(0 if seconds is None or info.finished else 1)
+
+
+@secrets.command()
+@click.argument("name")
+@click.option("--wait", "seconds", type=int, metavar="SECONDS", help="Wait until the new key is discarded.")
+@pass_connection
+def rollback(connection: Connection, name: str, seconds: int | None) -> None:
+    """Go back to the old key while a rotation is under way; possible until the old key is being revoked.
+
+    \b
+    Example: bartizan secrets rollback upstream --wait 120
+    """  # noqa: D301
+    info = connection.call(lambda client: client.roll_back(name))
     if seconds is not None:
         info = connection.call(lambda client: client.wait_rotated(name, timeout_seconds=seconds))
     connection.output.text(f"{name}: phase {info.phase}", data=info)
@@ -56,7 +89,11 @@ def rotate(connection: Connection, name: str, seconds: int | None) -> None:
 @click.argument("name")
 @pass_connection
 def rotation(connection: Connection, name: str) -> None:
-    """Where a rotation stands, and what it waits for."""
+    """Where a rotation stands, what it waits for, and what went wrong.
+
+    \b
+    Example: bartizan secrets rotation upstream
+    """  # noqa: D301
     info = connection.call(lambda client: client.rotation(name))
     waiting = ", ".join(info.waiting_for) or "-"
     connection.output.rows(

@@ -26,6 +26,10 @@ class Secrets(Protocol):
         """Start a rotation. Raises NotFound, Conflict when one is under way."""
         ...
 
+    async def roll_back(self, name: str, actor: Actor) -> RotationInfo:
+        """Back to the old key. Raises NotFound, Conflict when it is too late."""
+        ...
+
     async def rotation(self, name: str) -> RotationInfo:
         """Raises NotFound."""
         ...

@@ -13,15 +13,24 @@ from bartizan.api import RotationInfo, SecretInfo
 from bartizan.errors import Conflict, DependencyUnavailable, InvalidInput, NotFound, Problem
 from control_plane.policies.actor import Actor
 from control_plane.secrets.definition import encode_definition, parse_definition
-from control_plane.secrets.rotation.machine import ENDED, Rotation
+from control_plane.secrets.rotation.machine import ENDED, TROUBLES, Rotation
 from control_plane.store.base import SecretRow, Store
+
+_MOVED = Problem(
+    path="path",
+    code="immutable",
+    message="the secret's generations are version numbers at its present path",
+    hint="define a secret of another name for the new path and name that one in the policy",
+)
 
 
 class Rotations(Protocol):
     """What is needed of the rotation engine."""
 
     async def rotate(self, name: str, *, by: str) -> Rotation: ...
+    async def roll_back(self, name: str, *, by: str) -> Rotation: ...
     async def status(self, name: str) -> Rotation | None: ...
+    def trouble(self, name: str) -> str: ...
     def wake(self) -> None: ...
 
 
@@ -37,7 +46,7 @@ class Definitions:
         self._clock = clock
 
     async def define(self, name: str, definition: Mapping[str, Any], actor: Actor) -> SecretInfo:
-        """Raises InvalidInput with every problem; Conflict when a rotation is under way."""
+        """Raises InvalidInput with every problem, a new path for a used secret too; Conflict while one rotates."""
         if definition.get("name", name) != name:
             problem = Problem(path="name", code="invalid_value", message=f"the path says {name}")
             raise InvalidInput("the secret's definition was refused", [problem])
@@ -56,6 +65,12 @@ class Definitions:
             changed = known is None or known.definition != row.definition
             if changed and known is not None and journal is not None and journal.phase not in ENDED:
                 raise Conflict(f"a rotation of {name} is under way; its definition can be changed after it")
+            if (
+                known is not None
+                and journal is not None
+                and parse_definition(known.definition).path != parsed.path
+            ):
+                raise InvalidInput("the secret's definition was refused", [_MOVED])
             if changed:
                 await work.secrets.put(row)
                 await work.events.record(actor.event(now, "secret.define", name))
@@ -72,12 +87,33 @@ class Definitions:
             if await work.secrets.get(name) is None:
                 raise NotFound(f"no secret {name}")
             await work.events.record(actor.event(self._clock(), "secret.rotate", name))
-        return _info(name, await engine.rotate(name, by=actor.label), self._clock())
+        return self._info(name, await engine.rotate(name, by=actor.label))
+
+    async def roll_back(self, name: str, actor: Actor) -> RotationInfo:
+        """Back to the old key. Raises NotFound, Conflict when it is too late or there is nothing to go back to."""
+        return self._info(name, await self._engine().roll_back(name, by=actor.label))
 
     async def rotation(self, name: str) -> RotationInfo:
         """Raises NotFound."""
-        state = await self._engine().status(name)
-        return _info(name, state, self._clock())
+        return self._info(name, await self._engine().status(name))
+
+    def _info(self, name: str, state: Rotation | None) -> RotationInfo:
+        error = self._engine().trouble(name)
+        if state is None:
+            # Defined, and the engine has not begun its first rotation yet.
+            return RotationInfo(
+                secret=name, phase="none", finished=False, error=error, updated_at=self._clock()
+            )
+        return RotationInfo(
+            secret=name,
+            phase=state.phase.value,
+            finished=state.phase in ENDED,
+            from_generation=state.from_generation,
+            to_generation=state.to_generation,
+            waiting_for=(*((state.waiting,) if state.waiting else ()), *state.behind),
+            error=error or (state.waiting if state.waiting in TROUBLES else ""),
+            updated_at=state.phase_at,
+        )
 
 
 def secret_info(row: SecretRow) -> SecretInfo:
@@ -88,19 +124,4 @@ def secret_info(row: SecretRow) -> SecretInfo:
         created_at=row.created_at,
         created_by=row.created_by,
         updated_at=row.updated_at,
-    )
-
-
-def _info(name: str, state: Rotation | None, now: float) -> RotationInfo:
-    if state is None:
-        # Defined, and the engine has not begun its first rotation yet.
-        return RotationInfo(secret=name, phase="none", finished=False, updated_at=now)
-    return RotationInfo(
-        secret=name,
-        phase=state.phase.value,
-        finished=state.phase in ENDED,
-        from_generation=state.from_generation,
-        to_generation=state.to_generation,
-        waiting_for=(*((state.waiting,) if state.waiting else ()), *state.behind),
-        updated_at=state.phase_at,
     )

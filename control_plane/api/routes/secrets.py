@@ -34,6 +34,9 @@ def operations(parts: Parts) -> list[Operation]:
     async def rotate(call: Call) -> RotationInfo:
         return await parts.secrets.rotate(call.path["name"], call.actor)
 
+    async def roll_back(call: Call) -> RotationInfo:
+        return await parts.secrets.roll_back(call.path["name"], call.actor)
+
     async def rotation(call: Call) -> RotationInfo:
         return await parts.secrets.rotation(call.path["name"])
 
@@ -72,6 +75,17 @@ def operations(parts: Parts) -> list[Operation]:
             path=ONE + "/rotations",
             summary="Start a rotation",
             handler=rotate,
+            permission=Permission.MANAGE_SECRETS,
+            answer=RotationInfo,
+            status=202,
+            other_statuses=(409,),
+            tag="secrets",
+        ),
+        Operation(
+            method="POST",
+            path=ONE + "/rotation/rollback",
+            summary="Go back to the old key: possible until it is being revoked",
+            handler=roll_back,
             permission=Permission.MANAGE_SECRETS,
             answer=RotationInfo,
             status=202,

@@ -6,6 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from bartizan.errors import DependencyRefused, DependencyUnavailable
+
+
+class ProviderUnavailable(DependencyUnavailable):
+    """It may answer later."""
+
+
+class ProviderRefused(DependencyRefused):
+    """It answered no, or something that we don't understand."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderKey:
@@ -16,7 +26,7 @@ class ProviderKey:
 
 
 class Provider(Protocol):
-    """Every call has a deadline and raises DependencyUnavailable or DependencyRefused; messages never hold a key."""
+    """Every call has a deadline and raises ProviderUnavailable or ProviderRefused; messages never hold a key."""
 
     async def create(self, name: str) -> ProviderKey: ...
     async def names(self) -> Mapping[str, str]:
@@ -28,5 +38,5 @@ class Provider(Protocol):
         ...
 
     async def accepts(self, key: str) -> bool:
-        """The verifier's own verdict. Raises DependencyUnavailable when it gave none."""
+        """The verifier's own verdict. Raises ProviderUnavailable when it gave none."""
         ...

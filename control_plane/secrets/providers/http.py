@@ -8,9 +8,8 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
-from bartizan.errors import DependencyRefused, DependencyUnavailable
 from control_plane.secrets.definition import HttpProvider
-from control_plane.secrets.providers.base import ProviderKey
+from control_plane.secrets.providers.base import ProviderKey, ProviderRefused, ProviderUnavailable
 
 _MOST_BYTES = 1024 * 1024
 
@@ -38,7 +37,7 @@ class Http:
         try:
             made = msgspec.json.decode(body, type=_Created)
         except msgspec.MsgspecError:
-            raise DependencyRefused("the provider's answer to create has no id and key") from None
+            raise ProviderRefused("the provider's answer to create has no id and key") from None
         return ProviderKey(id=made.id, key=made.key)
 
     async def names(self) -> Mapping[str, str]:
@@ -47,7 +46,7 @@ class Http:
         try:
             return {each.id: each.name for each in msgspec.json.decode(body, type=list[_Listed])}
         except msgspec.MsgspecError:
-            raise DependencyRefused("the provider's list is not [{id, name}]") from None
+            raise ProviderRefused("the provider's list is not [{id, name}]") from None
 
     async def revoke(self, key_id: str) -> None:
         status, _ = await self._ask("DELETE", self._settings.revoke.replace("{id}", quote(key_id, safe="")))
@@ -60,7 +59,7 @@ class Http:
             return False
         if 200 <= status < 300:
             return True
-        raise DependencyUnavailable(f"the verifier answered {status} instead of a verdict")
+        raise ProviderUnavailable(f"the verifier answered {status} instead of a verdict")
 
     async def _ask(
         self,
@@ -86,12 +85,12 @@ class Http:
             ):
                 return answer.status, await answer.content.read(_MOST_BYTES)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-            raise DependencyUnavailable(f"the provider did not answer {method}") from None
+            raise ProviderUnavailable(f"the provider did not answer {method}") from None
 
 
 def _expect(status: int, act: str) -> None:
     if 200 <= status < 300:
         return
     if status == 429 or status >= 500:
-        raise DependencyUnavailable(f"the provider answered {status} when asked to {act}")
-    raise DependencyRefused(f"the provider answered {status} when asked to {act}")
+        raise ProviderUnavailable(f"the provider answered {status} when asked to {act}")
+    raise ProviderRefused(f"the provider answered {status} when asked to {act}")

@@ -14,6 +14,10 @@ _KEPT = 64
 """Values held in memory, so that publishing and comparing go on while Vault is away."""
 
 
+class ValueUnusable(DependencyRefused):
+    """What is stored can't be sent as a header."""
+
+
 class Publish(Protocol):
     """Implemented by push: sidecars that may have this secret get it as an Envoy secret of version `generation`.
 
@@ -114,9 +118,7 @@ class Hands:
         value = (await self._backend.kv_read(definition.path, generation)).data.get("value")
         # It becomes a header: anything else in it could smuggle a second one.
         if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
-            raise DependencyRefused(
-                f"version {generation} of {definition.path} holds no usable field `value`"
-            )
+            raise ValueUnusable(f"version {generation} of {definition.path} holds no usable field `value`")
         self._values[definition.path, generation] = value
         while len(self._values) > _KEPT:
             del self._values[next(iter(self._values))]

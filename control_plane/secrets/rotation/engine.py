@@ -13,14 +13,15 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from bartizan.errors import BartizanError, Conflict, DependencyError, NotFound
+from bartizan.errors import BartizanError, Conflict, DependencyError, DependencyRefused, NotFound
 from bartizan.telemetry import metrics
 from bartizan.telemetry.logging import get_logger
 from control_plane.secrets.base import SecretBackend
 from control_plane.secrets.definition import SecretDefinition, parse_definition
+from control_plane.secrets.providers.base import ProviderRefused, ProviderUnavailable
 from control_plane.secrets.rotation import machine
 from control_plane.secrets.rotation.barriers import behind
-from control_plane.secrets.rotation.effects import Hands, Publish
+from control_plane.secrets.rotation.effects import Hands, Publish, ValueUnusable
 from control_plane.secrets.rotation.journal import Entry, Journal
 from control_plane.secrets.rotation.machine import ENDED, Observation, Phase, Rotation, Start, Timing
 from control_plane.store.base import SecretRow, Store
@@ -31,6 +32,7 @@ Users = Callable[[str], Awaitable[Mapping[str, str]]]
 _LEASE = "rotation"
 _LEADER_SECONDS = 10.0
 _ACTOR = "control-plane"
+_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +76,8 @@ class RotationEngine:
         self._started = time.monotonic()
         self._leads, self._lead_again = False, 0.0
         self._polled: dict[str, float] = {}
-        self._faults: dict[str, str] = {}
+        self._faults: dict[str, tuple[str, str]] = {}
+        self._failing: set[str] = set()
         self._busy = False
 
     async def run(self) -> None:
@@ -116,9 +119,15 @@ class RotationEngine:
     async def roll_back(self, name: str, *, by: str) -> Rotation:
         """Go back to the old key. Raises NotFound, Conflict (too late, or nothing to go back to)."""
         await self._definition(name)
-        entry = await self._journal.load(name)
-        after = machine.step(entry.state, machine.RollBack(now=self._clock()), self._timing).state
-        await self._journal.save(entry, after, now=self._clock(), actor=by)
+        for left in reversed(range(_TRIES)):
+            entry = await self._journal.load(name)
+            after = machine.step(entry.state, machine.RollBack(now=self._clock()), self._timing).state
+            try:
+                await self._journal.save(entry, after, now=self._clock(), actor=by)
+                break
+            except Conflict:  # it moved on meanwhile: whether there is a way back is asked anew
+                if not left:
+                    raise
         self._wake.set()
         return after
 
@@ -126,6 +135,10 @@ class RotationEngine:
         """The newest journalled state; None before the first rotation. Raises NotFound."""
         await self._definition(name)
         return (await self._journal.load(name)).state
+
+    def trouble(self, name: str) -> str:
+        """What went wrong at the last try on this replica: a constant word, "" when nothing did."""
+        return self._faults.get(name, ("", ""))[0]
 
     def wake(self) -> None:
         """Something changed (a definition, a report): look now instead of at the next tick."""
@@ -144,6 +157,7 @@ class RotationEngine:
 
     async def _guarded(self, row: SecretRow, *, lead: bool) -> bool:
         """One secret's trouble stops only itself. True while there is something to come back to soon."""
+        self._failing.discard(row.name)
         try:
             return await self._advance(parse_definition(row.definition), lead=lead)
         except Conflict:
@@ -151,6 +165,9 @@ class RotationEngine:
         except BartizanError as error:
             self._tell(row.name, error)
             return True
+        finally:
+            if row.name not in self._failing:
+                self._faults.pop(row.name, None)
 
     async def _advance(self, definition: SecretDefinition, *, lead: bool) -> bool:
         entry = await self._journal.load(definition.name)
@@ -175,7 +192,6 @@ class RotationEngine:
             entry = await self._journal.save(entry, after, now=self._clock(), actor=_ACTOR)
             if after.phase is state.phase:
                 return True
-            self._faults.pop(definition.name, None)
             _show(after)
 
     async def _observe(self, definition: SecretDefinition, state: Rotation) -> Observation:
@@ -267,10 +283,29 @@ class RotationEngine:
 
     def _tell(self, name: str, error: BartizanError) -> None:
         """Once per change: a rotation that waits for hours fills no log."""
-        reason = str(error)
-        if self._faults.get(name) != reason:
-            self._faults[name] = reason
-            log.warning("rotation_waits", secret_name=name, reason=reason)
+        fault = _word(error), str(error)
+        self._failing.add(name)
+        if self._faults.get(name) != fault:
+            self._faults[name] = fault
+            log.warning("rotation_waits", secret_name=name, error=fault[0], reason=fault[1])
+
+
+def _word(error: BartizanError) -> str:
+    match error:
+        case ProviderUnavailable():
+            return "provider_unavailable"
+        case ProviderRefused():
+            return "provider_refused"
+        case ValueUnusable():
+            return "value_unusable"
+        case NotFound():
+            return "value_missing"
+        case DependencyRefused():
+            return "vault_refused"
+        case DependencyError():
+            return "vault_unavailable"
+        case _:
+            return "definition_unusable"
 
 
 def _steady_clock() -> Callable[[], float]:

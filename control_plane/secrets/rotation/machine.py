@@ -32,6 +32,10 @@ ENDED = frozenset({Phase.AWAITING_DESTROY, Phase.ROLLED_BACK})
 _REVERSIBLE = frozenset({Phase.PLAN, Phase.CREATE, Phase.STAGE, Phase.PROMOTE, Phase.DRAIN})
 
 
+TROUBLES = frozenset({"vault_away", "verifier_refuses_new_key"})
+"""What a rotation waits for although it should not have to."""
+
+
 class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     """A secret's line in the journal. Generations are key-value version numbers; 0 means none. Times: seconds."""
 

@@ -76,6 +76,9 @@ class Definitions:
     async def rotate(self, name: str, actor: Actor) -> RotationInfo:
         return await self.rotation(name)
 
+    async def roll_back(self, name: str, actor: Actor) -> RotationInfo:
+        return await self.rotation(name)
+
     async def rotation(self, name: str) -> RotationInfo:
         async with self.store.begin() as work:
             if await work.secrets.get(name) is None:

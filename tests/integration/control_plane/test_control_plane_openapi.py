@@ -48,6 +48,7 @@ PLAYS: list[tuple[str, dict[str, str], dict[str, str], Any]] = [
     ("get_secrets", {}, {}, None),
     ("get_secrets_name", {"name": "upstream"}, {}, None),
     ("post_secrets_name_rotations", {"name": "upstream"}, {}, None),
+    ("post_secrets_name_rotation_rollback", {"name": "upstream"}, {}, None),
     ("get_secrets_name_rotation", {"name": "upstream"}, {}, None),
     ("get_audit", {}, {"limit": "5"}, None),
     ("get_events", {}, {"limit": "5"}, None),

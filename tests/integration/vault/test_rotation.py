@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bartizan.errors import Conflict, NotFound
+from bartizan.errors import Conflict, InvalidInput, NotFound
+from control_plane.policies.actor import Actor
+from control_plane.policies.definitions import Definitions
 from control_plane.secrets.definition import HttpProvider, SecretDefinition, encode_definition
 from control_plane.secrets.providers.http import Http
 from control_plane.secrets.rotation.engine import RotationEngine, RotationSettings
@@ -23,6 +25,7 @@ from control_plane.secrets.vault import Vault
 from control_plane.store.base import SecretRow, Store
 from control_plane.store.sql.store import open_store
 
+ALICE = Actor(token_id="t", name="alice", role="operator")
 QUICK = RotationSettings(lease=0.0, soak=0.05, drain=0.05, poll=0.05, tick=0.01)
 
 
@@ -36,6 +39,7 @@ class Provider:
 
     keys: dict[str, tuple[str, str]] = field(default_factory=dict)
     made: int = 0
+    down: bool = False
     after: Callable[[str], None] = lambda _: None
 
     def app(self) -> web.Application:
@@ -47,6 +51,8 @@ class Provider:
         return app
 
     async def create(self, request: web.Request) -> web.Response:
+        if self.down:
+            return web.Response(status=503)
         self.made += 1
         key_id, key = f"id{self.made}", secrets.token_hex(16)
         self.keys[key_id] = ((await request.json())["name"], key)
@@ -224,6 +230,7 @@ async def test_a_key_that_its_verifier_refuses_is_never_published(scene: Scene) 
     await scene.until(engine, Phase.AWAITING_DESTROY)
     await scene.vault.kv_write(scene.definition.path, {"value": "nobody-knows-this"}, 1)
     await scene.until(engine, Phase.STAGE, more=lambda state: state.waiting == "verifier_refuses_new_key")
+    assert (await definitions(scene, engine).rotation("upstream")).error == "verifier_refuses_new_key"
     assert [generation for generation, _ in scene.sent] == [1]
     await engine.roll_back("upstream", by="alice")
     assert (await scene.until(engine, Phase.ROLLED_BACK)).emit == 1
@@ -235,6 +242,54 @@ async def test_a_value_that_could_smuggle_a_header_is_never_published(scene: Sce
     for _ in range(20):
         await engine.advance_all()
     assert scene.sent == []
+    assert engine.trouble("upstream") == "value_unusable"
+
+
+def definitions(scene: Scene, engine: RotationEngine) -> Definitions:
+    return Definitions(scene.store, lambda: engine)
+
+
+async def test_an_admin_rolls_back_until_the_old_key_is_being_revoked(scene: Scene) -> None:
+    engine = scene.engine()
+    admin = definitions(scene, engine)
+    await scene.until(engine, Phase.AWAITING_DESTROY)
+    with pytest.raises(Conflict):
+        await admin.roll_back("upstream", ALICE)
+    scene.nodes, scene.deaf = {"a": "1"}, True
+    await admin.rotate("upstream", ALICE)
+    await scene.until(engine, Phase.PROMOTE)
+    info = await admin.roll_back("upstream", ALICE)
+    assert (info.phase, info.finished, info.error) == ("rollback", False, "")
+    assert (await scene.until(engine, Phase.ROLLED_BACK)).emit == 1
+    async with scene.store.begin() as work:
+        events = await work.events.recent()
+    assert [event.actor for event in events if event.act == "rotation.rollback"] == [ALICE.label]
+
+
+async def test_what_went_wrong_has_a_name_until_it_is_mended(scene: Scene) -> None:
+    engine = scene.engine()
+    admin = definitions(scene, engine)
+    await scene.until(engine, Phase.AWAITING_DESTROY)
+    good = await admin.rotation("upstream")
+    assert (good.finished, good.error) == (True, "")
+    scene.provider.down = True
+    await admin.rotate("upstream", ALICE)
+    await scene.until(engine, Phase.CREATE)
+    assert (await admin.rotation("upstream")).error == "provider_unavailable"
+    scene.provider.down = False
+    await scene.until(engine, Phase.AWAITING_DESTROY, more=lambda state: state.emit == 2)
+    assert (await admin.rotation("upstream")).error == ""
+
+
+async def test_a_used_secret_stays_where_it_is(scene: Scene) -> None:
+    engine = scene.engine()
+    admin = definitions(scene, engine)
+    moved = {"path": "elsewhere", "provider": {"kind": "http", "url": "http://localhost"}}
+    await scene.until(engine, Phase.AWAITING_DESTROY)
+    with pytest.raises(InvalidInput) as refused:
+        await admin.define("upstream", moved, ALICE)
+    assert [(problem.path, problem.code) for problem in refused.value.problems] == [("path", "immutable")]
+    await admin.define("upstream", {**moved, "path": scene.definition.path}, ALICE)
 
 
 async def test_an_unknown_secret_is_not_found(scene: Scene) -> None:
