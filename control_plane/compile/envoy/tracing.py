@@ -19,6 +19,9 @@ from protos.gen.envoy.type.v3.percent_pb2 import FractionalPercent, Percent
 
 SERVICE = "bartizan-envoy"
 
+_UNTOLD = ("user_agent", "http.url", "peer.address")
+"""Envoy's own tags that hold what a client sent or its whole address; ours of the same name take their place."""
+
 
 def tracing() -> HttpConnectionManager.Tracing:
     """The tracer. No client can switch tracing on or off; without a route nothing is sampled."""
@@ -33,9 +36,12 @@ def tracing() -> HttpConnectionManager.Tracing:
         random_sampling=Percent(value=0),
         overall_sampling=Percent(value=100),
         spawn_upstream_span=TRUE,
-        # Paths and queries may hold personal data: spans name the declared route instead.
+        # Paths, queries and headers may hold personal data: spans name the declared route instead.
         max_path_tag_length=UInt32Value(value=1),
-        custom_tags=[CustomTag(tag="bartizan.route", value="%ROUTE_NAME%")],
+        custom_tags=[
+            CustomTag(tag="bartizan.route", value="%ROUTE_NAME%"),
+            *(CustomTag(tag=tag, literal=CustomTag.Literal(value="-")) for tag in _UNTOLD),
+        ],
     )
 
 
