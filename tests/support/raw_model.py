@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from bartizan.local.processes import free_port
 
 CANARY = "canary-7f3a9c21"
+LEAK = "leakanswer5d1f77e0c4"
+"""What no output of the sidecar may hold."""
 STACK_TRACE = 'Traceback (most recent call last):\n  File "/srv/secret_model.py", line 7'
 
 
@@ -126,6 +128,11 @@ ANSWERS: dict[str, Answer] = {
     "sse_slow": _sse(*(event(f"word{number} ") for number in range(20)), _DONE, pause=0.05),
     "sse_mail": _sse(*(piece + b"\n\n" for piece in _MAIL.split(b"\n\n") if piece), _DONE),
     "sse_canary": _sse(event(_MANY), event("cana"), event("ry-7f3"), event("a9c21"), forever=True),
+    "leak": _says(f'{{"echo": "{LEAK} jane.{LEAK}@example.org"}}'.encode(), extra=f"x-note: {LEAK}\r\n"),
+    "leak_error": _says(LEAK.encode(), status="500 Internal Server Error", kind="text/plain"),
+    "leak_broken": _says(f'{{"echo": "{LEAK}'.encode()),
+    "leak_garbage": lambda _request, write: write(f"{LEAK} {LEAK}\r\n\r\n".encode()),
+    "leak_bad_header": _says(b"{}", extra=f"x{LEAK}: a\x01{LEAK}\r\n"),
     "sse_canary_late": _sse(*(event("fine words ") for _ in range(40)), event(CANARY), _DONE, pause=0.1),
     "sse_endless": _sse(event(_MANY), forever=True),
     "sse_canary_bytes": _sse(

@@ -76,13 +76,13 @@ class Issuer:
         self._server.server_close()
         self._thread.join(5)
 
-    def token(self, kind: str) -> str:
+    def token(self, kind: str, subject: str = "jane") -> str:
         """A token by the name of what is wrong with it; "good" and "other_tenant" have nothing wrong."""
         now = int(time.time())
         claims: dict[str, Any] = {
             "iss": self.url,
             "aud": AUDIENCE,
-            "sub": "jane",
+            "sub": subject,
             "exp": now + 600,
             "org": "acme",
         }
