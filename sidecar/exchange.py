@@ -18,7 +18,6 @@ from sidecar.checks.stream import StreamInspector
 from sidecar.model.decision import Cause, Decision, allow, deny
 from sidecar.model.events import (
     AnswerBody,
-    AnswerData,
     AnswerHeaders,
     AnswerTrailers,
     Event,
@@ -32,6 +31,7 @@ from sidecar.model.events import (
     RequestBody,
     RequestHeaders,
     RequestTrailers,
+    in_pieces,
 )
 from sidecar.model.finding import Action
 from sidecar.model.request import Identity, RequestHead
@@ -42,8 +42,6 @@ from sidecar.plan.trail import Trail
 
 MAX_ANSWER = 16 * 1024 * 1024
 """Bytes of an answer that is withheld; a longer one is refused (502)."""
-PIECE = 60 * 1024
-"""Envoy takes at most 64 KiB in one streamed piece."""
 
 
 class Stage(Enum):
@@ -272,6 +270,7 @@ class Exchange:
         self.trail.mark("output", started, self._clock_ns())
         self.trail.response_scanned += output.scanned_bytes
         self.trail.find(output.findings)
+        self.trail.leave_unscanned(*self._inspector.unscanned)
         if self.plan.shadow and any(finding.action >= Action.CUT for finding in output.findings):
             self.would = self.would or Decision(cause=Cause.ANSWER_CUT, action=Action.CUT)
         if output.cut:
@@ -284,12 +283,9 @@ class Exchange:
         return self._send(output.data, end=end and not trailers)
 
     def _send(self, data: bytes, *, end: bool) -> list[Reply]:
-        pieces = [data[at : at + PIECE] for at in range(0, len(data), PIECE)]
         if end:
             self.stage = Stage.DONE
-            pieces = pieces or [b""]
-        last = len(pieces) - 1
-        return [AnswerData(data=piece, end=end and index == last) for index, piece in enumerate(pieces)]
+        return list(in_pieces(data, end=end))
 
     # both
 

@@ -7,7 +7,7 @@ kept; the strongest action wins. An answer that is not yet sent can't be cut, so
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sidecar.checks.base import CheckSet
 from sidecar.formats.base import Document, TextPart
@@ -34,7 +34,7 @@ def inspect_document(document: Document, checks: CheckSet, *, shadow: bool) -> C
     changed = False
     if checks.texts:
         for part in document.texts():
-            scanned += len(part.text.encode())
+            scanned += 0 if part.again else len(part.text.encode())
             text = _inspect_part(part, checks, findings)
             if text != part.text:
                 changed = True
@@ -70,7 +70,7 @@ def _inspect_part(part: TextPart, checks: CheckSet, findings: dict[Finding, None
         findings.update(dict.fromkeys(inspection.findings))
         if inspection.edits:
             text = apply_edits(part.text, inspection.edits)
-            part = TextPart(location=part.location, text=text, role=part.role)
+            part = replace(part, text=text)
     return part.text
 
 

@@ -46,6 +46,8 @@ class StreamInspector:
         self._pipes: dict[str, _Pipe] = {}
         self._cut: Cause | None = None
         self._unreadable = False
+        self.unscanned: dict[str, None] = {}
+        """Kinds of content that passed without being looked at."""
         self._found: dict[Finding, None] = {}
         self.scanned_bytes = 0
         self.total_bytes = 0
@@ -81,6 +83,7 @@ class StreamInspector:
             self.total_bytes += len(chunk)
             return chunk
         for piece in self._stream.events():
+            self.unscanned.update(dict.fromkeys(piece.unscanned))
             for part in piece.texts:
                 self._push(part)
             self._finish(piece.finished, every=piece.final)
@@ -108,10 +111,11 @@ class StreamInspector:
 
     def _piece(self, piece: StreamPiece) -> bytes:
         """One event, its text replaced by what may flow; held-back text goes before an event that ends its stream."""
+        self.unscanned.update(dict.fromkeys(piece.unscanned))
         if not piece.texts and not piece.finished and not piece.final:
             return self._stream.take(None)
         texts: list[str] = []
-        touched = False
+        touched = piece.altered
         for part in piece.texts:
             text, held = self._push(part) if self._cut is None else ("", True)
             texts.append(text)

@@ -6,7 +6,7 @@ and re-encodes only when an edit or a rounding changed something: untouched bodi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +21,14 @@ class TextPart:
     location: str
     text: str
     role: str = ""
+    again: bool = False
+    """Holds texts that were listed before it: counted once."""
+
+
+TOKEN_IDS = "token_ids"
+PROMPT_EMBEDS = "prompt_embeds"
+UNREADABLE = frozenset({TOKEN_IDS, PROMPT_EMBEDS})
+"""Kinds of unscanned content that are the prompt itself in another form: with input checks they are refused."""
 
 
 class FormatError(Exception):
@@ -37,8 +45,8 @@ class Document(Protocol):
 
     @property
     def facts(self) -> BodyFacts: ...
-    def texts(self) -> Sequence[TextPart]:
-        """All text that a check may look at, in document order."""
+    def texts(self) -> Iterable[TextPart]:
+        """All text that a check may look at, in document order. One that holds others follows them, with their edits."""
 
     def replace(self, location: str, text: str) -> None:
         """Put new text at a location that `texts` named."""
@@ -63,6 +71,10 @@ class StreamPiece:
     """The whole answer ends here ("[DONE]")."""
     finished: tuple[str, ...] = ()
     """Prefixes of the text streams that end with this event ("choices[0]."): nothing follows on them."""
+    altered: bool = False
+    """The texts are another writing of what the bytes say: an enforced answer takes the texts, never the bytes."""
+    unscanned: tuple[str, ...] = ()
+    """Kinds of content in this event that pass without being looked at, or not across events."""
 
 
 class AnswerStream(Protocol):

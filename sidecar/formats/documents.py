@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sidecar.formats.base import FormatError, TextPart
-from sidecar.formats.json_text import Path, has_surrogate, location, splice, string_token
+from sidecar.formats.json_text import Path, decode, has_surrogate, location, splice, string_token
 from sidecar.model.decision import Cause
 from sidecar.model.request import BodyFacts
 
 NO_FACTS = BodyFacts()
+_NOTHING_LEFT = '"[REDACTED]"'
+"""In place of a JSON text that a redaction across its structure broke."""
+_DEPTH = 256
 
 
 @dataclass(frozen=True, slots=True)
 class TextAt:
-    """A text and where it stands. `name` is its location where the path holds keys that the client chose."""
+    """A text and where it stands. `name` is its location where the path holds keys that the client chose.
+
+    A text of a JSON text that is itself a string of the document (`embedded`, found at `path`) stands there at `inner`;
+    without `inner` it is that whole string.
+    """
 
     path: Path
     text: str
     role: str = ""
     name: str = ""
+    embedded: str = ""
+    inner: Path | None = None
 
 
 class JsonDocument:
@@ -48,13 +57,18 @@ class JsonDocument:
         self._unscanned = tuple(unscanned)
         self._shadowed = shadowed or {}
         self._paths: dict[str, Path] = {}
+        self._embedded: dict[str, TextAt] = {}
+        self._inner_edits: dict[Path, dict[Path, str]] = {}
         self._parts: dict[str, TextPart] = {}
         self._scores: dict[str, float] = {}
         self._edits: dict[Path, str] = {}
         for at in texts:
             name = self._free(at.name or location(at.path))
             self._paths[name] = at.path
-            self._parts[name] = TextPart(location=name, text=at.text, role=at.role)
+            again = bool(at.embedded) and at.inner is None
+            self._parts[name] = TextPart(location=name, text=at.text, role=at.role, again=again)
+            if at.embedded:
+                self._embedded[name] = at
         for path, value in scores:
             name = self._free(location(path))
             self._paths[name] = path
@@ -68,8 +82,13 @@ class JsonDocument:
     def facts(self) -> BodyFacts:
         return self._facts
 
-    def texts(self) -> Sequence[TextPart]:
-        return tuple(self._parts.values())
+    def texts(self) -> Iterator[TextPart]:
+        for name, part in self._parts.items():
+            at = self._embedded.get(name)
+            if at is not None and at.inner is None and (edits := self._inner_edits.get(at.path)):
+                yield replace(part, text=splice(at.embedded, edits))
+            else:
+                yield part
 
     def replace(self, location: str, text: str) -> None:
         """Raises KeyError for a location that `texts` did not name."""
@@ -77,11 +96,22 @@ class JsonDocument:
         path = self._paths[location]
         if has_surrogate(text):
             raise ValueError("text that UTF-8 can't carry")
-        self._parts[location] = TextPart(location=location, text=text, role=part.role)
-        self._edits[path] = string_token(text)
+        self._parts[location] = replace(part, text=text)
+        self._edits[path] = string_token(self._embed(location, path, text))
         for length in range(len(path) + 1):
             if (twin := self._shadowed.get(path[:length])) is not None:
                 self._edits[twin] = "null"
+
+    def _embed(self, location: str, path: Path, text: str) -> str:
+        """The string at the path with this text in it: the text itself, or the JSON text around it, which stays JSON."""
+        at = self._embedded.get(location)
+        if at is None:
+            return text
+        if at.inner is None:
+            return text if _is_json(text) else _NOTHING_LEFT
+        edits = self._inner_edits.setdefault(path, {})
+        edits[at.inner] = string_token(text)
+        return splice(at.embedded, edits)
 
     def scores(self) -> Sequence[tuple[str, float]]:
         return tuple(self._scores.items())
@@ -177,3 +207,11 @@ def strings(value: Any, path: Path, root: str, role: str = "") -> list[TextAt]:
             case _:
                 pass
     return found
+
+
+def _is_json(text: str) -> bool:
+    try:
+        decode(text.encode(), max_depth=_DEPTH)
+    except FormatError:
+        return False
+    return True

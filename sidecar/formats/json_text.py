@@ -16,6 +16,8 @@ from sidecar.model.decision import Cause
 
 Path = tuple[str | int, ...]
 """Keys and indexes from the document's root to a value."""
+KEY = -1
+"""As the last step of a path: the key itself, not its value."""
 
 DEFAULT_DEPTH = 32
 _STRINGS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
@@ -145,6 +147,8 @@ def _locate(text: str, wanted: Mapping[Path, str]) -> list[tuple[int, int, str]]
             case _:
                 if expect_key:
                     path[-1] = json.loads(piece)
+                    if (renamed := wanted.get((*path, KEY))) is not None:
+                        found.append((token.start(), token.end(), renamed))
                 elif (replacement := wanted.get(tuple(path))) is not None:
                     found.append((token.start(), token.end(), replacement))
     return found

@@ -1,7 +1,9 @@
 """Streamed OpenAI answers: SSE chunks whose deltas are separate text streams, one per choice and field.
 
 A location names the text stream by the protocol's own `index` ("choices[1].delta.content"), not by the position in
-one chunk. Log probabilities repeat the text token by token, so they go when a chunk's text is changed.
+one chunk. Log probabilities repeat the text token by token, so they go when a chunk's text is changed. Arguments of
+tool calls are JSON texts: their needless escapes are written out. Strings of fields that this release doesn't know are
+texts too, each for itself.
 """
 
 from __future__ import annotations
@@ -10,11 +12,12 @@ import json
 import re
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sidecar.formats.base import FormatError, StreamPiece, TextPart
-from sidecar.formats.documents import TextAt
+from sidecar.formats.documents import TextAt, strings
+from sidecar.formats.embedded import Unescaper
 from sidecar.formats.json_text import DEFAULT_DEPTH, Path, decode, has_surrogate, splice, string_token
 from sidecar.formats.sse import Event, EventSplitter, encode
 from sidecar.model.decision import Cause
@@ -25,6 +28,26 @@ _MAX_STREAMS = 256
 _DONE = b"[DONE]"
 _CALL = re.compile(r"choices\[(\d+)\]\.delta\.tool_calls\[(\d+)\]\.function\.arguments")
 _FIELD = re.compile(r"choices\[(\d+)\]\.delta\.([a-z_]+)")
+_OTHER = "other"
+_EVENT_KEYS = frozenset(
+    {
+        "choices",
+        "id",
+        "object",
+        "created",
+        "model",
+        "system_fingerprint",
+        "service_tier",
+        "usage",
+        "prompt_logprobs",
+        "prompt_token_ids",
+    }
+)
+_CHOICE_KEYS = frozenset(
+    {"index", "text", "delta", "logprobs", "finish_reason", "prompt_logprobs", "token_ids"}
+)
+_CALL_KEYS = frozenset({"index", "id", "type", "function"})
+_DELTA_KEYS = frozenset({"role", "tool_calls", "function_call", *_FIELDS})
 _LEGACY = re.compile(r"choices\[(\d+)\]\.text")
 
 
@@ -50,6 +73,7 @@ class OpenAIStream:
         self._envelope: dict[str, Any] = {}
         self._choices: set[int] = set()
         self._streams: set[str] = set()
+        self._unescapers: dict[str, Unescaper] = {}
 
     def feed(self, chunk: bytes, *, end: bool) -> None:
         for event in self._splitter.feed(chunk, end=end):
@@ -94,64 +118,113 @@ class OpenAIStream:
             raise FormatError(Cause.ANSWER_MALFORMED, error.detail) from None
         if not isinstance(value, dict):
             raise _malformed("an event is not an object")
-        places, logprobs, finished = self._choices_of(value)
-        if isinstance(fault := value.get("error"), dict) and isinstance(fault.get("message"), str):
-            places.append(TextAt(("error", "message"), fault["message"], name="error.message"))
-            finished.append("error.")
-        self._streams.update(place.name for place in places)
+        read = _Read(self._unescapers)
+        read.event(value)
+        self._choices |= read.choices
+        self._streams.update(place.name for place in read.places)
         if len(self._streams) > _MAX_STREAMS:
             raise _malformed("too many text streams")
         if not self._envelope:
             keys = ("id", "object", "created", "model", "system_fingerprint")
             self._envelope = {key: value[key] for key in keys if key in value}
-        texts = tuple(TextPart(location=place.name, text=place.text, role="assistant") for place in places)
-        piece = StreamPiece(texts=texts, finished=tuple(finished))
-        return _Chunk(event, text, tuple(places), tuple(logprobs), piece)
+        texts = tuple(
+            TextPart(location=place.name, text=place.text, role="assistant") for place in read.places
+        )
+        piece = StreamPiece(
+            texts=texts, finished=tuple(read.finished), altered=read.altered, unscanned=tuple(read.unscanned)
+        )
+        return _Chunk(event, text, tuple(read.places), tuple(read.logprobs), piece)
 
-    def _choices_of(self, value: dict[str, Any]) -> tuple[list[TextAt], list[Path], list[str]]:
-        places: list[TextAt] = []
-        logprobs: list[Path] = []
-        finished: list[str] = []
+
+class _Read:
+    """What one event holds."""
+
+    def __init__(self, unescapers: dict[str, Unescaper]) -> None:
+        self._unescapers = unescapers
+        self.places: list[TextAt] = []
+        self.logprobs: list[Path] = []
+        self.finished: list[str] = []
+        self.choices: set[int] = set()
+        self.altered = False
+        self.unscanned: list[str] = []
+        self._others = 0
+
+    def event(self, value: dict[str, Any]) -> None:
         choices = value.get("choices") or []
         if not isinstance(choices, list):
             raise _malformed("choices is not a list")
         for position, choice in enumerate(choices):
             if not isinstance(choice, dict):
                 raise _malformed("a choice is not an object")
-            index = _index(choice.get("index"), position)
-            self._choices.add(index)
-            path: Path = ("choices", position)
-            name = f"choices[{index}]"
-            _add(places, choice.get("text"), (*path, "text"), f"{name}.text")
-            if (delta := choice.get("delta")) is not None:
-                if not isinstance(delta, dict):
-                    raise _malformed("a delta is not an object")
-                _add_delta(places, delta, (*path, "delta"), f"{name}.delta")
-            if choice.get("logprobs") is not None:
-                logprobs.append((*path, "logprobs"))
-            if choice.get("finish_reason") is not None:
-                finished.append(f"{name}.")
-        return places, logprobs, finished
+            self._choice(choice, position)
+        rest = {key: item for key, item in value.items() if key not in _EVENT_KEYS}
+        if isinstance(fault := rest.get("error"), dict) and isinstance(fault.get("message"), str):
+            rest["error"] = {key: item for key, item in fault.items() if key != "message"}
+            self.places.append(TextAt(("error", "message"), fault["message"], name="error.message"))
+            self.finished.append("error.")
+        self._rest(rest, ())
+        if value.get("prompt_logprobs") is not None:
+            self.unscanned.append("prompt_logprobs")
+        if self._others:
+            self.finished.append(f"{_OTHER}#")
 
+    def _choice(self, choice: dict[str, Any], position: int) -> None:
+        index = _index(choice.get("index"), position)
+        self.choices.add(index)
+        path: Path = ("choices", position)
+        name = f"choices[{index}]"
+        _add(self.places, choice.get("text"), (*path, "text"), f"{name}.text")
+        if (delta := choice.get("delta")) is not None:
+            if not isinstance(delta, dict):
+                raise _malformed("a delta is not an object")
+            self._delta(delta, (*path, "delta"), f"{name}.delta")
+        if choice.get("logprobs") is not None:
+            self.logprobs.append((*path, "logprobs"))
+        if choice.get("prompt_logprobs") is not None:
+            self.unscanned.append("prompt_logprobs")
+        if choice.get("finish_reason") is not None:
+            self.finished.append(f"{name}.")
+        self._rest({key: item for key, item in choice.items() if key not in _CHOICE_KEYS}, path)
 
-def _add_delta(places: list[TextAt], delta: dict[str, Any], path: Path, name: str) -> None:
-    for key in _FIELDS:
-        _add(places, delta.get(key), (*path, key), f"{name}.{key}")
-    calls = delta.get("tool_calls") or []
-    if not isinstance(calls, list):
-        raise _malformed("tool_calls is not a list")
-    for position, call in enumerate(calls):
-        if not isinstance(call, dict):
-            raise _malformed("a tool call is not an object")
-        function = call.get("function")
-        if isinstance(function, dict):
-            at: Path = (*path, "tool_calls", position, "function", "arguments")
+    def _delta(self, delta: dict[str, Any], path: Path, name: str) -> None:
+        for key in _FIELDS:
+            _add(self.places, delta.get(key), (*path, key), f"{name}.{key}")
+        calls = delta.get("tool_calls") or []
+        if not isinstance(calls, list):
+            raise _malformed("tool_calls is not a list")
+        for position, call in enumerate(calls):
+            if not isinstance(call, dict):
+                raise _malformed("a tool call is not an object")
             index = _index(call.get("index"), position)
-            _add(places, function.get("arguments"), at, f"{name}.tool_calls[{index}].function.arguments")
-    if isinstance(function := delta.get("function_call"), dict):
-        _add(
-            places, function.get("arguments"), (*path, "function_call", "arguments"), f"{name}.function_call"
-        )
+            at: Path = (*path, "tool_calls", position)
+            self._rest({key: item for key, item in call.items() if key not in _CALL_KEYS}, at)
+            self._function(
+                call.get("function"), (*at, "function"), f"{name}.tool_calls[{index}].function.arguments"
+            )
+        self._function(delta.get("function_call"), (*path, "function_call"), f"{name}.function_call")
+        self._rest({key: item for key, item in delta.items() if key not in _DELTA_KEYS}, path)
+
+    def _function(self, function: Any, path: Path, name: str) -> None:
+        if not isinstance(function, dict):
+            self._rest({} if function is None else {"function": function}, path[:-1])
+            return
+        arguments = function.get("arguments")
+        if isinstance(arguments, str) and arguments:
+            plain = self._unescapers.setdefault(name, Unescaper()).feed(arguments)
+            self.altered = self.altered or plain != arguments
+            self.places.append(TextAt((*path, "arguments"), plain, name=name))
+        elif arguments is not None and not isinstance(arguments, str):
+            raise _malformed("arguments is not a string")
+        self._rest({key: item for key, item in function.items() if key != "arguments"}, path, known=True)
+
+    def _rest(self, value: dict[str, Any], path: Path, *, known: bool = False) -> None:
+        """Strings that are whole in this event, or of whose way over events nothing is known: then it says so."""
+        for place in strings(value, path, _OTHER) if value else ():
+            if place.text:
+                self._others += 1
+                self.places.append(replace(place, name=f"{_OTHER}#{self._others}"))
+                if not known and "unknown_field" not in self.unscanned:
+                    self.unscanned.append("unknown_field")
 
 
 def _add(places: list[TextAt], text: Any, path: Path, name: str) -> None:

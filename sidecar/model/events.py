@@ -5,10 +5,13 @@ wire/translate.py makes the events from Envoy's messages and Envoy's messages fr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sidecar.model.decision import Decision
+
+PIECE = 60 * 1024
+"""Envoy takes at most 64 KiB in one streamed piece."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,3 +119,9 @@ Reply = (
     | PassAnswerTrailers
     | Refuse
 )
+
+
+def in_pieces(data: bytes, *, end: bool) -> Iterator[AnswerData]:
+    """An answer's bytes as Envoy takes them; the last piece carries `end`, which may stand alone."""
+    for at in range(0, len(data) or end, PIECE):
+        yield AnswerData(data=data[at : at + PIECE], end=end and at + PIECE >= len(data))

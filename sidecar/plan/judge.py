@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sidecar.checks.authz.tenant import refuses_model
 from sidecar.checks.content import inspect_document
 from sidecar.checks.pipeline import Mark
-from sidecar.formats.base import Document, FormatError
+from sidecar.formats.base import UNREADABLE, Document, FormatError
 from sidecar.model.decision import Cause, Decision, deny
 from sidecar.model.finding import Action, Finding
 from sidecar.model.request import BodyFacts, Identity, RequestHead
@@ -74,7 +74,10 @@ def _inspect_request(plan: Plan, document: Document, made: Judgement) -> None:
     made.findings = result.findings
     made.scanned = result.scanned_bytes
     made.unscanned = tuple(document.unscanned())
-    if result.action is Action.DENY:
+    unreadable = next((kind for kind in made.unscanned if kind in UNREADABLE), "")
+    if unreadable:
+        made.refusal = deny(Cause.MALFORMED_BODY, detail=unreadable)
+    elif result.action is Action.DENY:
         made.refusal = deny(Cause.CONTENT_DENIED)
     elif result.changed:
         made.body = document.encode()

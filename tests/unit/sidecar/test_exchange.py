@@ -334,3 +334,37 @@ def test_without_output_checks_the_exchange_ends_with_the_request() -> None:
     assert on.complete
     with pytest.raises(ProtocolViolation):
         on.take(AnswerHeaders(status=200, headers=JSON, end=False))
+
+
+def chat_body(body: Any) -> list[Event]:
+    headers = RequestHeaders(method="POST", path="/v1/completions", headers=JSON, end=False)
+    return [headers, RequestBody(data=json.dumps(body).encode())]
+
+
+@pytest.mark.parametrize("body", [{"prompt": [1, 2]}, {"prompt": [[1, 2]]}, {"input": [3]}])
+def test_token_ids_are_refused_where_input_is_checked_and_pass_where_not(body: Any) -> None:
+    checked = plan(model=GuardModel(name="m", protocol="openai"), routes=(), input=(Pii(),))
+    (_, refused) = play(exchange(checked), chat_body(body))
+    assert isinstance(refused, Refuse)
+    assert (refused.decision.cause, refused.decision.detail) == (Cause.MALFORMED_BODY, "token_ids")
+    unchecked = exchange(chat_plan())
+    assert not any(isinstance(reply, Refuse) for reply in play(unchecked, chat_body(body)))
+
+
+def test_an_image_passes_and_the_evidence_says_so() -> None:
+    checked = plan(model=GuardModel(name="m", protocol="openai"), routes=(), input=(Pii(),), output=())
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    body = {"messages": [{"role": "user", "content": [{"type": "text", "text": "what is it"}, image]}]}
+    on = exchange(checked)
+    play(on, chat_body(body))
+    assert on.trail.unscanned == ["image_url"]
+    assert on.trail.request_scanned == len("what is it")
+
+
+def test_a_canary_in_an_answer_of_unknown_shape_is_not_let_out() -> None:
+    on = exchange(chat_plan())
+    head = RequestHeaders(method="GET", path="/v1/models", headers={}, end=True)
+    body = json.dumps({"object": "list", "data": [{"id": f"m-{CANARY}"}]}).encode()
+    replies = play(on, [head, *answer(body)])
+    assert isinstance(replies[-1], Refuse)
+    assert on.decision.cause is Cause.ANSWER_DENIED

@@ -291,10 +291,7 @@ def test_a_private_key_is_held_from_its_first_line_to_its_last() -> None:
     over = [secrets.build(Secrets(action="redact"))]
     key = (
         "-----BEGIN PRIVATE"
-         " KEY-----\n"
-        + ("aB3dE5gH7jK9mN1p" * 4 + "\n") * 20
-        + "-----END PRIVATE"
-        + " KEY-----"
+        " KEY-----\n" + ("aB3dE5gH7jK9mN1p" * 4 + "\n") * 20 + "-----END PRIVATE" + " KEY-----"
     )
     text = f"Here it is: {key}\nand that was it."
     parts = [text[at : at + 5] for at in range(0, len(text), 5)]
@@ -321,3 +318,37 @@ def test_completions_streams_are_held_back_the_same() -> None:
         json.loads(e.data) for e in EventSplitter().feed(out, end=True) if e.data and e.data != b"[DONE]"
     ]
     assert "".join(body["choices"][0]["text"] for body in bodies) == "mail [EMAIL] now"
+
+
+def calls(arguments: str) -> bytes:
+    call = {"index": 0, "function": {"arguments": arguments}}
+    return chunk({"tool_calls": [call]}, ascii_only=True)
+
+
+@pytest.mark.parametrize("cut", range(1, 30))
+def test_escapes_do_not_hide_a_text_in_streamed_arguments(cut: int) -> None:
+    text = r'{"to": "\u006aane\u0040mail.example.com", "t": "\"\n\\u0041\ud83d\ude00"}'
+    over = [pii.build(Pii(types=("email",)))]
+    inspector = StreamInspector(OpenAIStream(legacy=False), CheckSet(texts=over), shadow=False)
+    out = inspector.feed(calls(text[:cut]) + calls(text[cut:]), end=True).data
+    said = ""
+    for event in out.decode().split("\n\n"):
+        if event.startswith("data: {"):
+            for choice in json.loads(event[6:])["choices"]:
+                for call in choice["delta"].get("tool_calls", ()):
+                    said += call["function"]["arguments"]
+    assert json.loads(said) == {"to": "[EMAIL]", "t": '"\n\\u0041😀'}
+
+
+def test_strings_of_unknown_fields_of_a_stream_are_looked_at_and_named() -> None:
+    over = [canary.build(Canary(tokens=(TOKEN,), action="redact"))]
+    inspector = StreamInspector(OpenAIStream(legacy=False), CheckSet(texts=over), shadow=False)
+    event = {
+        "choices": [{"index": 0, "delta": {"thought": f"it is {TOKEN}"}, "extra": [TOKEN]}],
+        "note": {"x": TOKEN},
+        "error": {"message": "m", "detail": TOKEN},
+    }
+    out = inspector.feed(b"data: " + json.dumps(event).encode() + b"\n\n", end=True).data
+    assert TOKEN.encode() not in out
+    assert out.count(b"[REDACTED]") == 4
+    assert list(inspector.unscanned) == ["unknown_field"]

@@ -1,0 +1,85 @@
+"""JSON texts inside strings, such as a tool call's arguments: what a reader of them sees, whole or streamed.
+
+A whole one is decoded, so that no escape hides a text; edits go into it and it stays JSON. A streamed one can't be
+decoded before its end: its needless escapes are written out instead, which changes its bytes but not its meaning.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sidecar.formats.base import FormatError
+from sidecar.formats.documents import TextAt
+from sidecar.formats.json_text import KEY, Path, decode
+
+_SHORT_NUMBER = 6
+"""Whole numbers with fewer digits are not looked at."""
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|([^u])|(?:u[0-9a-fA-F]{0,3})?\Z)", re.DOTALL)
+_PLAIN = {'"': '"', "\\": "\\", "/": "/", "b": " ", "f": " ", "n": "\n", "r": "\r", "t": "\t"}
+
+
+def embedded_texts(text: str, path: Path, root: str, role: str, max_depth: int) -> list[TextAt]:
+    """The keys, strings and long whole numbers of a JSON text, then all of it (a rule may look at key and value
+    together); of another text the one text that it may be read as.
+    """
+    try:
+        _, value = decode(text.encode(), max_depth=max_depth)
+    except FormatError:
+        return [TextAt(path, _ESCAPE.sub(_written, text), role, root)]
+    if isinstance(value, str):
+        return [TextAt(path, value, role, root, embedded=text, inner=())]
+    inside = [
+        TextAt(path, found, role, f"{root}#{number}", embedded=text, inner=inner)
+        for number, (inner, found) in enumerate(_scalars(value), 1)
+    ]
+    return [*inside, TextAt(path, text, role, root, embedded=text)]
+
+
+class Unescaper:
+    """Writes out escapes of one streamed JSON text where the character itself may stand; keeps one cut in two."""
+
+    def __init__(self) -> None:
+        self._open = ""
+
+    def feed(self, text: str) -> str:
+        """The next piece, with what was open before it."""
+        whole, self._open = self._open + text, ""
+        return _ESCAPE.sub(self._one, whole) if "\\" in whole else whole
+
+    def _one(self, escape: re.Match[str]) -> str:
+        if escape[1]:
+            char = chr(int(escape[1], 16))
+            needed = char < " " or char in '"\\' or "\ud800" <= char <= "\udfff"
+            return escape[0] if needed else char
+        if escape[2]:
+            return "/" if escape[2] == "/" else escape[0]
+        self._open = escape[0]
+        return ""
+
+
+def _written(escape: re.Match[str]) -> str:
+    if escape[1]:
+        char = chr(int(escape[1], 16))
+        return escape[0] if "\ud800" <= char <= "\udfff" else char
+    return _PLAIN.get(escape[2] or "", escape[0])
+
+
+def _scalars(value: Any) -> list[tuple[Path, str]]:
+    found: list[tuple[Path, str]] = []
+    stack: list[tuple[Any, Path]] = [(value, ())]
+    while stack:
+        here, at = stack.pop()
+        match here:
+            case str():
+                found.append((at, here))
+            case int() if not isinstance(here, bool) and abs(here) >= 10**_SHORT_NUMBER:
+                found.append((at, str(here)))
+            case list():
+                stack.extend((item, (*at, index)) for index, item in reversed(list(enumerate(here))))
+            case dict():
+                for key, item in reversed(list(here.items())):
+                    stack += (item, (*at, key)), (key, (*at, key, KEY))
+            case _:
+                pass
+    return found

@@ -1,0 +1,148 @@
+"""Nothing of an OpenAI body passes unseen: unknown shapes are text, escapes are read, what can't be read is named."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bartizan.policy.bundle import GuardModel, GuardPlan
+from bartizan.policy.checks import Pii
+from sidecar.checks.base import CheckSet
+from sidecar.checks.content import inspect_document
+from sidecar.checks.detectors import pii
+from sidecar.formats.base import Document, Format
+from sidecar.formats.catalog import build_format
+from sidecar.formats.embedded import Unescaper
+
+JSON = "application/json"
+
+
+def openai() -> Format:
+    model = GuardModel(name="m", protocol="openai")
+    return build_format(GuardPlan(id="1.1", policy="a/b", revision=1, model=model, tenants=("t",)))
+
+
+def request(body: Any) -> Document:
+    return openai().decode_request("/v1/chat/completions", JSON, json.dumps(body).encode())
+
+
+def answer(body: Any) -> Document:
+    return openai().decode_answer("/v1/models", JSON, json.dumps(body).encode())
+
+
+def texts(document: Document) -> list[str]:
+    return [part.text for part in document.texts()]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"object": "list", "data": [{"id": "a", "owned_by": "b"}]}, ["a", "b", "list"]),
+        ({"data": [{"index": 0, "embedding": [0.1, -2]}], "model": "m"}, ["m"]),
+        ({"data": [{"embedding": ["sly"]}]}, ["sly"]),
+        ({"data": [{"embedding": "not base64!"}]}, ["not base64!"]),
+        ({"data": {"text": "t"}}, ["t"]),
+        ({"output": [{"content": [{"text": "t"}]}]}, ["t"]),
+        (
+            {"choices": [{"message": {"content": "c"}, "note": "n"}], "id": "i", "warning": "w"},
+            ["c", "n", "w"],
+        ),
+        ({"choices": [{"message": {"content": [{"type": "new", "body": {"x": "t"}}]}}]}, ["t"]),
+    ],
+)
+def test_every_string_of_an_unknown_answer_is_text(body: Any, expected: list[str]) -> None:
+    assert texts(answer(body)) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"messages": [], "query": "q", "metadata": {"a": ["m"]}}, ["q", "m"]),
+        ({"model": "m", "user": "u", "stop": ["s"]}, ["u", "s"]),
+        ({"messages": [{"content": [{"type": "document", "body": "d"}]}]}, ["d"]),
+    ],
+)
+def test_every_string_of_an_unknown_request_field_is_text(body: Any, expected: list[str]) -> None:
+    assert texts(request(body)) == expected
+
+
+@pytest.mark.parametrize(
+    ("document", "kinds"),
+    [
+        (answer({"data": [{"embedding": "AAAA"}]}), ("embedding",)),
+        (answer({"choices": [], "prompt_logprobs": [{"1": {"decoded_token": "x"}}]}), ("prompt_logprobs",)),
+        (request({"prompt": [1, 2]}), ("token_ids",)),
+        (request({"prompt": [[1, 2]]}), ("token_ids",)),
+        (request({"input": [[1], [2]]}), ("token_ids",)),
+        (request({"prompt_embeds": "AAAA"}), ("prompt_embeds",)),
+        (
+            request({"messages": [{"content": [{"type": "input_audio", "input_audio": {}}]}]}),
+            ("input_audio",),
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_named(document: Document, kinds: tuple[str, ...]) -> None:
+    assert document.unscanned() == kinds
+
+
+def arguments(text: str) -> dict[str, Any]:
+    return {
+        "messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": text}}]}]
+    }
+
+
+def redacted(text: str) -> str:
+    document = request(arguments(text))
+    inspect_document(document, CheckSet(texts=[pii.build(Pii(types=("email", "card")))]), shadow=False)
+    said = json.loads(document.encode())
+    found: str = said["messages"][0]["tool_calls"][0]["function"]["arguments"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (r'{"to": "jane\u0040example.org", "n": 1}', '{"to": "[EMAIL]", "n": 1}'),
+        (r'{"a": ["see\njane@example.org\n"]}', r'{"a": ["see\n[EMAIL]\n"]}'),
+        ('{"card": 4111111111111111, "big": 1.50}', '{"card": "[CARD]", "big": 1.50}'),
+        ('{"jane@example.org": {"x": 1}}', '{"[EMAIL]": {"x": 1}}'),
+        ('"jane@example.org"', '"[EMAIL]"'),
+        ("4111111111111111", '"[CARD]"'),
+        (r"broken {jane\u0040example.org", "broken {[EMAIL]"),
+        (r'{"x": "\u00e9"}', r'{"x": "\u00e9"}'),
+        ("", ""),
+    ],
+)
+def test_a_tool_calls_arguments_are_read_without_escapes_and_stay_json(before: str, after: str) -> None:
+    assert redacted(before) == after
+
+
+def test_a_redaction_across_the_structure_of_arguments_leaves_json() -> None:
+    digits = '{"a": 4111, "b": "x"}'
+    document = request(arguments(digits))
+    whole = next(part for part in document.texts() if part.again)
+    document.replace(whole.location, '{"a": [CARD]')
+    said = json.loads(document.encode())["messages"][0]["tool_calls"][0]["function"]["arguments"]
+    assert json.loads(said) == "[REDACTED]"
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(value=JSON_VALUES, cuts=st.lists(st.integers(0, 200), max_size=6))
+def test_unescaping_a_stream_never_changes_its_meaning(value: Any, cuts: list[int]) -> None:
+    text = json.dumps(value)
+    unescaper = Unescaper()
+    places = sorted({0, len(text), *(cut % (len(text) + 1) for cut in cuts)})
+    out = "".join(
+        unescaper.feed(text[start:end]) for start, end in zip(places, [*places[1:], len(text)], strict=True)
+    )
+    assert json.loads(out) == value
