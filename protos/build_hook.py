@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from hatchling.builders.config import BuilderConfig
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
-class GenerateProtos(BuildHookInterface):  # type: ignore[misc]  # hatchling ships no usable types for subclasses
+class GenerateProtos(BuildHookInterface[BuilderConfig]):
     """Runs protos/generate.py with the interpreter of the build environment."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
