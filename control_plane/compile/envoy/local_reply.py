@@ -35,8 +35,9 @@ REFUSED = "The request was refused."
 
 RETRY_AFTER_SECONDS = "1"
 
-# A request that Envoy can't even parse has no stream id yet.
-_DECISION = '%COALESCE({"operators": ["STREAM_ID", "UNIQUE_ID"]})%'
+# The guard's id when it let the request pass before; a request that Envoy can't even parse has no stream id yet.
+_GUARDS_ID = f'{{"command": "DYNAMIC_METADATA", "param": "{names.AUTHZ_METADATA}:decision_id"}}'
+_DECISION = f'%COALESCE({{"operators": [{_GUARDS_ID}, "STREAM_ID", "UNIQUE_ID"]}})%'
 
 
 def local_reply(protocol: Protocol) -> LocalReplyConfig:
