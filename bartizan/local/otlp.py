@@ -81,6 +81,10 @@ class Receiver(service.TraceServiceServicer):
         """All spans of one trace that arrived so far, by start time."""
         return sorted(self._traces.get(trace_id, []), key=lambda span: span.start)
 
+    def traces(self) -> list[list[Span]]:
+        """Every trace that is held, oldest first."""
+        return [self.trace(trace_id) for trace_id in self._traces]
+
     async def wait(self, trace_id: str, *names: str, seconds: float = 10.0) -> list[Span]:
         """The trace once spans whose names contain each of `names` arrived, or what there is after `seconds`."""
         try:

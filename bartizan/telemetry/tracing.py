@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.propagate import extract
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+_tracer = trace.get_tracer("bartizan")
+_W3C = TraceContextTextMapPropagator()
 
 
 def provider(service: str, endpoint: str) -> TracerProvider | None:
@@ -26,3 +32,32 @@ def provider(service: str, endpoint: str) -> TracerProvider | None:
 def remote_context(metadata: Mapping[str, str]) -> trace.SpanContext:
     """The caller's span, from W3C traceparent in call metadata; invalid when there is none."""
     return trace.get_current_span(extract(dict(metadata))).get_span_context()
+
+
+@contextmanager
+def step(name: str, *, root: bool = False) -> Iterator[trace.Span]:
+    """A span below the current one; nothing where no trace is under way, unless it may be a `root`.
+
+    An exception marks it as failed; its text stays out of the trace.
+    """
+    if not root and not trace.get_current_span().get_span_context().is_valid:
+        yield trace.INVALID_SPAN
+        return
+    with _tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False) as span:
+        try:
+            yield span
+        except BaseException as error:
+            span.set_status(trace.StatusCode.ERROR, type(error).__name__)
+            raise
+
+
+def below(traceparent: str) -> Context:
+    """The context of a span that another process, or this one earlier, wrote down as W3C traceparent."""
+    return _W3C.extract({"traceparent": traceparent}, Context())
+
+
+def traceparent() -> str:
+    """The current span as W3C traceparent; "" where there is none."""
+    carrier: dict[str, str] = {}
+    _W3C.inject(carrier)
+    return carrier.get("traceparent", "")

@@ -7,22 +7,23 @@ Only what is declared in an Operation is served.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import secrets
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 from opentelemetry import trace
-from opentelemetry.propagate import extract
 
 from bartizan.errors import DependencyUnavailable, InvalidInput, Problem
 from bartizan.tasks import Shelter
 from bartizan.telemetry.logging import get_logger
 from bartizan.telemetry.metrics import API_REQUESTS
+from bartizan.telemetry.tracing import below
 from control_plane.api.auth import BOOTSTRAP, Tokens, Unauthenticated, check_permission
 from control_plane.api.errors import BadRequest, response_to
 from control_plane.api.openapi import MAX_BODY, Call, NoQuery, Operation, Reply, openapi
@@ -124,15 +125,6 @@ def _bounded() -> Middleware:
 
 def _endpoint(operation: Operation, tokens: Tokens, shelter: Shelter) -> NextHandler:
     async def endpoint(request: web.Request) -> web.StreamResponse:
-        span = _tracer.start_as_current_span(
-            operation.id,
-            context=extract(request.headers),
-            kind=trace.SpanKind.SERVER,
-            attributes={"http.request.method": operation.method, "http.route": operation.path},
-            # Messages of exceptions are for the caller, not for who reads traces.
-            record_exception=False,
-            set_status_on_exception=False,
-        )
         async with asyncio.timeout(operation.timeout):
             actor, token = await _actor(operation, tokens, request)
             call = Call(
@@ -143,13 +135,45 @@ def _endpoint(operation: Operation, tokens: Tokens, shelter: Shelter) -> NextHan
                 body=await _body(operation, request),
                 headers=request.headers,
             )
-            with span:
+            with _traced(operation, request) as span:
                 if operation.method == "GET":
-                    return _response(operation, await operation.handler(call))
-                # What changes something is not left half done when the caller hangs up.
-                return _response(operation, await shelter.run(operation.handler(call), name=operation.id))
+                    response = _response(operation, await operation.handler(call))
+                else:
+                    # What changes something is not left half done when the caller hangs up.
+                    done = await shelter.run(operation.handler(call), name=operation.id)
+                    response = _response(operation, done)
+                span.set_attribute("http.response.status_code", response.status)
+                return response
 
     return endpoint
+
+
+@contextlib.contextmanager
+def _traced(operation: Operation, request: web.Request) -> Iterator[trace.Span]:
+    """The operation's span. Only a caller that we know may say which trace it belongs to."""
+    known = operation.permission is not None
+    with _tracer.start_as_current_span(
+        operation.id,
+        context=below(request.headers.get("traceparent", "")) if known else None,
+        kind=trace.SpanKind.SERVER,
+        attributes={
+            "http.request.method": operation.method,
+            "http.route": operation.path,
+            "bartizan.request_id": request[_ID],
+        },
+        # Messages of exceptions are for the caller, not for who reads traces.
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as span:
+        try:
+            yield span
+        except Exception as error:
+            status = response_to(error, request[_ID]).status
+            span.set_attribute("http.response.status_code", status)
+            if status >= 500:
+                span.set_status(trace.StatusCode.ERROR, type(error).__name__)
+                _log.warning("api_call_failed", operation=operation.id, status=status)
+            raise
 
 
 async def _actor(operation: Operation, tokens: Tokens, request: web.Request) -> tuple[Actor, str]:

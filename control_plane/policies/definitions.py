@@ -13,7 +13,8 @@ from bartizan.api import RotationInfo, SecretInfo
 from bartizan.errors import Conflict, DependencyUnavailable, InvalidInput, NotFound, Problem
 from control_plane.policies.actor import Actor
 from control_plane.secrets.definition import encode_definition, parse_definition
-from control_plane.secrets.rotation.machine import ENDED, TROUBLES, Rotation
+from control_plane.secrets.rotation.faults import TROUBLES
+from control_plane.secrets.rotation.machine import ENDED, Rotation
 from control_plane.store.base import SecretRow, Store
 
 _MOVED = Problem(

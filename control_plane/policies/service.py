@@ -21,6 +21,7 @@ from bartizan.policy.bundle import Bundle
 from bartizan.policy.schema import ModelPolicy
 from bartizan.policy.signing import canonical, plan_hash
 from bartizan.policy.validate import parse_policy
+from bartizan.telemetry.tracing import step
 from control_plane.compile.bundle import compile_bundle
 from control_plane.policies.actor import Actor
 from control_plane.policies.diff import differences
@@ -68,13 +69,15 @@ class Policies:
         self._signer = signer
         self._changed = changed
         self._clock = clock
+        # A hostile document takes seconds: off the loop, and never more than a few at once.
+        self._parsers = asyncio.Semaphore(2)
         # One lock: applying is rare and short, and conflicts are between policies.
         self._lock = asyncio.Lock()
 
-    def validate(self, text: bytes) -> ModelPolicy:
+    async def validate(self, text: bytes) -> ModelPolicy:
         """Raises PolicyInvalid with every problem, those that only compiling finds included."""
-        policy = parse_policy(text)
-        self._compile(policy, revision=1, version=1)
+        policy = await self._parse(text)
+        await self._compile(policy, revision=1, version=1)
         return policy
 
     async def apply(
@@ -91,7 +94,7 @@ class Policies:
         expected: number of the newest revision (0: none yet), else PreconditionFailed.
         Raises PolicyInvalid, PolicyConflict, DependencyUnavailable (no signature to be had).
         """
-        policy = parse_policy(text)
+        policy = await self._parse(text)
         name, document = policy.qualified_name, document_of(policy)
         async with self._exclusive(name) as known:
             async with self._store.begin() as work:
@@ -119,15 +122,16 @@ class Policies:
             )
             version = (known.version if known else 0) + 1
             prepared = await self._prepare(policy, number, version, actor, sign=rollout)
-            async with self._store.begin() as work:
-                if changed:
-                    await work.policies.add_revision(revision, namespace=policy.metadata.namespace)
+            with step("policy.publish" if rollout else "policy.store"):
+                async with self._store.begin() as work:
+                    if changed:
+                        await work.policies.add_revision(revision, namespace=policy.metadata.namespace)
+                    if prepared is not None:
+                        await self._publish(work, prepared)
+                    detail = {"revision": number, "version": version if rollout else 0}
+                    await work.events.record(actor.event(now, "policy.apply", name, detail))
                 if prepared is not None:
-                    await self._publish(work, prepared)
-                detail = {"revision": number, "version": version if rollout else 0}
-                await work.events.record(actor.event(now, "policy.apply", name, detail))
-            if prepared is not None:
-                await self._changed(name)
+                    await self._changed(name)
             return Applied(name=name, revision=number, version=version if rollout else 0, changed=changed)
 
     async def roll_out(self, name: str, number: int, actor: Actor, *, act: str = "policy.rollout") -> Applied:
@@ -214,23 +218,25 @@ class Policies:
             check_conflicts(policy, await self._others(work, known.name))
         version = known.version + 1
         prepared = await self._prepare(policy, number, version, actor, sign=True)
-        async with self._store.begin() as work:
-            if prepared is not None:
-                await self._publish(work, prepared)
-            detail = {"revision": number, "version": version}
-            await work.events.record(actor.event(self._clock(), act, known.name, detail))
-        await self._changed(known.name)
+        with step("policy.publish"):
+            async with self._store.begin() as work:
+                if prepared is not None:
+                    await self._publish(work, prepared)
+                detail = {"revision": number, "version": version}
+                await work.events.record(actor.event(self._clock(), act, known.name, detail))
+            await self._changed(known.name)
         return Applied(name=known.name, revision=number, version=version)
 
     async def _prepare(
         self, policy: ModelPolicy, revision: int, version: int, actor: Actor, *, sign: bool
     ) -> PublicationRow | None:
         """Compiled and, when it is to be published, signed. Nothing is stored yet."""
-        bundle = self._compile(policy, revision=revision, version=version)
+        bundle = await self._compile(policy, revision=revision, version=version)
         if not sign:
             return None
         payload = canonical(bundle)
-        key_id, signature = await self._signer.sign(payload)
+        with step("policy.sign"):
+            key_id, signature = await self._signer.sign(payload)
         message = policy_pb2.SignedBundle(
             name=policy.qualified_name, payload=payload, key_id=key_id, signature=signature
         )
@@ -245,9 +251,17 @@ class Policies:
             published_by=actor.label,
         )
 
-    def _compile(self, policy: ModelPolicy, *, revision: int, version: int) -> Bundle:
+    async def _parse(self, text: bytes) -> ModelPolicy:
+        async with self._parsers:
+            with step("policy.validate"):
+                return await asyncio.to_thread(parse_policy, text)
+
+    async def _compile(self, policy: ModelPolicy, *, revision: int, version: int) -> Bundle:
         issued = dt.datetime.fromtimestamp(self._clock(), dt.UTC).isoformat(timespec="seconds")
-        return compile_bundle(policy, revision=revision, version=version, issued_at=issued)
+        with step("policy.compile"):
+            return await asyncio.to_thread(
+                compile_bundle, policy, revision=revision, version=version, issued_at=issued
+            )
 
     @staticmethod
     async def _publish(work: Work, row: PublicationRow) -> None:

@@ -17,6 +17,7 @@ import requests
 
 from bartizan.errors import BartizanError, Conflict, DependencyRefused, DependencyUnavailable, NotFound
 from bartizan.telemetry import metrics
+from bartizan.telemetry.tracing import step
 
 T = TypeVar("T")
 _FIRST_DELAY, _LONGEST_DELAY = 0.05, 1.0
@@ -57,8 +58,9 @@ class Calls:
         """Run `work` within the deadline. `safe`: it may be repeated even when its first fate is unknown."""
         started = time.monotonic()
         try:
-            async with asyncio.timeout(self._deadline):
-                return await self._retried(work, safe=safe)
+            with step(f"vault.{operation}"):
+                async with asyncio.timeout(self._deadline):
+                    return await self._retried(work, safe=safe)
         except TimeoutError:
             metrics.VAULT_ERRORS.labels(operation).inc()
             raise DependencyUnavailable(

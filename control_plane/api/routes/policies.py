@@ -169,7 +169,7 @@ class _Routes:
         )
 
     async def validate(self, call: Call) -> Validated:
-        return Validated(name=self._policies.validate(call.body).qualified_name)
+        return Validated(name=(await self._policies.validate(call.body)).qualified_name)
 
     async def all(self, call: Call) -> PolicyList:
         states = await self._policies.states(call.query.namespace)

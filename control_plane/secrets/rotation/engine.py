@@ -13,17 +13,18 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from bartizan.errors import BartizanError, Conflict, DependencyError, DependencyRefused, NotFound
-from bartizan.telemetry import metrics
+from bartizan.errors import BartizanError, Conflict, DependencyError, NotFound
 from bartizan.telemetry.logging import get_logger
+from bartizan.telemetry.tracing import step, traceparent
 from control_plane.secrets.base import SecretBackend
 from control_plane.secrets.definition import SecretDefinition, parse_definition
-from control_plane.secrets.providers.base import ProviderRefused, ProviderUnavailable
 from control_plane.secrets.rotation import machine
 from control_plane.secrets.rotation.barriers import behind
-from control_plane.secrets.rotation.effects import Hands, Publish, ValueUnusable
+from control_plane.secrets.rotation.effects import Hands, Publish
+from control_plane.secrets.rotation.faults import Faults
 from control_plane.secrets.rotation.journal import Entry, Journal
 from control_plane.secrets.rotation.machine import ENDED, Observation, Phase, Rotation, Start, Timing
+from control_plane.secrets.rotation.traces import PhaseSpans, gauge, show
 from control_plane.store.base import SecretRow, Store
 
 log = get_logger()
@@ -76,8 +77,8 @@ class RotationEngine:
         self._started = time.monotonic()
         self._leads, self._lead_again = False, 0.0
         self._polled: dict[str, float] = {}
-        self._faults: dict[str, tuple[str, str]] = {}
-        self._failing: set[str] = set()
+        self._faults = Faults()
+        self._spans = PhaseSpans()
         self._busy = False
 
     async def run(self) -> None:
@@ -138,7 +139,7 @@ class RotationEngine:
 
     def trouble(self, name: str) -> str:
         """What went wrong at the last try on this replica: a constant word, "" when nothing did."""
-        return self._faults.get(name, ("", ""))[0]
+        return self._faults.word(name)
 
     def wake(self) -> None:
         """Something changed (a definition, a report): look now instead of at the next tick."""
@@ -157,25 +158,23 @@ class RotationEngine:
 
     async def _guarded(self, row: SecretRow, *, lead: bool) -> bool:
         """One secret's trouble stops only itself. True while there is something to come back to soon."""
-        self._failing.discard(row.name)
-        try:
-            return await self._advance(parse_definition(row.definition), lead=lead)
-        except Conflict:
-            return True  # another replica moved it on
-        except BartizanError as error:
-            self._tell(row.name, error)
-            return True
-        finally:
-            if row.name not in self._failing:
-                self._faults.pop(row.name, None)
+        with self._faults.trying(row.name):
+            try:
+                return await self._advance(parse_definition(row.definition), lead=lead)
+            except Conflict:
+                return True  # another replica moved it on
+            except BartizanError as error:
+                self._faults.tell(row.name, error)
+                return True
 
     async def _advance(self, definition: SecretDefinition, *, lead: bool) -> bool:
         entry = await self._journal.load(definition.name)
         while True:
             state = entry.state
             if state is not None:
-                _gauge(state)
+                gauge(state)
             if state is None or state.phase in ENDED:
+                self._spans.left(definition.name)
                 if state is not None and state.emit:
                     await self._hands.publish(definition, state.emit)
                 if not lead or not await self._look_for_new_version(definition, entry):
@@ -183,16 +182,19 @@ class RotationEngine:
                 entry = await self._journal.load(definition.name)
                 continue
             if not lead:
+                self._spans.left(definition.name)
                 if state.emit:
                     await self._hands.publish(definition, state.emit)
                 return True
-            after = machine.step(state, await self._observe(definition, state), self._timing).state
+            with self._spans.within(state):
+                seen = await self._observe(definition, state)
+            after = machine.step(state, seen, self._timing).state
             if after == state:
                 return True
             entry = await self._journal.save(entry, after, now=self._clock(), actor=_ACTOR)
             if after.phase is state.phase:
                 return True
-            _show(after)
+            show(after)
 
     async def _observe(self, definition: SecretDefinition, state: Rotation) -> Observation:
         """Do the state's effects and say what was seen. A fault gives no verdict, so the machine waits."""
@@ -218,7 +220,7 @@ class RotationEngine:
                 await self._hands.newest(definition)
                 vault = self._backend.healthy
         except DependencyError as error:
-            self._tell(definition.name, error)
+            self._faults.tell(definition.name, error)
         return Observation(
             now=self._clock(),
             vault=self._backend.healthy if vault is None and state.phase is Phase.CREATE else bool(vault),
@@ -256,17 +258,19 @@ class RotationEngine:
     async def _start(self, definition: SecretDefinition, entry: Entry, *, given: int, by: str) -> Rotation:
         state = entry.state
         emit = state.emit if state is not None else 0
-        event = Start(
-            secret=definition.name,
-            intent=uuid.uuid4().hex,
-            base_version=given or await self._hands.newest(definition),
-            given=given,
-            old_key_id=await self._hands.key_id(definition, emit) if emit else "",
-            now=self._clock(),
-        )
-        after = machine.step(state, event, self._timing).state
-        await self._journal.save(entry, after, now=self._clock(), actor=by)
-        log.info("rotation_started", secret_name=definition.name, intent=after.intent)
+        with step("rotation.start", root=True):
+            event = Start(
+                secret=definition.name,
+                intent=uuid.uuid4().hex,
+                base_version=given or await self._hands.newest(definition),
+                given=given,
+                old_key_id=await self._hands.key_id(definition, emit) if emit else "",
+                now=self._clock(),
+                trace=traceparent(),
+            )
+            after = machine.step(state, event, self._timing).state
+            await self._journal.save(entry, after, now=self._clock(), actor=by)
+            log.info("rotation_started", secret_name=definition.name, intent=after.intent)
         return after
 
     async def _definition(self, name: str) -> SecretDefinition:
@@ -281,49 +285,8 @@ class RotationEngine:
             async with self._store.begin() as work:
                 await work.leases.release(_LEASE, self._holder)
 
-    def _tell(self, name: str, error: BartizanError) -> None:
-        """Once per change: a rotation that waits for hours fills no log."""
-        fault = _word(error), str(error)
-        self._failing.add(name)
-        if self._faults.get(name) != fault:
-            self._faults[name] = fault
-            log.warning("rotation_waits", secret_name=name, error=fault[0], reason=fault[1])
-
-
-def _word(error: BartizanError) -> str:
-    match error:
-        case ProviderUnavailable():
-            return "provider_unavailable"
-        case ProviderRefused():
-            return "provider_refused"
-        case ValueUnusable():
-            return "value_unusable"
-        case NotFound():
-            return "value_missing"
-        case DependencyRefused():
-            return "vault_refused"
-        case DependencyError():
-            return "vault_unavailable"
-        case _:
-            return "definition_unusable"
-
 
 def _steady_clock() -> Callable[[], float]:
     """The wall clock of our start, going on evenly: setting the clock must not shorten a soak or a drain."""
     offset = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     return lambda: time.clock_gettime(time.CLOCK_BOOTTIME) + offset
-
-
-def _gauge(state: Rotation) -> None:
-    for phase in Phase:
-        metrics.ROTATION_PHASE.labels(state.secret, phase.value).set(1 if phase is state.phase else 0)
-
-
-def _show(after: Rotation) -> None:
-    log.info(
-        "rotation_phase",
-        secret_name=after.secret,
-        phase=after.phase.value,
-        emit=after.emit,
-        intent=after.intent,
-    )

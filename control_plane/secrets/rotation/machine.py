@@ -32,10 +32,6 @@ ENDED = frozenset({Phase.AWAITING_DESTROY, Phase.ROLLED_BACK})
 _REVERSIBLE = frozenset({Phase.PLAN, Phase.CREATE, Phase.STAGE, Phase.PROMOTE, Phase.DRAIN})
 
 
-TROUBLES = frozenset({"vault_away", "verifier_refuses_new_key"})
-"""What a rotation waits for although it should not have to."""
-
-
 class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     """A secret's line in the journal. Generations are key-value version numbers; 0 means none. Times: seconds."""
 
@@ -56,8 +52,8 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     """Since when every live sidecar uses `emit`."""
     waiting: str = ""
     """Constant snake_case: what the phase waits for."""
-    behind: tuple[str, ...] = ()
-    """Live instances that don't use `emit` yet (the first twenty)."""
+    behind: tuple[str, ...] = ()  # live instances that don't use `emit` yet (the first twenty)
+    trace: str = ""  # W3C traceparent of its start: all phases are one trace, whoever goes on with them
 
     @property
     def key_name(self) -> str:
@@ -82,6 +78,7 @@ class Start:
     given: int
     old_key_id: str
     now: float
+    trace: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,8 +188,8 @@ def effects(state: Rotation) -> tuple[Effect, ...]:
         case Phase.RETIRE:
             return (*publish, Revoke(generation=state.from_generation, key_id=state.old_key_id))
         case Phase.ROLLBACK:
-            ready = state.waiting == "discard"
-            return (*publish, compare, Discard(name=state.key_name)) if ready else (*publish, compare)
+            discard = (Discard(name=state.key_name),) if state.waiting == "discard" else ()
+            return (*publish, compare, *discard)
         case _:
             return publish
 
@@ -211,6 +208,7 @@ def _start(state: Rotation | None, event: Start) -> Rotation:
         base_version=event.base_version,
         old_key_id=event.old_key_id,
         phase_at=event.now,
+        trace=event.trace,
     )
 
 
@@ -235,9 +233,8 @@ def _observe(state: Rotation, seen: Observation, timing: Timing) -> Rotation:
         case Phase.STAGE:  # barrier A
             if seen.new_accepted:
                 return _enter(state, Phase.PROMOTE, seen.now, emit=state.to_generation)
-            return _wait(
-                state, "verifier_verdict" if seen.new_accepted is None else "verifier_refuses_new_key"
-            )
+            refused = seen.new_accepted is not None
+            return _wait(state, "verifier_refuses_new_key" if refused else "verifier_verdict")
         case Phase.PROMOTE:  # barrier B, then soak
             state = _compare(state, seen)
             if not _held(state, seen, timing.soak):

@@ -117,7 +117,9 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    signer, ledger, changed, reasons = LocalSigner(pem), Ledger(), [], []
+    signer, ledger = LocalSigner(pem), Ledger()
+    changed: list[str] = []
+    reasons: list[str] = []
     trust = TrustDocument(trust_domain="test.local", roots=(), verification_keys={signer.key_id: "x"})
 
     async def note(name: str) -> None:

@@ -9,7 +9,6 @@ import os
 import stat
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -21,65 +20,17 @@ from bartizan.client import Client
 from bartizan.errors import DependencyUnavailable
 from bartizan.identity import JoinToken
 from bartizan.local import processes
-from bartizan.local.openbao import OpenBao
 from bartizan.tls import make_csr, new_key
 from protos.gen.bartizan.identity.v1 import identity_pb2, identity_pb2_grpc
+from tests.support.control_plane_place import Place, new_place
 
 SPIFFE = "spiffe://test.local/ns/prod/sa/model"
 
 
-@dataclass(slots=True)
-class Place:
-    """A state folder, an OpenBao beside it and ports for the control plane."""
-
-    state: Path
-    bao: OpenBao
-    environment: dict[str, str]
-    api: int
-    attest: int
-
-    async def start(self, log: Path) -> processes.Child:
-        return await processes.start(
-            "control plane", [sys.executable, "-m", "control_plane"], log=log, env=self.environment
-        )
-
-    @property
-    def ca(self) -> Path:
-        return self.state / "ca.pem"
-
-    async def ready(self) -> None:
-        async with asyncio.timeout(60):
-            while True:
-                if self.ca.exists():
-                    async with Client(f"https://127.0.0.1:{self.api}", ca_file=self.ca) as client:
-                        try:
-                            if (await client.health()).status == "ok":
-                                return
-                        except DependencyUnavailable:
-                            pass
-                await asyncio.sleep(0.05)
-
-
 @pytest.fixture
 async def place(tmp_path: Path) -> AsyncIterator[Place]:
-    bao = OpenBao(tmp_path / "bao")
-    await bao.start()
-    api, grpc_port, attest, metrics = (processes.free_port() for _ in range(4))
-    state = tmp_path / "state"
-    environment = {
-        **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
-        "BARTIZAN_CP_STATE_DIR": str(state),
-        "BARTIZAN_CP_API_LISTEN": f"127.0.0.1:{api}",
-        "BARTIZAN_CP_GRPC_LISTEN": f"127.0.0.1:{grpc_port}",
-        "BARTIZAN_CP_ATTEST_LISTEN": f"127.0.0.1:{attest}",
-        "BARTIZAN_CP_METRICS_LISTEN": f"127.0.0.1:{metrics}",
-        "BARTIZAN_CP_TRUST_DOMAIN": "test.local",
-        "BARTIZAN_CP_VAULT_ADDR": bao.address,
-        "BARTIZAN_CP_VAULT_TOKEN_FILE": str(bao.token_file),
-        "BARTIZAN_CP_VAULT_CACERT": str(bao.ca_file),
-    }
-    yield Place(state=state, bao=bao, environment=environment, api=api, attest=attest)
-    await bao.stop()
+    async with new_place(tmp_path) as made:
+        yield made
 
 
 async def test_the_process_from_first_start_to_restart(
