@@ -48,6 +48,7 @@ lint: $(STAMP) type arch ## ruff, mypy, import contracts
 
 type: $(STAMP) ## mypy --strict
 	$(BIN)/mypy bartizan sidecar control_plane protos/generate.py protos/build_hook.py
+	$(BIN)/mypy --explicit-package-bases tests benchmarks
 
 arch: $(STAMP) ## the import contracts
 	$(BIN)/lint-imports

@@ -13,10 +13,24 @@ from bartizan.local.demo.runner import Report
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("laptop"), pytest.mark.timeout(600)]
 
-STEPS = (
-    "no_key valid_key other_tenant over_limit injection pii_redacted output_canary rounded policy_push policy_invalid "
-    "policy_nack rotation control_plane_down control_plane_back worker_killed trace_tree"
-).split()
+STEPS = [
+    "no_key",
+    "valid_key",
+    "other_tenant",
+    "over_limit",
+    "injection",
+    "pii_redacted",
+    "output_canary",
+    "rounded",
+    "policy_push",
+    "policy_invalid",
+    "policy_nack",
+    "rotation",
+    "control_plane_down",
+    "control_plane_back",
+    "worker_killed",
+    "trace_tree",
+]
 
 
 async def test_the_demo_plays_all_steps_as_expected(tmp_path: Path) -> None:

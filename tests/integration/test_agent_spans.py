@@ -32,7 +32,8 @@ def batch(name: str) -> trace_service_pb2.ExportTraceServiceRequest:
 async def test_spans_reach_the_collector(tmp_path: Path) -> None:
     collector, port = Collector(), free_port()
     outside = grpc.aio.server()
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, outside)
+    register: Any = trace_service_pb2_grpc.add_TraceServiceServicer_to_server  # generated without types
+    register(collector, outside)
     outside.add_insecure_port(f"127.0.0.1:{port}")
     await outside.start()
     forwarder = SpanForwarder(f"http://127.0.0.1:{port}")
@@ -42,7 +43,8 @@ async def test_spans_reach_the_collector(tmp_path: Path) -> None:
     await inside.start()
     running = asyncio.get_running_loop().create_task(forwarder.run())
     async with grpc.aio.insecure_channel(f"unix:{tmp_path}/otlp.sock") as channel:
-        await trace_service_pb2_grpc.TraceServiceStub(channel).Export(batch("one"))
+        stub: Any = trace_service_pb2_grpc.TraceServiceStub
+        await stub(channel).Export(batch("one"))
         for _ in range(500):
             if collector.received:
                 break

@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest_asyncio
@@ -25,7 +26,7 @@ TRACE_ID, SPAN_ID = TRACE.split("-")[1:3]
 UNSAMPLED = TRACE.removesuffix("01") + "00"
 
 
-class Receiver(TraceServiceServicer):  # type: ignore[misc]
+class Receiver(TraceServiceServicer):
     def __init__(self) -> None:
         self.spans: asyncio.Queue[Span] = asyncio.Queue()
 
@@ -47,7 +48,8 @@ async def receiver() -> AsyncIterator[tuple[Receiver, str]]:
     with tempfile.TemporaryDirectory(prefix="bzt") as folder:
         made = Receiver()
         server = grpc.aio.server()
-        add_TraceServiceServicer_to_server(made, server)
+        register: Any = add_TraceServiceServicer_to_server  # generated without types
+        register(made, server)
         endpoint = f"unix:{Path(folder) / 'otlp.sock'}"
         server.add_insecure_port(endpoint)
         await server.start()

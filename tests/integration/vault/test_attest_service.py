@@ -78,8 +78,8 @@ async def running(vault: Vault, tmp_path: Path) -> AsyncIterator[Running]:
     attestor = Attestor(store, issuer)
     public, mutual = grpc.aio.server(), grpc.aio.server()
     limit = PeerLimit(rate=0.0, burst=10.0)
-    identity_pb2_grpc.add_IdentityServicer_to_server(AttestService(attestor, limit), public)
-    identity_pb2_grpc.add_IdentityServicer_to_server(RenewService(attestor), mutual)
+    identity_pb2_grpc.add_IdentityServicer_to_server(AttestService(attestor, limit), public)  # type: ignore[abstract]
+    identity_pb2_grpc.add_IdentityServicer_to_server(RenewService(attestor), mutual)  # type: ignore[abstract]
     attest_port = public.add_secure_port("127.0.0.1:0", server_credentials(source, require_client=False))
     renew_port = mutual.add_secure_port("127.0.0.1:0", server_credentials(source, require_client=True))
     await public.start()

@@ -45,11 +45,12 @@ def test_only_blocking_conditions_make_it_not_ready() -> None:
     held = Conditions(Changes())
     held.set(names.CONTROL_PLANE_AWAY, holds=True)
     held.set(names.SERVING_LAST_GOOD, holds=True)
-    assert held.ready
+    readiness = [held.ready]
     for name in sorted(names.BLOCKING):
         held.set(name, holds=True)
-        assert not held.ready
+        readiness.append(held.ready)
         held.set(name, holds=False)
+    assert readiness == [True, *(False for _ in names.BLOCKING)]
     assert list(held) == [names.CONTROL_PLANE_AWAY, names.SERVING_LAST_GOOD]
 
 

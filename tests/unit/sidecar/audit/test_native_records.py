@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from protos.gen.envoy.config.core.v3.base_pb2 import RequestMethod
 from protos.gen.envoy.data.accesslog.v3 import accesslog_pb2
 from sidecar.audit.access_log import native_cause, native_record
 
@@ -18,7 +19,7 @@ def entry(details: str, status: int) -> accesslog_pb2.HTTPAccessLogEntry:
     made.common_properties.custom_tags["revision"] = "1.1"
     made.common_properties.custom_tags["trace_id"] = "a" * 32
     made.request.path = "/personal/data?name=alice"
-    made.request.request_method = 3
+    made.request.request_method = RequestMethod.POST
     made.response.response_code.value = status
     made.response.response_code_details = details
     return made

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -35,7 +36,7 @@ class Store:
         return [msgspec.json.decode(one, type=Gap) for one in self.stored if b'"gap"' in one]
 
 
-def shipping(sink: Store, **bounds: int) -> Shipping:
+def shipping(sink: Store, **bounds: Any) -> Shipping:
     return Shipping(sink, instance_id=lambda: "me", **bounds)
 
 

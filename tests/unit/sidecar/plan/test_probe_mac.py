@@ -30,7 +30,7 @@ def test_another_key_an_empty_key_and_a_changed_phase_are_refused() -> None:
 
 def test_a_proof_holds_for_one_nonce_phase_and_plan() -> None:
     proofs = {
-        proof(KEY, Probe(nonce=nonce, phase=phase), plan)  # type: ignore[arg-type]
+        proof(KEY, Probe(nonce=nonce, phase=phase), plan)
         for nonce in (NONCE, "f" * 32)
         for phase in ("authz", "content")
         for plan in ("a", "b")
