@@ -176,7 +176,9 @@ def _answer(row: Row, seen: Played) -> None:
     if reply.status >= 400:
         decision = reply.headers["x-bartizan-decision"]
         assert decision, "a refusal names its decision"
-        assert said.count('"decision"') == sum(said.count(f'"decision":{gap}"{decision}"') for gap in ("", " "))
+        assert said.count('"decision"') == sum(
+            said.count(f'"decision":{gap}"{decision}"') for gap in ("", " ")
+        )
     for text in row.answer_has:
         assert text in said
     for text in row.answer_lacks:
