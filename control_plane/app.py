@@ -10,12 +10,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
-import secrets
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import grpc.aio
@@ -35,6 +33,7 @@ from control_plane.api.ports import Parts
 from control_plane.api.routes.catalog import operations
 from control_plane.api.server import application, serve
 from control_plane.audit.ingest import AuditService
+from control_plane.audit.retention import Retention
 from control_plane.fleet.ledger import Ledger
 from control_plane.fleet.service import FleetService
 from control_plane.identity.attest import Attestor
@@ -44,6 +43,7 @@ from control_plane.identity.makeshift import makeshift_material
 from control_plane.policies.definitions import Definitions
 from control_plane.policies.keys import Keys
 from control_plane.policies.service import Policies
+from control_plane.push.health import Health
 from control_plane.push.publish import Publisher
 from control_plane.push.refusals import RefusalLog
 from control_plane.push.service import PushService
@@ -51,11 +51,18 @@ from control_plane.push.sign import TransitSigner
 from control_plane.secrets.rotation.engine import RotationEngine, RotationSettings
 from control_plane.secrets.vault import Vault, VaultSettings
 from control_plane.settings import Address, Settings
+from control_plane.state_files import replica_name, write_ca
 from control_plane.store.sql.store import SqlStore, open_store
 from protos.gen.bartizan.identity.v1 import identity_pb2_grpc
 
 _log = get_logger()
 _GRACE_SECONDS = 1.0
+_MTLS_SERVICES = (
+    "envoy.service.discovery.v3.AggregatedDiscoveryService",
+    "bartizan.fleet.v1.Fleet",
+    "bartizan.audit.v1.Audit",
+    "bartizan.identity.v1.Identity",
+)
 
 
 class ControlPlane:
@@ -80,7 +87,7 @@ class ControlPlane:
             backend=vault,
             publish=self._publish_secret,
             users=self._users,
-            holder=_replica(settings.state_dir),
+            holder=replica_name(settings.state_dir),
             settings=RotationSettings(
                 lease=settings.rotation_lease, soak=settings.rotation_soak, drain=settings.rotation_drain
             ),
@@ -146,16 +153,18 @@ class ControlPlane:
             pause = min(pause * 2, 5.0)
 
     async def _open_planes(self, group: asyncio.TaskGroup, edge: AsyncExitStack) -> list[asyncio.Task[None]]:
-        self._write_ca()
+        write_ca(self.settings.state_dir, self.issuer.roots_pem)
         await self.fleet.load()
         await self.publisher.start()
         mtls = grpc.aio.server(options=SERVER_OPTIONS)
         PushService(self.publisher, self.ledger, self.refusals.record).register(mtls)
         self.fleet.register(mtls)
         AuditService(self.store).register(mtls)
+        Health(lambda: not self._not_ready(), _MTLS_SERVICES).register(mtls)
         identity_pb2_grpc.add_IdentityServicer_to_server(RenewService(self.attestor), mtls)  # type: ignore[abstract]
         attest = grpc.aio.server(options=SERVER_OPTIONS)
         identity_pb2_grpc.add_IdentityServicer_to_server(AttestService(self.attestor), attest)  # type: ignore[abstract]
+        Health(lambda: not self._not_ready(), ("bartizan.identity.v1.Identity",)).register(attest)
         for name, server, address, client in (
             ("grpc", mtls, self.settings.grpc, True),
             ("attest", attest, self.settings.attest, False),
@@ -173,6 +182,7 @@ class ControlPlane:
             "publisher": self.publisher.run(),
             "refusals": self.refusals.run(),
             "rotation": self.engine.run(),
+            "retention": Retention(self.store, self.settings.audit_days).run(),
             "certificate": self._follow_certificate(),
             "ledger-watch": self._follow_ledger(),
         }
@@ -183,7 +193,7 @@ class ControlPlane:
         seen = self.source.current
         while True:
             seen = await self.source.changed(seen)
-            self._write_ca()
+            write_ca(self.settings.state_dir, self.issuer.roots_pem)
             self.publisher.sign_again()
 
     async def _follow_ledger(self) -> None:
@@ -241,13 +251,6 @@ class ControlPlane:
             trust=(await self._trust()).digest(),
         ).encode()
 
-    def _write_ca(self) -> None:
-        """For clients of the API on this machine."""
-        path = self.settings.state_dir / "ca.pem"
-        partial = path.with_suffix(".partial")
-        partial.write_text("".join(self.issuer.roots_pem), encoding="ascii")
-        partial.replace(path)
-
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Everything from opening the store to closing it. Raises BartizanError, or an ExceptionGroup with what failed."""
@@ -288,11 +291,3 @@ async def _listen(
     runner, port = await serve(app, address.host, address.port, ssl_context(source) if source else None)
     edge.push_async_callback(runner.cleanup)
     return port
-
-
-def _replica(state_dir: Path) -> str:
-    """Our name among the replicas, the same after a restart."""
-    path = state_dir / "replica"
-    if not path.exists():
-        path.write_text(f"replica-{secrets.token_hex(6)}\n", encoding="ascii")
-    return path.read_text(encoding="ascii").strip()

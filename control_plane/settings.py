@@ -60,6 +60,8 @@ class Settings:
     rotation_lease: float
     rotation_soak: float
     rotation_drain: float
+    audit_days: int
+    """How long decision records are kept; 0: for ever."""
     otlp_endpoint: str
     log_level: str
 
@@ -96,6 +98,7 @@ def read(variables: Mapping[str, str]) -> Settings:
         rotation_lease=reader.get("ROTATION_LEASE_SECONDS", _seconds, "30"),
         rotation_soak=reader.get("ROTATION_SOAK_SECONDS", _seconds, "10"),
         rotation_drain=reader.get("ROTATION_DRAIN_SECONDS", _seconds, "60"),
+        audit_days=reader.get("AUDIT_DAYS", _days, "90"),
         otlp_endpoint=reader.get(_OTLP, _optional_url, ""),
         log_level=reader.get(_LOG_LEVEL, _level, "info"),
     )
@@ -193,6 +196,12 @@ def _seconds(text: str) -> float:
     if not 0.0 <= seconds <= 30 * 86400:
         raise ValueError("must be a number of seconds")
     return seconds
+
+
+def _days(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 36500:
+        raise ValueError("must be a whole number of days, 0 for ever")
+    return int(text)
 
 
 def _level(text: str) -> str:

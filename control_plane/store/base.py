@@ -143,6 +143,10 @@ class AuditStore(Protocol):
         """Newest first."""
         ...
 
+    async def purge(self, *, before: float, limit: int) -> int:
+        """Delete at most `limit` of the oldest records from before that time; returns how many there were."""
+        ...
+
 
 class AdminEventStore(Protocol):
     async def record(self, event: AdminEvent) -> None: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import and_, insert, or_, select
+from sqlalchemy import and_, delete, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control_plane.store.base import AuditQuery, AuditRow
@@ -55,3 +55,9 @@ class SqlAudit:
                 wanted = wanted.where(column == value)
         found = await self._connection.execute(wanted)
         return [AuditRow(**row) for row in found.mappings()]
+
+    async def purge(self, *, before: float, limit: int) -> int:
+        table = AUDIT_RECORDS.c
+        oldest = select(table.id).where(table.time < before).order_by(table.time).limit(limit)
+        done = await self._connection.execute(delete(AUDIT_RECORDS).where(table.id.in_(oldest)))
+        return done.rowcount

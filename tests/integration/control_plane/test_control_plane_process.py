@@ -15,6 +15,7 @@ import aiohttp
 import grpc
 import pytest
 from cryptography import x509
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from bartizan.client import Client
 from bartizan.errors import DependencyUnavailable
@@ -58,6 +59,7 @@ async def test_the_process_from_first_start_to_restart(
             leaf = x509.load_der_x509_certificate(certificate.chain[0])
             names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
             assert names.get_values_for_type(x509.UniformResourceIdentifier) == [SPIFFE]
+            assert await serving(join, place.ca)
             (instance,) = await client.instances()
             assert instance.instance_id == certificate.instance_id
             with pytest.raises(grpc.aio.AioRpcError) as again:
@@ -147,3 +149,16 @@ async def attest(join: JoinToken, ca: Path) -> identity_pb2.Certificate:
         request = identity_pb2.AttestRequest(join_token=join.secret, csr=make_csr(new_key()))
         answer: identity_pb2.Certificate = await stub.Attest(request, timeout=10)
         return answer
+
+
+async def serving(join: JoinToken, ca: Path) -> bool:
+    """grpc.health.v1 on the port for attestation; its streams are not offered to strangers."""
+    credentials = grpc.ssl_channel_credentials(ca.read_bytes())
+    async with grpc.aio.secure_channel(join.attest, credentials) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError, match="UNIMPLEMENTED"):
+            await anext(aiter(stub.Watch(health_pb2.HealthCheckRequest(), timeout=10)))
+        with pytest.raises(grpc.aio.AioRpcError, match="NOT_FOUND"):
+            await stub.Check(health_pb2.HealthCheckRequest(service="other"), timeout=10)
+        answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

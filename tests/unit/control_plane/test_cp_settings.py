@@ -23,6 +23,7 @@ def test_defaults_follow_the_state_folder() -> None:
     assert settings.api == Address(host="127.0.0.1", port=8440)
     assert (settings.vault_ca_file, settings.vault_kv) == (None, "bartizan-kv")
     assert settings.state_dir == Path("/state")
+    assert settings.audit_days == 90
 
 
 def test_every_mistake_is_reported_with_its_variable() -> None:
@@ -35,6 +36,7 @@ def test_every_mistake_is_reported_with_its_variable() -> None:
         "BARTIZAN_CP_VAULT_ADDR": "http://vault.example:8200",
         "BARTIZAN_CP_ROTATION_SOAK_SECONDS": "-1",
         "BARTIZAN_CP_ROTATION_DRAIN_SECONDS": "nan",
+        "BARTIZAN_CP_AUDIT_DAYS": "-1",
         "BARTIZAN_LOG_LEVEL": "loud",
         "BARTIZAN_CP_API_LISTN": "127.0.0.1:1",
         "OTEL_EXPORTER_OTLP_ENDPOINT": "localhost:4317",

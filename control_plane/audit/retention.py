@@ -1,0 +1,67 @@
+"""Old decision records go after their time, a bounded piece at a time so that nobody waits long for the store.
+
+That evidence was deleted, how much and up to when, is itself an admin event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from bartizan.errors import BartizanError
+from bartizan.telemetry.logging import get_logger
+from control_plane.store.base import AdminEvent, Store
+
+DAY = 86400.0
+PIECE = 1000
+_FIRST, _EVERY, _BETWEEN = 60.0, 3600.0, 0.05
+
+log = get_logger()
+
+
+class Retention:
+    """Keeps records for `days`; 0 keeps them for ever. Every replica may run it."""
+
+    def __init__(self, store: Store, days: int, *, clock: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._days = days
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        pause = _FIRST
+        while True:
+            await asyncio.sleep(pause)
+            pause = _EVERY
+            try:
+                await self.expire()
+            except BartizanError as error:
+                log.warning("audit_not_expired", reason=str(error))
+
+    async def expire(self, piece: int = PIECE) -> int:
+        """Delete what is too old now; returns how many records went. Raises DependencyError."""
+        if not self._days:
+            return 0
+        before, gone = self._clock() - self._days * DAY, 0
+        while True:
+            async with self._store.begin() as work:
+                deleted = await work.audit.purge(before=before, limit=piece)
+                if deleted:
+                    # In the same transaction as the deletion: no record, no act.
+                    await work.events.record(
+                        AdminEvent(
+                            time=self._clock(),
+                            actor="control-plane",
+                            act="audit.expire",
+                            target="audit",
+                            detail={"deleted": deleted, "before": before},
+                        )
+                    )
+            gone += deleted
+            if deleted < piece:
+                break
+            await asyncio.sleep(_BETWEEN)
+        if gone:
+            log.info("audit_expired", count=gone)
+        return gone
