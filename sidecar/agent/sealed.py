@@ -59,7 +59,7 @@ class Seal:
             material = path.read_bytes()
         except OSError as error:
             raise TrustError(f"seal key {path} is unreadable: {type(error).__name__}") from error
-        if len(material.strip()) < 32:
+        if len(material) < 32 or not material.strip():  # random bytes may begin or end with white space
             raise TrustError(
                 f"seal key {path} is too short: at least 32 bytes, for instance `openssl rand 32`"
             )

@@ -64,6 +64,12 @@ def test_a_seal_key_needs_entropy(tmp_path: Path) -> None:
         Seal.from_file(tmp_path / "none")
 
 
+def test_a_seal_key_of_random_bytes_may_begin_or_end_with_white_space(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b" " + b"k" * 30 + b"\n")
+    Seal.from_file(tmp_path / "key").save(tmp_path / "sealed", b"data")
+    assert Seal.from_file(tmp_path / "key").open(tmp_path / "sealed") == b"data"
+
+
 def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
     file = tmp_path / "file"
     write_atomically(file, b"old")
