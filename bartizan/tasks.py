@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextvars import Context
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -48,3 +49,28 @@ class Shelter:
         if not task.cancelled():
             # Looked at here, so that an error whose caller is gone is not reported as forgotten.
             task.exception()
+
+
+class Swarm:
+    """Many short tasks with one owner, for servers: each takes care of its own errors, none outlives `close`."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def start(
+        self, work: Coroutine[Any, Any, None], *, name: str, context: Context | None = None
+    ) -> asyncio.Task[None]:
+        """Run work on its own. It must not raise: an error that gets here goes to the loop's exception handler."""
+        task = asyncio.get_running_loop().create_task(work, name=name, context=context)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    async def close(self, seconds: float) -> None:
+        """Let what runs come to its end for that long, then cancel it and wait for that."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=seconds)
+            await cancel(*self._running)

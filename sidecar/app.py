@@ -48,6 +48,7 @@ from sidecar.audit.access_log import AccessLogService
 from sidecar.audit.shipping import Shipping
 from sidecar.audit.sinks.control_plane import ControlPlaneSink
 from sidecar.audit.sinks.file import FileSink
+from sidecar.audit.spool import Spool
 from sidecar.settings import Settings
 
 log = get_logger()
@@ -80,6 +81,7 @@ class Agent:
             else ControlPlaneSink(self.link.channel, lambda: self.instance_id),
             instance_id=lambda: self.instance_id,
             on_loss=lambda losing: self.conditions.set(names.AUDIT_LOSING, holds=losing),
+            spool=None if local else Spool(state / "audit.spool"),
         )
         self.prober = Prober(probe_key)
         self.workers = WorkerPool(
@@ -89,6 +91,7 @@ class Agent:
             environment={
                 **settings.child_environment,
                 "BARTIZAN_LOG_LEVEL": settings.log_level,
+                "BARTIZAN_WIRE": settings.wire,
                 "PYTHONUNBUFFERED": "1",
             },
             changes=self.changes,
@@ -175,6 +178,7 @@ class Agent:
     async def start(self) -> None:
         """Sockets first, then children, then the loops."""
         run_dir = self.settings.run_dir
+        await self.shipping.restore()
         await self._stack.enter_async_context(self.admin)
         self._stack.push_async_callback((await self.config.serve(run_dir / paths.XDS_SOCKET)).stop, 0.2)
         await self._serve(
@@ -247,7 +251,8 @@ class Agent:
         """Envoy first, so that running requests still find their guard; then the last records."""
         log.info("agent_draining")
         await self.envoy.stop()
-        await self.shipping.flush(2.0)
+        await self.workers.stop(3.0)
+        await self.shipping.close(2.0)
 
 
 async def run(settings: Settings) -> None:

@@ -12,11 +12,12 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import yaml
 
 from bartizan.errors import InvalidInput, Problem
+from sidecar.worker_settings import DEFAULT_WIRE, WIRES, Wire
 
 DEFAULT_FILE = Path("/etc/bartizan/sidecar.yaml")
 _PREFIX = "BARTIZAN_"
@@ -43,6 +44,7 @@ _NAMES = frozenset(
         "JWKS_ALLOW",
         "DRAIN_SECONDS",
         "OTLP_ENDPOINT",
+        "WIRE",
     }
 )
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "PYTHONHASHSEED")
@@ -75,6 +77,8 @@ class Settings:
     health_host: str = "127.0.0.1"
     health_port: int = 15020
     log_level: str = "info"
+    wire: Wire = DEFAULT_WIRE
+    """Which engine of the guard workers speaks gRPC with Envoy."""
     jwks_allow: tuple[str, ...] = ()
     """host:port or CIDR that JWKS may be fetched from although private; the operator's word, never a policy's."""
     otlp_endpoint: str = ""
@@ -113,6 +117,7 @@ def load(environment: Mapping[str, str], file: Path | None = None) -> Settings:
         health_host=health_host,
         health_port=health_port,
         log_level=read.get("LOG_LEVEL", _level, "info"),
+        wire=read.get("WIRE", _wire, DEFAULT_WIRE),
         jwks_allow=read.get("JWKS_ALLOW", _allow_list, ()),
         otlp_endpoint=read.get("OTLP_ENDPOINT", _otlp, ""),
         drain_seconds=read.get("DRAIN_SECONDS", _seconds, 60.0),
@@ -274,6 +279,12 @@ def _level(text: str) -> str:
     if text.lower() not in {"debug", "info", "warning", "error"}:
         raise ValueError("one of debug, info, warning, error")
     return text.lower()
+
+
+def _wire(text: str) -> Wire:
+    if text not in WIRES:
+        raise ValueError(f"one of {', '.join(WIRES)}")
+    return cast("Wire", text)
 
 
 def _allow_list(text: str) -> tuple[str, ...]:

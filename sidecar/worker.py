@@ -13,6 +13,7 @@ import socket
 import time
 from dataclasses import dataclass, field
 
+import uvloop
 from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client import REGISTRY
 
@@ -41,6 +42,7 @@ from sidecar.plan.load import load_plan
 from sidecar.wire import ext_authz, ext_proc
 from sidecar.wire.engine import Engine, Services
 from sidecar.wire.engine_grpcio import GrpcioEngine
+from sidecar.wire.engine_ngh2 import Ngh2Engine
 from sidecar.wire.trace import Spans
 from sidecar.worker_settings import WorkerSettings
 
@@ -156,7 +158,7 @@ async def serve(settings: WorkerSettings) -> None:
     worker = Worker(
         channel=Channel.worker_side(socket.socket(fileno=settings.channel_fd)),
         audit_channel=Channel.worker_side(socket.socket(fileno=settings.audit_fd)),
-        engine=GrpcioEngine(),
+        engine=Ngh2Engine() if settings.wire == "ngh2" else GrpcioEngine(),
         settings=settings,
     )
     try:
@@ -171,7 +173,10 @@ def main() -> None:
     settings = WorkerSettings.read(os.environ)
     configure("guard-worker", settings.log_level)
     try:
-        asyncio.run(serve(settings))
+        # uvloop below our own engine alone: grpcio brings its own polling
+        loops = uvloop.new_event_loop if settings.wire == "ngh2" else asyncio.new_event_loop
+        with asyncio.Runner(loop_factory=loops) as runner:
+            runner.run(serve(settings))
     except* (ConnectionError, ProtocolViolation) as gone:
         log.error("agent_gone", error=type(gone.exceptions[0]).__name__)
         raise SystemExit(1) from None

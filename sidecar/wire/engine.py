@@ -33,6 +33,10 @@ class CallFailed(Exception):
 
 
 class UnaryHandler(Protocol):
+    """May run outside of a task up to its first wait, so that answers without one cost none: no asyncio.timeout and
+    no TaskGroup before that.
+    """
+
     async def __call__(self, call: Call, message: bytes) -> bytes: ...
 
 

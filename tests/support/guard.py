@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import sys
 import tempfile
@@ -35,6 +36,7 @@ from sidecar.agent.messages import (
     WorkerMessage,
 )
 from sidecar.audit.record import AuditRecord, Gap, Record
+from sidecar.worker_settings import DEFAULT_WIRE
 
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
 PROCESS = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
@@ -156,7 +158,7 @@ class GuardWorker:
 
 @contextlib.asynccontextmanager
 async def guard_worker(
-    *, trace_endpoint: str = "", run_dir: Path | None = None
+    *, trace_endpoint: str = "", run_dir: Path | None = None, wire: str = ""
 ) -> AsyncIterator[GuardWorker]:
     """Start a worker, configured and with keys, and end it by closing its channel."""
     with contextlib.ExitStack() as stack:
@@ -178,6 +180,7 @@ async def guard_worker(
                     "BARTIZAN_CHANNEL_FD": str(theirs.fileno()),
                     "BARTIZAN_AUDIT_FD": str(their_audit.fileno()),
                     "BARTIZAN_GUARD_SOCKET": str(path),
+                    "BARTIZAN_WIRE": wire or os.environ.get("BARTIZAN_WIRE", DEFAULT_WIRE),
                 },
             )
         child = Child(name="guard-worker", process=process, log=log)

@@ -94,7 +94,8 @@ class LocalSidecar:
 
     def spawn(self) -> None:
         """Start the agent; does not wait."""
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        passed = ("PATH", "HOME", "LANG", "TMPDIR", "BARTIZAN_WIRE")
+        kept = {name: os.environ[name] for name in passed if name in os.environ}
         with (self.folder / "agent.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "sidecar"],

@@ -1,0 +1,127 @@
+"""What one gRPC call is on the wire: how its header block is judged, and what is kept while it runs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from sidecar.wire import grpc_status as status
+from sidecar.wire.engine import Call
+from sidecar.wire.grpc_frames import BadFrame, MessageReader
+
+MAX_HEADERS: Final = 16 * 1024
+"""Of one call's metadata, counted as HTTP/2 counts header lists."""
+_PER_FIELD = 32
+_KIND: Final = b"application/grpc"
+_HIDDEN = frozenset({b"te", b"content-type", b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding"})
+_NOT_GRPC: Final[status.Headers] = ((b":status", b"415"),)
+_NOT_POST: Final[status.Headers] = ((b":status", b"405"), (b"allow", b"POST"))
+
+
+@dataclass(slots=True)
+class Budget:
+    """Bytes of incomplete and untaken messages of all connections of one engine."""
+
+    most: int
+    now: int = 0
+
+    def account(self, stream: Stream) -> None:
+        """Count what a stream's reader holds now."""
+        held = 0 if stream.reader is None else len(stream.reader)
+        self.now += held - stream.held
+        stream.held = held
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """One path that is served. `handler` is the UnaryHandler or StreamHandler."""
+
+    name: str
+    unary: bool
+    handler: Any
+
+
+@dataclass(slots=True, eq=False)
+class Stream:
+    """One call that is not answered yet. `owner` belongs to the shell: whoever runs the handler."""
+
+    id: int
+    method: Method
+    call: Call
+    due: float | None
+    """Monotonic seconds at which the caller stops waiting."""
+    reader: MessageReader | None = None
+    unacknowledged: int = 0
+    """Bytes that came and for which the peer got no new window yet."""
+    held: int = 0
+    """The reader's bytes as the budget knows them."""
+    ended: bool = False
+    """The peer has sent everything."""
+    responded: bool = False
+    """The first header block of the answer is queued."""
+    finished: bool = False
+    """Its status is queued, or the stream is gone."""
+    owner: Any = None
+
+    def broken(self) -> BadFrame | None:
+        """Why a unary call needs no further byte to be refused."""
+        if self.reader is None:
+            return None
+        if self.reader.more_than_one:
+            return BadFrame(status.UNIMPLEMENTED, "more than one message")
+        return self.reader.fault
+
+    def only_message(self) -> bytes:
+        """The message of a unary call whose peer has sent everything. Raises BadFrame when it is not exactly one."""
+        message = self.reader.take() if self.reader is not None else None
+        if message is None:
+            if self.reader is not None and len(self.reader):
+                raise BadFrame(status.INTERNAL, "truncated message")
+            raise BadFrame(status.UNIMPLEMENTED, "no message")
+        return message
+
+
+def admit(
+    number: int, headers: tuple[tuple[bytes, bytes], ...], methods: Mapping[bytes, Method], now: float
+) -> Stream | status.Headers:
+    """The call that a header block opens, or the whole answer that refuses it."""
+    fields = dict(headers)
+    if fields.get(b":method") != b"POST":
+        return _NOT_POST
+    kind = fields.get(b"content-type", b"")
+    if kind != _KIND and not kind.startswith((_KIND + b"+", _KIND + b";")):
+        return _NOT_GRPC
+    method = methods.get(fields.get(b":path", b""))
+    if method is None:
+        return refusal(status.UNIMPLEMENTED, "no such method")
+    if fields.get(b"te") != b"trailers":
+        return refusal(status.INTERNAL, "te: trailers is missing")
+    values = fields.values()
+    if sum(map(len, fields)) + sum(map(len, values)) + _PER_FIELD * len(headers) > MAX_HEADERS:
+        return refusal(status.RESOURCE_EXHAUSTED, "too much metadata")
+    left = due = None
+    if (timeout := fields.get(b"grpc-timeout")) is not None:
+        try:
+            left = status.seconds(timeout)
+        except ValueError as error:
+            return refusal(status.INTERNAL, str(error))
+        due = now + left
+    metadata = {name: value.decode("latin-1") for key, value in fields.items() if (name := _name(key))}
+    return Stream(
+        number, method, Call(method=method.name, metadata=metadata, deadline=left, peer="unix:"), due
+    )
+
+
+def refusal(code: int, text: str) -> status.Headers:
+    """An answer of a status alone."""
+    return status.RESPONSE + status.trailers(code, text)
+
+
+@lru_cache(maxsize=256)
+def _name(key: bytes) -> str:
+    """The name under which a handler sees a header; "" for those of the protocol and for binary values."""
+    if key[:1] == b":" or key in _HIDDEN or key.endswith(b"-bin"):
+        return ""
+    return key.decode("latin-1")

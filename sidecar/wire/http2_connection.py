@@ -1,0 +1,299 @@
+"""One HTTP/2 connection from Envoy, sans-I/O: bytes in -> what its calls ask; answers -> bytes out. No asyncio here.
+
+libnghttp2 (by ngh2) keeps HTTP/2's rules and ends connections that break them; this file keeps gRPC's, and what a
+broken call does ends that call alone. A peer gets new window only for what was taken: memory is bounded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import ngh2
+
+from sidecar.wire import grpc_status as status
+from sidecar.wire.grpc_call import MAX_HEADERS, Budget, Method, Stream, admit
+from sidecar.wire.grpc_frames import BadFrame, MessageReader, frame, whole
+
+STREAM_WINDOW: Final = 256 * 1024
+CONNECTION_WINDOW: Final = 256 * 1024 * 1024
+"""Far more than one stream's, so that slow handlers do not hold the others up; untaken bytes are at most this."""
+_RULES: Final = ngh2.Configuration(
+    auto_window_update=False,
+    # above this nghttp2 ends the connection; MAX_HEADERS ends the call
+    max_inbound_header_list_size=4 * MAX_HEADERS,
+    max_inbound_header_count=128,
+)
+_NO_ERROR: Final = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Http2Connection:
+    """`opened`, `asked`, `readable` and `gone` are called while `receive` or `output` runs."""
+
+    methods: Mapping[bytes, Method]
+    max_message: int
+    max_calls: int
+    budget: Budget
+    opened: Callable[[Stream], None]
+    """A streaming call began."""
+    asked: Callable[[Stream, bytes], None]
+    """A unary call and its message are here."""
+    readable: Callable[[Stream], None]
+    """A message, or the end of all, came for a streaming call."""
+    gone: Callable[[Stream], None]
+    """The peer, or a broken rule, ended a call that is not answered."""
+    clock: Callable[[], float] = time.monotonic
+    streams: dict[int, Stream] = field(default_factory=dict)
+    """Calls that have no status yet."""
+    ready: bool = False
+    """The peer's preface and settings came."""
+    closed: bool = False
+    """Nothing more is read: write what `output` gives and close."""
+    draining: bool = False
+    final: bool = False
+    """No further call will come."""
+    _unfinished: set[int] = field(default_factory=set)
+    _wire: ngh2.Connection = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._wire = ngh2.Connection(ngh2.Role.SERVER, _RULES)
+        self._wire.initiate_connection(
+            {
+                ngh2.Setting.ENABLE_PUSH: 0,
+                ngh2.Setting.MAX_CONCURRENT_STREAMS: self.max_calls,
+                ngh2.Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
+                ngh2.Setting.MAX_HEADER_LIST_SIZE: MAX_HEADERS,
+            }
+        )
+        self._wire.set_local_window_size(CONNECTION_WINDOW)
+
+    def receive(self, data: bytes) -> None:
+        """Bytes from the peer. A broken rule of HTTP/2 sets `closed`."""
+        try:
+            self._wire.receive_data(data)
+        except ngh2.NGH2Error:
+            self.closed = True
+        self._handle(self._wire.events())
+
+    def _handle(self, events: list[ngh2.Event]) -> None:
+        for event in events:
+            if isinstance(event, ngh2.DataReceived):
+                self._data(event)
+            elif isinstance(event, ngh2.RequestReceived):
+                self._request(event)
+            elif isinstance(event, (ngh2.StreamClosed, ngh2.StreamReset)):
+                self._lost(event.stream_id)
+            elif isinstance(event, ngh2.TrailersReceived):
+                if (stream := self.streams.get(event.stream_id)) is not None:
+                    self._end(stream)
+            elif isinstance(event, ngh2.SettingsReceived):
+                self.ready = True
+            elif isinstance(event, ngh2.GoAwayReceived):
+                self.draining = self.final = True
+            elif isinstance(event, ngh2.PingAcknowledged):
+                self.final_notice()
+            elif isinstance(event, ngh2.ConnectionClosed):
+                self.closed = True
+
+    def _request(self, event: ngh2.RequestReceived) -> None:
+        admitted = admit(event.stream_id, event.headers, self.methods, self.clock())
+        if not isinstance(admitted, Stream):
+            self._refuse(event.stream_id, admitted, ended=event.end_stream)
+            return
+        self.streams[admitted.id] = admitted
+        if not admitted.method.unary:
+            self.opened(admitted)
+        if event.end_stream and not admitted.finished:
+            self._end(admitted)
+
+    def _data(self, event: ngh2.DataReceived) -> None:
+        data, ended = event.data, event.end_stream
+        stream = self.streams.get(event.stream_id)
+        if stream is None:  # answered before it was all there
+            self._acknowledge(event.stream_id, len(data))
+            return
+        if ended and stream.method.unary and stream.reader is None:
+            message = whole(data, self.max_message)
+            if message is not None:
+                stream.ended = True
+                self._acknowledge(stream.id, len(data))
+                self.asked(stream, message)
+                return
+        if stream.reader is None:
+            stream.reader = MessageReader(self.max_message)
+        stream.reader.feed(data)
+        stream.unacknowledged += len(data)
+        self.budget.account(stream)
+        unary = stream.method.unary
+        if self.budget.now > self.budget.most:
+            self.fail(stream, status.RESOURCE_EXHAUSTED, "too many bytes of unread messages")
+        elif unary and (bad := stream.broken()) is not None:
+            self.fail(stream, bad.code, str(bad))
+        else:
+            if unary or not stream.reader.ready:
+                self._release(stream)
+            if ended:
+                self._end(stream)
+            elif not unary and stream.reader.ready:
+                self.readable(stream)
+
+    def _end(self, stream: Stream) -> None:
+        """The peer has sent everything."""
+        stream.ended = True
+        if not stream.method.unary:
+            self.readable(stream)
+            return
+        try:
+            message = stream.only_message()
+        except BadFrame as bad:
+            self.fail(stream, bad.code, str(bad))
+        else:
+            self.budget.account(stream)
+            self.asked(stream, message)
+
+    def take(self, stream: Stream) -> bytes | None:
+        """The next message of a streaming call; None when none is there. What is taken opens the window again.
+
+        Raises BadFrame; also for a message that the peer's end cut off.
+        """
+        reader = stream.reader
+        if reader is None:
+            return None
+        message = reader.take()
+        if message is not None:
+            self.budget.account(stream)
+            if not reader.ready:
+                self._release(stream)
+        elif stream.ended and len(reader):
+            raise BadFrame(status.INTERNAL, "truncated message")
+        return message
+
+    def send(self, stream: Stream, message: bytes) -> None:
+        """Queue a reply; `queued` tells how much waits for the peer."""
+        if stream.finished:
+            return
+        try:
+            if not stream.responded:
+                stream.responded = True
+                self._wire.send_response(stream.id, status.RESPONSE)
+            self._wire.send_data(stream.id, frame(message))
+        except ngh2.NGH2Error:
+            self._lost(stream.id)
+
+    def finish(self, stream: Stream, code: int, text: str = "") -> None:
+        """End a call with a status. Only the first end counts."""
+        if stream.finished:
+            return
+        self._forget(stream)
+        try:
+            if stream.responded:
+                self._wire.send_trailers(stream.id, status.trailers(code, text))
+            else:
+                self._wire.send_response(
+                    stream.id, status.RESPONSE + status.trailers(code, text), end_stream=True
+                )
+        except ngh2.NGH2Error:
+            return  # RST_STREAM came in the same read: nobody listens
+        if not stream.ended:
+            self._unfinished.add(stream.id)
+
+    def fail(self, stream: Stream, code: int, text: str) -> None:
+        """End a call whose peer broke a rule, and tell the shell."""
+        self.finish(stream, code, text)
+        self.gone(stream)
+
+    def queued(self, stream: Stream) -> int:
+        """Bytes of replies that wait for the peer's window."""
+        return 0 if stream.finished else self._wire.queued_body_size(stream.id)
+
+    def output(self, most: int) -> bytes:
+        """Bytes to write now, b"" when there are none."""
+        wire = self._wire
+        try:
+            out = wire.data_to_send(most)
+            if self._unfinished and not wire.want_write and self._reset_unfinished():
+                out += wire.data_to_send()
+        except ngh2.NGH2Error:
+            self.closed = True
+            return b""
+        self._handle(wire.events())
+        return out
+
+    def idle(self) -> bool:
+        """Whether no call runs and no answer waits for the peer."""
+        return not self.streams and not self._wire.queued_body_size() and not self.wants_output()
+
+    def wants_output(self) -> bool:
+        """Whether `output` has something to give."""
+        try:
+            return self._wire.want_write
+        except ngh2.NGH2Error:
+            return False
+
+    def _reset_unfinished(self) -> bool:
+        """A call that is answered before its peer has ended is closed (NO_ERROR), but after its trailers are out."""
+        done = [number for number in self._unfinished if not self._wire.queued_body_size(number)]
+        for number in done:
+            self._unfinished.discard(number)
+            self._wire.reset_stream(number, _NO_ERROR)
+        return bool(done)
+
+    def notice(self) -> None:
+        """Ask the peer to open no more calls. Those on their way are served; `final_notice` follows its answer."""
+        self.draining = True
+        try:
+            self._wire.send_shutdown_notice()
+            self._wire.ping()
+        except ngh2.NGH2Error:
+            self.closed = True
+
+    def final_notice(self) -> None:
+        """Say which call was the last one."""
+        if self.draining and not self.final:
+            self.final = True
+            try:
+                self._wire.send_goaway()
+            except ngh2.NGH2Error:
+                self.closed = True
+
+    def forget_all(self) -> None:
+        """The transport is gone."""
+        self.closed = True
+        for stream in list(self.streams.values()):
+            self._lost(stream.id)
+
+    def _refuse(self, number: int, headers: status.Headers, *, ended: bool) -> None:
+        try:
+            self._wire.send_response(number, headers, end_stream=True)
+        except ngh2.NGH2Error:
+            return
+        if not ended:
+            self._unfinished.add(number)
+
+    def _lost(self, number: int) -> None:
+        self._unfinished.discard(number)
+        if (stream := self.streams.get(number)) is not None:
+            self._forget(stream)
+            self.gone(stream)
+
+    def _forget(self, stream: Stream) -> None:
+        stream.finished = True
+        self.streams.pop(stream.id, None)
+        self._release(stream)
+        if stream.reader is not None:
+            stream.reader.clear()
+            self.budget.account(stream)
+
+    def _release(self, stream: Stream) -> None:
+        if stream.unacknowledged:
+            self._acknowledge(stream.id, stream.unacknowledged)
+            stream.unacknowledged = 0
+
+    def _acknowledge(self, number: int, amount: int) -> None:
+        try:
+            self._wire.acknowledge_received_data(amount, number)
+        except (ngh2.NGH2Error, ValueError):
+            return  # the stream or the connection is gone: nothing to open

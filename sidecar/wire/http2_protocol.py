@@ -1,0 +1,281 @@
+"""asyncio's side of one HTTP/2 connection: bytes to and from the socket, handlers driven, deadlines, back-pressure.
+
+A unary handler that never waits costs no task: its coroutine is driven where its message arrived, and everything that
+one read of the socket asked for is answered in one write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+from bartizan.tasks import Swarm
+from bartizan.telemetry.logging import get_logger
+from sidecar.wire import grpc_status as status
+from sidecar.wire.engine import CallFailed
+from sidecar.wire.grpc_call import Budget, Method, Stream
+from sidecar.wire.grpc_frames import BadFrame
+from sidecar.wire.http2_connection import Http2Connection
+from sidecar.wire.running import Running, rest
+
+log = get_logger()
+
+PREFACE_SECONDS: Final = 10.0
+"""A connection that has not said by then that it speaks HTTP/2 is ended."""
+_CLOSE_SECONDS: Final = 5.0  # for a peer that does not read our last bytes
+_PIECE: Final = 256 * 1024  # bytes for one write
+_MOST_QUEUED: Final = 256 * 1024  # bytes of replies of one call that the peer does not take
+
+
+@dataclass(slots=True, kw_only=True)
+class Server:
+    """What all connections of an engine share."""
+
+    max_message: int
+    max_calls: int
+    max_connections: int
+    budget: Budget
+    swarm: Swarm
+    methods: dict[bytes, Method] = field(default_factory=dict)
+    connections: set[Http2Protocol] = field(default_factory=set)
+
+
+class Http2Protocol(asyncio.Protocol):
+    """One connection of Envoy."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._loop = asyncio.get_running_loop()
+        self._core = Http2Connection(
+            methods=server.methods,
+            max_message=server.max_message,
+            max_calls=server.max_calls,
+            budget=server.budget,
+            opened=self._opened,
+            asked=self._asked,
+            readable=self._readable,
+            gone=self._gone,
+        )
+        self._transport: asyncio.Transport | None = None
+        self._paused = False
+        self._flushing = False
+        self._blocked: set[Stream] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self.closed: asyncio.Future[None] = self._loop.create_future()
+
+    # --- the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        if len(self._server.connections) >= self._server.max_connections:
+            log.warning("wire_connections_exhausted")
+            self.abort()
+            return
+        self._server.connections.add(self)
+        self._transport.set_write_buffer_limits(high=2 * _PIECE)
+        self._timer = self._loop.call_later(PREFACE_SECONDS, self.abort)
+        self._flush()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self._server.connections.discard(self)
+        self._stop_timer()
+        self._transport = None
+        self._core.forget_all()
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        core = self._core
+        if core.closed:
+            return
+        try:
+            core.receive(data)
+        except Exception as error:
+            log.error("wire_connection_failed", error=type(error).__name__)
+            self.abort()
+            return
+        if self._timer is not None and core.ready:
+            self._stop_timer()
+        self._flush()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._flush()
+
+    def abort(self) -> None:
+        """End it without another word."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _close(self) -> None:
+        """End it when the last bytes are written."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.close()
+            self._stop_timer()
+            self._timer = self._loop.call_later(_CLOSE_SECONDS, self.abort)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _flush(self) -> None:
+        """Write what is ready, unless the peer does not read; wake handlers whose replies are taken."""
+        self._flushing = False
+        transport, core = self._transport, self._core
+        if transport is None or transport.is_closing():
+            return
+        while not self._paused and (out := core.output(_PIECE)):
+            transport.write(out)
+            if len(out) < _PIECE and not core.wants_output():
+                break
+        if self._blocked:
+            for stream in [each for each in self._blocked if core.queued(each) <= _MOST_QUEUED // 2]:
+                self._blocked.discard(stream)
+                stream.owner.resume()
+        if core.closed or (core.final and core.idle()):
+            self._close()
+
+    def _soon(self) -> None:
+        """Write at the end of this turn of the loop, once for all answers that it made."""
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    # --- the engine's stop
+
+    def drain(self) -> None:
+        """Ask the peer to open no more calls."""
+        self._core.notice()
+        self._flush()
+
+    def last_call(self) -> None:
+        """Take no more calls; close when the running ones are over."""
+        self._core.final_notice()
+        self._flush()
+
+    def abandon(self) -> None:
+        """End the running calls."""
+        for stream in list(self._core.streams.values()):
+            self._core.fail(stream, status.UNAVAILABLE, "the guard is stopping")
+        self._flush()
+        self._close()
+
+    # --- calls
+
+    def _asked(self, stream: Stream, message: bytes) -> None:
+        """A unary call: driven here as far as it comes without waiting."""
+        if self._is_late(stream):
+            return
+        context = copy_context()
+        try:
+            work = stream.method.handler(stream.call, message)
+            waits_for = context.run(work.send, None)
+        except StopIteration as answer:
+            self._answer(stream, answer.value)
+        except Exception as error:
+            self._failed(stream, error)
+        else:
+            self._run(stream, self._wait(stream, work, waits_for), context)
+
+    async def _wait(self, stream: Stream, work: Coroutine[Any, Any, bytes], waits_for: Any) -> None:
+        try:
+            self._answer(stream, await rest(work, waits_for))
+        except Exception as error:
+            self._failed(stream, error)
+
+    def _answer(self, stream: Stream, reply: bytes) -> None:
+        if not self._is_late(stream):
+            try:
+                self._core.send(stream, reply)
+                self._core.finish(stream, status.OK)
+            except Exception as error:
+                self._failed(stream, error)
+
+    def _opened(self, stream: Stream) -> None:
+        if not self._is_late(stream):
+            self._run(stream, self._serve(stream), None)
+
+    async def _serve(self, stream: Stream) -> None:
+        core = self._core
+        replies: AsyncIterator[bytes] | None = None
+        try:
+            replies = stream.method.handler(stream.call, stream.owner)
+            async for reply in replies:
+                core.send(stream, reply)
+                self._soon()
+                if core.queued(stream) > _MOST_QUEUED:
+                    self._blocked.add(stream)
+                    await stream.owner.wait()
+            core.finish(stream, status.OK)
+        except Exception as error:
+            self._failed(stream, error)
+        finally:
+            # also when the call is cancelled between two replies: the handler leaves its evidence at its end
+            if isinstance(replies, AsyncGenerator):
+                await replies.aclose()
+
+    def _run(self, stream: Stream, work: Coroutine[Any, Any, None], context: Context | None) -> None:
+        if len(self._server.swarm) >= self._server.max_calls:
+            work.close()
+            self._core.fail(stream, status.RESOURCE_EXHAUSTED, "too many calls")
+            return
+        stream.owner = Running(stream, self._take)
+        task = self._server.swarm.start(work, name=stream.method.name, context=context)
+        stream.owner.task = task
+        if stream.due is not None:
+            stream.owner.timer = self._loop.call_later(
+                max(0.0, stream.due - self._core.clock()), self._late, stream
+            )
+        task.add_done_callback(lambda done: self._ended(stream, done))
+
+    def _ended(self, stream: Stream, task: asyncio.Task[None]) -> None:
+        """The handler is over, however: a call without a status by now did not end well."""
+        stream.owner.close()
+        self._blocked.discard(stream)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("call_failed", error=type(error).__name__)
+        self._core.finish(stream, status.INTERNAL, "internal error")
+        self._soon()
+
+    def _failed(self, stream: Stream, error: Exception) -> None:
+        """End the call with a status other than OK; messages of unknown exceptions may hold content and stay inside."""
+        match error:
+            case CallFailed(code=code) | BadFrame(code=code):
+                self._core.finish(stream, code or status.INTERNAL, str(error))
+            case _:
+                log.error("call_failed", error=type(error).__name__)
+                self._core.finish(stream, status.INTERNAL, "internal error")
+
+    def _is_late(self, stream: Stream) -> bool:
+        """Whether the caller waits no longer; the call is ended then."""
+        if stream.due is None or self._core.clock() < stream.due:
+            return False
+        self._core.finish(stream, status.DEADLINE_EXCEEDED)
+        return True
+
+    def _late(self, stream: Stream) -> None:
+        self._core.fail(stream, status.DEADLINE_EXCEEDED, "")
+        self._soon()
+
+    def _readable(self, stream: Stream) -> None:
+        if stream.owner is not None:
+            stream.owner.resume()
+
+    def _gone(self, stream: Stream) -> None:
+        """The call is over but for its handler. It is cancelled after its first step, so that it learns of it."""
+        if stream.owner is not None:
+            self._loop.call_soon(stream.owner.task.cancel)
+
+    def _take(self, stream: Stream) -> bytes | None:
+        """The next message for a handler; opens the window that its bytes held."""
+        message = self._core.take(stream)
+        if message is not None and self._core.wants_output():
+            self._soon()
+        return message

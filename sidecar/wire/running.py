@@ -1,0 +1,68 @@
+"""A handler that waits: what its task needs from the connection while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, cast
+
+from sidecar.wire.grpc_call import Stream
+
+
+class Running:
+    """A handler that waits: its task, its deadline, and the messages that it reads."""
+
+    __slots__ = ("_stream", "_take", "_waiter", "task", "timer")
+
+    def __init__(self, stream: Stream, take: Callable[[Stream], bytes | None]) -> None:
+        self._stream = stream
+        self._take = take
+        self._waiter: asyncio.Future[None] | None = None
+        self.task: asyncio.Task[None]
+        self.timer: asyncio.TimerHandle | None = None
+
+    def __aiter__(self) -> Running:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while True:
+            message = self._take(self._stream)
+            if message is not None:
+                return message
+            if self._stream.ended or self._stream.finished:
+                raise StopAsyncIteration
+            await self.wait()
+
+    async def wait(self) -> None:
+        """Until `resume`."""
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def resume(self) -> None:
+        """A message came, or replies were taken."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def close(self) -> None:
+        """The handler is over."""
+        if self.timer is not None:
+            self.timer.cancel()
+
+
+@types.coroutine
+def rest(work: Coroutine[Any, Any, bytes], waits_for: Any) -> Generator[Any, Any, bytes]:
+    """Go on with a coroutine that was driven to its first wait."""
+    while True:
+        try:
+            try:
+                sent = yield waits_for
+            except BaseException as error:
+                waits_for = work.throw(error)
+            else:
+                waits_for = work.send(sent)
+        except StopIteration as answer:
+            return cast("bytes", answer.value)
