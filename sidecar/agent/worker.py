@@ -55,10 +55,17 @@ class Worker:
         self._started = False
         self._outgoing: asyncio.Queue[AgentMessage] = asyncio.Queue(OUTGOING)
         self._process: asyncio.subprocess.Process | None = None
+        self._heard_out = asyncio.Event()
 
     @property
     def pid(self) -> int | None:
         return None if self._process is None else self._process.pid
+
+    def terminate(self) -> None:
+        """Ask it to finish what runs, to hand in its records and to end."""
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.terminate()
 
     def tell(self, message: AgentMessage) -> None:
         """Queue a message. Before it has started, or when it does not read, nothing happens: the whole state is what a
@@ -124,6 +131,9 @@ class Worker:
 
     async def _exit(self, process: asyncio.subprocess.Process) -> None:
         status = await process.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REAP_WITHIN):
+                await self._heard_out.wait()
         raise ProcessFailed(f"ended with status {status}")
 
     async def _read(self, channel: Channel[AgentMessage, WorkerMessage]) -> None:
@@ -142,12 +152,16 @@ class Worker:
                 case AuditBatch(records=records):
                     self._on_audit(records)
             self._on_change()
+        await asyncio.sleep(REAP_WITHIN)
         raise ProcessFailed("closed its channel")
 
     async def _read_audit(self, audit: Channel[AgentMessage, WorkerMessage]) -> None:
         while (message := await audit.receive()) is not None:
             if isinstance(message, AuditBatch):
                 self._on_audit(message.records)
+        # An ending worker closes it: what it sent last is taken, and how it ended is the better reason to give.
+        self._heard_out.set()
+        await asyncio.sleep(REAP_WITHIN)
         raise ProcessFailed("closed its audit channel")
 
     async def _write(self, channel: Channel[AgentMessage, WorkerMessage]) -> None:

@@ -57,11 +57,19 @@ class WorkerPool:
         self._jwks: dict[str, dict[str, Any]] = {}
         self._workers: dict[int, Worker] = {}
         self._buried: Counter[str] = Counter()
+        self._stopping = False
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Start and supervise all workers in the process's group."""
         for index in range(self.count):
             group.create_task(self._supervise(index), name=f"worker-{index}")
+
+    async def stop(self, deadline: float) -> None:
+        """Let every worker finish and hand in its last records; those that take longer are killed with their tasks."""
+        self._stopping = True
+        for worker in self._workers.values():
+            worker.terminate()
+        await self._changes.until(lambda: not self._workers, deadline)
 
     def set_instance(self, instance_id: str) -> None:
         """The id that audit records carry; known only after attestation."""
@@ -180,6 +188,8 @@ class WorkerPool:
             try:
                 await worker.run(partial(self._state, index))
             except (ProcessFailed, OSError) as error:
+                if self._stopping:
+                    return
                 log.warning("worker_ended", worker=index, reason=str(error))
             finally:
                 self._bury(worker)

@@ -1,6 +1,7 @@
 """From the bounded queue to a sink, at least once and in order; what a full queue loses becomes a Gap record.
 
-Memory is bounded by the number and the bytes of waiting records. The control plane drops ids that it knows.
+Memory is bounded by the number and the bytes of waiting records. The control plane drops ids that it knows. What can't
+be shipped before the process ends is left in the spool for the next one.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from bartizan.telemetry import metrics
 from bartizan.telemetry.logging import get_logger
 from sidecar.audit.record import Gap
 from sidecar.audit.sinks.base import Sink
+from sidecar.audit.spool import Spool
 
 MAX_RECORDS = 20_000
 MAX_BYTES = 32 * 1024 * 1024
@@ -39,6 +41,7 @@ class Shipping:
         on_loss: Callable[[bool], None] = lambda _losing: None,
         max_records: int = MAX_RECORDS,
         max_bytes: int = MAX_BYTES,
+        spool: Spool | None = None,
     ) -> None:
         self._sink = sink
         self._instance_id = instance_id
@@ -51,6 +54,19 @@ class Shipping:
         self._lost_since = 0.0
         self._reason = ""
         self._some = asyncio.Event()
+        self._spool = spool
+        self._spooled = 0
+        # The loop and the last flush must not ship, and then forget, the same records.
+        self._turn = asyncio.Lock()
+
+    async def restore(self) -> None:
+        """Call it before anything is put: what the last process left comes first."""
+        if self._spool is None:
+            return
+        self.put(await asyncio.to_thread(self._spool.read))
+        self._spooled = len(self._queue)
+        if self._spooled:
+            log.info("audit_spool_found", count=self._spooled)
 
     def put(self, records: Sequence[bytes]) -> None:
         """Take records (canonical JSON each); the newest are lost when there is no room."""
@@ -87,16 +103,25 @@ class Shipping:
                     failures += 1
                     await asyncio.sleep(random.uniform(0.5, 1.0) * min(10.0, 0.2 * 2**failures))  # noqa: S311
 
-    async def flush(self, deadline: float) -> None:
-        """At the end of the process: ship what is left, for at most `deadline` seconds."""
+    async def close(self, deadline: float) -> None:
+        """At the end of the process: ship what is left for at most `deadline` seconds, and leave the rest in the spool."""
         try:
             async with asyncio.timeout(deadline):
                 while self._queue or self._lost:
                     await self._ship()
         except (TimeoutError, DependencyUnavailable):
             log.warning("audit_not_flushed", count=len(self._queue))
+        if self._spool is not None and (self._queue or self._lost):
+            rest = list(self._queue)
+            await asyncio.to_thread(
+                self._spool.write, rest, self._lost, self._lost_since, self._instance_id()
+            )
 
     async def _ship(self) -> None:
+        async with self._turn:
+            await self._ship_next()
+
+    async def _ship_next(self) -> None:
         batch = [self._queue[index] for index in range(min(BATCH, len(self._queue)))]
         if not batch:
             await self._ship_gap()
@@ -134,4 +159,8 @@ class Shipping:
     def _forget(self, count: int) -> None:
         for _ in range(count):
             self._bytes -= len(self._queue.popleft())
+        if self._spooled:
+            self._spooled = max(0, self._spooled - count)
+            if not self._spooled and self._spool is not None:
+                self._spool.clear()
         metrics.AUDIT_QUEUE.set(len(self._queue))

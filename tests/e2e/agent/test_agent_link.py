@@ -146,3 +146,28 @@ async def test_a_used_token_attests_nobody(local: Local, plane: Plane) -> None:
     )
     assert not status["ready"]
     assert plane.nodes == []
+
+
+async def test_records_that_wait_when_the_agent_ends_are_shipped_by_the_next_one(
+    local: Local, plane: Plane
+) -> None:
+    plane.send(local.signed(1), local.keys(1), {})
+    await local.start(plane.new_token())
+    await plane.reported(lambda one: proven(one, 1))
+    await plane.stop()
+    await local.until(lambda now: "control_plane_away" in now["conditions"])
+    asked = [await local.ask(), await local.ask(key=local.key)]
+    assert asked == [401, 200]
+    assert local.child is not None
+    await local.child.stop()
+    spool = local.folder / "state" / "audit.spool"
+    assert spool.stat().st_mode & 0o777 == 0o600
+    assert local.key.encode() not in spool.read_bytes()
+    assert not [one for one in plane.records if one["source"] == "guard"]
+
+    await plane.start()
+    await local.start(plane.new_token())
+    for status in asked:
+        await plane.recorded(lambda one, status=status: one["source"] == "guard" and one["status"] == status)
+    assert len([one for one in plane.records if one["source"] == "guard"]) == len(asked)
+    assert not spool.exists()

@@ -15,6 +15,7 @@ from bartizan.errors import DependencyRefused, DependencyUnavailable
 from sidecar.audit.record import Gap
 from sidecar.audit.shipping import Shipping
 from sidecar.audit.sinks.file import FileSink
+from sidecar.audit.spool import Spool
 
 
 class Store:
@@ -98,15 +99,87 @@ async def test_a_batch_that_is_refused_for_ever_becomes_a_gap_and_holds_up_nobod
     assert [(gap.lost, gap.reason) for gap in sink.gaps] == [(1, "refused")]
 
 
-async def test_flush_ships_what_is_left_and_gives_up_in_time() -> None:
+async def test_the_last_flush_ships_what_is_left_and_gives_up_in_time() -> None:
     sink = Store()
     made = shipping(sink)
     made.put([b"1"])
-    await made.flush(1.0)
+    await made.close(1.0)
     assert sink.stored == [b"1"]
     away = shipping(Store(*[DependencyUnavailable("away")] * 3))
     away.put([b"1"])
-    await away.flush(0.05)
+    await away.close(0.05)
+
+
+class Frozen:
+    """A sink that never answers."""
+
+    async def store(self, records: Sequence[bytes]) -> int:
+        await asyncio.Event().wait()
+        return len(records)
+
+
+async def test_what_could_not_be_shipped_is_left_for_the_next_process(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "audit.spool"
+    records = [str(number).encode() for number in range(700)]
+    first = Shipping(Frozen(), instance_id=lambda: "me", spool=Spool(path))
+    await first.restore()
+    first.put(records)
+    running = asyncio.get_running_loop().create_task(first.run())
+    await asyncio.sleep(0.15)  # a batch is on its way and will never be answered
+    await first.close(0.05)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+    sink = Store(DependencyUnavailable("away"), 300)
+    second = Shipping(sink, instance_id=lambda: "me", spool=Spool(path))
+    await second.restore()
+    second.put([b"new"])
+    await ship(second, lambda: len(sink.stored) >= len(records) + 1)
+    assert sink.stored == [*records, b"new"]
+    assert not path.exists()
+    await second.close(0.05)
+    assert not path.exists()
+
+
+async def test_a_spool_stays_until_all_of_it_is_shipped(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "audit.spool")
+    spool.write([b"1", b"2"], 0, 0.0, "me")
+    made = Shipping(Store(1, *[DependencyUnavailable("away")] * 9), instance_id=lambda: "me", spool=spool)
+    await made.restore()
+    await made.close(0.01)
+    assert spool.read() == [b"2"]
+
+
+async def test_a_full_spool_keeps_the_oldest_and_says_what_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "audit.spool"
+    made = Shipping(
+        Frozen(), instance_id=lambda: "me", max_records=3, spool=Spool(path, max_bytes=512 + 2 * 10)
+    )
+    made.put([b"a" * 9, b"b" * 9, b"c" * 9, b"lost before"])
+    await made.close(0.01)
+    *kept, gap = Spool(path).read()
+    assert kept == [b"a" * 9, b"b" * 9]
+    named = msgspec.json.decode(gap, type=Gap)
+    assert (named.lost, named.reason, named.instance_id) == (2, "spool_full", "me")
+
+
+async def test_a_disk_that_takes_nothing_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    made = Shipping(Frozen(), instance_id=lambda: "me", spool=Spool(tmp_path / "file" / "audit.spool"))
+    await made.restore()
+    made.put([b"1"])
+    await made.close(0.01)
+
+
+async def test_what_is_no_spool_of_ours_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "audit.spool"
+    assert Spool(path).read() == []
+    path.write_bytes(b"x" * 100)
+    assert Spool(path, max_bytes=99).read() == []
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    assert Spool(link).read() == []
 
 
 async def test_the_file_sink_appends_lines_and_keeps_one_older_file(tmp_path: Path) -> None:
