@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from _pytest.nodeid import NodeId
 
 from tests.skips import register
 
@@ -16,6 +17,15 @@ Compare = Callable[[str, str], None]
 
 def pytest_configure(config: pytest.Config) -> None:
     register(config)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Make xdist_group work: pytest-xdist 3.8 writes a group into `_nodeid`, where pytest 9.2 no longer reads it."""
+    for item in items:
+        grouped = vars(item).get("_nodeid")
+        if grouped:
+            item._id = NodeId.parse(grouped)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
