@@ -1,0 +1,125 @@
+"""What the documents list is compared with the code, so that neither runs away from the other."""
+
+import dataclasses
+import importlib.util
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bartizan.errors import InvalidInput
+from control_plane import settings as control_plane_settings
+from control_plane.api.ports import Parts
+from control_plane.api.routes.catalog import operations
+from sidecar import settings as sidecar_settings
+from sidecar.agent import conditions
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted(ROOT.glob("docs/**/*.md")),
+]
+
+
+class Asked(Mapping[str, str]):
+    """An environment with nothing in it that remembers what it was asked for."""
+
+    def __init__(self, given: Mapping[str, str]) -> None:
+        self._given = given
+        self.names: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        if name.startswith(("BARTIZAN_", "OTEL_")):
+            self.names.add(name)
+        return self._given[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given)
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+
+def section(title: str) -> str:
+    return (ROOT / "docs/settings.md").read_text().split(f"## {title}\n")[1].split("\n## ")[0]
+
+
+def documented_settings(title: str) -> list[str]:
+    return re.findall(r"^\| `([A-Z_]+)` \|", section(title), re.MULTILINE)
+
+
+def test_every_setting_of_the_control_plane_is_documented_once() -> None:
+    asked = Asked({})
+    with pytest.raises(InvalidInput):
+        control_plane_settings.read(asked)
+    assert sorted(documented_settings("Control plane")) == sorted(asked.names)
+
+
+def test_every_setting_of_the_sidecar_is_documented_once(tmp_path: Path) -> None:
+    asked = Asked({"BARTIZAN_CONFIG": str(tmp_path / "none.yaml")})
+    with pytest.raises(InvalidInput):
+        sidecar_settings.load(asked)
+    assert sorted(documented_settings("Sidecar")) == sorted(asked.names)
+
+
+def test_every_condition_of_a_sidecar_is_in_the_runbook_with_its_effect_on_readiness() -> None:
+    known = {
+        value
+        for name, value in vars(conditions).items()
+        if name.isupper() and isinstance(value, str) and not name.startswith("_")
+    }
+    rows = dict(
+        re.findall(r"^\| `([a-z_]+)` \| (no|yes) \|", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
+    )
+    assert set(rows) == known
+    assert {name for name, ready in rows.items() if ready == "no"} == conditions.BLOCKING
+
+
+def test_every_route_of_the_api_is_in_its_guide_with_the_permission_it_asks_for() -> None:
+    parts: Any = {
+        field.name: None for field in dataclasses.fields(Parts)
+    }  # handlers are named here, not called
+    known = {
+        f"{one.method} {one.path}": one.permission.value if one.permission else "none"
+        for one in operations(Parts(**parts))
+    }
+    rows = re.findall(
+        r"^\| `([A-Z]+ /[^`]+)` \|[^|]+\| (\w+) \|$", (ROOT / "docs/api.md").read_text(), re.MULTILINE
+    )
+    assert dict(rows) == known
+    assert len(rows) == len(known)
+
+
+def test_every_direct_dependency_is_listed_with_the_licence_that_it_states() -> None:
+    place = ROOT / "requirements/licences.py"
+    spec = importlib.util.spec_from_file_location("licences", place)
+    assert spec is not None
+    assert spec.loader is not None
+    licences = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(licences)
+    assert (ROOT / "docs/third-party-licences.md").read_text() == licences.page(), (
+        "run: python requirements/licences.py > docs/third-party-licences.md"
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_to_a_file_and_a_heading_that_exist(page: Path) -> None:
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if link.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert not broken
+
+
+def anchors(page: Path) -> set[str]:
+    """Headings as GitHub makes anchors of them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
