@@ -78,6 +78,10 @@ class Client(Transport):
         """Publish again what was published before. Raises Conflict when there is nothing earlier."""
         return await self.send("POST", f"{_policy(name)}/undo", api.Applied)
 
+    async def endpoints(self) -> tuple[api.EndpointInfo, ...]:
+        """The guarded models of all published policies."""
+        return (await self.send("GET", "/v1/endpoints", api.EndpointList)).endpoints
+
     async def status(self, name: str) -> api.PolicyStatus:
         return await self.send("GET", f"{_policy(name)}/status", api.PolicyStatus)
 

@@ -140,3 +140,22 @@ class PolicyStatus(Answer, frozen=True):
     @property
     def summary(self) -> str:
         return f"{self.enforced_count}/{self.total}"
+
+
+class EndpointInfo(Answer, frozen=True):
+    """A guarded model. enforced_count of total sidecars provably enforce the published version."""
+
+    policy: str
+    model: str
+    protocol: str
+    listen: str
+    tenants: tuple[str, ...]
+    authn: tuple[str, ...]
+    mode: str
+    version: int
+    enforced_count: int
+    total: int
+
+
+class EndpointList(Answer, frozen=True):
+    endpoints: tuple[EndpointInfo, ...]

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from bartizan import errors
-from bartizan.cli import audit, doctor, keys, laptop, policy, secrets, servers, status
+from bartizan.cli import audit, doctor, fleet, keys, laptop, policy, secrets, servers, status
 from bartizan.cli.connection import Connection
 from bartizan.cli.output import Output
 
@@ -64,6 +64,9 @@ for command in (
     keys.keys,
     secrets.secrets,
     status.status,
+    fleet.endpoints,
+    fleet.instances,
+    fleet.join_token,
     audit.audit,
     doctor.doctor,
 ):

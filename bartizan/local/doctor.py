@@ -19,6 +19,7 @@ from cryptography import x509
 
 from bartizan.errors import NotFound
 from bartizan.local.binaries import find_binary
+from bartizan.local.stack import Ports
 from bartizan.local.up import UpState, read_state
 
 MIN_FREE_BYTES = 512 * 1024 * 1024
@@ -39,6 +40,7 @@ async def examine(folder: Path) -> list[Check]:
     """All checks, in the order of the chain. Those of running parts are made only when a stack runs on `folder`."""
     checks = [_binary("envoy"), _binary("bao"), _disk(folder)]
     running = read_state(folder)
+    checks.append(_ports(folder, running))
     if running is None:
         mend = (
             "start one with `bartizan up --model URL --policy FILE`, or see --url for a remote control plane"
@@ -72,6 +74,30 @@ def _disk(folder: Path) -> Check:
         return Check(name="disk", result="good", found=found)
     return Check(
         name="disk", result="bad", found=found, mend="free some space: OpenBao and the store must write"
+    )
+
+
+def _ports(folder: Path, running: UpState | None) -> Check:
+    """The stack's own ports: free while it is down, and never open beyond loopback."""
+    try:
+        ports = msgspec.structs.asdict(msgspec.json.decode((folder / "ports.json").read_bytes(), type=Ports))
+    except (OSError, msgspec.MsgspecError):
+        return Check(name="ports", result="good", found="none reserved yet: the first start takes free ones")
+    open_now = {name: addresses for name, port in ports.items() if (addresses := listening_addresses(port))}
+    beyond = sorted(name for name, addresses in open_now.items() if not all(map(is_loopback, addresses)))
+    if beyond:
+        mend = "nothing of the laptop stack listens beyond loopback: end the other program on these ports"
+        return Check(name="ports", result="bad", found=f"open to the network: {', '.join(beyond)}", mend=mend)
+    if running is None and open_now:
+        taken = ", ".join(f"{name} {ports[name]}" for name in open_now)
+        mend = f"end the program on them, or remove {folder / 'ports.json'} to take other ports"
+        return Check(name="ports", result="bad", found=f"taken by another program: {taken}", mend=mend)
+    missing = sorted(set(ports) - set(open_now)) if running else []
+    if missing:
+        mend = f"see the logs in {folder}"
+        return Check(name="ports", result="bad", found=f"closed: {', '.join(missing)}", mend=mend)
+    return Check(
+        name="ports", result="good", found=f"{len(ports)} {'open' if running else 'free'} on loopback"
     )
 
 
@@ -175,13 +201,18 @@ def _model(url: str) -> Check:
         return Check(
             name="model", result="bad", found=f"nothing listens on port {port}", mend="start your model"
         )
-    beyond = sorted(address for address in listeners if not address.startswith("127.") and address != "::1")
+    beyond = sorted(address for address in listeners if not is_loopback(address))
     if beyond:
         mend = "bind it to 127.0.0.1, otherwise everybody in the network can reach it around the guard"
         return Check(
             name="model", result="bad", found=f"port {port} is open on {', '.join(beyond)}", mend=mend
         )
     return Check(name="model", result="good", found=f"port {port} is open on loopback only")
+
+
+def is_loopback(address: str) -> bool:
+    """127.0.0.0/8, ::1, and their IPv4-mapped forms."""
+    return address.startswith(("127.", "::ffff:127.")) or address == "::1"
 
 
 def listening_addresses(port: int) -> set[str]:

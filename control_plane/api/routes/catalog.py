@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from control_plane.api.openapi import Operation
 from control_plane.api.ports import Parts
-from control_plane.api.routes import audit, fleet, health, keys, policies, secrets, tokens
+from control_plane.api.routes import audit, endpoints, fleet, health, keys, policies, secrets, tokens
 
 
 def operations(parts: Parts) -> list[Operation]:
@@ -12,6 +12,7 @@ def operations(parts: Parts) -> list[Operation]:
     return [
         *health.operations(parts),
         *policies.operations(parts),
+        *endpoints.operations(parts),
         *keys.operations(parts),
         *fleet.operations(parts),
         *secrets.operations(parts),

@@ -42,6 +42,7 @@ PLAYS: list[tuple[str, dict[str, str], dict[str, str], Any]] = [
     ("post_key_sets_set_keys", {"set": "chat"}, {}, {"tenant": "acme", "ttl_seconds": 60}),
     ("get_key_sets_set_keys", {"set": "chat"}, {}, None),
     ("delete_key_sets_set_keys_key", {"set": "chat", "key": "{id}"}, {}, None),
+    ("get_endpoints", {}, {}, None),
     ("get_instances", {}, {}, None),
     ("post_join_tokens", {}, {}, {"spiffe_id": "spiffe://test.local/ns/prod/sa/m", "labels": {"app": "x"}}),
     ("put_secrets_name", {"name": "upstream"}, {}, {"class": "provider"}),

@@ -1,0 +1,69 @@
+"""`bartizan endpoints` and `bartizan instances`: what is guarded, and by which sidecars."""
+
+from __future__ import annotations
+
+import click
+
+from bartizan.cli.clock import moment
+from bartizan.cli.connection import Connection, pass_connection
+
+
+@click.command()
+@pass_connection
+def endpoints(connection: Connection) -> None:
+    """All guarded models: where they listen, who may call, on how many sidecars that is proven."""
+    found = connection.call(lambda client: client.endpoints())
+    connection.output.rows(
+        ("policy", "model", "protocol", "listens at", "tenants", "callers prove", "mode", "enforced"),
+        [
+            (
+                each.policy,
+                each.model,
+                each.protocol,
+                each.listen,
+                " ".join(each.tenants),
+                " ".join(each.authn),
+                each.mode,
+                f"{each.enforced_count}/{each.total}",
+            )
+            for each in found
+        ],
+        data=found,
+    )
+
+
+@click.command()
+@pass_connection
+def instances(connection: Connection) -> None:
+    """All sidecars with what they last said."""
+    found = connection.call(lambda client: client.instances())
+    connection.output.rows(
+        ("instance", "identity", "live", "ready", "policy", "version", "last seen", "conditions"),
+        [
+            (
+                each.instance_id,
+                each.spiffe_id,
+                each.live,
+                each.ready,
+                each.policy,
+                each.policy_version or "",
+                moment(each.last_seen),
+                " ".join(each.conditions),
+            )
+            for each in found
+        ],
+        data=found,
+    )
+
+
+@click.command("join-token")
+@click.argument("spiffe_id")
+@click.option(
+    "--label", "labels", multiple=True, metavar="KEY=VALUE", help="What policies select by; may repeat."
+)
+@pass_connection
+def join_token(connection: Connection, spiffe_id: str, labels: tuple[str, ...]) -> None:
+    """A single-use token (10 minutes) that lets one sidecar attest as SPIFFE_ID."""
+    pairs = dict(label.partition("=")[::2] for label in labels)
+    token = connection.call(lambda client: client.join_token(spiffe_id, pairs))
+    connection.output.text(token, data={"token": token})
