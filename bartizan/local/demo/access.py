@@ -14,6 +14,7 @@ def steps(scene: Scene) -> list[Step]:
         return Observation(
             ok=answer.status == 401 and reached == 0,
             text=f"{answer.status}, model reached {reached} times",
+            trace_id=await scene.trace_of(answer),
             details=(answer.body.decode(errors="replace"),),
         )
 
@@ -26,12 +27,15 @@ def steps(scene: Scene) -> list[Step]:
         return Observation(
             ok=label == "positive" and not seen["saw_client_credential"],
             text=f"200, the model says {label}; it saw the client's key: {seen['saw_client_credential']}",
+            trace_id=await scene.trace_of(answer),
             details=(answer.body.decode(),),
         )
 
     async def other_tenant() -> Observation:
         answer = await scene.ask("the coffee is excellent", key=scene.keys["mallory"])
-        return Observation(ok=answer.status == 403, text=f"{answer.status}")
+        return Observation(
+            ok=answer.status == 403, text=f"{answer.status}", trace_id=await scene.trace_of(answer)
+        )
 
     async def over_limit() -> Observation:
         answer, sent = await scene.ask("the coffee is excellent", key=scene.keys["visitor"]), 1
@@ -41,6 +45,7 @@ def steps(scene: Scene) -> list[Step]:
         return Observation(
             ok=answer.status == 429 and retry_after.isdigit(),
             text=f"request {sent} of a burst: {answer.status}, Retry-After {retry_after or 'missing'}",
+            trace_id=await scene.trace_of(answer),
         )
 
     return [

@@ -32,6 +32,7 @@ def steps(scene: Scene) -> list[Step]:
         return Observation(
             ok=answer.status == 200 and EMAIL not in seen and CARD not in seen and "coffee" in seen,
             text=f"{answer.status}; the model's log: {seen!r}",
+            trace_id=await scene.trace_of(answer),
         )
 
     async def output_canary() -> Observation:
@@ -55,7 +56,9 @@ def steps(scene: Scene) -> list[Step]:
             return Observation(ok=False, text=f"{answer.status}")
         scores = answer.json()["probabilities"]
         return Observation(
-            ok=all(value == round(value, 2) for value in scores.values()), text=f"{answer.status} {scores}"
+            ok=all(value == round(value, 2) for value in scores.values()),
+            text=f"{answer.status} {scores}",
+            trace_id=await scene.trace_of(answer),
         )
 
     return [

@@ -84,6 +84,10 @@ class Scene:
         workers = {f"worker-{number}": pid for number, pid in enumerate(status["workers"]["pids"])}
         return {"envoy": int(status["envoy"]["pid"] or 0), **workers}
 
+    async def trace_of(self, answer: Answer) -> str:
+        """The trace id of an answer, from its audit record."""
+        return str((await self.audit_of(answer)).get("trace_id", ""))
+
     async def audit_of(self, answer: Answer, seconds: float = 10) -> dict[str, Any]:
         """The audit record of an answer, from the control plane's store; {} when none arrived in time."""
         deadline = asyncio.get_running_loop().time() + seconds
