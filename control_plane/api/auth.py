@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bartizan.api import IssuedToken, NewToken
-from bartizan.errors import BartizanError, Forbidden, NotFound
+from bartizan.errors import BartizanError, DependencyError, Forbidden, NotFound
 from bartizan.identity import secret_hash
 from control_plane.policies.actor import Actor
 from control_plane.store.base import AdminTokenRow, Store
@@ -201,9 +201,12 @@ class Tokens:
             row = await work.tokens.by_hash(digest)
             if row is None or not hmac.compare_digest(row.hash, digest) or not _alive(row, now):
                 return None
-            if now - (row.used_at or 0.0) >= _TOUCH_SECONDS:
-                await work.tokens.touch(row.id, at=now)
-            return row
+        if now - (row.used_at or 0.0) >= _TOUCH_SECONDS:
+            # A full disk must not lock out who comes to look.
+            with contextlib.suppress(DependencyError):
+                async with self._store.begin() as work:
+                    await work.tokens.touch(row.id, at=now)
+        return row
 
     async def _has_admin(self) -> bool:
         async with self._store.begin() as work:

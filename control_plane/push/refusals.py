@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 
 from bartizan.errors import BartizanError
@@ -14,6 +15,8 @@ from control_plane.store.base import AdminEvent, Store
 logger = get_logger()
 
 _LIMIT = 256
+_AGAIN_SECONDS = 60.0
+_REMEMBERED = 1024
 
 
 class RefusalLog:
@@ -23,11 +26,19 @@ class RefusalLog:
         self._store = store
         self._clock = clock
         self._waiting: asyncio.Queue[AdminEvent] = asyncio.Queue(maxsize=_LIMIT)
+        self._told: OrderedDict[tuple[object, ...], float] = OrderedDict()
 
     def record(self, refusal: Refusal) -> None:
-        """Never blocks; with a full queue the event is only logged."""
+        """Never blocks; with a full queue the event is only logged. The same again within a minute is one event."""
+        now, same = self._clock(), (refusal.spiffe_id, refusal.instance_id, refusal.type, refusal.names)
+        if now - self._told.get(same, -_AGAIN_SECONDS) < _AGAIN_SECONDS:
+            return
+        self._told[same] = now
+        self._told.move_to_end(same)
+        if len(self._told) > _REMEMBERED:
+            self._told.popitem(last=False)
         event = AdminEvent(
-            time=self._clock(),
+            time=now,
             actor=refusal.spiffe_id,
             act="subscription.refuse",
             target=refusal.instance_id,

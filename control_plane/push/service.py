@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import grpc.aio
 
+from bartizan.errors import Forbidden
 from bartizan.policy.names import TYPE_BUNDLE, TYPE_KEY_SET, TYPE_SECRET
 from bartizan.telemetry.logging import get_logger
 from bartizan.telemetry.metrics import ACKS
@@ -22,12 +23,15 @@ from control_plane.push.publish import Publisher, Subscriber
 logger = get_logger()
 
 _SHOWN_NAMES = 16
+_SHOWN_TEXT = 160
 _TYPES = {TYPE_BUNDLE: "bundle", TYPE_KEY_SET: "key_set", TYPE_SECRET: "secret"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A sidecar asked for names that are not its own; it got nothing of them. At most 16 names are kept."""
+    """A sidecar asked for names that are not its own, or said that it is another instance ("instance"); it got nothing
+    of them. At most 16 names are kept.
+    """
 
     instance_id: str
     spiffe_id: str
@@ -104,7 +108,20 @@ class PushService:
 
     async def open(self, peer: PeerInfo, node_id: str) -> Session:
         """Raises Forbidden unless the instance `node_id` was attested to the peer's SPIFFE id."""
-        subscriber = await self._publisher.subscribe(node_id, peer.spiffe_id)
+        try:
+            subscriber = await self._publisher.subscribe(node_id, peer.spiffe_id)
+        except Forbidden:
+            logger.warning("sidecar_refused", instance_id=node_id[:_SHOWN_TEXT], spiffe_id=peer.spiffe_id)
+            self._refused(
+                Refusal(
+                    instance_id=node_id[:_SHOWN_TEXT],
+                    spiffe_id=peer.spiffe_id or "",
+                    address=peer.address,
+                    type="instance",
+                    names=(),
+                )
+            )
+            raise
         logger.info("sidecar_connected", instance_id=node_id, spiffe_id=peer.spiffe_id)
         return _Stream(self._publisher, subscriber, self._ledger, self._refused, peer.address)
 
