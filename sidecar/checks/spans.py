@@ -1,4 +1,4 @@
-"""What span checks share: from matches to an inspection, and untangling of overlapping candidates."""
+"""What span checks share: from matches to an inspection, untangling of overlapping candidates, a bound on work."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from sidecar.checks.base import CLEAN, Inspection, Match
 from sidecar.formats.base import TextPart
 from sidecar.model.finding import Action, Edit, Finding
 
+TOO_MANY = "too_many_candidates"
+"""The kind of a match that nobody judged, because a text holds more candidates than any honest one: it counts as a hit."""
 ACTIONS = {"flag": Action.FLAG, "redact": Action.REDACT, "cut": Action.CUT, "deny": Action.DENY}
 
 
@@ -38,3 +40,15 @@ def disjoint(candidates: Iterable[Match]) -> list[Match]:
             kept.append(replace(match, start=done))
         done = max(done, match.end)
     return kept
+
+
+class Allowance:
+    """How many candidates of one text may be judged: what is dense in an honest text, so work grows with its length."""
+
+    def __init__(self, text: str, per_chars: int) -> None:
+        self.left = 2_000 + len(text) // per_chars
+
+    def spend(self, cost: int = 1) -> bool:
+        """False when it is used up."""
+        self.left -= cost
+        return self.left >= 0

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from bartizan.policy.checks import Pii
 from sidecar.checks.base import Inspection, Match, SpanCheck
 from sidecar.checks.detectors import pii_numbers
-from sidecar.checks.spans import ACTIONS, disjoint, inspection
+from sidecar.checks.spans import ACTIONS, TOO_MANY, Allowance, disjoint, inspection
 from sidecar.formats.base import TextPart
 from sidecar.model.finding import Action
 
@@ -24,6 +24,7 @@ _LOCAL_REVERSED = re.compile(rf"[{_LOCAL_CHARS}]+")
 _LABEL = r"[A-Za-z0-9\u00c0-\u024f](?:[A-Za-z0-9\u00c0-\u024f\-]{0,61}[A-Za-z0-9\u00c0-\u024f])?"
 _DOMAIN = re.compile(rf"(?:{_LABEL}\.){{1,8}}(?:[A-Za-z\u00c0-\u024f]{{2,24}}|xn--[A-Za-z0-9\-]{{2,59}})")
 _RUN_REVERSED = re.compile(rf"[{_LOCAL_CHARS}@\uff20]+")
+_CHARS_PER_ADDRESS = 12
 _LOCAL_EDGE = "./=&?#|{}*!^~$"
 """Characters legal in a local part that in prose or URLs stand before an address."""
 
@@ -65,7 +66,12 @@ def build(config: Pii) -> SpanCheck:
 
 def _emails(text: str, start: int) -> Iterator[Match]:
     """Grown from every at-sign: the longest local part before it, the longest domain after it."""
+    allowance = Allowance(text, _CHARS_PER_ADDRESS)
     for at in _AT.finditer(text, start):
+        if not allowance.spend():
+            low = max(start, at.start() - _LOCAL_MAX)
+            yield Match(start=low, end=len(text), kind=TOO_MANY, replacement="[EMAIL]")
+            return
         domain = _DOMAIN.match(text, at.end(), at.end() + _DOMAIN_MAX)
         if domain is None:
             continue

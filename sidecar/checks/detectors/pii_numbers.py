@@ -12,6 +12,7 @@ import phonenumbers
 
 from sidecar.checks.base import Match
 from sidecar.checks.detectors.iban_lengths import IBAN_LENGTHS
+from sidecar.checks.spans import TOO_MANY, Allowance
 
 DEFAULT_REGIONS = ("US", "GB", "DE", "FR", "AT", "CH", "IT", "NL", "ES")
 """Whose national notation counts without a country code."""
@@ -20,7 +21,11 @@ CONTEXT = 40
 """Characters before a number that decide about it: its boundary, or a word that announces a phone number."""
 
 MAX_PHONE_CHECKS = 64
-"""Candidates that libphonenumber judges per text; of later ones those with a country code count unchecked."""
+"""Candidates that libphonenumber judges per text; of later ones those with a country code count unchecked, and the
+others as candidates that nobody judged."""
+_CHARS_PER_CANDIDATE = 128
+_CHARS_PER_GROUP = 2
+"""Tables of four-digit numbers look like cards: what counts is how many groups were put together."""
 
 _SEPARATOR = r"[ \-\u00a0\u2009\u202f]"
 # Look-behinds stand after the first character: a pattern that begins with a character class is searched much faster.
@@ -30,12 +35,17 @@ _IBAN_OPEN = re.compile(
     rf"(?<![A-Za-z0-9])[A-Za-z]{{2}}[0-9]{{2}}(?:{_SEPARATOR}?[A-Za-z0-9]){{0,30}}{_SEPARATOR}?\Z"
 )
 _IBAN_MAX = 68
-_CARD_START = re.compile(r"[1-6](?<![0-9A-Za-z_].)(?<![0-9][.,].)[0-9]{0,18}(?![0-9])")
-_GROUP = re.compile(rf"{_SEPARATOR}?([0-9]{{1,19}})(?![0-9])")
+_CARD_RUN = re.compile(rf"[0-9](?<![0-9].)(?:{_SEPARATOR}?[0-9]){{11,}}")
+_GROUPS = re.compile(r"[0-9]+")
 _CARD_LENGTHS = range(12, 20)
 _CARD_MAX = 38
+# Only what _regions may call a number is looked at: with + or 0, written as in North America, or after a word.
 _PHONE = re.compile(
-    r"[+(0-9](?<![\w+.,/#\-].)(?:(?<=[+(])\+? ?[0-9]|(?<=[0-9]))"
+    r"[+(0-9](?<![\w+.,/#\-].)"
+    r"(?:(?<=[+(0])|(?<=1)(?=[ .\-]\(?[2-9])|(?<=[2-9])(?=[0-9]{2}[ .\-][2-9])"
+    r"|(?<=[^\W\d_][ .:=(#][0-9])|(?<=[^\W\d_][ .:=(#]{2}[0-9])|(?<=[^\W\d_][ .:=(#]{3}[0-9])"
+    r"|(?<=[^\W\d_][ .:=(#]{4}[0-9]))"
+    r"(?:(?<=[+(])\+? ?[0-9]|(?<=[0-9]))"
     r"(?:[ ().\-/\u00a0\u2009\u202f]{0,2}[0-9]){5,15}(?![\w@]|[.,\-/][0-9])"
 )
 _PHONE_MAX = 52
@@ -89,12 +99,15 @@ def _has_number(text: str, start: int) -> bool:
 
 
 def _ibans(text: str, start: int) -> Iterator[Match]:
+    allowance = Allowance(text, _CHARS_PER_CANDIDATE)
     for head in _IBAN.finditer(text, start + 2):
         first = head.start() - 2
         length = IBAN_LENGTHS.get(text[first : first + 2].upper())
-        body = _IBAN_BODY.match(text, head.end())
-        if length is None or body is None:
+        if length is None or (body := _IBAN_BODY.match(text, head.end())) is None:
             continue
+        if not allowance.spend():
+            yield Match(start=first, end=len(text), kind=TOO_MANY, replacement="[IBAN]")
+            return
         count = 4
         for offset, char in enumerate(body.group()):
             count += char.isalnum()
@@ -113,41 +126,69 @@ def _mod97(written: str) -> bool:
 
 def _cards(text: str, start: int) -> Iterator[Match]:
     """A card begins at a group of digits and ends with one, so that part of a longer number is never one."""
-    done = start
-    for first in _CARD_START.finditer(text, start):
-        if first.start() < done:
-            continue
-        groups = [first.group()]
-        end = first.end()
-        best = end if _is_card(groups) else 0
-        while sum(map(len, groups)) < _CARD_LENGTHS.stop - 1 and (group := _GROUP.match(text, end)):
-            if not group.group(0)[0].isdigit():
-                groups.append(group.group(1))
-                end = group.end()
-                if _is_card(groups):
-                    best = end
-            else:
-                break
-        if best and not re.match(r"[A-Za-z_]", text[best : best + 1]):
-            done = best
-            yield Match(start=first.start(), end=best, kind="card", replacement="[CARD]")
+    allowance = Allowance(text, _CHARS_PER_GROUP)
+    for run in _CARD_RUN.finditer(text, start):
+        first = run.start()
+        before = text[first - 1 : first]
+        glued = before == "_" or before.isalnum() or (before in {".", ","} and text[first - 2].isdigit())
+        yield from _cards_in(text, list(_GROUPS.finditer(run.group())), int(glued), first, allowance)
+        if allowance.left < 0:
+            return
 
 
-def _is_card(groups: Sequence[str]) -> bool:
-    number = "".join(groups)
-    if len(number) not in _CARD_LENGTHS or not _issuer(number) or not _luhn(number):
+def _cards_in(
+    text: str, groups: list[re.Match[str]], index: int, offset: int, allowance: Allowance
+) -> Iterator[Match]:
+    """Cards of one run of groups, from this group on. `offset` is where the run begins."""
+    numbers = [group.group() for group in groups]
+    while index < len(numbers):
+        if _may_be_card(numbers, index):
+            start = offset + groups[index].start()
+            last, looked_at = _card_end(numbers, index)
+            if not allowance.spend(looked_at):
+                yield Match(start=start, end=len(text), kind=TOO_MANY, replacement="[CARD]")
+                return
+            end = offset + groups[last].end()
+            following = text[end : end + 1]
+            if last >= 0 and not (following == "_" or (following.isascii() and following.isalpha())):
+                yield Match(start=start, end=end, kind="card", replacement="[CARD]")
+                index = last
+        index += 1
+
+
+def _may_be_card(numbers: Sequence[str], index: int) -> bool:
+    """A quick look at what most numbers lack: a network's first digits."""
+    head = numbers[index]
+    if head[0] not in "123456":
         return False
-    if len(groups) == 1 or len(groups[0]) == 4:
-        return True
-    return len(groups[0]) <= 4 and len({len(group) for group in groups[:-1]}) == 1
+    if len(head) < 4:
+        head = "".join(numbers[index : index + 4])
+    return head[:4] in _NETWORKS
+
+
+def _card_end(numbers: Sequence[str], first: int) -> tuple[int, int]:
+    """The last group of the longest card that begins with this one, or -1, and how many were read. All but the last are of one length, unless
+    the first is of four (American Express writes 4, 6 and 5 digits).
+    """
+    size = len(numbers[first])
+    number, best, index = "", -1, first
+    for index in range(first, len(numbers)):
+        if index > first + 1 and size != 4 and len(numbers[index - 1]) != size:
+            break
+        number += numbers[index]
+        if len(number) >= _CARD_LENGTHS.stop or (index > first and size > 4):
+            break
+        if len(number) in _CARD_LENGTHS and _issuer(number) and _luhn(number):
+            best = index
+    return best, index - first + 1
+
+
+_DOUBLED = str.maketrans("0123456789", "0246813579")
+"""The digit sum of twice a digit."""
 
 
 def _luhn(number: str) -> bool:
-    total = 0
-    for index, digit in enumerate(reversed(number)):
-        value = int(digit) * (1 + index % 2)
-        total += value - 9 if value > 9 else value
-    return total % 10 == 0
+    return (sum(map(int, number[::-2])) + sum(map(int, number[-2::-2].translate(_DOUBLED)))) % 10 == 0
 
 
 def _issuer(number: str) -> bool:
@@ -166,32 +207,42 @@ def _issuer(number: str) -> bool:
     return four in {5018, 5020, 5038, 5893, 6304, 6759, 6761, 6762, 6763}
 
 
+_NETWORKS = frozenset(
+    head
+    for head in map("{:04}".format, range(10_000))
+    if any(_issuer(head + "0" * (length - 4)) for length in (13, 14, 15, 16, 19))
+)
+"""The first four digits with which cards begin."""
+
+
 def _phones(text: str, start: int) -> Iterator[Match]:
     """Every group of digits may begin a number; of its possible ends the longest that is valid counts."""
+    allowance = Allowance(text, _CHARS_PER_CANDIDATE)
     checks = 0
     at = start
     while candidate := _PHONE.search(text, at):
         written = candidate.group()
         head = text[max(0, candidate.start() - CONTEXT) : candidate.start()]
+        if not allowance.spend():
+            yield Match(start=candidate.start(), end=len(text), kind=TOO_MANY, replacement="[PHONE]")
+            return
         regions = _regions(written, head)
-        length = 0
-        if regions and checks < MAX_PHONE_CHECKS:
+        length, kind = 0, "phone"
+        if regions and regions != (None,) and checks >= MAX_PHONE_CHECKS:
+            length, kind = len(written), TOO_MANY
+        elif regions and checks < MAX_PHONE_CHECKS:
             ends = [m.end() for m in _GROUP_END.finditer(written) if m.end() >= _PHONE_MIN][-4:]
             checks += 1
             length = next((end for end in reversed(ends) if _valid(written[:end], regions)), 0)
         elif regions == (None,):
             length = len(written)
+        first = candidate.start()
         if length:
-            yield Match(
-                start=candidate.start(),
-                end=candidate.start() + length,
-                kind="phone",
-                replacement="[PHONE]",
-            )
-            at = candidate.start() + length
+            yield Match(start=first, end=first + length, kind=kind, replacement="[PHONE]")
+            at = first + length
         else:
             group = _FIRST_GROUP.match(written)
-            at = candidate.start() + (group.end() if group else 1)
+            at = first + (group.end() if group else 1)
 
 
 def _regions(written: str, head: str) -> tuple[str | None, ...]:

@@ -19,11 +19,17 @@ class SecretRule:
     pattern: re.Pattern[str]
     leads: bool = False
     """Whether matches begin with the hint, so that only its occurrences need a look."""
+    opening: re.Pattern[str] = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9]")
+    """Where else they may begin."""
+    touching: bool = True
+    """Whether nothing but letters, digits, dots and plus signs stands between a match's begin and the hint."""
+    cost: int = 1
+    """How long a look may take, compared with others."""
 
 
-def _rule(kind: str, hint: str, body: str, *, after: str = r"(?![A-Za-z0-9])") -> SecretRule:
+def _rule(kind: str, hint: str, body: str, *, after: str = r"(?![A-Za-z0-9])", cost: int = 1) -> SecretRule:
     leads = body.replace("\\", "").startswith(hint)
-    return SecretRule(kind, hint, re.compile(rf"(?<![A-Za-z0-9]){body}{after}"), leads)
+    return SecretRule(kind, hint, re.compile(rf"(?<![A-Za-z0-9]){body}{after}"), leads, cost=cost)
 
 
 RULES: tuple[SecretRule, ...] = (
@@ -33,6 +39,8 @@ RULES: tuple[SecretRule, ...] = (
         "aws_secret_key",
         "ecret",
         re.compile(r"(?i:aws.{0,12}secret.{0,20}?[=:]\s{0,3}[\"']?)([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])"),
+        opening=re.compile(r"(?i:aws)"),
+        touching=False,
     ),
     *(_rule("github_token", f"gh{kind}_", rf"gh{kind}_[A-Za-z0-9]{{36,255}}") for kind in "pousr"),
     _rule("github_token", "github_pat_", r"github_pat_[A-Za-z0-9_]{22,255}"),
@@ -63,7 +71,12 @@ RULES: tuple[SecretRule, ...] = (
     _rule("npm_token", "npm_", r"npm_[A-Za-z0-9]{36}"),
     _rule("pypi_token", "pypi-", r"pypi-AgE[A-Za-z0-9_\-]{50,500}"),
     _rule("docker_token", "dckr_", r"dckr_(?:pat|oat)_[A-Za-z0-9_\-]{24,40}"),
-    _rule("jwt", "eyJ", r"eyJ[A-Za-z0-9_\-]{8,1000}\.[A-Za-z0-9_\-]{8,2000}\.[A-Za-z0-9_\-]{16,1000}"),
+    _rule(
+        "jwt",
+        "eyJ",
+        r"eyJ[A-Za-z0-9_\-]{8,1000}+\.[A-Za-z0-9_\-]{8,2000}+\.[A-Za-z0-9_\-]{16,1000}",
+        cost=8,
+    ),
     _rule("sendgrid_key", "SG.", r"SG\.[A-Za-z0-9_\-]{16,32}\.[A-Za-z0-9_\-]{16,64}"),
     _rule("twilio_key", "SK", r"SK[0-9a-f]{32}"),
     _rule("mailgun_key", "key-", r"key-[0-9a-f]{32}"),
@@ -82,7 +95,9 @@ RULES: tuple[SecretRule, ...] = (
     _rule("databricks_token", "dapi", r"dapi[0-9a-f]{32}(?:-[0-9])?"),
     _rule("grafana_token", "glsa_", r"glsa_[A-Za-z0-9]{32}_[0-9A-Fa-f]{8}"),
     _rule("newrelic_key", "NRAK-", r"NRAK-[A-Z0-9]{27}"),
-    SecretRule("azure_storage_key", "AccountKey=", re.compile(r"AccountKey=([A-Za-z0-9+/]{86}==)")),
+    SecretRule(
+        "azure_storage_key", "AccountKey=", re.compile(r"AccountKey=([A-Za-z0-9+/]{86}==)"), leads=True
+    ),
     _rule("linear_key", "lin_api_", r"lin_api_[A-Za-z0-9]{40}"),
     _rule("notion_token", "ntn_", r"ntn_[A-Za-z0-9]{40,50}"),
     _rule("postman_key", "PMAK-", r"PMAK-[0-9a-f]{24}-[0-9a-f]{34}"),
@@ -106,5 +121,7 @@ RULES: tuple[SecretRule, ...] = (
         re.compile(
             r"(?i:(?<![A-Za-z])bearer[ \t]{1,3})((?=[A-Za-z._~+/\-]{0,64}[0-9])[A-Za-z0-9._~+/\-]{20,512}={0,2})"
         ),
+        opening=re.compile(r"[bB]\Z"),
+        touching=False,
     ),
 )

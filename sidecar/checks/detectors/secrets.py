@@ -14,7 +14,7 @@ import re2
 from bartizan.policy.checks import Secrets
 from sidecar.checks.base import Inspection, Match, SpanCheck
 from sidecar.checks.detectors.secret_rules import RULES, SecretRule
-from sidecar.checks.spans import ACTIONS, disjoint, inspection
+from sidecar.checks.spans import ACTIONS, TOO_MANY, Allowance, disjoint, inspection
 from sidecar.formats.base import TextPart
 from sidecar.model.finding import Action
 
@@ -27,6 +27,9 @@ _LEAD_MAX = 40
 _DISTINCT = 6
 """Placeholders in documentation ("sk-xxxxxxxx…") have fewer different characters than any real secret."""
 
+_CHARS_PER_LOOK = 8
+"""A list of links has one hint in twenty characters or more."""
+_TOUCHING_REVERSED = re.compile(r"[A-Za-z0-9.+]+")
 _WORD_REVERSED = re.compile(r"[!-~]+")
 
 _PEM_MARK = "-----BEGIN "
@@ -65,8 +68,11 @@ class SecretsCheck:
 
     def matches(self, text: str, start: int = 0) -> list[Match]:
         found: list[Match] = []
+        allowance = Allowance(text, _CHARS_PER_LOOK)
         for index in sorted(_HINT_SET.Match(text) or ()):
-            found += _words(RULES[index], text, start)
+            found += _words(RULES[index], text, start, allowance)
+        if allowance.left < 0:
+            return [Match(start=start, end=len(text), kind=TOO_MANY, replacement=PLACEHOLDER)]
         if _PEM_MARK in text:
             found += _private_keys(text, start)
         return disjoint(found) if found else found
@@ -87,18 +93,21 @@ def build(config: Secrets) -> SpanCheck:
     return SecretsCheck(ACTIONS[config.action])
 
 
-def _words(rule: SecretRule, text: str, start: int) -> Iterator[Match]:
-    """Matches of one rule, looked for only around its hint."""
+def _words(rule: SecretRule, text: str, start: int, allowance: Allowance) -> Iterator[Match]:
+    """Matches of one rule, looked for only around its hint, and only as long as the allowance lasts."""
     group = rule.pattern.groups
     at = text.find(rule.hint)
     while at >= 0:
+        if not allowance.spend(rule.cost):
+            return
+        match: re.Match[str] | None = None
         if rule.leads:
-            match = rule.pattern.match(text, at) if at >= start else None
+            match = rule.pattern.match(text, at) if group or at >= start else None
         else:
-            low = max(0 if group else start, at - _LEAD_MAX)
-            begins = (i for i in range(low, at + 1) if group or i == 0 or not text[i - 1].isalnum())
-            tries = (rule.pattern.match(text, begin) for begin in begins)
-            match = next((hit for hit in tries if hit), None)
+            for opening in rule.opening.finditer(text, _earliest(rule, text, at, 0 if group else start), at):
+                match = rule.pattern.match(text, opening.start())
+                if match is not None or not allowance.spend():
+                    break
         following = at + len(rule.hint)
         if match is not None and match.start(group) >= start:
             first, end = match.span(group)
@@ -106,6 +115,15 @@ def _words(rule: SecretRule, text: str, start: int) -> Iterator[Match]:
                 yield Match(start=first, end=end, kind=rule.kind, replacement=PLACEHOLDER)
                 following = max(following, end)
         at = text.find(rule.hint, following)
+
+
+def _earliest(rule: SecretRule, text: str, at: int, floor: int) -> int:
+    """Where a match with its hint at `at` may begin at the earliest."""
+    low = max(floor, at - _LEAD_MAX)
+    if not rule.touching:
+        return low
+    run = _TOUCHING_REVERSED.match(text[low:at][::-1])
+    return at - run.end() if run else at
 
 
 def _private_keys(text: str, start: int) -> Iterator[Match]:
