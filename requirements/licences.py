@@ -40,9 +40,9 @@ _HEAD = """\
 <!-- Made by `python requirements/licences.py`; a test fails when pyproject.toml names something that is missing here. -->
 
 Bartizan is under the Apache License 2.0 (`LICENSE`). It uses the packages below, all of them unchanged and installed
-by pip or uv; none of their code is copied into this repository. The table lists direct dependencies; what these need
-in turn is pinned in `requirements/run.txt` and `requirements/dev.txt`. Licences are those that each package states in its own
-metadata.
+by pip or uv; none of their code is copied into this repository. The tables list direct dependencies; what these need
+in turn is pinned in `requirements/run.txt` and `requirements/dev.txt`. Licences are those that each package states in
+its own metadata.
 """
 
 
@@ -68,9 +68,9 @@ def _section(title: str, wanted: list[str]) -> Iterator[str]:
 def licence_of(name: str) -> str:
     """The licence that an installed package states. Raises LookupError when it states none."""
     about = metadata.metadata(name)
-    if expression := about.get("License-Expression"):
-        return str(expression)
-    stated = str(about.get("License") or "").strip()
+    if "License-Expression" in about:
+        return about["License-Expression"]
+    stated = about["License"].strip() if "License" in about else ""
     if stated and "\n" not in stated and stated not in _SPDX:
         return stated
     classified = [
