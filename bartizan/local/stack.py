@@ -120,14 +120,18 @@ class Stack:
         await self._wait(self.control_plane, f"{self.api_url}/readyz", seconds)
         await self._admin_token(state / "bootstrap-token")
 
-    async def start_sidecar(self, seconds: float = 60, *, ready: bool = True) -> None:
-        """Start the agent with a fresh join token (ignored by it when its identity was kept); wait until ready."""
-        join = self.state / "join-token"
-        async with self.client() as client:
-            token = await client.join_token(
-                f"spiffe://{TRUST_DOMAIN}/ns/{self.namespace}/sa/{self.service_account}", self.labels
-            )
-        _write_private(join, token)
+    async def start_sidecar(self, seconds: float = 60, *, ready: bool = True, join: bool = True) -> None:
+        """Start the agent with a fresh join token (ignored by it when its identity was kept); wait until ready.
+
+        join=False: without a control plane no token can be had; the agent lives from what it kept.
+        """
+        join_file = self.state / "join-token"
+        if join:
+            async with self.client() as client:
+                token = await client.join_token(
+                    f"spiffe://{TRUST_DOMAIN}/ns/{self.namespace}/sa/{self.service_account}", self.labels
+                )
+            _write_private(join_file, token)
         seal = self.state / "seal-key"
         if not seal.exists():
             _write_private(seal, secrets.token_hex(32))
@@ -138,7 +142,7 @@ class Stack:
             "BARTIZAN_CONTROL_PLANE": f"127.0.0.1:{self.ports.grpc}",
             "BARTIZAN_ATTEST": f"127.0.0.1:{self.ports.attest}",
             "BARTIZAN_API": self.api_url,
-            "BARTIZAN_JOIN_TOKEN_FILE": str(join),
+            "BARTIZAN_JOIN_TOKEN_FILE": str(join_file),
             "BARTIZAN_SEAL_KEY_FILE": str(seal),
             "BARTIZAN_WORKERS": str(self.workers),
             "BARTIZAN_HEALTH_LISTEN": f"127.0.0.1:{self.ports.health}",
