@@ -8,6 +8,7 @@ import io
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -100,11 +101,11 @@ def exchange(
     return received
 
 
-def wait_until(predicate: object, within: float = 60.0, every: float = 0.05) -> bool:
+def wait_until(predicate: Callable[[], object], within: float = 60.0, every: float = 0.05) -> bool:
     """Whether predicate() became true."""
     end = time.monotonic() + within
     while time.monotonic() < end:
-        if predicate():  # type: ignore[operator]
+        if predicate():
             return True
         time.sleep(every)
     return False

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from bartizan.local.processes import free_port
 
@@ -194,11 +195,10 @@ class RawModel:
         finally:
             self._connections.discard(connection)
 
-    def _read(self, stream: object) -> Received | None:
-        readline, read = stream.readline, stream.read  # type: ignore[attr-defined]
+    def _read(self, stream: BinaryIO) -> Received | None:
         head = b""
         while not head.endswith(b"\r\n\r\n"):
-            line: bytes = readline()
+            line = stream.readline()
             if not line:
                 if head:
                     self.unreadable.append(head)
@@ -207,9 +207,9 @@ class RawModel:
         headers = Received(head=head, body=b"").headers
         if headers.get("transfer-encoding", "").lower() == "chunked":
             body = b""
-            while size := int(readline().partition(b";")[0] or b"0", 16):
-                body += read(size)
-                readline()
-            readline()
+            while size := int(stream.readline().partition(b";")[0] or b"0", 16):
+                body += stream.read(size)
+                stream.readline()
+            stream.readline()
             return Received(head=head, body=body)
-        return Received(head=head, body=read(int(headers.get("content-length", "0"))))
+        return Received(head=head, body=stream.read(int(headers.get("content-length", "0"))))
