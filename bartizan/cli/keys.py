@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
+from bartizan.api import IssuedKey
 from bartizan.cli.clock import DURATION, moment
 from bartizan.cli.connection import Connection, pass_connection
+from bartizan.client import Client
 
 
 @click.group()
@@ -38,11 +40,14 @@ def issue(
     out: Path | None,
 ) -> None:
     """Issue a key into KEY_SET (made when it does not exist)."""
-    issued = connection.call(
-        lambda client: client.issue_key(
+
+    async def work(client: Client) -> IssuedKey:
+        await client.create_key_set(key_set)
+        return await client.issue_key(
             key_set, tenant=tenant, plan=plan, region=region, models=models, ttl_seconds=ttl
         )
-    )
+
+    issued = connection.call(work)
     if out is None:
         connection.output.text(issued.key, data=issued)
         return

@@ -45,6 +45,13 @@ def demo(report: Path) -> None:
 @click.option(
     "--state", type=click.Path(path_type=Path), help="State folder. Default: ~/.local/share/bartizan."
 )
+@click.option(
+    "--secret",
+    "secrets",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="Define an upstream credential (YAML); may repeat.",
+)
 @click.option("--detach", is_flag=True, help="Return when everything is ready; `bartizan down` ends it.")
 @click.option("--copy-state", type=click.Path(path_type=Path), hidden=True)
 @click.option("--wait", "seconds", default=120, show_default=True, help="Seconds to wait with --detach.")
@@ -57,6 +64,7 @@ def up(
     cert: Path | None,
     key: Path | None,
     state: Path | None,
+    secrets: tuple[str, ...],
     detach: bool,
     copy_state: Path | None,
     seconds: int,
@@ -64,7 +72,13 @@ def up(
     """Put OpenBao, a control plane and a sidecar before your own model, and keep them running."""
     folder = (state or state_folder()).resolve()
     arguments = laptop_up.Arguments(
-        model=model, policy_file=policy_file, listen=listen, cert=cert, key=key, state=folder
+        model=model,
+        policy_file=policy_file,
+        listen=listen,
+        cert=cert,
+        key=key,
+        state=folder,
+        secrets={name: Path(file) for name, _, file in (given.partition("=") for given in secrets)},
     )
     laptop_up.prepare(arguments)  # bad input is told before anything starts
     if not detach:

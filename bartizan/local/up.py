@@ -10,7 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -59,6 +59,8 @@ class Arguments:
     cert: Path | None
     key: Path | None
     state: Path
+    secrets: dict[str, Path] = field(default_factory=dict)
+    """Definitions (YAML) of upstream credentials that the policy names, by name."""
 
 
 def prepare(arguments: Arguments) -> dict[str, Any]:
@@ -71,7 +73,8 @@ def prepare(arguments: Arguments) -> dict[str, Any]:
     model_port = _model(arguments.model, problems)
     if (arguments.cert is None) != (arguments.key is None):
         problems.append(Problem(path="--cert", code="incomplete", message="--cert and --key belong together"))
-    for option, path in (("--cert", arguments.cert), ("--key", arguments.key)):
+    files = (("--cert", arguments.cert), ("--key", arguments.key))
+    for option, path in (*files, *(("--secret", path) for path in arguments.secrets.values())):
         if path is not None and not path.is_file():
             problems.append(Problem(path=option, code="missing", message=f"no such file: {path}"))
     try:
@@ -149,7 +152,7 @@ async def run(arguments: Arguments) -> None:
         try:
             await house.start_openbao()
             await house.start_control_plane()
-            version = await _apply(house, document, spec["authn"])
+            version = await _apply(house, document, arguments.secrets)
             _write_state(arguments, house, document, version)
             await _watch(house, ended)
         finally:
@@ -157,12 +160,16 @@ async def run(arguments: Arguments) -> None:
             await house.stop()
 
 
-async def _apply(house: Stack, document: dict[str, Any], authn: dict[str, Any]) -> int:
+async def _apply(house: Stack, document: dict[str, Any], secrets: dict[str, Path]) -> int:
     """Apply the policy, start the sidecar, and wait for the proof."""
     name = f"{document['metadata'].get('namespace', 'default')}/{document['metadata']['name']}"
+    authn = document["spec"]["authn"]
     async with house.client() as client:
         if "apiKeys" in authn:
             await client.create_key_set(authn["apiKeys"]["set"])
+        for secret, file in secrets.items():
+            await client.put_secret(secret, yaml.safe_load(file.read_text()))
+            await client.wait_rotated(secret, timeout_seconds=60)
         applied = await client.apply(yaml.safe_dump(document), reason="bartizan up")
         await house.start_sidecar(ready=False)
         status = await client.wait_settled(name, applied.version, timeout_seconds=60)

@@ -10,11 +10,9 @@ from collections.abc import Iterator
 from msgspec import UNSET
 
 from bartizan.errors import PolicyInvalid, Problem
+from bartizan.policy.defaults import BODY_MAX_CEILING
 from bartizan.policy.quantities import parse_bytes
 from bartizan.policy.schema import ModelPolicy
-
-MAX_BODY = 256 * 1024 * 1024
-"""Envoy holds a whole body for the guard; above this the sidecar's memory bound could not be kept."""
 
 
 def check(policy: ModelPolicy) -> None:
@@ -64,11 +62,11 @@ def _listener(policy: ModelPolicy) -> Iterator[Problem]:
 
 
 def _body(policy: ModelPolicy) -> Iterator[Problem]:
-    if parse_bytes(policy.spec.limits.body.max) > MAX_BODY:
+    if parse_bytes(policy.spec.limits.body.max) > BODY_MAX_CEILING:
         yield Problem(
             path="spec.limits.body.max",
             code="too_large",
-            message="bodies are held in memory while they are checked; 256MiB is the most",
+            message="bodies are held in memory while they are checked; 64MiB is the most",
         )
 
 

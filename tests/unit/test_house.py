@@ -1,0 +1,61 @@
+"""The rules of the house that no linter knows."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("bartizan", "sidecar", "control_plane", "protos", "examples", "benchmarks", "tests")
+SOURCES = sorted(
+    path
+    for package in PACKAGES
+    for path in (ROOT / package).rglob("*.py")
+    if "gen" not in path.relative_to(ROOT).parts[:2]
+)
+PRODUCT = [path for path in SOURCES if path.relative_to(ROOT).parts[0] not in {"tests", "benchmarks"}]
+
+
+def names(paths: list[Path]) -> list[str]:
+    return [str(path.relative_to(ROOT)) for path in paths]
+
+
+def test_no_product_file_is_longer_than_300_lines() -> None:
+    long = {
+        name: lines for name in names(PRODUCT) if (lines := len((ROOT / name).read_text().splitlines())) > 300
+    }
+    assert not long
+
+
+def test_every_product_module_says_what_it_is() -> None:
+    silent = [
+        name
+        for name in names(PRODUCT)
+        if (text := (ROOT / name).read_text()).strip() and ast.get_docstring(ast.parse(text)) is None
+    ]
+    assert not silent
+
+
+def test_no_module_has_a_name_that_says_nothing() -> None:
+    banned = {"utils", "util", "helpers", "helper", "manager", "misc", "common"}
+    assert not [path for path in PRODUCT if path.stem in banned]
+
+
+def test_every_metric_is_documented_and_every_documented_metric_exists() -> None:
+    code = set(re.findall(r'"(bartizan_[a-z_]+)"', (ROOT / "bartizan/telemetry/metrics.py").read_text()))
+    documented = set(re.findall(r"`(bartizan_[a-z_]+)`", (ROOT / "docs/telemetry.md").read_text()))
+    assert code == documented
+
+
+@pytest.mark.parametrize(
+    "document", ["docs/architecture.md", "CONTRIBUTING.md", "README.md", "docs/operations.md"]
+)
+def test_every_file_that_a_document_names_exists(document: str) -> None:
+    text = (ROOT / document).read_text()
+    named = set(
+        re.findall(r"`((?:bartizan|sidecar|control_plane|protos|examples|tests|docs|deploy)/[\w./-]+)`", text)
+    )
+    assert named
+    missing = {name for name in named if "<" not in name and not (ROOT / name).exists()}
+    assert not {name for name in missing if not name.startswith("protos/gen")}
