@@ -214,6 +214,14 @@ class Plane(identity_pb2_grpc.IdentityServicer, fleet_pb2_grpc.FleetServicer, au
             await asyncio.sleep(0.02)
         raise AssertionError(f"no such record among {len(self.records)}")
 
+    async def answered(self, kind: str) -> tuple[str, str, str]:
+        """The first "ack" or "nack" since `answers` was cleared: kind, version, reason."""
+        for _ in range(1000):
+            if found := [one for one in self.answers if one[0] == kind]:
+                return found[0]
+            await asyncio.sleep(0.02)
+        raise AssertionError(self.answers)
+
     async def reported(self, predicate: Callable[[Any], bool], within: float = 60.0) -> Any:
         end = time.monotonic() + within
         while time.monotonic() < end:

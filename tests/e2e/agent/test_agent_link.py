@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bartizan.policy.signing import LocalSigner
 from tests.support.agent_plane import Plane
 from tests.support.agent_stand import Local
 
@@ -171,3 +172,30 @@ async def test_records_that_wait_when_the_agent_ends_are_shipped_by_the_next_one
         await plane.recorded(lambda one, status=status: one["source"] == "guard" and one["status"] == status)
     assert len([one for one in plane.records if one["source"] == "guard"]) == len(asked)
     assert not spool.exists()
+
+
+async def test_a_control_plane_with_another_signing_key_changes_nothing(local: Local, plane: Plane) -> None:
+    """Valid TLS, valid certificates, real ADS: only the signature is not the operator's."""
+    plane.send(local.signed(2), local.keys(1), {})
+    await local.start(plane.new_token())
+    await plane.reported(lambda one: proven(one, 2))
+    open_to_all = local.policy(tenants=["acme", "evil"])
+    tampered = local.signed(3, open_to_all)
+    tampered.payload = tampered.payload.replace(b"evil", b"vile")
+    nameless = local.signed(3, open_to_all, LocalSigner(local.new_signing_key()))
+    nameless.key_id = local.signer.key_id  # the right name over another key's signature
+    for bundle, why in (
+        (local.signed(3, open_to_all, LocalSigner(local.new_signing_key())), "signature"),
+        (nameless, "signature"),
+        (tampered, "signature"),
+        (local.signed(1, open_to_all), "rolled_back"),
+    ):
+        plane.answers.clear()
+        plane.send(bundle, local.keys(1), {})
+        (_, _, reason) = await plane.answered("nack")
+        assert why in reason
+        assert await local.ask(key=local.key) == 200
+        assert await local.ask() == 401
+    await plane.reported(lambda one: proven(one, 2))
+    plane.send(local.signed(4), local.keys(1), {})
+    await plane.reported(lambda one: proven(one, 4))
