@@ -31,6 +31,10 @@ PROC_REVISION_ATTRIBUTE = "xds.route_metadata.filter_metadata['bartizan']['revis
 # ext_authz context extension: "1" on routes that also go through ext_proc.
 CONTENT = "content"
 
+# Envoy gives a check this long, waiting in the guard's queue and a second attempt included; the guard reads from what
+# is left of it how long a call has waited.
+CHECK_SECONDS = 2.0
+
 TYPE_BUNDLE = "type.googleapis.com/bartizan.policy.v1.SignedBundle"
 TYPE_KEY_SET = "type.googleapis.com/bartizan.identity.v1.KeySet"
 TYPE_SECRET = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"

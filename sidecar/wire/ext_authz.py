@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from bartizan.policy import names
 from bartizan.telemetry.logging import get_logger
 from sidecar.audit.evidence import count, decision_record, observe
 from sidecar.audit.record import Record
@@ -27,6 +28,8 @@ from sidecar.wire.trace import Parent, Spans, parent_of
 from sidecar.wire.translate import Check, Handed, allow_reply, deny_reply, read_check
 
 METHOD = "/envoy.service.auth.v3.Authorization/Check"
+PATIENCE = 0.75
+"""Seconds a call may have waited. A worker further behind turns the newest away, so that those it let in come through."""
 log = get_logger()
 _UNREAD = RequestHead(stream_id="", method="", path="", headers={}, source_address="")
 
@@ -63,6 +66,8 @@ class ExtAuthz:
             verdict = Verdict(decision=deny(cause), phase="guard")
         elif probe is not None:
             return self._answer_probe(plan, probe, check, snapshot, decision_id)
+        elif call.deadline is not None and 0 < call.deadline < names.CHECK_SECONDS - PATIENCE:
+            verdict = Verdict(decision=deny(Cause.OVERLOADED), phase="guard")
         else:
             verdict = plan.head.decide(check.head, snapshot.material)
             if call.deadline is not None and self.clock() - arrived >= call.deadline:

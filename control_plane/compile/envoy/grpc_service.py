@@ -8,18 +8,27 @@ from bartizan.policy import names
 from bartizan.xds.resources import packed
 from control_plane.compile.envoy.values import duration
 from protos.gen.envoy.config.core.v3.backoff_pb2 import BackoffStrategy
-from protos.gen.envoy.config.core.v3.base_pb2 import RetryPolicy
+from protos.gen.envoy.config.core.v3.base_pb2 import HeaderValue, RetryPolicy
 from protos.gen.envoy.config.core.v3.grpc_service_pb2 import GrpcService
 from protos.gen.envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import PreviousHostsPredicate
+
+
+ATTEMPT_SECONDS = 1.0
+"""A worker that does not begin to answer for so long hangs. Much shorter, and a burst that only has to queue would be
+asked for again and again, until the worker does nothing else; the supervisor kills a hung worker anyway."""
 
 
 def guard_service(timeout: float | None = None) -> GrpcService:
     """A guard worker, another one when the first dies. `timeout` in seconds bounds all attempts together.
 
-    Envoy takes the back-off's max_interval as the timeout of each attempt too (that is why it isn't shorter), and
-    retries only by GrpcService.retry_policy, not by the field of the same name inside envoy_grpc.
+    Without the header Envoy would take the back-off's max_interval as the timeout of each attempt. It retries only by
+    GrpcService.retry_policy, not by the field of the same name inside envoy_grpc.
     """
+    attempt = HeaderValue(
+        key="x-envoy-upstream-rq-per-try-timeout-ms", value=str(round(ATTEMPT_SECONDS * 1000))
+    )
     return GrpcService(
+        initial_metadata=[attempt],
         envoy_grpc=GrpcService.EnvoyGrpc(cluster_name=names.CLUSTER_GUARD),
         timeout=duration(timeout) if timeout is not None else None,
         retry_policy=RetryPolicy(

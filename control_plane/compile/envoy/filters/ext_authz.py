@@ -18,7 +18,6 @@ from protos.gen.envoy.extensions.filters.network.http_connection_manager.v3.http
 from protos.gen.envoy.type.v3.http_status_pb2 import HttpStatus, StatusCode
 
 NAME = "envoy.filters.http.ext_authz"
-TIMEOUT = 0.25
 
 
 def build(resolved: Resolved) -> HttpFilter | None:  # noqa: ARG001 - every filter has this signature
@@ -26,7 +25,7 @@ def build(resolved: Resolved) -> HttpFilter | None:  # noqa: ARG001 - every filt
     return http_filter(
         NAME,
         ExtAuthz(
-            grpc_service=guard_service(TIMEOUT),
+            grpc_service=guard_service(names.CHECK_SECONDS),
             transport_api_version=ApiVersion.V3,
             failure_mode_allow=False,
             status_on_error=HttpStatus(code=StatusCode.ServiceUnavailable),

@@ -18,7 +18,8 @@ from protos.gen.envoy.extensions.filters.network.http_connection_manager.v3.http
 from protos.gen.envoy.type.v3.http_status_pb2 import HttpStatus, StatusCode
 
 NAME = "envoy.filters.http.ext_proc"
-MESSAGE_TIMEOUT = 0.5
+MESSAGE_TIMEOUT = 2.0
+"""Seconds for the answer to one message, waiting in the guard's queue included."""
 MAX_MESSAGE_TIMEOUT = 5.0
 
 
