@@ -233,16 +233,17 @@ class _Routes:
         name, query = _name(call), call.query
         if not query.wait:
             return await self._status(name)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(query.timeout):
-                while True:
-                    # The mark comes first: what changes while the status is read ends the wait at once.
-                    seen = self._parts.ledger.generation
-                    status = await self._status(name)
-                    if _reached(status, query):
-                        return status
+        deadline = asyncio.get_running_loop().time() + query.timeout
+        while True:
+            # The mark comes first: what changes while the status is read ends the wait at once.
+            seen = self._parts.ledger.generation
+            status = await self._status(name)
+            if _reached(status, query) or asyncio.get_running_loop().time() >= deadline:
+                return status
+            # Only the waiting is cut short: a query to the store that is cancelled costs its connection.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline):
                     await self._parts.ledger.changed(seen)
-        return await self._status(name)
 
     async def _status(self, name: str) -> PolicyStatus:
         await self._policies.state(name)
