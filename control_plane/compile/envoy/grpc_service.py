@@ -12,7 +12,6 @@ from protos.gen.envoy.config.core.v3.base_pb2 import HeaderValue, RetryPolicy
 from protos.gen.envoy.config.core.v3.grpc_service_pb2 import GrpcService
 from protos.gen.envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import PreviousHostsPredicate
 
-
 ATTEMPT_SECONDS = 1.0
 """A worker that does not begin to answer for so long hangs. Much shorter, and a burst that only has to queue would be
 asked for again and again, until the worker does nothing else; the supervisor kills a hung worker anyway."""
