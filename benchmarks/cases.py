@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from sidecar.worker_settings import DEFAULT_WIRE
+
 Front = Literal["envoy", "sidecar"]
 DETECTORS: list[dict[str, Any]] = [{"sanitize": {}}, {"promptInjection": {}}, {"secrets": {}}, {"pii": {}}]
 OUTPUT: list[dict[str, Any]] = [
@@ -22,7 +24,9 @@ _PROSE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """front "envoy": Envoy alone, with `filters` of the compiled chain kept. "sidecar": agent, Envoy and worker."""
+    """front "envoy": Envoy alone, with `filters` of the compiled chain kept. "sidecar": agent, Envoy and worker, whose
+    wire engine is `wire`.
+    """
 
     path: str
     front: Front = "sidecar"
@@ -31,6 +35,7 @@ class Case:
     prompt_bytes: int = 900
     stream: bool = False
     connections: int = 32
+    wire: Literal["ngh2", "grpcio"] = DEFAULT_WIRE
 
     def policy(self, port: int, model_port: int) -> dict[str, Any]:
         """The policy document of this case; 100 % of requests audited, 10 % traced, as shipped."""
@@ -67,7 +72,8 @@ class Case:
 CASES = (
     Case(path="no_filter", front="envoy"),
     Case(path="native_only", front="envoy", filters=("envoy.filters.http.rbac", "envoy.filters.http.buffer")),
-    Case(path="ext_authz_grpcio"),
+    Case(path="ext_authz_ngh2", wire="ngh2"),
+    Case(path="ext_authz_grpcio", wire="grpcio"),
     Case(path="ext_proc_request", checks={"input": DETECTORS}),
     Case(path="ext_proc_request_response", checks={"input": DETECTORS, "output": OUTPUT}),
     Case(path="sse_no_filter", front="envoy", stream=True, connections=8),

@@ -82,7 +82,7 @@ async def front(case: Case) -> AsyncIterator[Front]:
             await _open(port, child)
             pids = {"envoy": child.pid}
         else:
-            child, health = await _sidecar(bundle, key, folder)
+            child, health = await _sidecar(bundle, key, folder, case.wire)
             stack.push_async_callback(child.stop)
             pids = await _ready(child, health)
         yield Front(port=port, key=key, pids=pids, ready_seconds=time.perf_counter() - began)
@@ -124,7 +124,7 @@ async def _envoy(case: Case, bundle: Bundle, folder: Path) -> Child:
     return await start("envoy", command, log=folder / "envoy.log")
 
 
-async def _sidecar(bundle: Bundle, key: str, folder: Path) -> tuple[Child, int]:
+async def _sidecar(bundle: Bundle, key: str, folder: Path, wire: str) -> tuple[Child, int]:
     """The agent in local mode, with a bundle and a key set signed here."""
     private = ed25519.Ed25519PrivateKey.generate()
     signer = LocalSigner(
@@ -154,6 +154,7 @@ async def _sidecar(bundle: Bundle, key: str, folder: Path) -> tuple[Child, int]:
         "BARTIZAN_KEYSET_FILE": folder / "keys.json",
         "BARTIZAN_HEALTH_LISTEN": f"127.0.0.1:{health}",
         "BARTIZAN_LOG_LEVEL": "error",
+        "BARTIZAN_WIRE": wire,
     }
     environment = {name: str(value) for name, value in settings.items()}
     child = await start(

@@ -30,9 +30,9 @@ class Running:
             message = self._take(self._stream)
             if message is not None:
                 return message
-            if self._stream.ended or self._stream.finished:
+            if self._stream.ended and not self._stream.finished:
                 raise StopAsyncIteration
-            await self.wait()
+            await self.wait()  # of a call that is gone: until the cancellation that is on its way
 
     async def wait(self) -> None:
         """Until `resume`."""
