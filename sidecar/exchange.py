@@ -1,8 +1,9 @@
 """Sans-I/O state of one HTTP exchange on a content route: events in, replies out, evidence at the end.
 
 The request is decoded, authorized by what its body says, then inspected. The answer of a JSON model is withheld until
-it is judged; a stream flows through the stream inspector. Answers with status >= 400 keep their status: a body that
-can be read is inspected like any other, one that can't is replaced by an error body, so that no stack trace leaks.
+it is judged; a stream flows through the stream inspector; an answer of another type is refused at its headers. Answers
+with status >= 400 keep their status: a body in the plan's protocol is inspected like any other, one that is not is
+replaced by an error body at its first byte, so that no stack trace leaks.
 Driven by wire/ext_proc.py; envoy-independent.
 """
 
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from enum import Enum, auto
 
 from bartizan.errors import ProtocolViolation
 from sidecar.checks.pipeline import Phase
@@ -35,27 +35,14 @@ from sidecar.model.events import (
 )
 from sidecar.model.finding import Action
 from sidecar.model.request import Identity, RequestHead
-from sidecar.plan.judge import judge_answer, judge_request
+from sidecar.model.stage import Stage
+from sidecar.plan.judge import ERROR_REPLACED, judge_answer, judge_request
 from sidecar.plan.plan import Plan
 from sidecar.plan.probe import Probe
 from sidecar.plan.trail import Trail
 
 MAX_ANSWER = 16 * 1024 * 1024
 """Bytes of an answer that is withheld; a longer one is refused (502)."""
-
-
-class Stage(Enum):
-    """Where the exchange is."""
-
-    START = auto()
-    REQUEST_BODY = auto()
-    MODEL = auto()
-    WITHHELD = auto()
-    STREAMED = auto()
-    PASSED = auto()
-    """Answer bytes go through uninspected (shadow mode only); the reason is recorded."""
-    DONE = auto()
-    REFUSED = auto()
 
 
 class Exchange:
@@ -89,6 +76,8 @@ class Exchange:
         self._final: Decision | None = None
         self._clock_ns = clock_ns
         self._answer_type = ""
+        self._foreign = False
+        """The answer's type is none of the plan's protocol."""
         self._held = bytearray()
         self._new_body: bytes | None = None
         self._inspector: StreamInspector | None = None
@@ -206,12 +195,14 @@ class Exchange:
             self.stage = Stage.DONE
             return [PassAnswerHeaders()]
         if event.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
-            if not self.plan.shadow:
-                return self._refuse(deny(Cause.ANSWER_ENCODED))
-            self.would = self.would or deny(Cause.ANSWER_ENCODED)
-            self.trail.leave_unscanned("answer_encoded")
-            self.stage = Stage.PASSED
-            return [PassAnswerHeaders()]
+            return self._unreadable(deny(Cause.ANSWER_ENCODED))
+        self._foreign = not self.plan.format.reads_answer(self.head.path, self._answer_type, event.status)
+        if self._foreign and event.status < 400:
+            # not withheld: a stream of another protocol may never end
+            return self._unreadable(deny(Cause.ANSWER_MALFORMED, detail="not the protocol's content type"))
+        if self._foreign and self.plan.shadow:
+            self.trail.find((ERROR_REPLACED,))
+            return self._unreadable(None)
         stream = None
         if event.status < 300:
             stream = self.plan.format.answer_stream(self.head.path, self._answer_type)
@@ -224,17 +215,24 @@ class Exchange:
         self.stage = Stage.STREAMED
         return [PassAnswerHeaders()]
 
+    def _unreadable(self, refusal: Decision | None) -> Sequence[Reply]:
+        """The answer can't be checked. None: enforcing had replaced it."""
+        if refusal is not None and not self.plan.shadow:
+            return self._refuse(refusal)
+        self.would = self.would or refusal
+        self.trail.leave_unscanned((refusal.cause if refusal else Cause.ANSWER_MALFORMED).value)
+        self.stage = Stage.PASSED
+        return [PassAnswerHeaders()]
+
     def _withhold(self, event: AnswerBody) -> Sequence[Reply]:
         self._held += event.data
+        if self._foreign and self._held:
+            return self._judge(trailers=False)  # an error that is replaced, however long it is
         if len(self._held) > MAX_ANSWER:
             self.trail.response_bytes = len(self._held)
-            if not self.plan.shadow:
-                return self._refuse(deny(Cause.ANSWER_TOO_LARGE))
-            self.would = self.would or deny(Cause.ANSWER_TOO_LARGE)
-            self.trail.leave_unscanned("answer_too_large")
-            self.stage = Stage.PASSED
             held, self._held = bytes(self._held), bytearray()
-            return [PassAnswerHeaders(), *self._send(held, end=event.end)]
+            replies = self._unreadable(deny(Cause.ANSWER_TOO_LARGE))
+            return replies if self._final else [*replies, *self._send(held, end=event.end)]
         return self._judge(trailers=False) if event.end else []
 
     def _judge(self, *, trailers: bool) -> Sequence[Reply]:

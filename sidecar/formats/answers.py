@@ -7,7 +7,7 @@ from typing import Any
 from sidecar.formats.base import Document, FormatError
 from sidecar.formats.documents import JsonDocument, OpaqueDocument, PlainDocument, strings
 from sidecar.formats.json_text import decode
-from sidecar.formats.media_type import demand_json, is_json
+from sidecar.formats.media_type import demand_json, is_json, parse
 from sidecar.model.decision import Cause
 
 
@@ -20,8 +20,16 @@ def decode_model_json(content_type: str, body: bytes, max_depth: int) -> tuple[s
         raise FormatError(Cause.ANSWER_MALFORMED, error.detail) from None
 
 
-def error_document(kind: str, body: bytes, max_depth: int) -> Document:
-    """An answer outside of 2xx: every string of a JSON body, or the whole body as one text."""
+def readable(content_type: str, status: int) -> bool:
+    """Whether an answer may be JSON. Redirects are not errors: their bodies may be plain text."""
+    return 300 <= status < 400 or is_json(parse(content_type)[0])
+
+
+def error_document(kind: str, status: int, body: bytes, max_depth: int) -> Document:
+    """An answer outside of 2xx: every string of a JSON body; a redirect's plain body as one text.
+
+    An error that is not JSON is not read at all: what a framework writes then is a stack trace.
+    """
     if not body:
         return OpaqueDocument(body)
     if is_json(kind):
@@ -30,6 +38,8 @@ def error_document(kind: str, body: bytes, max_depth: int) -> Document:
         except FormatError as error:
             raise FormatError(Cause.ANSWER_MALFORMED, error.detail) from None
         return JsonDocument(body, text, texts=strings(value, (), "error"))
+    if status >= 400:
+        raise FormatError(Cause.ANSWER_MALFORMED, "the error is not JSON")
     try:
         return PlainDocument(body)
     except FormatError as error:

@@ -107,6 +107,9 @@ class Format(Protocol):
     def decode_answer(self, path: str, content_type: str, body: bytes, status: int = 200) -> Document:
         """An answer outside of 2xx may lack declared fields; all its strings are text then. Raises FormatError."""
 
+    def reads_answer(self, path: str, content_type: str, status: int) -> bool:
+        """Whether an answer of this type may be decoded: False is known before a byte of its body is there."""
+
     def answer_stream(self, path: str, content_type: str) -> AnswerStream | None:
         """A decoder if this content type is a stream in this protocol, else None."""
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bartizan.policy.schema import Route
-from sidecar.formats.answers import decode_model_json, error_document
+from sidecar.formats.answers import decode_model_json, error_document, readable
 from sidecar.formats.base import AnswerStream, Document, FormatError
 from sidecar.formats.documents import JsonDocument, OpaqueDocument, TextAt
 from sidecar.formats.json_text import DEFAULT_DEPTH, Path, decode, location
@@ -60,7 +60,7 @@ class JsonFieldsFormat:
     def decode_answer(self, path: str, content_type: str, body: bytes, status: int = 200) -> Document:
         kind, _ = parse(content_type)
         if not 200 <= status < 300:
-            return error_document(kind, body, self._max_depth)
+            return error_document(kind, status, body, self._max_depth)
         texts, scores = self._output.get(path, ()), self._scores.get(path, ())
         if not texts and not scores:
             return OpaqueDocument(body)
@@ -72,6 +72,10 @@ class JsonFieldsFormat:
         return JsonDocument(
             body, text, texts=_texts(value, texts, Cause.ANSWER_MALFORMED), scores=list(dict(found).items())
         )
+
+    def reads_answer(self, path: str, content_type: str, status: int) -> bool:
+        unread = not self._output.get(path) and not self._scores.get(path)
+        return readable(content_type, status) or (unread and 200 <= status < 300)
 
     def answer_stream(self, path: str, content_type: str) -> AnswerStream | None:  # noqa: ARG002
         return None

@@ -18,6 +18,9 @@ class OpaqueFormat:
     def decode_answer(self, path: str, content_type: str, body: bytes, status: int = 200) -> Document:  # noqa: ARG002
         return OpaqueDocument(body)
 
+    def reads_answer(self, path: str, content_type: str, status: int) -> bool:  # noqa: ARG002
+        return True
+
     def answer_stream(self, path: str, content_type: str) -> AnswerStream | None:  # noqa: ARG002
         return None
 

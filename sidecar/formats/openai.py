@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sidecar.formats.answers import decode_model_json, error_document
+from sidecar.formats.answers import decode_model_json, error_document, readable
 from sidecar.formats.base import AnswerStream, Document, FormatError
 from sidecar.formats.documents import JsonDocument
 from sidecar.formats.json_text import DEFAULT_DEPTH, decode
@@ -40,7 +40,7 @@ class OpenAIFormat:
     def decode_answer(self, path: str, content_type: str, body: bytes, status: int = 200) -> Document:  # noqa: ARG002
         kind, _ = parse(content_type)
         if not 200 <= status < 300:
-            return error_document(kind, body, self._max_depth)
+            return error_document(kind, status, body, self._max_depth)
         text, value = decode_model_json(content_type, body, self._max_depth)
         if not isinstance(value, dict):
             raise FormatError(Cause.ANSWER_MALFORMED, "the answer is not an object")
@@ -48,6 +48,11 @@ class OpenAIFormat:
         reader.answer(value)
         return JsonDocument(
             body, text, texts=reader.texts, unscanned=reader.unscanned, shadowed=reader.shadowed
+        )
+
+    def reads_answer(self, path: str, content_type: str, status: int) -> bool:
+        return readable(content_type, status) or (
+            status < 300 and self.answer_stream(path, content_type) is not None
         )
 
     def answer_stream(self, path: str, content_type: str) -> AnswerStream | None:

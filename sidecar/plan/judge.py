@@ -16,6 +16,7 @@ from sidecar.plan.plan import Plan
 
 _BODYLESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 _REPLACED = "The model answered with an error."
+ERROR_REPLACED = Finding(check="answer", kind="error_replaced", action=Action.REDACT)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -86,7 +87,7 @@ def _inspect_request(plan: Plan, document: Document, made: Judgement) -> None:
 def judge_answer(
     plan: Plan, path: str, content_type: str, status: int, body: bytes, decision_id: str
 ) -> Judgement:
-    """An error (status >= 400) that can't be read keeps its status and gets a body of ours: no stack trace leaks."""
+    """An error (status >= 400) that is not in the plan's protocol keeps its status and gets a body of ours: no leak."""
     made = Judgement()
     if not body:
         return made
@@ -96,7 +97,7 @@ def judge_answer(
         made.unscanned = ("answer_malformed",)
         if status >= 400:
             made.content_type, made.body = plan.format.error_body(status, _REPLACED, decision_id)
-            made.findings = (Finding(check="answer", kind="error_replaced", action=Action.REDACT),)
+            made.findings = (ERROR_REPLACED,)
         else:
             made.refusal = deny(Cause.ANSWER_MALFORMED, detail=error.detail)
         return made

@@ -17,10 +17,11 @@ from protos.gen.envoy.service.ext_proc.v3.external_processor_pb2 import Processi
 from sidecar.audit.evidence import Coverage, count, decision_record
 from sidecar.audit.record import Record
 from sidecar.checks.pipeline import Mark
-from sidecar.exchange import Exchange, Stage
+from sidecar.exchange import Exchange
 from sidecar.model.decision import Cause, deny
 from sidecar.model.events import AnswerBody, Event, Refuse, Reply, RequestBody
 from sidecar.model.request import RequestHead
+from sidecar.model.stage import Stage
 from sidecar.plan.current import Current, Snapshot
 from sidecar.plan.plan import Plan
 from sidecar.plan.probe import proof

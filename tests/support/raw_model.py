@@ -68,11 +68,18 @@ def event(text: str) -> bytes:
     return f"data: {json.dumps(made)}\n\n".encode()
 
 
-def _sse(*pieces: bytes, pause: float = 0.0, forever: bool = False) -> Answer:
+def _sse(
+    *pieces: bytes,
+    pause: float = 0.0,
+    forever: bool = False,
+    status: str = "200 OK",
+    kind: str = "text/event-stream",
+) -> Answer:
     """A chunked stream of events, ended properly or never."""
 
     def stream(_request: Received, write: Write) -> None:
-        write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        head = f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ntransfer-encoding: chunked\r\n\r\n"
+        write(head.encode())
         for piece in pieces:
             write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
             time.sleep(pause)
@@ -104,6 +111,12 @@ ANSWERS: dict[str, Answer] = {
     "binary_error": _says(
         b"\xff\xfe" + STACK_TRACE.encode(), status="500 Internal Server Error", kind="text/plain"
     ),
+    "json_stack_trace": _says(STACK_TRACE.encode(), status="500 Internal Server Error"),
+    "json_error": _says(
+        json.dumps({"detail": "field required", "input": "jane.doe@example.org"}).encode(),
+        status="422 Unprocessable Entity",
+    ),
+    "endless_error": _sse(b"Traceback ", forever=True, status="500 Internal Server Error", kind="text/plain"),
     "error_with_canary": _says(
         json.dumps({"detail": f"the prompt was {CANARY}"}).encode(), status="422 Unprocessable Entity"
     ),

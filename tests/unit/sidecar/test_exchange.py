@@ -17,7 +17,7 @@ from bartizan.policy.checks import Canary, Pii, Probabilities
 from bartizan.policy.schema import AuthzRule, Route
 from sidecar import exchange as tested
 from sidecar.checks.admission.request_rate import Buckets
-from sidecar.exchange import Exchange, Stage
+from sidecar.exchange import Exchange
 from sidecar.model.decision import Cause
 from sidecar.model.events import (
     AnswerBody,
@@ -36,6 +36,8 @@ from sidecar.model.events import (
 )
 from sidecar.model.finding import Action
 from sidecar.model.request import Identity
+from sidecar.model.stage import Stage
+from sidecar.plan.judge import ERROR_REPLACED
 from sidecar.plan.load import load_plan
 from sidecar.plan.plan import Plan
 from sidecar.plan.probe import Probe
@@ -244,6 +246,12 @@ def test_whatever_comes_replies_keep_their_order(happened: list[Event], shadow: 
             Cause.ANSWER_ENCODED,
         ),
         ({}, [*request(), *answer(b"not json")], Cause.ANSWER_MALFORMED),
+        (
+            {},
+            [*request(), AnswerHeaders(status=200, headers={"content-type": "text/html"}, end=False)],
+            Cause.ANSWER_MALFORMED,
+        ),
+        ({}, [*request(), AnswerHeaders(status=200, headers=SSE, end=False)], Cause.ANSWER_MALFORMED),
     ],
 )
 @pytest.mark.parametrize("mode", ["enforce", "shadow"])
@@ -284,12 +292,24 @@ def test_an_answer_that_never_ends_is_refused_at_the_bound(monkeypatch: pytest.M
     assert on.held_bytes == 0
 
 
-def test_an_unreadable_error_keeps_its_status_and_loses_its_body() -> None:
+@pytest.mark.parametrize("kind", ["application/json", "text/plain", "text/html", "text/event-stream"])
+def test_an_unreadable_error_keeps_its_status_and_loses_its_body(kind: str) -> None:
     on = exchange(plan())
-    replies = play(on, [*request(), *answer(b"\xff Traceback", status=500)])
+    replies = play(on, [*request(), *answer(b"\xff Traceback", status=500, headers={"content-type": kind})])
     assert b"Traceback" not in sent(replies)
+    assert on.decision.findings == (ERROR_REPLACED,)
     assert PassAnswerHeaders(content_type="application/problem+json") in replies
     assert on.status == 500
+
+
+def test_an_error_of_another_type_is_replaced_before_it_ends_and_passes_in_shadow() -> None:
+    endless = [*request(), *answer(b"Traceback", status=500, headers={"content-type": "text/plain"})[:2]]
+    enforcing, shadow = exchange(plan()), exchange(plan(mode="shadow"))
+    assert enforcing.complete is False
+    assert b"Traceback" not in sent(play(enforcing, endless))
+    assert enforcing.complete
+    assert sent(play(shadow, endless)) == b"Traceback"
+    assert (shadow.shadowed, shadow.decision.findings) == (True, (ERROR_REPLACED,))
 
 
 def test_large_answers_go_out_in_pieces_that_envoy_takes() -> None:

@@ -219,9 +219,41 @@ def test_error_answers_are_text_whatever_their_shape(protocol: Protocol) -> None
     form = make(protocol)
     document = form.decode_answer("/predict", JSON, b'{"detail":[{"msg":"m","input":"a@b.de"}]}', 422)
     assert [part.text for part in document.texts()] == ["m", "a@b.de"]
-    plain = form.decode_answer("/predict", "text/plain", b"trace a@b.de", 500)
-    plain.replace("body", "trace [EMAIL]")
-    assert plain.encode() == b"trace [EMAIL]"
+    plain = form.decode_answer("/predict", "text/plain", b"see a@b.de", 307)
+    plain.replace("body", "see [EMAIL]")
+    assert plain.encode() == b"see [EMAIL]"
+
+
+@pytest.mark.parametrize("protocol", ["openai", "json_fields"])
+@pytest.mark.parametrize(("kind", "body"), [("text/plain", b"Traceback"), ("", b"{}"), (JSON, b"Traceback")])
+def test_errors_that_are_not_json_are_not_read(protocol: Protocol, kind: str, body: bytes) -> None:
+    with pytest.raises(FormatError) as caught:
+        make(protocol).decode_answer("/predict", kind, body, 500)
+    assert caught.value.cause is Cause.ANSWER_MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("protocol", "path", "kind", "status", "reads"),
+    [
+        ("json_fields", "/predict", JSON, 200, True),
+        ("json_fields", "/predict", "application/problem+json; charset=utf-8", 500, True),
+        ("json_fields", "/predict", "text/event-stream", 200, False),
+        ("json_fields", "/predict", "", 200, False),
+        ("json_fields", "/predict", "text/plain", 500, False),
+        ("json_fields", "/predict", "text/plain", 307, True),
+        ("json_fields", "/nothing-declared", "image/png", 200, True),
+        ("json_fields", "/nothing-declared", "text/plain", 500, False),
+        ("openai", "/v1/chat/completions", "text/event-stream", 200, True),
+        ("openai", "/v1/chat/completions", "text/event-stream", 500, False),
+        ("openai", "/v1/chat/completions", "text/html", 200, False),
+        ("opaque", "/x", "image/png", 200, True),
+        ("opaque", "/x", "text/plain", 500, True),
+    ],
+)
+def test_content_types_tell_which_answers_can_be_read(
+    protocol: Protocol, path: str, kind: str, status: int, reads: bool
+) -> None:
+    assert make(protocol).reads_answer(path, kind, status) is reads
 
 
 def test_keys_with_dots_hide_no_text() -> None:
