@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from bartizan.client import Client
 from bartizan.local.otlp import Receiver, Span, tree
 from tests.support.control_plane_place import Place, new_place
 
@@ -64,13 +66,16 @@ async def test_an_act_is_one_tree_below_its_callers_span(
             rotating = await _call(session, place, "/v1/secrets/up", json.dumps(absent), token, method="PUT")
             await receiver.wait(rotating, "put_secrets")
             assert receiver.trace(stranger) == [], "who is not known continues no trace"
+        async with asyncio.timeout(30), Client(place.url, token, ca_file=place.ca) as client:
+            while (await client.rotation("up")).error != "provider_unavailable":
+                await asyncio.sleep(0.05)
     finally:
         await child.stop()
     phases = [span for spans in receiver.traces() for span in spans if span.name.startswith("rotation.")]
     starts = [span for span in phases if span.name == "rotation.start"]
     assert len(starts) == 1, "defining a secret begins its first rotation, which is a trace of its own"
     mine = [span for span in phases if span.trace_id == starts[0].trace_id]
-    assert "rotation.plan" in {span.name for span in mine}
+    assert {"rotation.start", "rotation.plan"} <= {span.name for span in mine}
     assert all(span.parent_id == starts[0].span_id for span in mine if span is not starts[0])
     lines = [json.loads(line) for line in child.log.read_text().splitlines() if line.startswith("{")]
     (begun,) = [line for line in lines if line["event"] == "rotation_started"]
