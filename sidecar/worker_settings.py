@@ -11,7 +11,7 @@ from bartizan.errors import InvalidInput
 
 Wire = Literal["ngh2", "grpcio"]
 WIRES = ("ngh2", "grpcio")
-DEFAULT_WIRE: Wire = "grpcio"
+DEFAULT_WIRE: Wire = "ngh2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

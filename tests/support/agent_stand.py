@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import os
 import ssl
 import sys
 import time
@@ -27,6 +28,7 @@ from bartizan.policy.signing import LocalSigner, canonical
 from bartizan.policy.validate import validate_document
 from control_plane.compile.bundle import compile_bundle
 from protos.gen.bartizan.policy.v1 import policy_pb2
+from sidecar.worker_settings import DEFAULT_WIRE
 
 
 def signing_key() -> bytes:
@@ -150,6 +152,7 @@ class Local:
                 "BARTIZAN_ENVOY": str(find_binary("envoy")),
                 "BARTIZAN_HEALTH_LISTEN": f"127.0.0.1:{self.health}",
                 "BARTIZAN_DRAIN_SECONDS": "1",
+                "BARTIZAN_WIRE": os.environ.get("BARTIZAN_WIRE", DEFAULT_WIRE),
                 **source,
                 **extra,
             },

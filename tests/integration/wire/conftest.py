@@ -157,7 +157,7 @@ class Served:
 
     async def unary(
         self, method: str, message: bytes, timeout: float | None = 20, **options: object
-    ) -> bytes:  # noqa: ASYNC109
+    ) -> bytes:
         reply: bytes = await self.client.unary_unary(f"/test.S/{method}")(message, timeout=timeout, **options)
         return reply
 

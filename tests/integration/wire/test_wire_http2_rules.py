@@ -455,7 +455,7 @@ FLOODS: dict[str, Callable[[int], bytes]] = {
     "settings": lambda _: frame(h2.SETTINGS, 0, 0, struct.pack(">HI", 4, 65_535)),
     "priority": lambda n: frame(h2.PRIORITY, 0, 2 * n + 1, U32.pack(0) + b"\x10"),
     "empty data": lambda n: opened(b"/test.S/Slow") if n == 0 else frame(h2.DATA, 0, 1),
-    "window of one": lambda n: frame(h2.WINDOW_UPDATE, 0, 0, U32.pack(1)),
+    "window of one": lambda _: frame(h2.WINDOW_UPDATE, 0, 0, U32.pack(1)),
     "unknown frames": lambda _: frame(99, 0, 0, bytes(100)),
     "refused calls": lambda n: frame(h2.HEADERS, h2.END_HEADERS, 2 * n + 1, block(b"/test.S/None")),
 }

@@ -37,6 +37,7 @@ def test_every_mistake_is_reported_at_once(base: dict[str, str]) -> None:
         "BARTIZAN_HEALTH_LISTEN": "nine",
         "BARTIZAN_API": "http://plain",
         "BARTIZAN_LOG_LEVEL": "loud",
+        "BARTIZAN_WIRE": "http3",
         "BARTIZAN_DRAIN_SECONDS": "-1",
         "BARTIZAN_JWKS_ALLOW": "10.0.0.0/99",
         "BARTIZAN_RUN_DIR": "/" + "x" * 100,
