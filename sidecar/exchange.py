@@ -69,8 +69,8 @@ class Exchange:
             stream_id="", method="", path="", headers={}, source_address=source_address, trace_id=trace_id
         )
         self.trail = Trail()
-        self.status = 200
-        """What the client got: the model's status, or the refusal's."""
+        self.status = 0
+        """What the client got: the model's status, or the refusal's. 0: no answer was seen."""
         self.would: Decision | None = None
         """In shadow mode: the first refusal that enforcing had made."""
         self._final: Decision | None = None

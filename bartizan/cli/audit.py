@@ -1,8 +1,10 @@
-"""`bartizan audit`: decisions as evidence. Records hold causes and kinds, never text."""
+"""`bartizan audit`: decisions as evidence. Records hold causes and kinds, never text; status "-": the answer was not seen."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -46,18 +48,20 @@ def audit(
     records = connection.call(lambda client: client.audit(**given))
     connection.output.rows(
         ("time", "decision", "tenant", "action", "cause", "status", "findings", "trace"),
-        [
-            (
-                moment(record.get("time")),
-                record.get("id", ""),
-                record.get("tenant", ""),
-                record.get("action", record.get("type", "")),
-                record.get("cause", record.get("reason", "")),
-                record.get("status", ""),
-                ", ".join(f"{finding['check']}:{finding['kind']}" for finding in record.get("findings", [])),
-                record.get("trace_id", ""),
-            )
-            for record in records
-        ],
+        [row(record) for record in records],
         data=records,
+    )
+
+
+def row(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    """One decision or gap as the table shows it."""
+    return (
+        moment(record.get("time")),
+        record.get("id", ""),
+        record.get("tenant", ""),
+        record.get("action", record.get("type", "")),
+        record.get("cause", record.get("reason", "")),
+        record.get("status") or "-",
+        ", ".join(f"{finding['check']}:{finding['kind']}" for finding in record.get("findings", [])),
+        record.get("trace_id", ""),
     )

@@ -18,6 +18,9 @@ ROUTES = "bartizan"
 
 # Headers
 HEADER_DECISION = "x-bartizan-decision"
+RECORD_ENVOY, RECORD_HEAD = "-e", "-a"
+"""A decision's further audit records have its id with one of these at its end: Envoy refused what the guard had let
+pass; shadow mode let pass what the head's checks would have refused, and the exchange has its record too."""
 HEADER_PROBE = "x-bartizan-probe"
 HEADER_PROOF = "x-bartizan-proof"
 HEADER_PREFIX = "x-bartizan-"

@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 import msgspec
 
-from bartizan.policy.names import HEADER_DECISION
+from bartizan.policy.names import HEADER_DECISION, RECORD_ENVOY
 from protos.gen.envoy.data.accesslog.v3 import accesslog_pb2
 from protos.gen.envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
 from sidecar.audit.evidence import truncated_address
@@ -56,9 +56,8 @@ def native_record(entry: accesslog_pb2.HTTPAccessLogEntry, context: tuple[str, s
     # what the client sees in x-bartizan-decision, so that it can be asked for
     decision = response.response_headers.get(HEADER_DECISION) or common.stream_id
     if _GUARDS_ID.fullmatch(decision):
-        decision += (
-            "-e"  # the guard let it pass and has a record of that id; of two with one id only one is kept
-        )
+        # the guard let it pass and has a record of that id; of two with one id only one is kept
+        decision += RECORD_ENVOY
     tags = {name: value for name, value in common.custom_tags.items() if value != "-"}
     return Record(
         id=decision,

@@ -20,7 +20,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
     """Every decision makes one."""
 
     id: str
-    """The decision id that the client sees in x-bartizan-decision: 32 hex digits, random."""
+    """The decision id that the client sees in x-bartizan-decision: 32 hex digits, random; names.RECORD_* at its end
+    marks a further record of the same decision."""
     time: float
     """Seconds since the epoch."""
     policy: str
@@ -31,6 +32,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
     action: Literal["allow", "flag", "redact", "cut", "deny"]
     cause: str
     status: int
+    """What the client got. 0: let pass; the answer was not seen (no output checks, or the client left before it)."""
     method: str = ""
     path: str = ""
     """The declared route's path; "" for undeclared ones (paths may hold personal data)."""

@@ -138,7 +138,8 @@ class ExtAuthz:
             return  # the exchange's own record, at its end, says everything
         evidence = verdict.would or decision
         record = decision_record(
-            decision_id=decision_id,
+            # the exchange will leave a record of the plain id
+            decision_id=decision_id + (names.RECORD_HEAD if check.content and not decision.denied else ""),
             time=self.wall(),
             instance_id=snapshot.instance_id,
             plan=plan,
@@ -146,7 +147,7 @@ class ExtAuthz:
             head=check.head,
             phase=verdict.phase,
             decision=evidence,
-            status=evidence.status if verdict.would is None else 200,
+            status=decision.status if decision.denied else 0,
             identity=decision.identity,
             shadow=verdict.would is not None,
         )

@@ -7,8 +7,15 @@ from collections.abc import Sequence
 from sqlalchemy import and_, delete, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bartizan.policy import names
 from control_plane.store.base import AuditQuery, AuditRow
 from control_plane.store.sql.tables import AUDIT_RECORDS
+
+
+def _records_of(decision_id: str) -> list[str]:
+    """Ids of all records that one decision may have, given the id of any of them."""
+    plain = decision_id.removesuffix(names.RECORD_ENVOY).removesuffix(names.RECORD_HEAD)
+    return [plain, plain + names.RECORD_ENVOY, plain + names.RECORD_HEAD]
 
 
 class SqlAudit:
@@ -49,10 +56,11 @@ class SqlAudit:
             (table.cause, query.cause),
             (table.action, query.action),
             (table.trace_id, query.trace_id),
-            (table.id, query.decision_id),
         ):
             if value:
                 wanted = wanted.where(column == value)
+        if query.decision_id:
+            wanted = wanted.where(table.id.in_(_records_of(query.decision_id)))
         found = await self._connection.execute(wanted)
         return [AuditRow(**row) for row in found.mappings()]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -207,6 +208,10 @@ async def test_audit_records_are_stored_once_and_found_by_every_field(store: Sql
             "03"
         ]
         assert await ids(AuditQuery(decision_id="01")) == ["01"]
+        further = [dataclasses.replace(rows[1], id=name) for name in ("01-e", "01-a", "011", "01-x")]
+        assert await work.audit.add(further) == 4
+        for one in ("01", "01-e", "01-a"):
+            assert await ids(AuditQuery(decision_id=one)) == ["01-e", "01-a", "01"]
         assert await ids(AuditQuery(policy="other")) == []
 
 
