@@ -56,7 +56,7 @@ class Subscriber:
     def entitle(self, entitled: Entitlement, enforced_version: int) -> None:
         """Until the new version is proven the old one may go on being enforced: what that one needs is kept current."""
         before, now = self.entitled.policy, entitled.policy
-        same = before is not None and now is not None and before.wanted.policy == now.wanted.policy
+        same = now is not None and (before is None or before.wanted.policy == now.wanted.policy)
         keep = same and now is not None and enforced_version != now.wanted.version
         self.key_sets = entitled.key_sets | (self.key_sets if keep else frozenset())
         secrets = dict(now.secrets) if now else {}
@@ -179,9 +179,10 @@ class Publisher:
             raise Forbidden("no such instance of this identity")
         instance = instance_of(row)
         self._ledger.admit(instance)
+        kept = await self._still_enforced(instance) if instance_id not in self._subscribers else frozenset()
         subscriber = self._subscribers.get(instance_id)
         if subscriber is None:
-            subscriber = Subscriber(instance=instance, publication=Publication())
+            subscriber = Subscriber(instance=instance, publication=Publication(), key_sets=kept)
             self._subscribers[instance_id] = subscriber
         subscriber.streams += 1
         self._refresh((instance_id,))
@@ -217,7 +218,32 @@ class Publisher:
             subscriber.publication.close()
 
     def _named_key_sets(self) -> frozenset[str]:
-        return frozenset(policy.key_set for policy in self._published.values() if policy.key_set)
+        """Those of the newest policies, and those of older ones that sidecars still enforce: a revocation gets to all."""
+        newest = (policy.key_set for policy in self._published.values() if policy.key_set)
+        return frozenset(newest).union(*(one.key_sets for one in self._subscribers.values()))
+
+    async def _still_enforced(self, instance: Instance) -> frozenset[str]:
+        """The key set of the older version that a sidecar says it enforces, if that one was published for it."""
+        seen = self._ledger.observation(instance.instance_id)
+        if seen is None or not seen[0].policy or not seen[0].version:
+            return frozenset()
+        name, version = seen[0].policy, seen[0].version
+        newest = self._published.get(name)
+        if newest is None or newest.wanted.version == version or not newest.wanted.selects(instance):
+            return frozenset()
+        async with self._lock, self._store.begin() as work:
+            row = await work.policies.publication(name, version)
+            revision = await work.policies.revision(name, row.revision) if row else None
+            if row is None or revision is None:
+                return frozenset()
+            try:
+                older = published(row, revision.document)
+            except InvalidInput:
+                return frozenset()
+            if not older.key_set or not older.wanted.selects(instance):
+                return frozenset()
+            await self._key_sets.load(work, older.key_set)
+            return frozenset({older.key_set})
 
     def _refresh(self, instance_ids: Iterable[str]) -> None:
         for name in list(instance_ids):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import grpc
+import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -457,3 +458,45 @@ async def test_an_incapable_sidecar_keeps_the_policy_that_it_enforces(plane: Pla
         assert [got[1] for got in sidecar.got if got[0] == "SignedBundle"] == ["prod/chat@1"]
         await plane.policies.undo("prod/chat", ACTOR)
         await until(lambda: ("SignedBundle", "prod/chat@3", ["prod/chat"]) in sidecar.got)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_revocation_reaches_a_sidecar_that_still_enforces_an_older_policy(
+    plane: Plane, restarted: bool
+) -> None:
+    key_sets = Keys(plane.store, plane.publisher.key_set_changed)
+    await key_sets.create_set("chat-set", ACTOR)
+    issued = await key_sets.issue("chat-set", IssueKey(tenant="acme"), ACTOR)
+    await plane.policies.apply(document("chat"), ACTOR)
+    sidecar = Sidecar(plane, "i-chat", CHAT)
+    sidecar.refuse["prod/chat@2"] = ResourceRejected("file_missing")
+    async with AsyncExitStack() as stack:
+        async with sidecar.running():
+            await until(lambda: "chat-set" in sidecar.held)
+            await sidecar.report(policy="prod/chat", version=1, revision=1)
+            await plane.policies.apply(document("chat").replace(b"chat-set", b"new-set"), ACTOR)
+            await until(lambda: ("SignedBundle", "prod/chat@2", ["prod/chat"]) in sidecar.got)
+            if not restarted:
+                await key_sets.revoke("chat-set", issued.id, ACTOR)
+                await until(lambda: _revoked(sidecar))
+                return
+            async with asyncio.timeout(20):
+                while not await _reported(plane):
+                    await asyncio.sleep(0.01)
+        second = await stack.enter_async_context(Plane(plane.authority, plane.store, plane.signer).running())
+        back = Sidecar(second, "i-chat", CHAT)
+        back.refuse = sidecar.refuse
+        async with back.running():
+            await until(lambda: "chat-set" in back.held)
+            await Keys(plane.store, second.publisher.key_set_changed).revoke("chat-set", issued.id, ACTOR)
+            await until(lambda: _revoked(back))
+
+
+def _revoked(sidecar: Sidecar) -> bool:
+    held = identity_pb2.KeySet.FromString(sidecar.held["chat-set"].value)
+    return any(key.revoked for key in msgspec.json.decode(held.payload, type=KeySet).keys)
+
+
+async def _reported(plane: Plane) -> bool:
+    async with plane.store.begin() as work:
+        return bool(await work.instances.reports())
