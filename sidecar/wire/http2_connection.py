@@ -54,7 +54,8 @@ class Http2Connection:
     """Nothing more is read: write what `output` gives and close."""
     draining: bool = False
     final: bool = False
-    """No further call will come."""
+
+    _arrived: float = 0.0
     _unfinished: set[int] = field(default_factory=set)
     _wire: ngh2.Connection = field(init=False)
 
@@ -72,6 +73,7 @@ class Http2Connection:
 
     def receive(self, data: bytes) -> None:
         """Bytes from the peer. A broken rule of HTTP/2 sets `closed`."""
+        self._arrived = self.clock()
         try:
             self._wire.receive_data(data)
         except ngh2.NGH2Error:
@@ -99,7 +101,7 @@ class Http2Connection:
                 self.closed = True
 
     def _request(self, event: ngh2.RequestReceived) -> None:
-        admitted = admit(event.stream_id, event.headers, self.methods, self.clock())
+        admitted = admit(event.stream_id, event.headers, self.methods, self._arrived)
         if not isinstance(admitted, Stream):
             self._refuse(event.stream_id, admitted, ended=event.end_stream)
             return
@@ -251,7 +253,7 @@ class Http2Connection:
             self.closed = True
 
     def final_notice(self) -> None:
-        """Say which call was the last one."""
+        """Take no more."""
         if self.draining and not self.final:
             self.final = True
             try:
@@ -262,8 +264,8 @@ class Http2Connection:
     def forget_all(self) -> None:
         """The transport is gone."""
         self.closed = True
-        for stream in list(self.streams.values()):
-            self._lost(stream.id)
+        for number in list(self.streams):
+            self._lost(number)
 
     def _refuse(self, number: int, headers: status.Headers, *, ended: bool) -> None:
         try:

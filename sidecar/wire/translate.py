@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -39,6 +41,8 @@ _OK = 0
 _PERMISSION_DENIED = 7
 _CREDENTIALS = ("authorization", "x-api-key")
 _PROC_FILTER = "envoy.filters.http.ext_proc"
+# Nobody can know it, and so nothing else in a reply can hold it.
+_ANY_DECISION = secrets.token_hex(16).encode()
 # Configured is "no answers", so that local replies of other filters make no guard stream; a request that was let
 # through switches its answer on. Only in this mode can an answer be withheld, or cut with the model stopped.
 _INSPECT_ANSWER = ProcessingMode(
@@ -77,7 +81,7 @@ def read_check(message: bytes, trace_id: str) -> Check:
     attributes = auth.CheckRequest.FromString(message).attributes
     http = attributes.request.http
     sent = http.headers
-    headers = {name: sent[name] for name in sent}  # noqa: C416 (dict() walks protobuf's map in Python)
+    headers = {name: sent[name] for name in sent}  # dict(sent) would walk protobuf's map in Python
     extensions = attributes.context_extensions
     return Check(
         head=RequestHead(
@@ -114,6 +118,28 @@ def allow_reply(handed: Handed) -> bytes:
 
     The answer will carry the decision id, so that a client can name a decision that let it pass, too.
     """
+    decision = handed.decision_id.encode()
+    if len(decision) != len(_ANY_DECISION):
+        return _allow(handed)
+    kept = _kept_allow(handed.revision, handed.source_address, handed.identity, handed.probe)
+    return kept.replace(_ANY_DECISION, decision)
+
+
+@lru_cache(maxsize=1024)
+def _kept_allow(revision: str, source_address: str, identity: Identity | None, probe: Probe | None) -> bytes:
+    """The reply for a caller but for the decision id, in whose place stands one of the same length."""
+    return _allow(
+        Handed(
+            decision_id=_ANY_DECISION.decode(),
+            revision=revision,
+            source_address=source_address,
+            identity=identity,
+            probe=probe,
+        )
+    )
+
+
+def _allow(handed: Handed) -> bytes:
     metadata: dict[str, Any] = msgspec.to_builtins(handed, builtin_types=())
     decision = _header(names.HEADER_DECISION, handed.decision_id)
     allowed = auth.OkHttpResponse(headers_to_remove=_CREDENTIALS, response_headers_to_add=[decision])
