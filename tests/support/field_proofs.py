@@ -1,0 +1,100 @@
+"""Which end-to-end test fails when a field of the policy language is ignored: the table that a unit test holds complete."""
+
+from __future__ import annotations
+
+FIELDS = "tests/e2e/test_policy_fields.py::"
+GUARD = "tests/e2e/test_guard_envoy.py::"
+
+_CHECKS = (FIELDS + "test_every_check_does_what_its_action_says",)
+_JWT = (FIELDS + "test_tokens_are_judged_by_issuer_audience_and_keys_and_claims_make_the_identity",)
+_RULES = (FIELDS + "test_rules_allow_and_deny_and_records_name_them",)
+_LIMITS = (FIELDS + "test_requests_are_counted_per_key_tenant_or_sidecar",)
+_BODY = (FIELDS + "test_bodies_are_bounded_in_size_and_depth",)
+_CREDENTIAL = ("tests/e2e/test_policy_stack.py::test_a_credential_goes_where_the_policy_says",)
+_TLS = (FIELDS + "test_the_listener_serves_the_certificate_that_the_policy_names",)
+_WHERE = (FIELDS + "test_the_listener_is_where_the_policy_says",)
+_MODEL = (FIELDS + "test_rules_see_the_model_as_the_policy_describes_it",)
+_PROTOCOL = (FIELDS + "test_the_protocol_decides_what_a_body_is",)
+_ROUTES = (FIELDS + "test_only_declared_routes_and_methods_are_served",)
+_DECLARED = (FIELDS + "test_declared_fields_are_inspected_and_others_not",)
+_WHO = (FIELDS + "test_only_listed_tenants_and_keys_of_the_named_set_get_in",)
+_SHADOW = (FIELDS + "test_shadow_records_and_enforce_refuses",)
+_NAMED = (FIELDS + "test_the_document_names_the_policy_everywhere",)
+
+PROOFS: dict[str, tuple[str, ...]] = {
+    "metadata.name": _NAMED,
+    "metadata.namespace": _NAMED,
+    "spec.selector.matchLabels": (
+        "tests/e2e/test_policy_stack.py::test_a_policy_reaches_only_whom_it_selects",
+    ),
+    "spec.listener.address": _WHERE,
+    "spec.listener.port": _WHERE,
+    "spec.listener.tls=none": _TLS,
+    "spec.listener.tls.cert": _TLS,
+    "spec.listener.tls.key": _TLS,
+    "spec.model.name": _MODEL,
+    "spec.model.labels": _MODEL,
+    "spec.model.port": (FIELDS + "test_requests_go_to_the_models_port",),
+    "spec.model.protocol=json_fields": _PROTOCOL,
+    "spec.model.protocol=opaque": _PROTOCOL,
+    "spec.model.protocol=openai": _PROTOCOL,
+    "spec.model.credential.secret": _CREDENTIAL,
+    "spec.model.credential.header": _CREDENTIAL,
+    "spec.model.credential.prefix": _CREDENTIAL,
+    "spec.routes[].path": _ROUTES,
+    **{f"spec.routes[].method={method}": _ROUTES for method in ("GET", "POST", "PUT", "DELETE")},
+    **{f"spec.routes[].{name}[]": _DECLARED for name in ("inputText", "outputText", "outputScores")},
+    "spec.tenants[]": _WHO,
+    "spec.authn.apiKeys.set": _WHO,
+    **{f"spec.authn.jwt[].{name}": _JWT for name in ("issuer", "audiences[]", "jwksUri")},
+    **{f"spec.authn.jwt[].claims.{name}": _JWT for name in ("tenant", "plan", "region", "subject")},
+    **{f"spec.authz[].{name}": _RULES for name in ("name", "allow", "deny")},
+    **{f"spec.limits.requests[].per={per}": _LIMITS for per in ("key", "tenant", "sidecar")},
+    "spec.limits.requests[].rate": (*_LIMITS, FIELDS + "test_a_rate_refills_its_bucket"),
+    "spec.limits.requests[].burst": _LIMITS,
+    "spec.limits.body.max": _BODY,
+    "spec.limits.body.jsonDepth": _BODY,
+    **{
+        f"spec.input[].sanitize.strip[]={kind}": _CHECKS for kind in ("zero-width", "bidi", "tags", "control")
+    },
+    **{f"spec.input[].sanitize.unicode={form}": _CHECKS for form in ("nfkc", "nfc", "none")},
+    "spec.input[].promptInjection.rules=default": _CHECKS,
+    "spec.input[].promptInjection.action=deny": _CHECKS,
+    "spec.input[].promptInjection.action=flag": _CHECKS,
+    **{
+        f"spec.{side}[].{check}.action={action}": _CHECKS
+        for side in ("input", "output")
+        for check in ("pii", "secrets")
+        for action in ("deny", "redact", "flag")
+    },
+    **{
+        f"spec.{side}[].pii.types[]={kind}": _CHECKS
+        for side in ("input", "output")
+        for kind in ("email", "phone", "iban", "card")
+    },
+    "spec.output[].canary.tokens[]": _CHECKS,
+    "spec.output[].canary.action=cut": (
+        *_CHECKS,
+        GUARD + "test_a_canary_split_over_events_cuts_the_stream_and_stops_the_model",
+    ),
+    "spec.output[].canary.action=redact": _CHECKS,
+    "spec.output[].canary.action=flag": _CHECKS,
+    "spec.output[].probabilities.decimals": (
+        *_DECLARED,
+        FIELDS + "test_scores_are_rounded_to_the_decimals",
+    ),
+    "spec.failure.content=closed": (
+        FIELDS + "test_what_cannot_be_checked_is_refused",
+        GUARD + "test_a_dead_guard_is_503_and_never_a_pass",
+    ),
+    "spec.telemetry.traceSample": (FIELDS + "test_the_share_of_traced_requests_is_the_policys",),
+    "spec.mode=enforce": _SHADOW,
+    "spec.mode=shadow": _SHADOW,
+}
+
+ENFORCE_NOTHING: dict[str, str] = {
+    "apiVersion=bartizan.dev/v1alpha1": "the language's own version: there is one",
+    "kind=ModelPolicy": "the kind of document: there is one",
+    "spec.model.engine": "for people, as its description says",
+}
+"""Leaves without a check of their own, and why."""
