@@ -98,13 +98,16 @@ async def test_killed_at_any_moment_of_an_apply_the_end_is_one_of_two(hurt: Stan
 
 
 async def test_a_stopped_control_plane_is_waited_for_and_found_again(hurt: Stand) -> None:
+    async def away() -> bool:
+        return "control_plane_away" in (await hurt.stack.sidecar_status())["conditions"]
+
+    async def connected() -> bool:
+        return not await away()
+
+    await hurt.until(connected)  # the test before may have restarted it
     async with hurt.traffic() as answers:
         hurt.control_plane.signal(signal.SIGSTOP)
         try:
-
-            async def away() -> bool:
-                return "control_plane_away" in (await hurt.stack.sidecar_status())["conditions"]
-
             print(f"\na frozen control plane is noticed after {await hurt.until(away):.1f} s")
             assert (await hurt.stack.sidecar_status())["ready"]
         finally:
