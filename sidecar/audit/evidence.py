@@ -47,6 +47,11 @@ def truncated_address(address: str) -> str:
     return str(network)
 
 
+@lru_cache(maxsize=4096)
+def _subject_hash(subject: str) -> str:
+    return hashlib.sha256(subject.encode()).hexdigest()[:32]
+
+
 def action_name(action: Action) -> ActionName:
     """As records and metrics spell it."""
     return cast("ActionName", action.name.lower())
@@ -90,7 +95,7 @@ def decision_record(
         path=plan.declared_path(head.method, head.path) if plan else "",
         tenant=identity.tenant if identity else "",
         key_id=identity.key_id if identity else "",
-        subject_hash=hashlib.sha256(identity.subject.encode()).hexdigest()[:32] if identity else "",
+        subject_hash=_subject_hash(identity.subject) if identity else "",
         findings=finding_records(decision.findings),
         detail=decision.detail,
         request_bytes=coverage.request_bytes,

@@ -98,8 +98,7 @@ def admit(
         return refusal(status.UNIMPLEMENTED, "no such method")
     if fields.get(b"te") != b"trailers":
         return refusal(status.INTERNAL, "te: trailers is missing")
-    values = fields.values()
-    if sum(map(len, fields)) + sum(map(len, values)) + _PER_FIELD * len(headers) > MAX_HEADERS:
+    if len(b"".join(fields)) + len(b"".join(fields.values())) + _PER_FIELD * len(headers) > MAX_HEADERS:
         return refusal(status.RESOURCE_EXHAUSTED, "too much metadata")
     left = due = None
     if (timeout := fields.get(b"grpc-timeout")) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 OK: Final = 0
@@ -40,6 +41,7 @@ def trailers(code: int, text: str = "") -> Headers:
     return (status, (b"grpc-message", percent_encoded(text))) if text else (status,)
 
 
+@lru_cache(maxsize=1024)  # Envoy sends the same few
 def seconds(timeout: bytes) -> float:
     """grpc-timeout in seconds. Raises ValueError for anything that is not one to eight digits and a unit."""
     match = _TIMEOUT.fullmatch(timeout)

@@ -54,7 +54,6 @@ class Http2Connection:
     """Nothing more is read: write what `output` gives and close."""
     draining: bool = False
     final: bool = False
-
     _arrived: float = 0.0
     _unfinished: set[int] = field(default_factory=set)
     _wire: ngh2.Connection = field(init=False)
@@ -198,7 +197,7 @@ class Http2Connection:
                     stream.id, status.RESPONSE + status.trailers(code, text), end_stream=True
                 )
         except ngh2.NGH2Error:
-            return  # RST_STREAM came in the same read: nobody listens
+            return  # RST_STREAM came in the same read
         if not stream.ended:
             self._unfinished.add(stream.id)
 
@@ -244,7 +243,7 @@ class Http2Connection:
         return bool(done)
 
     def notice(self) -> None:
-        """Ask the peer to open no more calls. Those on their way are served; `final_notice` follows its answer."""
+        """Ask the peer to open no more calls; `final_notice` follows its answer."""
         self.draining = True
         try:
             self._wire.send_shutdown_notice()

@@ -138,7 +138,7 @@ class Http2Protocol(asyncio.Protocol):
         if self._blocked:
             for stream in [each for each in self._blocked if core.queued(each) <= _MOST_QUEUED // 2]:
                 self._blocked.discard(stream)
-                stream.owner.resume()
+                stream.owner.drained()
         if core.closed or (core.final and core.idle()):
             self._close()
 
@@ -212,7 +212,7 @@ class Http2Protocol(asyncio.Protocol):
                 self._soon()
                 if core.queued(stream) > _MOST_QUEUED:
                     self._blocked.add(stream)
-                    await stream.owner.wait()
+                    await stream.owner.until_drained()
             core.finish(stream, status.OK)
         except Exception as error:
             self._failed(stream, error)

@@ -13,12 +13,13 @@ from sidecar.wire.grpc_call import Stream
 class Running:
     """A handler that waits: its task, its deadline, and the messages that it reads."""
 
-    __slots__ = ("_stream", "_take", "_waiter", "task", "timer")
+    __slots__ = ("_drained", "_stream", "_take", "_waiter", "task", "timer")
 
     def __init__(self, stream: Stream, take: Callable[[Stream], bytes | None]) -> None:
         self._stream = stream
         self._take = take
         self._waiter: asyncio.Future[None] | None = None
+        self._drained: asyncio.Future[None] | None = None
         self.task: asyncio.Task[None]
         self.timer: asyncio.TimerHandle | None = None
 
@@ -43,9 +44,22 @@ class Running:
             self._waiter = None
 
     def resume(self) -> None:
-        """A message came, or replies were taken."""
+        """A message came, or the end of all."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    async def until_drained(self) -> None:
+        """Until the peer has taken replies. Messages that come meanwhile do not end this wait."""
+        self._drained = asyncio.get_running_loop().create_future()
+        try:
+            await self._drained
+        finally:
+            self._drained = None
+
+    def drained(self) -> None:
+        """The peer has taken replies."""
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
 
     def close(self) -> None:
         """The handler is over."""

@@ -51,6 +51,7 @@ class Handlers:
                 "/test.S/Early": self.early,
                 "/test.S/Flood": self.flood,
                 "/test.S/Slow": self.slow,
+                "/test.S/Amplify": self.amplify,
                 "/test.S/RefuseAfterOne": self.refuse_after_one,
                 "/test.S/CrashAtOnce": self.crash_at_once,
                 "/test.S/HangStream": self.hang_stream,
@@ -115,6 +116,11 @@ class Handlers:
         for _ in range(200):
             self.yielded += 1
             yield bytes(MEGABYTE)
+
+    async def amplify(self, call: Call, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for _ in messages:
+            self.yielded += 1
+            yield bytes(65_536)
 
     async def slow(self, call: Call, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         self.entered.set()

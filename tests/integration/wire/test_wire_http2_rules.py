@@ -418,6 +418,22 @@ async def test_window_is_given_as_the_handler_takes_messages(serve_ngh2: Serve) 
         await peer.close()
 
 
+async def test_a_peer_that_sends_on_and_takes_no_replies_grows_no_queue(serve_ngh2: Serve) -> None:
+    async with serve_ngh2() as running:
+        peer = await running.connect()
+        await peer.send(frame(h2.HEADERS, h2.END_HEADERS, 1, block(b"/test.S/Amplify")))
+        for number in range(20):
+            await peer.send(data(message(b"x") * 10, 0), frame(h2.PING, 0, 0, bytes(8)))
+            while peer.pongs <= number:
+                assert await peer.step()
+        # 64 KiB went out, a quarter of a megabyte waits
+        assert 4 <= running.handlers.yielded <= 8
+        await peer.send(*(frame(h2.WINDOW_UPDATE, 0, number, U32.pack(1 << 30)) for number in (0, 1)))
+        await peer.send(frame(h2.DATA, h2.END_STREAM, 1))
+        answer = await peer.answer(1)
+        assert (answer.status, len(answer.data)) == (0, 200 * (65_536 + 5))
+
+
 async def test_replies_wait_for_the_peers_window(serve_ngh2: Serve) -> None:
     async with serve_ngh2() as running:
         peer = await running.connect()
