@@ -21,6 +21,9 @@ class HttpProvider(
 
     create: POST {"name"} -> {"id", "key"} · list: GET -> [{"id", "name"}] · revoke: DELETE with {id} in the path ·
     verify: GET with the key in `key_header` -> 2xx accepted, 401 or 403 refused.
+
+    headers_path: a key-value path whose fields are sent as headers (the provider's own admin token): what
+    authenticates us to the provider lies in Vault too, and never in the definition.
     """
 
     url: str = "http://localhost"
@@ -30,7 +33,7 @@ class HttpProvider(
     revoke: str = "/keys/{id}"
     verify: str = "/keys/verify"
     key_header: str = "x-model-key"
-    headers: dict[str, str] = {}
+    headers_path: str = ""
 
 
 class SecretDefinition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -83,6 +86,10 @@ def _problems(made: SecretDefinition) -> list[Problem]:
             "a path with {id} in it once",
         ),
         "provider.verify": (provider.verify.startswith("/"), "a path"),
+        "provider.headers_path": (
+            not provider.headers_path or _KV_PATH.match(provider.headers_path),
+            "segments of letters, digits, _ and -",
+        ),
         "provider.key_header": (_HEADER.match(provider.key_header), "a header name"),
     }
     return [

@@ -27,8 +27,12 @@ class _Listed(msgspec.Struct):
 class Http:
     """Calls are rare (a few per rotation): each opens its own connection and leaves nothing behind."""
 
-    def __init__(self, settings: HttpProvider, *, deadline: float = 2.0) -> None:
+    def __init__(
+        self, settings: HttpProvider, headers: Mapping[str, str] | None = None, *, deadline: float = 2.0
+    ) -> None:
+        """`headers` are what `settings.headers_path` holds; they are secret."""
         self._settings = settings
+        self._headers = dict(headers or {})
         self._deadline = deadline
 
     async def create(self, name: str) -> ProviderKey:
@@ -79,7 +83,7 @@ class Http:
                     method,
                     self._settings.url.rstrip("/") + path,
                     json=body,
-                    headers={**self._settings.headers, **(headers or {})},
+                    headers={**self._headers, **(headers or {})},
                     allow_redirects=False,
                 ) as answer,
             ):

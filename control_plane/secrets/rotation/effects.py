@@ -8,6 +8,7 @@ from bartizan.errors import DependencyRefused, NotFound
 from control_plane.secrets.base import SecretBackend, SecretVersion
 from control_plane.secrets.definition import SecretDefinition
 from control_plane.secrets.providers import catalog
+from control_plane.secrets.providers.base import Provider
 from control_plane.secrets.rotation.machine import Rotation
 
 _KEPT = 64
@@ -42,7 +43,7 @@ class Hands:
         A crash may have left a key whose value nobody knows (made, not stored): such ones are revoked, so that in
         the end exactly one key of this intent exists and it is the stored one.
         """
-        provider = catalog.build(definition.provider)
+        provider = await self._provider(definition)
         ours = {key_id for key_id, name in (await provider.names()).items() if name == state.key_name}
         newest = await self.newest(definition)
         stored = await self._read(definition, newest) if newest > state.base_version else None
@@ -60,9 +61,15 @@ class Hands:
         data = {"value": made.key, "provider_id": made.id, "intent": state.intent}
         return await self._backend.kv_write(definition.path, data, cas=newest)
 
+    async def _provider(self, definition: SecretDefinition) -> Provider:
+        path = definition.provider.headers_path
+        headers = (await self._backend.kv_read(path)).data if path else {}
+        return catalog.build(definition.provider, headers)
+
     async def accepted(self, definition: SecretDefinition, generation: int) -> bool:
         """The verifier's verdict on a generation."""
-        return await catalog.build(definition.provider).accepts(await self._value(definition, generation))
+        provider = await self._provider(definition)
+        return await provider.accepts(await self._value(definition, generation))
 
     async def publish(self, definition: SecretDefinition, generation: int) -> None:
         wanted = (generation, definition.prefix)
@@ -74,7 +81,7 @@ class Hands:
 
     async def revoke(self, definition: SecretDefinition, generation: int, key_id: str) -> bool:
         """Revoke where we can; returns whether the verifier still accepts the generation."""
-        provider = catalog.build(definition.provider)
+        provider = await self._provider(definition)
         if key_id:
             await provider.revoke(key_id)
         try:
@@ -84,7 +91,7 @@ class Hands:
         return await provider.accepts(value)
 
     async def discard(self, definition: SecretDefinition, name: str) -> None:
-        provider = catalog.build(definition.provider)
+        provider = await self._provider(definition)
         for key_id, known in (await provider.names()).items():
             if known == name:
                 await provider.revoke(key_id)

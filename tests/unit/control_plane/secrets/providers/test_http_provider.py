@@ -115,3 +115,12 @@ async def test_a_key_that_is_no_header_value_is_refused_without_being_shown(serv
     with pytest.raises(DependencyUnavailable) as caught:
         await service.provider().accepts(KEY + "\r\nx-evil: 1")
     assert KEY not in str(caught.value)
+
+
+async def test_the_providers_own_token_goes_with_every_call(service: Service) -> None:
+    service.body = "[]"
+    settings = HttpProvider(socket=str(service.socket))
+    await Http(settings, {"authorization": "Bearer canary-31d0"}).names()
+    assert service.headers is not None
+    assert service.headers["authorization"] == "Bearer canary-31d0"
+    assert "canary" not in repr(settings)
