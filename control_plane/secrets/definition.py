@@ -37,12 +37,11 @@ class HttpProvider(
 
 
 class SecretDefinition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A credential that sidecars add to requests. Sidecars get `prefix` + the value stored at `path` (key-value)."""
+    """A credential that sidecars add to requests: its value lies at `path` (key-value). Header and prefix are the policy's."""
 
     name: str
     class_: Literal["provider"] = msgspec.field(name="class", default="provider")
     path: str
-    prefix: str = ""
     provider: HttpProvider
 
 
@@ -76,7 +75,6 @@ def _problems(made: SecretDefinition) -> list[Problem]:
     checks = {
         "name": (_NAME.match(made.name), "lower-case letters, digits and hyphens, at most 63"),
         "path": (_KV_PATH.match(made.path) and len(made.path) <= 256, "segments of letters, digits, _ and -"),
-        "prefix": (len(made.prefix) <= 64 and made.prefix.isprintable(), "at most 64 printable characters"),
         "provider.url": (provider.url.startswith(("http://", "https://")), "an http or https URL"),
         "provider.socket": (not provider.socket or provider.socket.startswith("/"), "an absolute path"),
         "provider.create": (provider.create.startswith("/"), "a path"),

@@ -35,7 +35,7 @@ class Hands:
         self._backend = backend
         self._publish = publish
         self._values: dict[tuple[str, int], str] = {}
-        self._published: dict[str, tuple[int, str]] = {}
+        self._published: dict[str, int] = {}
 
     async def make(self, definition: SecretDefinition, state: Rotation) -> int:
         """The key-value version that holds the new key.
@@ -72,12 +72,10 @@ class Hands:
         return await provider.accepts(await self._value(definition, generation))
 
     async def publish(self, definition: SecretDefinition, generation: int) -> None:
-        wanted = (generation, definition.prefix)
-        if self._published.get(definition.name) == wanted:
+        if self._published.get(definition.name) == generation:
             return
-        value = definition.prefix + await self._value(definition, generation)
-        await self._publish(definition.name, generation, value)
-        self._published[definition.name] = wanted
+        await self._publish(definition.name, generation, await self._value(definition, generation))
+        self._published[definition.name] = generation
 
     async def revoke(self, definition: SecretDefinition, generation: int, key_id: str) -> bool:
         """Revoke where we can; returns whether the verifier still accepts the generation."""

@@ -126,7 +126,6 @@ async def scene(vault: Vault, tmp_path: Path) -> AsyncIterator[Scene]:
     definition = SecretDefinition(
         name="upstream",
         path=f"secrets/{secrets.token_hex(4)}",
-        prefix="Bearer ",
         provider=HttpProvider(socket=str(tmp_path / "keys.sock")),
     )
     now = time.time()
@@ -150,20 +149,20 @@ async def test_a_definition_alone_gets_its_first_key(scene: Scene) -> None:
     assert state.emit == 1
     [(generation, value)] = scene.sent
     assert generation == 1
-    assert value.removeprefix("Bearer ") in scene.accepted()
+    assert value in scene.accepted()
 
 
 async def test_a_rotation_ends_with_the_new_key_in_use_and_the_old_one_refused(scene: Scene) -> None:
     engine = scene.engine()
     await scene.until(engine, Phase.AWAITING_DESTROY)
     scene.nodes = {"a": "1", "b": "1"}
-    old = scene.sent[-1][1].removeprefix("Bearer ")
+    old = scene.sent[-1][1]
     await engine.rotate("upstream", by="alice")
     with pytest.raises(Conflict):
         await engine.rotate("upstream", by="bob")
     state = await scene.until(engine, Phase.AWAITING_DESTROY, more=lambda state: state.emit == 2)
     assert (state.from_generation, state.to_generation) == (1, 2)
-    assert scene.accepted() == {scene.sent[-1][1].removeprefix("Bearer ")}
+    assert scene.accepted() == {scene.sent[-1][1]}
     assert old not in scene.accepted()
     async with scene.store.begin() as work:
         acts = [(event.actor, event.act) for event in await work.events.recent(limit=8)]
@@ -201,7 +200,7 @@ async def test_rolling_back_returns_to_the_old_key_and_discards_the_new_one(scen
     state = await scene.until(engine, Phase.ROLLED_BACK)
     assert state.emit == 1
     assert [generation for generation, _ in scene.sent] == [1, 2, 1]
-    assert scene.accepted() == {scene.sent[0][1].removeprefix("Bearer ")}
+    assert scene.accepted() == {scene.sent[0][1]}
     await asyncio.sleep(0.1)
     await engine.advance_all()
     assert (await scene.until(engine, Phase.ROLLED_BACK)) == state, "its own leftover version starts nothing"
@@ -331,9 +330,7 @@ async def test_killing_openbao_in_any_phase_delays_the_rotation_and_nothing_else
         for _ in range(3):
             await engine.advance_all()
         assert {str(state.emit)} == set(scene.nodes.values())
-        [key] = {
-            value.removeprefix("Bearer ") for generation, value in scene.sent if generation == state.emit
-        }
+        [key] = {value for generation, value in scene.sent if generation == state.emit}
         assert key in scene.accepted(), "what sidecars use works all the time"
     finally:
         await server.arun(server.bao.start())
@@ -388,7 +385,7 @@ async def test_no_key_appears_in_what_a_rotation_logs(
     logged = "".join(capfd.readouterr())
     assert "rotation_phase" in logged
     for _, value in scene.sent:
-        assert value.removeprefix("Bearer ") not in logged
+        assert value not in logged
 
 
 async def test_every_crash_point_leads_to_the_same_end(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

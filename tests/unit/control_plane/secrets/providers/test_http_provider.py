@@ -29,14 +29,15 @@ class Service:
     headers: dict[str, str] | None = None
 
     async def answer(self, request: web.Request) -> web.Response:
-        self.path, self.headers = request.rel_url.raw_path, dict(request.headers)
+        self.path = request.rel_url.raw_path
+        self.headers = {name.lower(): value for name, value in request.headers.items()}
         if self.hang:
             await asyncio.sleep(30)
         location = {"location": "http://127.0.0.1:1/"} if 300 <= self.status < 400 else {}
         return web.Response(status=self.status, text=self.body, headers=location)
 
     def provider(self, **settings: str) -> Http:
-        return Http(HttpProvider(socket=str(self.socket), **settings), deadline=0.5)  # type: ignore[arg-type]
+        return Http(HttpProvider(socket=str(self.socket), **settings), deadline=0.5)
 
 
 @pytest.fixture
