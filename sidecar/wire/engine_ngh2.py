@@ -14,7 +14,8 @@ from bartizan.tasks import Swarm
 from sidecar.wire.engine import Services
 from sidecar.wire.grpc_call import Budget, Method
 from sidecar.wire.grpc_health import Health
-from sidecar.wire.http2_protocol import Http2Protocol, Server
+from sidecar.wire.http2_protocol import Http2Protocol
+from sidecar.wire.running import Server
 
 MAX_MESSAGE: Final = 68 * 1024 * 1024
 """Envoy may send a whole buffered body in one message."""

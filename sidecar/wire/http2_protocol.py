@@ -7,19 +7,19 @@ one read of the socket asked for is answered in one write.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextvars import Context, copy_context
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any, Final, cast
 
-from bartizan.tasks import Swarm
 from bartizan.telemetry.logging import get_logger
 from sidecar.wire import grpc_status as status
 from sidecar.wire.engine import CallFailed
-from sidecar.wire.grpc_call import Budget, Method, Stream
+from sidecar.wire.grpc_call import Stream
 from sidecar.wire.grpc_frames import BadFrame
 from sidecar.wire.http2_connection import Http2Connection
-from sidecar.wire.running import Running, rest
+from sidecar.wire.running import Running, Server, rest
 
 log = get_logger()
 
@@ -27,20 +27,8 @@ PREFACE_SECONDS: Final = 10.0
 """A connection that has not said by then that it speaks HTTP/2 is ended."""
 _CLOSE_SECONDS: Final = 5.0  # for a peer that does not read our last bytes
 _PIECE: Final = 256 * 1024  # bytes for one write
+_TURN: Final = 32  # unary calls answered between two reads
 _MOST_QUEUED: Final = 256 * 1024  # bytes of replies of one call that the peer does not take
-
-
-@dataclass(slots=True, kw_only=True)
-class Server:
-    """What all connections of an engine share."""
-
-    max_message: int
-    max_calls: int
-    max_connections: int
-    budget: Budget
-    swarm: Swarm
-    methods: dict[bytes, Method] = field(default_factory=dict)
-    connections: set[Http2Protocol] = field(default_factory=set)
 
 
 class Http2Protocol(asyncio.Protocol):
@@ -63,6 +51,8 @@ class Http2Protocol(asyncio.Protocol):
         self._paused = False
         self._flushing = False
         self._blocked: set[Stream] = set()
+        self._inline = _TURN
+        self._backlog: deque[tuple[Stream, bytes]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self.closed: asyncio.Future[None] = self._loop.create_future()
 
@@ -91,6 +81,7 @@ class Http2Protocol(asyncio.Protocol):
         core = self._core
         if core.closed:
             return
+        self._inline = _TURN
         try:
             core.receive(data)
         except Exception as error:
@@ -170,7 +161,29 @@ class Http2Protocol(asyncio.Protocol):
     # --- calls
 
     def _asked(self, stream: Stream, message: bytes) -> None:
-        """A unary call: driven here as far as it comes without waiting."""
+        """A unary call: answered here, but for those that many others in the same read stand before."""
+        if (self._backlog or not self._inline) and len(message) <= _PIECE:
+            if not self._backlog:
+                self._loop.call_soon(self._turn)
+            self._backlog.append((stream, message))
+        else:
+            self._inline = max(0, self._inline - 1)
+            self._drive(stream, message)
+
+    def _turn(self) -> None:
+        """Answer some of the calls that wait; the socket is read in between, and so cancellations are seen in time."""
+        for _ in range(min(_TURN, len(self._backlog))):
+            stream, message = self._backlog.popleft()
+            if not stream.finished:
+                if stream.due is not None:
+                    stream.call = replace(stream.call, deadline=stream.due - self._core.clock())
+                self._drive(stream, message)
+        self._flush()
+        if self._backlog:
+            self._loop.call_soon(self._turn)
+
+    def _drive(self, stream: Stream, message: bytes) -> None:
+        """Run a unary handler as far as it comes without waiting."""
         if self._is_late(stream):
             return
         context = copy_context()

@@ -1,13 +1,31 @@
-"""A handler that waits: what its task needs from the connection while it runs."""
+"""What connections share, and a handler that waits: what its task needs from the connection while it runs."""
 
 from __future__ import annotations
 
 import asyncio
 import types
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
 
-from sidecar.wire.grpc_call import Stream
+from bartizan.tasks import Swarm
+from sidecar.wire.grpc_call import Budget, Method, Stream
+
+if TYPE_CHECKING:
+    from sidecar.wire.http2_protocol import Http2Protocol
+
+
+@dataclass(slots=True, kw_only=True)
+class Server:
+    """What all connections of an engine share."""
+
+    max_message: int
+    max_calls: int
+    max_connections: int
+    budget: Budget
+    swarm: Swarm
+    methods: dict[bytes, Method] = field(default_factory=dict)
+    connections: set[Http2Protocol] = field(default_factory=set)
 
 
 class Running:
