@@ -37,9 +37,10 @@ class Sanitize(CheckConfig, frozen=True, tag="sanitize"):
 
 
 class PromptInjection(CheckConfig, frozen=True, tag="promptInjection"):
-    """Rules over several views of a request's text that find instructions meant to override the application."""
+    """Finds instructions meant to override the application: rules over views of a request's text, then a model."""
 
     rules: Literal["default"] = "default"
+    model: Literal["default", "off"] = "default"
     action: Literal["deny", "flag"] = "deny"
 
 

@@ -67,6 +67,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "Sanitize.unicode": "Normal form that text is brought to.",
     "Sanitize.strip": "Invisible characters that are taken out.",
     "PromptInjection.rules": "Rule set.",
+    "PromptInjection.model": "Judges what no rule matched: sure findings take the action, likely ones are flagged. off: rules alone.",
     "PromptInjection.action": "What a finding leads to.",
     "Secrets.action": "What a finding leads to.",
     "Pii.types": "Kinds of personal data.",

@@ -22,7 +22,6 @@ FIELDS: Final[Mapping[str, str]] = {
     "spec.defaults": "inheritance between policies (kind MeshPolicy)",
     "spec.overrides": "inheritance between policies (kind MeshPolicy)",
     "spec.input[].image": "image checks",
-    "spec.input[].promptInjection.model": "the machine-learning injection detector",
     "spec.output[].exfiltration": "exfiltration checks on links and images",
     "spec.output[].image": "image checks",
     "spec.output[].probabilities.top": "keeping only the top classes",

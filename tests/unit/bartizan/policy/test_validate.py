@@ -171,7 +171,7 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("waf", {"spec.waf": {"crs": {}}}, "spec.waf", "unsupported", "planned"),
     ("rollout", {"spec.rollout": {}}, "spec.rollout", "unsupported", "planned"),
     ("image", {"spec.input": [{"image": {}}]}, "spec.input[0].image", "unsupported", "planned"),
-    ("ml", {"spec.input": [{"promptInjection": {"model": {}}}]}, "spec.input[0].promptInjection.model", "unsupported", "planned"),
+    ("ml", {"spec.input": [{"promptInjection": {"model": "large"}}]}, "spec.input[0].promptInjection.model", "invalid_value", "default"),
     ("ssn", {"spec.input": [{"pii": {"types": ["card", "ssn"]}}]}, "spec.input[0].pii.types[1]", "unsupported", "social security"),
     ("exfiltration", {"spec.output": [{"exfiltration": {}}]}, "spec.output[0].exfiltration", "unsupported", "planned"),
     ("top", {"spec.output": [{"probabilities": {"top": 3}}]}, "spec.output[0].probabilities.top", "unsupported", "planned"),

@@ -1,0 +1,150 @@
+"""The linear model of the prompt-injection detector: n-grams of a text in, a probability out. No pickle, no network.
+
+Weights are 8-bit integers in an .npz beside this file; the manifest names their SHA-256 and the thresholds. Whoever
+can't load exactly these weights gets an exception, never a model that says "harmless" to everything.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import math
+import zipfile
+from dataclasses import dataclass
+from importlib import resources
+from typing import Annotated, Final
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from bartizan.errors import TrustError
+from sidecar.checks.detectors.injection_model.features import BITS, Grams, grams
+
+WINDOW: Final = 4_000
+"""Characters that are judged as one text; a longer one is judged in windows that overlap by half."""
+MAX_CHARS: Final = 128_000
+"""Characters of one text that the model reads; of a longer one, evenly spread blocks. Rules read all of it."""
+SHORT: Final = 240
+"""Characters up to which the model may take back what a rule found."""
+_BLOCK: Final = WINDOW // 2
+
+
+class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Probabilities: below doubt a short text is harmless in spite of a rule; from flag on it is flagged, from block
+    on the policy's action is taken.
+    """
+
+    doubt: Annotated[float, Meta(ge=0, le=1)]
+    flag: Annotated[float, Meta(ge=0, le=1)]
+    block: Annotated[float, Meta(ge=0, le=1)]
+
+
+class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Probability = 1 / (1 + exp(-(slope * score + offset)))."""
+
+    slope: float
+    offset: float
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What the manifest says to the runtime; the rest of it is for readers."""
+
+    name: str
+    sha256: str
+    bias: float
+    scales: tuple[float, ...]
+    rarity: tuple[float, ...]
+    calibration: Calibration
+    thresholds: Thresholds
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """One kind of n-gram: what each bucket adds to the score, and to the square of the text's length."""
+
+    values: NDArray[np.float32]
+    squares: NDArray[np.float32]
+
+
+class InjectionModel:
+    """Judges folded texts. Immutable; equal texts get equal scores."""
+
+    def __init__(self, manifest: Manifest, weights: bytes) -> None:
+        """Raises TrustError when the weights are not the ones that the manifest names, or don't fit."""
+        if hashlib.sha256(weights).hexdigest() != manifest.sha256:
+            raise TrustError("the weights of the injection model are not those of its manifest")
+        self.thresholds = manifest.thresholds
+        self._bias = manifest.bias
+        self._calibration = manifest.calibration
+        self._tables = _tables(manifest, weights)
+
+    def probability(self, text: str) -> float:
+        """How likely this folded text attacks the application: the worst of its windows, 0 to 1."""
+        read = _sample(text)
+        found = grams(read, len(read) + 2 if len(read) <= WINDOW else _BLOCK)
+        return self._calibrated(float(self._scores(found).max()))
+
+    def _scores(self, found: Grams) -> NDArray[np.float64]:
+        """The raw score of every window: one block, or two neighbours where there are several."""
+        total = np.full(max(1, found.blocks - 1), self._bias)
+        for keys, table, bits in zip(found.kinds, self._tables, BITS, strict=True):
+            if not len(keys):
+                continue
+            buckets = keys & ((1 << bits) - 1)
+            blocks = (keys >> bits).astype(np.int64)
+            sums = np.bincount(blocks, table.values[buckets], found.blocks)
+            norms = np.bincount(blocks, table.squares[buckets], found.blocks)
+            if found.blocks > 1:
+                sums, norms = sums[1:] + sums[:-1], norms[1:] + norms[:-1]
+            total += sums / np.sqrt(np.maximum(norms, 1e-9))
+        return total
+
+    def _calibrated(self, score: float) -> float:
+        return 1 / (
+            1 + math.exp(-max(-60.0, min(60.0, self._calibration.slope * score + self._calibration.offset)))
+        )
+
+
+@functools.cache
+def shipped() -> InjectionModel:
+    """The model of this package, read once. Raises TrustError when its files are damaged or missing."""
+    place = resources.files(__package__)
+    try:
+        manifest = msgspec.json.decode(place.joinpath("manifest.json").read_bytes(), type=Manifest)
+        weights = place.joinpath("weights.npz").read_bytes()
+    except (OSError, msgspec.DecodeError) as fault:
+        raise TrustError("the injection model of this package can't be read") from fault
+    return InjectionModel(manifest, weights)
+
+
+def _sample(text: str) -> str:
+    """The text, or blocks of it with even gaps between them, the first and the last included."""
+    if len(text) <= MAX_CHARS:
+        return text
+    wanted, last = MAX_CHARS // _BLOCK, len(text) - _BLOCK
+    starts = [last * number // (wanted - 1) for number in range(wanted)]
+    return "".join(text[start : start + _BLOCK] for start in starts)
+
+
+def _tables(manifest: Manifest, weights: bytes) -> tuple[_Table, ...]:
+    try:
+        with np.load(io.BytesIO(weights), allow_pickle=False) as arrays:
+            tables = tuple(
+                _table(
+                    arrays[f"weights_{kind}"] * np.float32(step),
+                    arrays[f"rarity_{kind}"] * np.float32(rarity),
+                )
+                for kind, (step, rarity) in enumerate(zip(manifest.scales, manifest.rarity, strict=True))
+            )
+    except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as fault:
+        raise TrustError("the weights of the injection model can't be read") from fault
+    if [len(table.values) for table in tables] != [1 << bits for bits in BITS]:
+        raise TrustError("the weights of the injection model do not fit its features")
+    return tables
+
+
+def _table(weights: NDArray[np.float32], rarity: NDArray[np.float32]) -> _Table:
+    return _Table((weights * rarity).astype(np.float32), (rarity * rarity).astype(np.float32))

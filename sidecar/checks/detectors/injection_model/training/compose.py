@@ -1,0 +1,50 @@
+"""Fills the grammars benign.toml and attacks.toml: the same seed gives the same sentences everywhere."""
+
+from __future__ import annotations
+
+import random
+import re
+import tomllib
+from importlib import resources
+from typing import Any
+
+_SLOT = re.compile(r"\{(\w+)\}")
+_DEPTH = 4
+
+
+def benign(count: int, seed: int) -> list[str]:
+    """`count` distinct benign sentences (fewer if the grammar is exhausted), whole sentences first."""
+    return _compose(_grammar("benign"), count, seed)
+
+
+def attacks(count: int, seed: int) -> list[str]:
+    """`count` distinct attacks, whole sentences first."""
+    return _compose(_grammar("attacks"), count, seed)
+
+
+def _grammar(name: str) -> dict[str, Any]:
+    return tomllib.loads(resources.files(__package__).joinpath(f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def _compose(grammar: dict[str, Any], count: int, seed: int) -> list[str]:
+    templates, slots = grammar["templates"], grammar["slots"]
+    rng = random.Random(seed)  # noqa: S311 - sentences, not secrets
+    out = dict.fromkeys(grammar["sentences"])
+    for turn in range(20 * count):
+        if len(out) >= count:
+            break
+        text = templates[turn % len(templates)]
+        for _ in range(_DEPTH):
+            text = _SLOT.sub(
+                lambda found: rng.choice(slots[found[1]]) if found[1] in slots else found[0], text
+            )
+        out[_cased(text.strip(), rng)] = None
+    return list(out)
+
+
+def _cased(text: str, rng: random.Random) -> str:
+    text = text.replace("..", ".").replace("?.", "?")
+    style = rng.random()
+    if style < 0.7:
+        return text[:1].upper() + text[1:]
+    return text.rstrip(".?!") if style < 0.85 else text

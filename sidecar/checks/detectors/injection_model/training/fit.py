@@ -1,0 +1,128 @@
+"""Fits the linear model: rows to sparse matrices, source-balanced weights, logistic regression, small integers.
+
+scikit-learn and scipy are needed here and nowhere at run time; one thread, no randomness.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sidecar.checks import views
+from sidecar.checks.detectors.injection_model.features import BITS, grams
+from sidecar.checks.detectors.injection_model.model import WINDOW
+from sidecar.checks.detectors.injection_model.training.sources import Sample
+
+SOURCE_CAP = 1_200
+"""No source weighs more than this many rows."""
+STRENGTH = 4.0
+ROUNDS = 60
+
+Matrix = Any
+"""scipy.sparse.csr_matrix: scipy has no types."""
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """A fitted model in floats: weights and rarity (idf) of each kind of n-gram, and the bias."""
+
+    weights: tuple[NDArray[np.float32], ...]
+    rarity: tuple[NDArray[np.float32], ...]
+    bias: float
+
+    def scores(self, kinds: Sequence[Matrix]) -> NDArray[np.float64]:
+        total = np.full(kinds[0].shape[0], self.bias)
+        for matrix, weights, rarity in zip(kinds, self.weights, self.rarity, strict=True):
+            norms = np.sqrt(np.maximum(matrix @ (rarity * rarity), 1e-9))
+            total += (matrix @ (rarity * weights)) / norms
+        return total
+
+
+def folded(text: str) -> str:
+    """The reading of a text that the detector gives to the model."""
+    return views.folded(views.plain(text))
+
+
+def matrices(texts: Sequence[str]) -> list[Matrix]:
+    """For each kind of n-gram a matrix of zeros and ones, a row per text (its first window)."""
+    from scipy.sparse import csr_matrix
+
+    found = [grams(folded(text)[:WINDOW], WINDOW + 2).kinds for text in texts]
+    out = []
+    for kind, bits in enumerate(BITS):
+        columns = np.concatenate([row[kind].astype(np.int32) for row in found])
+        starts = np.concatenate([[0], np.cumsum([len(row[kind]) for row in found])])
+        ones = np.ones(len(columns), np.float32)
+        out.append(csr_matrix((ones, columns, starts), shape=(len(texts), 1 << bits)))
+    return out
+
+
+def sample_weights(samples: Sequence[Sample]) -> NDArray[np.float64]:
+    """Rows of large sources count for less; attacks and benign rows weigh the same in sum."""
+    counts = collections.Counter((sample.source, sample.label) for sample in samples)
+    weights = np.array([min(1.0, SOURCE_CAP / counts[sample.source, sample.label]) for sample in samples])
+    labels = np.array([sample.label for sample in samples])
+    weights[labels == 1] *= weights[labels == 0].sum() / max(weights[labels == 1].sum(), 1e-9)
+    return weights
+
+
+def fit(kinds: Sequence[Matrix], samples: Sequence[Sample]) -> Linear:
+    """Logistic regression over the kinds side by side, each row of each kind scaled to length one."""
+    from scipy.sparse import diags, hstack
+    from sklearn.linear_model import LogisticRegression
+
+    rarities = [_rarity(matrix) for matrix in kinds]
+    scaled = []
+    for matrix, rarity in zip(kinds, rarities, strict=True):
+        norms = np.sqrt(np.maximum(matrix @ (rarity * rarity), 1e-9))
+        scaled.append(diags((1 / norms).astype(np.float32)) @ matrix @ diags(rarity))
+    regression = LogisticRegression(C=STRENGTH, max_iter=ROUNDS, solver="lbfgs")
+    labels = np.array([sample.label for sample in samples])
+    regression.fit(hstack(scaled).tocsr().astype(np.float32), labels, sample_weight=sample_weights(samples))
+    cuts = np.cumsum([1 << bits for bits in BITS])[:-1]
+    weights = np.split(regression.coef_[0].astype(np.float32), cuts)
+    return Linear(tuple(weights), tuple(rarities), float(regression.intercept_[0]))
+
+
+def quantised(model: Linear) -> tuple[dict[str, NDArray[Any]], list[float], list[float]]:
+    """Arrays of 8-bit integers and what a step of each kind is worth, for weights and for rarity.
+
+    The largest hundredth of a per cent of the weights is clipped, so that the others keep their resolution.
+    """
+    arrays: dict[str, NDArray[Any]] = {}
+    steps: list[float] = []
+    rarity_steps: list[float] = []
+    for kind, (weights, rarity) in enumerate(zip(model.weights, model.rarity, strict=True)):
+        step = float(np.quantile(np.abs(weights), 0.9999)) / 127
+        rarity_step = float(rarity.max()) / 255
+        arrays[f"weights_{kind}"] = np.clip(np.rint(weights / step), -127, 127).astype(np.int8)
+        arrays[f"rarity_{kind}"] = np.rint(rarity / rarity_step).astype(np.uint8)
+        steps.append(step)
+        rarity_steps.append(rarity_step)
+    return arrays, steps, rarity_steps
+
+
+def restored(
+    arrays: dict[str, NDArray[Any]], steps: Sequence[float], rarity_steps: Sequence[float], bias: float
+) -> Linear:
+    """The model that the runtime will see."""
+    kinds = range(len(steps))
+    return Linear(
+        tuple((arrays[f"weights_{kind}"] * np.float32(steps[kind])).astype(np.float32) for kind in kinds),
+        tuple(
+            (arrays[f"rarity_{kind}"] * np.float32(rarity_steps[kind])).astype(np.float32) for kind in kinds
+        ),
+        bias,
+    )
+
+
+def _rarity(matrix: Matrix) -> NDArray[np.float32]:
+    """Smoothed inverse document frequency of every bucket."""
+    seen = np.asarray(matrix.sum(axis=0)).ravel()
+    rarity: NDArray[np.float32] = (np.log((1 + matrix.shape[0]) / (1 + seen)) + 1).astype(np.float32)
+    return rarity

@@ -1,0 +1,123 @@
+"""Leave-one-source-out: every source is judged by a model that saw neither it nor its kin; thresholds come from there.
+
+Figures of rows that a model was trained on say nothing about rows of other people, so none are made.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sidecar.checks.detectors.injection_model.model import SHORT
+from sidecar.checks.detectors.injection_model.training import judged
+from sidecar.checks.detectors.injection_model.training.fit import Linear, Matrix, fit, matrices
+from sidecar.checks.detectors.injection_model.training.sources import GROUPS, JUDGE_ONLY, Sample
+
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """Scores by models that did not see the row's group; of JUDGE_ONLY rows and our own sentences the mean of all."""
+
+    scores: Scores
+    own: Mapping[str, Scores]
+
+
+def leave_out(samples: Sequence[Sample], kinds: Sequence[Matrix], say: Callable[[str], None]) -> LeftOut:
+    """Fit once per group of sources."""
+    groups = np.array([sample.group for sample in samples])
+    own = {name: matrices(texts) for name, texts in OWN.items()}
+    scores = np.zeros(len(samples))
+    judges: list[Scores] = []
+    judged_own: dict[str, list[Scores]] = {name: [] for name in own}
+    for group in (name for name in GROUPS if name != JUDGE_ONLY):
+        away = groups == group
+        if not away.any():
+            continue
+        model = _fit_rows(samples, kinds, ~away & (groups != JUDGE_ONLY))
+        scores[away] = model.scores([matrix[away] for matrix in kinds])
+        judges.append(model.scores([matrix[groups == JUDGE_ONLY] for matrix in kinds]))
+        for name, parts in own.items():
+            judged_own[name].append(model.scores(parts))
+        say(f"left out {group}: {int(away.sum())} rows")
+    scores[groups == JUDGE_ONLY] = np.mean(judges, axis=0)
+    return LeftOut(scores=scores, own={name: np.mean(rows, axis=0) for name, rows in judged_own.items()})
+
+
+def _fit_rows(samples: Sequence[Sample], kinds: Sequence[Matrix], chosen: NDArray[np.bool_]) -> Linear:
+    rows = [sample for sample, wanted in zip(samples, chosen, strict=True) if wanted]
+    return fit([matrix[chosen] for matrix in kinds], rows)
+
+
+def balance(samples: Sequence[Sample], label: int) -> Scores:
+    """Weights under which every family of sources of this label counts the same; they sum to one.
+
+    Composed rows count nothing: every model has seen their grammar. Technical documents are one family. Nor do the
+    benign rows of WildGuard count: many of them wrap a harmless request into a jailbreak.
+    """
+    families = [_family(sample) if sample.label == label else "" for sample in samples]
+    counts = collections.Counter(family for family in families if family)
+    return np.array([1 / counts[family] / len(counts) if family else 0.0 for family in families])
+
+
+def _family(sample: Sample) -> str:
+    if sample.source in {"composed", "neuralchemy_wildguard_judgecomp"}:
+        return ""
+    return "repo_docs" if sample.source.startswith("repo_docs_") else sample.source
+
+
+def calibrate(samples: Sequence[Sample], scores: Scores) -> tuple[float, float]:
+    """Slope and offset that turn left-out scores into probabilities, if attacks were as frequent as benign texts."""
+    from sklearn.linear_model import LogisticRegression
+
+    weights = balance(samples, 0) + balance(samples, 1)
+    chosen = weights > 0
+    labels = np.array([sample.label for sample in samples])
+    line = LogisticRegression(C=1e6).fit(
+        scores[chosen, None], labels[chosen], sample_weight=weights[chosen] * chosen.sum()
+    )
+    return float(line.coef_[0, 0]), float(line.intercept_[0])
+
+
+def threshold(samples: Sequence[Sample], scores: Scores, rate: float) -> float:
+    """The score that `rate` of left-out benign texts reach, every source counting the same."""
+    weights = balance(samples, 0)
+    order = np.argsort(-scores)
+    reached = np.cumsum(weights[order])
+    return float(scores[order][min(int(np.searchsorted(reached, rate)), len(order) - 1)])
+
+
+def table(
+    samples: Sequence[Sample], scores: Scores, rules: NDArray[np.bool_], at: float, doubt: float
+) -> list[dict[str, Any]]:
+    """Per source: how many rows the model, the rules, and the detector hit at this threshold.
+
+    The detector is either of them, less what the rules find in short texts that score below `doubt`.
+    """
+    short = np.array([len(sample.text) <= SHORT for sample in samples])
+    detector = (scores >= at) | (rules & ~(short & (scores < doubt)))
+    sources = np.array([sample.source for sample in samples])
+    labels = np.array([sample.label for sample in samples])
+    out: list[dict[str, Any]] = []
+    for label in (1, 0):
+        for source in sorted(set(sources[labels == label]) - {"composed"}):
+            rows = (sources == source) & (labels == label)
+            shares = {"model": scores >= at, "rules": rules, "detector": detector}
+            out.append(
+                {"source": str(source), "label": label, "rows": int(rows.sum())}
+                | {name: round(float(found[rows].mean()), 4) for name, found in shares.items()}
+            )
+    return out
+
+
+OWN: dict[str, tuple[str, ...]] = {
+    "hard": judged.HARD,
+    "sounds_unsafe": judged.SOUNDS_UNSAFE,
+    "attacks": judged.ATTACKS,
+}
