@@ -59,6 +59,12 @@ PROOFS: dict[str, tuple[str, ...]] = {
     },
     **{f"spec.input[].sanitize.unicode={form}": _CHECKS for form in ("nfkc", "nfc", "none")},
     "spec.input[].promptInjection.rules=default": _CHECKS,
+    **{
+        f"spec.input[].promptInjection.model={model}": (
+            FIELDS + "test_the_injection_model_judges_what_no_rule_knows_unless_it_is_off",
+        )
+        for model in ("default", "off")
+    },
     "spec.input[].promptInjection.action=deny": _CHECKS,
     "spec.input[].promptInjection.action=flag": _CHECKS,
     **{
