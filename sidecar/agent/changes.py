@@ -1,4 +1,7 @@
-"""A bell: whoever changes state rings it, whoever waits for a state looks again. No value travels, so none gets lost."""
+"""A bell that counts: whoever changes state rings it, whoever waits names the last ring that it knows of.
+
+No value travels, so none gets lost; and a ring while the waiter was busy is not lost either.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,19 @@ class Changes:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self.generation = 0
+        """How often it rang. Read it before looking at the state, then wait with `after`."""
 
     def notify(self) -> None:
         """State changed."""
+        self.generation += 1
         event, self._event = self._event, asyncio.Event()
         event.set()
 
-    async def next(self) -> None:
-        """The next change."""
-        await self._event.wait()
+    async def after(self, seen: int) -> None:
+        """Until there was a change after generation `seen`; at once when there was one already."""
+        while self.generation == seen:
+            await self._event.wait()
 
     async def until(self, predicate: Callable[[], bool], timeout: float | None = None) -> bool:
         """True once the predicate holds, False when `timeout` seconds pass before."""

@@ -64,6 +64,7 @@ class Heartbeat:
         last = b""
         sent_at = 0.0
         while True:
+            seen = self._changes.generation  # a change while we send ends the pause below at once
             report = self.report()
             content = report.SerializeToString(deterministic=True)
             if content != last or time.monotonic() - sent_at >= EVERY:
@@ -72,7 +73,7 @@ class Heartbeat:
             pause = max(0.0, min(EVERY - (time.monotonic() - sent_at), EVERY if last else 1.0))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
-                    await self._changes.next()
+                    await self._changes.after(seen)
             # several changes of one moment make one report
             await asyncio.sleep(GATHER)
 

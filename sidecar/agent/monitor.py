@@ -55,15 +55,16 @@ class Monitor:
     async def watch(self) -> None:
         """Until cancelled: look every second, and soon after any change, but at most ten times a second."""
         while True:
+            seen = self._changes.generation
             await self._look_at_envoy()
             self.look()
             await asyncio.sleep(SETTLE)
-            await self._next_change()
+            await self._next_change(seen)
 
-    async def _next_change(self) -> None:
+    async def _next_change(self, seen: int) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LOOK_EVERY - SETTLE):
-                await self._changes.next()
+                await self._changes.after(seen)
 
     async def probe(self) -> None:
         """Until cancelled: read certificate files every second; probe every ten, after a child's restart, and sooner
