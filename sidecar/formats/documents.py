@@ -57,11 +57,14 @@ class JsonDocument:
         self._unscanned = tuple(unscanned)
         self._shadowed = shadowed or {}
         self._paths: dict[str, Path] = {}
+        self._same: dict[str, int] = {}
         self._embedded: dict[str, TextAt] = {}
         self._inner_edits: dict[Path, dict[Path, str]] = {}
         self._parts: dict[str, TextPart] = {}
         self._scores: dict[str, float] = {}
         self._edits: dict[Path, str] = {}
+        self._outer: dict[Path, str] = {}
+        """Strings that hold a JSON text with edits inside."""
         for at in texts:
             name = self._free(at.name or location(at.path))
             self._paths[name] = at.path
@@ -76,7 +79,10 @@ class JsonDocument:
 
     def _free(self, name: str) -> str:
         """A name of its own also where keys with dots make two paths read alike: no text may hide another."""
-        return name if name not in self._paths else self._free(f"{name}'")
+        while name in self._paths:
+            self._same[name] = number = self._same.get(name, 1) + 1
+            name = f"{name}'{number}"
+        return name
 
     @property
     def facts(self) -> BodyFacts:
@@ -97,21 +103,16 @@ class JsonDocument:
         if has_surrogate(text):
             raise ValueError("text that UTF-8 can't carry")
         self._parts[location] = replace(part, text=text)
-        self._edits[path] = string_token(self._embed(location, path, text))
+        at = self._embedded.get(location)
+        if at is not None and at.inner is not None:
+            self._inner_edits.setdefault(path, {})[at.inner] = string_token(text)
+            self._outer[path] = at.embedded
+        else:
+            whole = text if at is None or _is_json(text) else _NOTHING_LEFT
+            self._edits[path] = string_token(whole)
         for length in range(len(path) + 1):
             if (twin := self._shadowed.get(path[:length])) is not None:
                 self._edits[twin] = "null"
-
-    def _embed(self, location: str, path: Path, text: str) -> str:
-        """The string at the path with this text in it: the text itself, or the JSON text around it, which stays JSON."""
-        at = self._embedded.get(location)
-        if at is None:
-            return text
-        if at.inner is None:
-            return text if _is_json(text) else _NOTHING_LEFT
-        edits = self._inner_edits.setdefault(path, {})
-        edits[at.inner] = string_token(text)
-        return splice(at.embedded, edits)
 
     def scores(self) -> Sequence[tuple[str, float]]:
         return tuple(self._scores.items())
@@ -126,7 +127,14 @@ class JsonDocument:
         return self._unscanned
 
     def encode(self) -> bytes:
-        return splice(self._text, self._edits).encode() if self._edits else self._body
+        """Inner edits go in here, all of a string at once: one splice per edit would be quadratic."""
+        inner = {
+            path: string_token(splice(text, self._inner_edits[path]))
+            for path, text in self._outer.items()
+            if path not in self._edits
+        }
+        edits = {**inner, **self._edits}
+        return splice(self._text, edits).encode() if edits else self._body
 
 
 class PlainDocument:

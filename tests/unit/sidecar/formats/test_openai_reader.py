@@ -16,7 +16,9 @@ from sidecar.checks.content import inspect_document
 from sidecar.checks.detectors import pii
 from sidecar.formats.base import Document, Format
 from sidecar.formats.catalog import build_format
+from sidecar.formats.documents import JsonDocument, TextAt
 from sidecar.formats.embedded import Unescaper
+from sidecar.formats.json_text import splice
 
 JSON = "application/json"
 
@@ -128,6 +130,31 @@ def test_a_redaction_across_the_structure_of_arguments_leaves_json() -> None:
     document.replace(whole.location, '{"a": [CARD]')
     said = json.loads(document.encode())["messages"][0]["tool_calls"][0]["function"]["arguments"]
     assert json.loads(said) == "[REDACTED]"
+
+
+def test_edits_inside_arguments_cost_one_splice_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    spliced: list[str] = []
+
+    def counted(text: str, edits: Any) -> str:
+        spliced.append(text)
+        return splice(text, edits)
+
+    monkeypatch.setattr("sidecar.formats.documents.splice", counted)
+    mails = [f"u{number}@example.com" for number in range(50)]
+    document = request(arguments(json.dumps(mails)))
+    for part in list(document.texts()):
+        if part.text in mails:
+            document.replace(part.location, "[EMAIL]")
+    said = json.loads(document.encode())["messages"][0]["tool_calls"][0]["function"]["arguments"]
+    assert json.loads(said) == ["[EMAIL]"] * 50
+    assert len(spliced) == 2
+
+
+def test_names_that_read_alike_are_made_free_without_recursion() -> None:
+    at = [TextAt(("a", number), "t", name="same") for number in range(5000)]
+    locations = [part.location for part in JsonDocument(b"", "", texts=at).texts()]
+    assert len(set(locations)) == 5000
+    assert max(map(len, locations)) < 12
 
 
 JSON_VALUES = st.recursive(
