@@ -43,6 +43,7 @@ from sidecar.plan.trail import Trail
 
 MAX_ANSWER = 16 * 1024 * 1024
 """Bytes of an answer that is withheld; a longer one is refused (502)."""
+_OF_ENVOY = {408: Cause.DEADLINE, 413: Cause.BODY_TOO_LARGE, 504: Cause.DEADLINE}
 
 
 class Exchange:
@@ -112,12 +113,17 @@ class Exchange:
             case RequestHeaders(), Stage.START:
                 return self._request_headers(event)
             case RequestBody(), Stage.REQUEST_BODY:
-                return self._request_body(event)
-            case RequestTrailers(), Stage.REQUEST_BODY | Stage.MODEL:
+                return self._request_body(event.data)
+            case RequestTrailers(), Stage.REQUEST_BODY:
+                return self._request_body(b"", trailers=True)  # Envoy sends no message for an empty body
+            case RequestTrailers(), Stage.MODEL:
                 return [PassRequestTrailers()]
-            case AnswerHeaders(), Stage.MODEL | Stage.REQUEST_BODY if self.plan.output:
+            case AnswerHeaders(), Stage.MODEL if self.plan.output:
                 self.phase = "response"
                 return self._answer_headers(event)
+            case AnswerHeaders(status=status), Stage.REQUEST_BODY if status >= 400:
+                # Envoy gave up before the body was judged. Nothing is let out but its status.
+                return self._refuse(deny(_OF_ENVOY.get(status, Cause.FAULT)), status)
             case AnswerBody(), Stage.WITHHELD:
                 return self._withhold(event)
             case AnswerBody(), Stage.STREAMED:
@@ -155,12 +161,12 @@ class Exchange:
             self.stage = Stage.REQUEST_BODY
         return [PassRequestHeaders(inspect_answer=bool(self.plan.output))]
 
-    def _request_body(self, event: RequestBody) -> Sequence[Reply]:
-        refused = self._request(event.data)
+    def _request_body(self, body: bytes, *, trailers: bool = False) -> Sequence[Reply]:
+        refused = self._request(body)
         if refused:
             return refused
         self.stage = Stage.MODEL
-        return [PassRequestBody(data=self._new_body)]
+        return [PassRequestTrailers() if trailers else PassRequestBody(data=self._new_body)]
 
     def _request(self, body: bytes) -> Sequence[Reply]:
         """Judge the request; the new body is kept in `_new_body`. Empty: it goes on."""
@@ -287,9 +293,9 @@ class Exchange:
 
     # both
 
-    def _refuse(self, refusal: Decision) -> Sequence[Reply]:
+    def _refuse(self, refusal: Decision, status: int | None = None) -> Sequence[Reply]:
         self._held.clear()
         self._final = refusal
         self.stage = Stage.REFUSED
-        self.status = refusal.status
-        return [Refuse(decision=refusal)]
+        self.status = refusal.status if status is None else status
+        return [Refuse(decision=refusal, status=status)]

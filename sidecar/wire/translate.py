@@ -48,6 +48,7 @@ _ANY_DECISION = secrets.token_hex(16).encode()
 _INSPECT_ANSWER = ProcessingMode(
     request_header_mode=ProcessingMode.SEND,
     request_body_mode=ProcessingMode.BUFFERED,
+    request_trailer_mode=ProcessingMode.SEND,
     response_header_mode=ProcessingMode.SEND,
     response_body_mode=ProcessingMode.FULL_DUPLEX_STREAMED,
     response_trailer_mode=ProcessingMode.SEND,

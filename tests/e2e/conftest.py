@@ -127,6 +127,8 @@ class Processor(external_processor_pb2_grpc.ExternalProcessorServicer):
             self.seen.messages.append(message)
             if message.HasField("request_headers"):
                 yield ProcessingResponse(request_headers=external_processor_pb2.HeadersResponse())
+            elif message.HasField("request_trailers"):  # Envoy's decompressor adds some
+                yield ProcessingResponse(request_trailers=external_processor_pb2.TrailersResponse())
             elif b"deny" in message.request_body.body:
                 yield ProcessingResponse(
                     immediate_response=external_processor_pb2.ImmediateResponse(

@@ -104,9 +104,9 @@ async def test_a_bomb_or_broken_data_is_truncated_alike_for_guard_and_model(stac
         stack.seen.model.clear()
         stack.seen.messages.clear()
         assert await stack.post(body, chunked=False, encoding="gzip") in {200, 413}
-        guarded = [message.request_body.body for message in stack.seen.messages][1:]
+        guarded = b"".join(message.request_body.body for message in stack.seen.messages)
         # too much for the guard's answer to be taken, or exactly what the guard made of what it saw
-        assert [sent for _, sent in stack.seen.model] in ([], [seen.upper() for seen in guarded])
+        assert [sent for _, sent in stack.seen.model] in ([], [guarded.upper()])
 
 
 async def test_probe_never_reaches_the_model(stack: Any) -> None:

@@ -29,10 +29,12 @@ from sidecar.model.events import (
     PassAnswerTrailers,
     PassRequestBody,
     PassRequestHeaders,
+    PassRequestTrailers,
     Refuse,
     Reply,
     RequestBody,
     RequestHeaders,
+    RequestTrailers,
 )
 from sidecar.model.finding import Action
 from sidecar.model.request import Identity
@@ -353,6 +355,52 @@ def test_without_output_checks_the_exchange_ends_with_the_request() -> None:
     assert on.complete
     with pytest.raises(ProtocolViolation):
         on.take(AnswerHeaders(status=200, headers=JSON, end=False))
+
+
+@pytest.mark.parametrize("changes", [{}, {"output": ()}], ids=["answers inspected", "answers not"])
+def test_trailers_in_place_of_a_body_are_an_empty_body(changes: dict[str, Any]) -> None:
+    on = exchange(plan(**changes))
+    _, refused = play(on, [request()[0], RequestTrailers()])
+    assert isinstance(refused, Refuse)
+    assert (refused.decision.cause, on.stage) == (Cause.MALFORMED_BODY, Stage.REFUSED)
+
+
+def test_trailers_without_a_body_are_judged_by_the_rules_over_the_body() -> None:
+    rule = AuthzRule(name="only-small", allow='request.model == "small"')
+    on = exchange(chat_plan(body_authz=(rule,)))
+    headers = RequestHeaders(method="GET", path="/v1/models", headers={}, end=False)
+    _, refused = play(on, [headers, RequestTrailers()])
+    assert isinstance(refused, Refuse)
+    assert refused.decision.cause is Cause.FORBIDDEN
+
+
+def test_trailers_that_pass_leave_the_exchange_waiting_for_the_answer() -> None:
+    on = exchange(plan(input=(), output=()))
+    headers = RequestHeaders(method="GET", path="/predict", headers={}, end=False)
+    assert play(on, [headers, RequestTrailers()])[-1] == PassRequestTrailers()
+    assert on.complete
+    after_body = exchange(plan())
+    assert play(after_body, [*request(), RequestTrailers()])[-1] == PassRequestTrailers()
+    assert after_body.stage is Stage.MODEL
+
+
+def test_an_answer_before_the_body_was_judged_is_a_fault() -> None:
+    on = exchange(plan())
+    on.take(request()[0])
+    with pytest.raises(ProtocolViolation):
+        on.take(AnswerHeaders(status=200, headers=JSON, end=False))
+
+
+@pytest.mark.parametrize(
+    ("status", "cause"), [(413, Cause.BODY_TOO_LARGE), (408, Cause.DEADLINE), (500, Cause.FAULT)]
+)
+def test_an_error_of_envoy_before_the_body_was_judged_keeps_its_status(status: int, cause: Cause) -> None:
+    on = exchange(plan())
+    on.take(request()[0])
+    (refused,) = on.take(AnswerHeaders(status=status, headers={}, end=False))
+    assert isinstance(refused, Refuse)
+    assert (refused.status, refused.decision.cause, on.status) == (status, cause, status)
+    assert on.complete
 
 
 def chat_body(body: Any) -> list[Event]:

@@ -41,6 +41,8 @@ def build(resolved: Resolved) -> HttpFilter | None:
             processing_mode=ProcessingMode(
                 request_header_mode=ProcessingMode.SEND,
                 request_body_mode=ProcessingMode.BUFFERED,
+                # BUFFERED sends no body message where trailers alone follow the headers.
+                request_trailer_mode=ProcessingMode.SEND,
                 response_header_mode=ProcessingMode.SKIP,
                 response_body_mode=ProcessingMode.NONE,
             ),
