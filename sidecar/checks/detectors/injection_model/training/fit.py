@@ -92,13 +92,13 @@ def fit(kinds: Sequence[Matrix], samples: Sequence[Sample]) -> Linear:
 def quantised(model: Linear) -> tuple[dict[str, NDArray[Any]], list[float], list[float]]:
     """Arrays of 8-bit integers and what a step of each kind is worth, for weights and for rarity.
 
-    The largest hundredth of a per cent of the weights is clipped, so that the others keep their resolution.
+    Nothing is clipped: the few large weights are the ones that decide.
     """
     arrays: dict[str, NDArray[Any]] = {}
     steps: list[float] = []
     rarity_steps: list[float] = []
     for kind, (weights, rarity) in enumerate(zip(model.weights, model.rarity, strict=True)):
-        step = float(np.quantile(np.abs(weights), 0.9999)) / 127
+        step = float(np.abs(weights).max()) / 127
         rarity_step = float(rarity.max()) / 255
         arrays[f"weights_{kind}"] = np.clip(np.rint(weights / step), -127, 127).astype(np.int8)
         arrays[f"rarity_{kind}"] = np.rint(rarity / rarity_step).astype(np.uint8)
