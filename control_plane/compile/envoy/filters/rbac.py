@@ -36,6 +36,8 @@ def build(resolved: Resolved) -> HttpFilter | None:  # noqa: ARG001 - every filt
         ),
         "tunnel": Policy(
             permissions=[
+                # An `upgrade: h2c` never gets here: Envoy's HTTP/1 codec takes it and HTTP2-Settings away as the request
+                # is read, so that it stays an ordinary, checked request and the model sees nothing of an upgrade.
                 _header_present("upgrade"),
                 Permission(header=HeaderMatcher(name=":method", string_match=StringMatcher(exact="CONNECT"))),
             ],
