@@ -8,19 +8,19 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 from bartizan.errors import ResourceRejected
 from bartizan.policy.bundle import Bundle
 from bartizan.telemetry import metrics
 from bartizan.telemetry.logging import get_logger
-from bartizan.xds.snapshot import Resources, Snapshot
 from protos.gen.bartizan.policy.v1 import policy_pb2
 from sidecar.agent import conditions as names
 from sidecar.agent.changes import Changes
 from sidecar.agent.conditions import Conditions
+from sidecar.agent.enforced import Enforced, Refused
 from sidecar.agent.envoy_config import EnvoyConfig
 from sidecar.agent.files import CertificatePair, read_pair
 from sidecar.agent.jwks import JwksKeeper
@@ -38,27 +38,6 @@ ENVOY_WITHIN = 10.0
 PROBE_WITHIN = 10.0
 
 log = get_logger()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Enforced:
-    """What is in force now."""
-
-    bundle: Bundle
-    message: policy_pb2.SignedBundle
-    plan_hash: str
-    resources: Mapping[str, Resources]
-    snapshot: Snapshot
-    pair: CertificatePair | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
-    """The newest bundle that was not taken."""
-
-    version: int
-    reason: str
-    path: str
 
 
 class Applier:
@@ -112,6 +91,10 @@ class Applier:
             try:
                 bundle = self._verifier.bundle(message)
                 version = bundle.version
+                if self._same(bundle, message):
+                    self._confirmed()
+                    self._on_enforced()
+                    return
                 await self._switch(bundle, message)
             except ResourceRejected as error:
                 reason = error.reason.partition(":")[0]
@@ -126,6 +109,21 @@ class Applier:
                 self.refused = Refused(version=version, reason=error.reason, path=error.path)
                 self._changes.notify()
                 raise
+
+    def _same(self, bundle: Bundle, message: policy_pb2.SignedBundle) -> bool:
+        """The bundle in force, maybe signed anew: then there is nothing to switch. Raises ResourceRejected when one
+        version is said to be two things.
+        """
+        current = self.current
+        if current is None or (current.bundle.policy, current.bundle.version) != (
+            bundle.policy,
+            bundle.version,
+        ):
+            return False
+        if current.message.payload != message.payload:
+            raise ResourceRejected("same_version_other_payload")
+        self.current = replace(current, message=message)
+        return True
 
     async def _switch(self, bundle: Bundle, message: policy_pb2.SignedBundle) -> None:
         old = self.current
@@ -143,7 +141,11 @@ class Applier:
         except Exception:
             restored = self._envoy.publish(old.resources if old else None)
             await self._quietly(self._envoy.applied(restored, ENVOY_WITHIN))
-            self._workers.drop(bundle.plan.id)
+            if old is not None and old.bundle.plan.id == bundle.plan.id:
+                # two policies' plans may bear one id: then the old one was replaced and must come back
+                await self._quietly(self._workers.load(old.bundle.plan))
+            else:
+                self._workers.drop(bundle.plan.id)
             raise
         self.current = Enforced(
             bundle=bundle,
@@ -273,7 +275,7 @@ class Applier:
                 self._workers.drop(old.bundle.plan.id)
 
     @staticmethod
-    async def _quietly(waiting: Awaitable[None]) -> None:
+    async def _quietly(waiting: Awaitable[object]) -> None:
         try:
             await waiting
         except ResourceRejected as error:

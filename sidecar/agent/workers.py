@@ -81,14 +81,11 @@ class WorkerPool:
     async def load(self, plan: GuardPlan) -> str:
         """Every worker builds the plan beside its current one. Returns the plan's hash, equal in all of them.
 
-        Raises ResourceRejected when one can't build it; no worker holds it then.
+        Raises ResourceRejected when one can't build it; the workers then hold what they held under its id before.
         """
         wanted = plan_hash(plan)
-        for worker in self._workers.values():
-            worker.loaded.pop(plan.id, None)
-        self._plans[plan.id] = plan
-        for worker in self._workers.values():
-            worker.tell(Load(plan=plan))
+        before = self._plans.get(plan.id)
+        self._tell_plan(plan)
 
         def answered() -> bool:
             return len(self._workers) == self.count and all(
@@ -96,17 +93,30 @@ class WorkerPool:
             )
 
         if not await self._changes.until(answered, LOAD_TIMEOUT):
-            self.drop(plan.id)
+            self._put_back(plan.id, before)
             raise ResourceRejected("worker_timeout")
         answers = [worker.loaded[plan.id] for worker in self._workers.values()]
         errors = [answer.error for answer in answers if answer.error]
         if errors:
-            self.drop(plan.id)
+            self._put_back(plan.id, before)
             raise ResourceRejected(f"plan_not_loadable: {errors[0]}")
         if any(answer.hash != wanted for answer in answers):
-            self.drop(plan.id)
+            self._put_back(plan.id, before)
             raise ResourceRejected("plan_hash_mismatch")
         return wanted
+
+    def _tell_plan(self, plan: GuardPlan) -> None:
+        self._plans[plan.id] = plan
+        for worker in self._workers.values():
+            worker.loaded.pop(plan.id, None)
+            worker.tell(Load(plan=plan))
+
+    def _put_back(self, plan_id: str, before: GuardPlan | None) -> None:
+        """Never drop what routes may still name."""
+        if before is None:
+            self.drop(plan_id)
+        else:
+            self._tell_plan(before)
 
     def drop(self, plan_id: str) -> None:
         """Forget a plan that no route names any more."""

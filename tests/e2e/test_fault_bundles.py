@@ -39,6 +39,8 @@ spec:
 OPEN = POLICY.replace("  input: [{promptInjection: {}}]\n", "")
 NOW = 10
 """The version that is in force while others are refused."""
+SECOND = new_signer()
+"""Trusted too: the control plane's next signing key."""
 
 
 class Stand:
@@ -75,6 +77,7 @@ class Stand:
 def stand() -> Iterator[Stand]:
     made = Stand()
     try:
+        made.sidecar.trust(made.sidecar.signer, SECOND)
         made.sidecar.publish(made.sidecar.signed(NOW))
         made.sidecar.spawn()
         made.sidecar.until(lambda now: enforced(now, NOW))
@@ -121,6 +124,16 @@ def older(sidecar: LocalSidecar) -> policy_pb2.SignedBundle:
     return sidecar.signed(NOW - 1, OPEN)
 
 
+def same_version_other_payload(sidecar: LocalSidecar) -> policy_pb2.SignedBundle:
+    return sidecar.signed(NOW, OPEN)
+
+
+def same_version_unloadable(sidecar: LocalSidecar) -> policy_pb2.SignedBundle:
+    document = json.loads(canonical(sidecar.compiled(NOW)))
+    document["plan"]["tenants"] = []
+    return sidecar.sign(canonical(document))
+
+
 def altered(**changes: Any) -> Callable[[LocalSidecar], policy_pb2.SignedBundle]:
     """Properly signed, but by a newer or broken compiler."""
 
@@ -159,6 +172,8 @@ def unloadable_plan(sidecar: LocalSidecar) -> policy_pb2.SignedBundle:
         (unsigned, "signature_invalid"),
         (under_another_name, "signature_invalid"),
         (older, "rolled_back"),
+        (same_version_other_payload, "same_version_other_payload"),
+        (same_version_unloadable, "same_version_other_payload"),
         (altered(schema_version=SCHEMA_VERSION + 1), "schema_too_new: "),
         (altered(requires=["check.mindReading"]), "not_capable: check.mindReading"),
         (altered(version="many"), "unreadable: "),
@@ -177,6 +192,17 @@ def test_a_bundle_that_is_not_good_is_refused_with_its_reason_and_the_old_one_st
     assert wait_until(lambda: sidecar.log().count('"bundle_refused"') > before)
     status = sidecar.until(lambda now: bool(now["refused"]) and now["refused"]["reason"].startswith(reason))
     assert enforced(status, NOW), status
+    assert stand.holds()
+
+
+def test_the_bundle_in_force_signed_anew_is_confirmed_and_switches_nothing(stand: Stand) -> None:
+    sidecar = stand.sidecar
+    switched = sidecar.log().count('"bundle_enforced"')
+    before = sidecar.log().count('"bundle_refused"')
+    sidecar.publish(sidecar.signed(NOW, signer=SECOND))
+    sidecar.until(lambda now: now["policy"]["confirmed_seconds_ago"] < 0.5)
+    assert sidecar.log().count('"bundle_refused"') == before
+    assert sidecar.log().count('"bundle_enforced"') == switched
     assert stand.holds()
 
 

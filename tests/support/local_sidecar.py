@@ -62,13 +62,14 @@ class LocalSidecar:
         self.process: subprocess.Popen[bytes] | None = None
         (self.folder / "keys.json").write_bytes(msgspec.json.encode(keys))
         (self.folder / "certs").mkdir()
-        trust = TrustDocument(
-            trust_domain="test.example",
-            roots=(),
-            verification_keys={self.signer.key_id: base64.b64encode(self.signer.public_key).decode()},
-        )
-        (self.folder / "trust.json").write_bytes(trust.encode())
+        self.trust(self.signer)
         self.publish(self.signed(1))
+
+    def trust(self, *signers: LocalSigner) -> None:
+        """Before the agent starts: whose bundles it takes."""
+        keys = {one.key_id: base64.b64encode(one.public_key).decode() for one in signers}
+        document = TrustDocument(trust_domain="test.example", roots=(), verification_keys=keys)
+        (self.folder / "trust.json").write_bytes(document.encode())
 
     def compiled(self, version: int, policy: str | None = None) -> Bundle:
         text = (policy or self.policy).replace("{port}", str(self.port))
