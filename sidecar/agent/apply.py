@@ -106,6 +106,7 @@ class Applier:
                     reason=error.reason,
                     path=error.path,
                 )
+                self._jwks.keep_only(self.current.bundle.plan.jwt if self.current else ())
                 self.refused = Refused(version=version, reason=error.reason, path=error.path)
                 self._changes.notify()
                 raise
@@ -174,8 +175,7 @@ class Applier:
     async def _arrivals(self, bundle: Bundle) -> None:
         """Wait for what the bundle needs beside itself. Missing keys deny all who use them, so they may come later."""
         self._jwks.want(bundle.plan.jwt)
-        issuers = {jwt.issuer for jwt in bundle.plan.jwt}
-        await self._changes.until(lambda: issuers <= self._jwks.held, JWKS_WITHIN)
+        await self._changes.until(lambda: self._jwks.holds(bundle.plan.jwt), JWKS_WITHIN)
         key_set = bundle.plan.api_key_set
         if key_set and not await self._changes.until(lambda: key_set in self._key_sets, KEY_SET_WITHIN):
             log.warning("key_set_missing", key_set=key_set)
@@ -235,9 +235,13 @@ class Applier:
 
     @property
     def jwks_missing(self) -> bool:
-        """Some issuer's keys were never fetched: its tokens are refused."""
-        issuers = self.current.bundle.plan.jwt if self.current else ()
-        return not {jwt.issuer for jwt in issuers} <= self._jwks.held
+        """Some issuer's keys are not there: its tokens are refused."""
+        return not self._jwks.holds(self.current.bundle.plan.jwt if self.current else ())
+
+    @property
+    def jwks_stale(self) -> bool:
+        """Some issuer's keys became too old to be believed: its tokens are refused."""
+        return self._jwks.stale
 
     def confirm(self) -> None:
         """The control plane is there and has nothing newer."""

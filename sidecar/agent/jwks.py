@@ -1,7 +1,7 @@
 """Fetches issuers' keys (JWKS) for the workers: the only place in the pod that follows a URL from a policy.
 
 So it is strict: https, no redirects, the resolved address checked and pinned, private addresses only where the
-operator allows them, small and quick answers. What was good last is kept while an issuer is away.
+operator allows them, small and quick answers. What was good last is kept for a day while an issuer is away.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import ipaddress
 import random
 import socket
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,9 +28,13 @@ MAX_KEYS = 100
 TIMEOUT = 2.0
 REFRESH = 300.0
 RETRY = 5.0
+MAX_AGE = 24 * 3600.0
+"""An issuer revokes a key by leaving it out: keys that could not be asked for so long (seconds) are not believed."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Source = tuple[str, str]
+_NONE: _Source = ("", "")
+NO_KEYS: dict[str, Any] = {"keys": []}
 log = get_logger()
 
 
@@ -47,8 +52,17 @@ def _source(jwt: Jwt) -> _Source:
     return jwt.issuer, jwt.jwks_uri or ""
 
 
+def _sources(issuers: Iterable[Jwt]) -> dict[str, _Source]:
+    """By issuer; of two entries for one the later counts, as where tokens are checked."""
+    return {jwt.issuer: _source(jwt) for jwt in issuers}
+
+
 class JwksKeeper:
-    """Keeps the keys of all wanted issuers fresh. `deliver(issuer, jwks)` hands them to the workers."""
+    """Keeps the keys of all wanted sources fresh. `deliver(issuer, jwks)` hands an issuer's to the workers.
+
+    Workers know keys by issuer alone, so of an issuer only one source is in use: that of the policy in force. What
+    the next policy names is fetched beside it and delivered when that policy is in force (`keep_only`).
+    """
 
     def __init__(
         self,
@@ -56,44 +70,83 @@ class JwksKeeper:
         deliver: Callable[[str, dict[str, Any]], None],
         changed: Callable[[], None],
         group: asyncio.TaskGroup,
+        *,
+        refresh: float = REFRESH,
+        retry: float = RETRY,
+        max_age: float = MAX_AGE,
     ) -> None:
         self._allow = allow
         self._deliver = deliver
         self._changed = changed
         self._group = group
+        self._refresh = refresh
+        self._retry = retry
+        self._max_age = max_age
         self._loops: dict[_Source, asyncio.Task[None]] = {}
-        self._held: set[str] = set()
+        self._held: dict[_Source, dict[str, Any]] = {}
+        self._in_use: dict[str, _Source] = {}
+        self._stale: set[_Source] = set()
+
+    def holds(self, issuers: Iterable[Jwt]) -> bool:
+        """Whether the keys of all these are known, each from the source that it names."""
+        return set(_sources(issuers).values()) <= self._held.keys()
 
     @property
-    def held(self) -> frozenset[str]:
-        """Issuers whose keys are known."""
-        return frozenset(self._held)
+    def stale(self) -> bool:
+        """Some issuer could not be asked for so long that its keys were dropped."""
+        return bool(self._stale)
 
     def want(self, issuers: Iterable[Jwt]) -> None:
         """Fetch and refresh these too; the first fetch begins at once."""
         for jwt in issuers:
-            if _source(jwt) not in self._loops:
-                self._loops[_source(jwt)] = self._group.create_task(self._keep(jwt), name="jwks")
+            source = _source(jwt)
+            self._in_use.setdefault(jwt.issuer, source)
+            if source not in self._loops:
+                self._loops[source] = self._group.create_task(self._keep(jwt), name="jwks")
 
     def keep_only(self, issuers: Iterable[Jwt]) -> None:
-        """No longer refresh any other."""
-        wanted = {_source(jwt) for jwt in issuers}
-        for source in self._loops.keys() - wanted:
+        """These are in force: no other is refreshed or believed any longer."""
+        issuers = tuple(issuers)
+        self.want(issuers)
+        wanted = _sources(issuers)
+        for source in self._loops.keys() - wanted.values():
             self._loops.pop(source).cancel()
+            self._held.pop(source, None)
+            self._stale.discard(source)
+        before, self._in_use = self._in_use, wanted
+        for issuer in before.keys() | wanted.keys():
+            if before.get(issuer) != wanted.get(issuer):
+                self._deliver(issuer, self._held.get(wanted.get(issuer, _NONE), NO_KEYS))
 
     async def _keep(self, jwt: Jwt) -> None:
+        source = _source(jwt)
+        fetched_at = time.monotonic()
         while True:
             try:
                 document = await fetch_jwks(jwt, self._allow)
             except (DependencyUnavailable, DependencyRefused) as error:
                 log.warning("jwks_not_fetched", issuer=jwt.issuer, reason=str(error))
-                pause = RETRY
+                if source in self._held and time.monotonic() - fetched_at > self._max_age:
+                    log.error("jwks_dropped", issuer=jwt.issuer)
+                    self._stale.add(source)
+                    self._take(source, None)
+                pause = self._retry
             else:
-                self._held.add(jwt.issuer)
-                self._deliver(jwt.issuer, document)
-                self._changed()
-                pause = REFRESH
+                fetched_at = time.monotonic()
+                self._stale.discard(source)
+                self._take(source, document)
+                pause = self._refresh
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load
+
+    def _take(self, source: _Source, document: dict[str, Any] | None) -> None:
+        if document is None:
+            self._held.pop(source, None)
+        else:
+            self._held[source] = document
+        issuer = source[0]
+        if self._in_use.get(issuer) == source:
+            self._deliver(issuer, document or NO_KEYS)
+        self._changed()
 
 
 async def fetch_jwks(jwt: Jwt, allow: Sequence[str]) -> dict[str, Any]:
@@ -148,12 +201,17 @@ async def _get(url: str, allow: Sequence[str]) -> bytes:
     try:
         async with (
             aiohttp.ClientSession(
-                connector=connector, timeout=aiohttp.ClientTimeout(total=TIMEOUT), trust_env=False
+                connector=connector,
+                timeout=aiohttp.ClientTimeout(total=TIMEOUT),
+                trust_env=False,
+                auto_decompress=False,
             ) as session,
             session.get(url, allow_redirects=False, headers={"accept-encoding": "identity"}) as response,
         ):
             if response.status != 200:
                 raise DependencyUnavailable(f"HTTP {response.status}")
+            if response.headers.get("content-encoding", "identity").lower() != "identity":
+                raise DependencyUnavailable("an encoded answer, though identity was asked for")
             body = await _bounded(response.content)
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise DependencyUnavailable(type(error).__name__) from error
@@ -180,8 +238,13 @@ async def _resolve(host: str, port: int) -> tuple[Address, ...]:
 
 def permitted(address: Address, allow: Sequence[str]) -> bool:
     """Whether an issuer may be fetched from this address: a public one, or one in a CIDR that the operator allows."""
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        return permitted(address.ipv4_mapped, allow)
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return permitted(address.ipv4_mapped, allow)
+        # tunnels lead to the IPv4 address inside; NAT64's 64:ff9b::/96 is reserved, so refused below
+        inner = [address.sixtofour, *(address.teredo or ())]
+        if not all(permitted(one, allow) for one in inner if one is not None):
+            return False
     networks = [ipaddress.ip_network(entry) for entry in allow if "/" in entry]
     if any(address.version == network.version and address in network for network in networks):
         return True

@@ -101,6 +101,7 @@ class Monitor:
         """Bring the conditions up to date from memory alone; health and heartbeat call it before they answer."""
         current = self._applier.current
         self._conditions.set(names.JWKS_MISSING, holds=self._applier.jwks_missing)
+        self._conditions.set(names.JWKS_STALE, holds=self._applier.jwks_stale)
         if current is None:
             for name in (
                 names.WORKERS_NOT_LOADED,

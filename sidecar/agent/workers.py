@@ -133,8 +133,10 @@ class WorkerPool:
             worker.tell(SetKeys(key_set=key_set))
 
     def set_jwks(self, issuer: str, jwks: dict[str, Any]) -> None:
-        """Give every worker an issuer's keys."""
+        """Give every worker an issuer's keys; a set without any takes them all away."""
         self._jwks[issuer] = jwks
+        if not jwks["keys"]:
+            del self._jwks[issuer]  # a successor starts with none
         for worker in self._workers.values():
             worker.tell(SetJwks(issuer=issuer, jwks=jwks))
 
