@@ -17,6 +17,7 @@ from rich.console import Console
 from bartizan.cli.connection import Connection, pass_connection
 from bartizan.errors import NotFound, ProcessFailed
 from bartizan.local import up as laptop_up
+from bartizan.local import up_state
 from bartizan.local.paths import state_folder
 
 
@@ -95,7 +96,7 @@ def up(
     )
 
 
-def _detach(folder: Path, seconds: int) -> laptop_up.UpState:
+def _detach(folder: Path, seconds: int) -> up_state.UpState:
     """Run the same command without --detach in a session of its own, and wait for up.json."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = folder / "up.log"
@@ -110,7 +111,7 @@ def _detach(folder: Path, seconds: int) -> laptop_up.UpState:
         )
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        state = laptop_up.read_state(folder)
+        state = up_state.read_state(folder)
         if state is not None and state.pid == child.pid:
             return state
         if child.poll() is not None:
@@ -128,13 +129,13 @@ def _detach(folder: Path, seconds: int) -> laptop_up.UpState:
 def down(connection: Connection, state: Path | None) -> None:
     """Stop what `bartizan up` started. State stays."""
     folder = (state or state_folder()).resolve()
-    running = laptop_up.read_state(folder)
+    running = up_state.read_state(folder)
     if running is None:
         raise NotFound(f"nothing runs on {folder}")
     os.kill(running.pid, signal.SIGTERM)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if laptop_up.read_state(folder) is None:
+        if up_state.read_state(folder) is None:
             connection.output.text("stopped", data={"stopped": running.pid})
             return
         time.sleep(0.1)

@@ -6,6 +6,7 @@ Exit codes: 0 done · 1 fault · 2 wrong input · 3 not found · 4 refused or co
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -15,6 +16,7 @@ from bartizan.cli import audit, doctor, fleet, keys, laptop, policy, secrets, se
 from bartizan.cli.connection import Connection
 from bartizan.cli.output import Output
 
+STYLES = ("table", "json")
 CODES: tuple[tuple[type[errors.BartizanError], int], ...] = (
     (errors.InvalidInput, 2),
     (errors.NotFound, 3),
@@ -40,9 +42,7 @@ class Root(click.Group):
 
 @click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="bartizan")
-@click.option(
-    "--output", type=click.Choice(["table", "json"]), default="table", help="How results are printed."
-)
+@click.option("--output", type=click.Choice(STYLES), default="table", help="How results are printed.")
 @click.option(
     "--url", envvar="BARTIZAN_URL", help="Control plane, https://host:8440. Default: the laptop stack's."
 )
@@ -71,3 +71,25 @@ for command in (
     doctor.doctor,
 ):
     cli.add_command(command)
+
+
+def _say_output(context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
+    connection = context.find_object(Connection)
+    if value is not None and connection is not None:
+        context.obj = replace(connection, output=Output(value))
+
+
+def _accept_output(command: click.Command) -> None:
+    """--output may stand before or after the command's name."""
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            _accept_output(below)
+        return
+    option = click.Option(
+        ["--output"], type=click.Choice(STYLES), expose_value=False, is_eager=True, callback=_say_output
+    )
+    command.params.append(option)
+
+
+for command in cli.commands.values():
+    _accept_output(command)

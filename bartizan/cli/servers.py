@@ -18,4 +18,4 @@ def sidecar() -> None:
     """Run a sidecar's agent with Envoy and its guard workers. Settings: BARTIZAN_* variables."""
     from sidecar.__main__ import main
 
-    main()
+    raise SystemExit(main())

@@ -20,7 +20,7 @@ from cryptography import x509
 from bartizan.errors import NotFound
 from bartizan.local.binaries import find_binary
 from bartizan.local.stack import Ports
-from bartizan.local.up import UpState, read_state
+from bartizan.local.up_state import UpState, read_state
 
 MIN_FREE_BYTES = 512 * 1024 * 1024
 MAX_SKEW_SECONDS = 2.0

@@ -7,11 +7,14 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bartizan.errors import ProcessFailed
+
+LAUNCH = Path(__file__).with_name("launch.py")
 
 
 @dataclass(slots=True)
@@ -71,7 +74,7 @@ async def start(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Child:
-    """Start a process with its output in `log`. It gets exactly `env` added to a minimal environment."""
+    """Start a process with its output in `log`, that ends when we end. It gets `env` added to a minimal environment."""
     log.parent.mkdir(parents=True, exist_ok=True)
     base = {
         key: os.environ[key]
@@ -80,6 +83,10 @@ async def start(
     }
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-SE",
+            str(LAUNCH),
+            str(os.getpid()),
             *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,

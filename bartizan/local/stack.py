@@ -18,7 +18,7 @@ import aiohttp
 import msgspec
 
 from bartizan.client import Client
-from bartizan.errors import DependencyUnavailable, ProcessFailed
+from bartizan.errors import DependencyUnavailable
 from bartizan.local import processes
 from bartizan.local.openbao import OpenBao
 
@@ -198,6 +198,7 @@ class Stack:
                         # Loopback, and only a status is read: the CA may not be written yet.
                         async with session.get(url, ssl=False) as answer:
                             if answer.status == 200:
+                                child.check()  # it was this child that answered, not somebody on its port
                                 return
                             last = (await answer.text())[:500]
                     await asyncio.sleep(0.05)
@@ -205,8 +206,6 @@ class Stack:
             raise DependencyUnavailable(
                 f"{child.name} was not ready in {seconds:.0f} s: {last}\n{child.log}:\n{child.tail()}"
             ) from None
-        except ProcessFailed:
-            raise
 
 
 def _write_private(path: Path, text: str) -> None:

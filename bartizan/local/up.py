@@ -8,45 +8,20 @@ import fcntl
 import ipaddress
 import os
 import signal
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-import msgspec
 import yaml
 
-from bartizan.errors import BartizanError, Conflict, DependencyUnavailable, InvalidInput, Problem
-from bartizan.local import processes
+from bartizan.errors import Conflict, DependencyUnavailable, InvalidInput, Problem
 from bartizan.local.certificates import make_server_certificate
-from bartizan.local.stack import TOKEN_HOURS, Stack
+from bartizan.local.stack import Stack
+from bartizan.local.up_state import write_state
+from bartizan.local.watch import watch
 from bartizan.policy.validate import dump_policy, validate_document
-
-RESTART_PAUSE = 1.0
-RENEW_SECONDS = TOKEN_HOURS * 1800.0
-
-
-class UpState(msgspec.Struct, frozen=True, kw_only=True):
-    """up.json: where everything is, so that scripts can drive it. It holds no secret, only paths to files."""
-
-    pid: int
-    state: str
-    listen: str
-    policy: str
-    version: int
-    model: str
-    api: str
-    token_file: str
-    ca_file: str
-    grpc: str
-    health: str
-    openbao: str
-    run_dir: str
-    sockets: dict[str, str]
-    pids: dict[str, int]
-    certificate: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,9 +127,14 @@ async def run(arguments: Arguments) -> None:
         try:
             await house.start_openbao()
             await house.start_control_plane()
+            await house.renew_token()  # one kept from an earlier run may be near its end
             version = await _apply(house, document, arguments.secrets)
-            _write_state(arguments, house, document, version)
-            await _watch(house, ended)
+
+            async def note() -> None:
+                await write_state(house, document, arguments.model, version)
+
+            await note()
+            await watch(house, ended, note)
         finally:
             (arguments.state / "up.json").unlink(missing_ok=True)
             await house.stop()
@@ -181,28 +161,6 @@ async def _apply(house: Stack, document: dict[str, Any], secrets: dict[str, Path
     return applied.version
 
 
-async def _watch(house: Stack, ended: asyncio.Event) -> None:
-    """Restart what dies, renew the admin token. A sidecar serves on while control plane or OpenBao are away."""
-    renew_at = time.monotonic() + RENEW_SECONDS
-    while not ended.is_set():
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(RESTART_PAUSE):
-                await ended.wait()
-        if ended.is_set():
-            return
-        # A restart that fails is tried again at the next turn.
-        with contextlib.suppress(BartizanError, OSError):
-            if not house.bao.child.running:
-                await house.start_openbao()
-            if house.control_plane is not None and not house.control_plane.running:
-                await house.start_control_plane()
-            if house.sidecar is not None and not house.sidecar.running:
-                await house.start_sidecar(ready=False)
-            if time.monotonic() >= renew_at:
-                await house.renew_token()
-                renew_at = time.monotonic() + RENEW_SECONDS
-
-
 def _certificate(arguments: Arguments, folder: Path) -> None:
     """Link the user's files, so that a renewed pair is picked up; or make a pair."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -214,47 +172,6 @@ def _certificate(arguments: Arguments, folder: Path) -> None:
         link = folder / name
         link.unlink(missing_ok=True)
         link.symlink_to(source.resolve())
-
-
-def _write_state(arguments: Arguments, house: Stack, document: dict[str, Any], version: int) -> None:
-    metadata, listener = document["metadata"], document["spec"]["listener"]
-    children: tuple[tuple[str, processes.Child | None], ...] = (
-        ("openbao", house.bao.child),
-        ("control_plane", house.control_plane),
-        ("sidecar", house.sidecar),
-    )
-    sockets = ("xds", "als", "otlp", "admin", *(f"guard-{number}" for number in range(house.workers)))
-    state = UpState(
-        pid=os.getpid(),
-        state=str(arguments.state),
-        listen=f"https://{listener.get('address', '0.0.0.0')}:{listener.get('port', 8443)}",
-        policy=f"{metadata.get('namespace', 'default')}/{metadata['name']}",
-        version=version,
-        model=arguments.model,
-        api=house.api_url,
-        token_file=str(house.token_file),
-        ca_file=str(house.ca_file),
-        grpc=f"127.0.0.1:{house.ports.grpc}",
-        health=house.health_url,
-        openbao=house.bao.address,
-        run_dir=str(house.run_dir),
-        sockets={name: str(house.run_dir / f"{name}.sock") for name in sockets},
-        pids={name: child.pid for name, child in children if child is not None},
-        certificate=str(house.cert_dir / "tls.crt"),
-    )
-    partial = arguments.state / "up.json.partial"
-    partial.write_bytes(msgspec.json.format(msgspec.json.encode(state), indent=2))
-    partial.replace(arguments.state / "up.json")
-
-
-def read_state(folder: Path) -> UpState | None:
-    """up.json of a running stack, None when none runs."""
-    try:
-        state = msgspec.json.decode((folder / "up.json").read_bytes(), type=UpState)
-        os.kill(state.pid, 0)
-    except (OSError, msgspec.MsgspecError):
-        return None
-    return state
 
 
 @contextlib.contextmanager

@@ -76,3 +76,17 @@ def test_explain_says_where_each_part_is_enforced(runner: CliRunner) -> None:
 def test_the_schema_is_printed_for_editors(runner: CliRunner) -> None:
     result = runner.invoke(cli, ["policy", "schema"])
     assert json.loads(result.stdout)["$schema"].startswith("https://json-schema.org/")
+
+
+@pytest.mark.parametrize("words", [["--output", "json", "policy", "schema"], ["policy", "schema", "--output", "json"]])
+def test_the_output_style_may_stand_before_or_after_the_command(runner: CliRunner, words: list[str]) -> None:
+    result = runner.invoke(cli, words)
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)
+
+
+def test_a_server_with_wrong_settings_ends_with_2(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BARTIZAN_WORKERS", "many")
+    assert runner.invoke(cli, ["sidecar"]).exit_code == 2
+    monkeypatch.setenv("BARTIZAN_CP_API_LISTEN", "nowhere")
+    assert runner.invoke(cli, ["control-plane"]).exit_code == 2

@@ -1,0 +1,98 @@
+"""`bartizan up` outlives its children, and nothing of it outlives `bartizan up`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bartizan.local.processes import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("laptop"), pytest.mark.timeout(300)]
+
+
+class Laptop:
+    """The command line on a state folder of its own, in front of a model that nobody asks."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.listen = f"127.0.0.1:{free_port()}"
+        self.model = f"http://127.0.0.1:{free_port()}"
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "bartizan", *words],
+            env={**os.environ, "BARTIZAN_HOME": str(self.state)},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def up(self) -> None:
+        policy = str(ROOT / "examples" / "quickstart" / "policy.yaml")
+        done = self.run("up", "--model", self.model, "--policy", policy, "--listen", self.listen, "--detach")
+        assert done.returncode == 0, done.stderr
+
+    def told(self) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads((self.state / "up.json").read_text())
+        return told
+
+
+@pytest.fixture
+def laptop(tmp_path: Path) -> Iterator[Laptop]:
+    made = Laptop(tmp_path / "state")
+    yield made
+    made.run("down")
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def gone(pids: dict[str, int]) -> bool:
+    return not any(Path(f"/proc/{pid}").exists() for pid in pids.values())
+
+
+def test_a_killed_sidecar_comes_back_and_the_state_file_follows(laptop: Laptop) -> None:
+    laptop.up()
+    before = laptop.told()["pids"]
+    assert {"openbao", "control_plane", "sidecar", "envoy", "worker-0"} <= set(before)
+    os.kill(before["sidecar"], signal.SIGKILL)
+    wait_until(lambda: laptop.told()["pids"].get("envoy", before["envoy"]) != before["envoy"])
+    assert laptop.told()["pids"]["sidecar"] != before["sidecar"]
+    assert laptop.run("down").returncode == 0
+    assert gone(laptop.told()["pids"] if (laptop.state / "up.json").exists() else before)
+
+
+def test_nothing_survives_a_kill_and_the_next_start_is_an_ordinary_one(laptop: Laptop) -> None:
+    laptop.up()
+    told = laptop.told()
+    os.kill(told["pid"], signal.SIGKILL)
+    wait_until(lambda: gone(told["pids"]))
+    down = laptop.run("down")
+    assert (down.returncode, "nothing runs" in down.stderr) == (3, True)
+    laptop.up()
+    assert laptop.run("--output", "json", "status").returncode == 0
+    assert set(laptop.told()["pids"].values()).isdisjoint(told["pids"].values())
+
+
+def test_a_second_start_on_the_same_folder_is_refused(laptop: Laptop) -> None:
+    laptop.up()
+    policy = str(ROOT / "examples" / "quickstart" / "policy.yaml")
+    again = laptop.run("up", "--model", laptop.model, "--policy", policy, "--listen", laptop.listen)
+    assert again.returncode == 4
+    assert "already runs" in again.stderr
