@@ -151,7 +151,9 @@ class Exchange:
     # request
 
     def _request_headers(self, event: RequestHeaders) -> Sequence[Reply]:
-        self.head = replace(self.head, method=event.method, path=event.path, headers=event.headers)
+        self.head = replace(
+            self.head, method=event.method, path=event.path, query=event.query, headers=event.headers
+        )
         if event.end:
             refused = self._request(b"")
             if refused:

@@ -32,6 +32,7 @@ class Cause(StrEnum):
     DUPLICATE_KEYS = "duplicate_keys"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     UNSUPPORTED_ENCODING = "unsupported_encoding"
+    QUERY_NOT_ALLOWED = "query_not_allowed"
     # content
     CONTENT_DENIED = "content_denied"
     ANSWER_DENIED = "answer_denied"
@@ -65,6 +66,7 @@ STATUS: dict[Cause, int] = {
     Cause.DUPLICATE_KEYS: 400,
     Cause.UNSUPPORTED_MEDIA_TYPE: 415,
     Cause.UNSUPPORTED_ENCODING: 415,
+    Cause.QUERY_NOT_ALLOWED: 400,
     Cause.CONTENT_DENIED: 403,
     Cause.ANSWER_DENIED: 403,
     Cause.ANSWER_CUT: 200,

@@ -22,6 +22,8 @@ class RequestHeaders:
     path: str
     headers: Mapping[str, str] = field(repr=False)
     end: bool
+    query: bool = False
+    """A query that is not empty followed the path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

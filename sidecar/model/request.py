@@ -19,6 +19,8 @@ class RequestHead:
     headers: Mapping[str, str] = field(repr=False)
     source_address: str
     """The peer's address without port."""
+    query: bool = False
+    """Whether a query that is not empty followed the path."""
     trace_id: str = ""
     """32 hex digits of Envoy's trace, from the call's own metadata."""
 

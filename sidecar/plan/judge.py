@@ -59,6 +59,9 @@ def judge_request(
         made.refusal = deny(Cause.MODEL_NOT_ALLOWED)
     elif (rule := plan.body_rules.refuses(identity, head, facts)) is not None:
         made.refusal = deny(Cause.FORBIDDEN, detail=rule)
+    elif head.query and plan.input:
+        # frameworks take arguments from there too, and no check reads them
+        made.refusal = deny(Cause.QUERY_NOT_ALLOWED)
     authorized = clock_ns()
     made.marks.append(Mark(phase="body_authz", start=decoded, end=authorized))
     if made.refusal is None and document is not None:
@@ -107,6 +110,6 @@ def judge_answer(
     made.unscanned = tuple(document.unscanned())
     if result.action is Action.DENY:
         made.refusal = deny(Cause.ANSWER_DENIED)
-    elif result.changed:
-        made.body = document.encode()
+    elif not plan.shadow and (encoded := document.encode()) is not body:
+        made.body = encoded  # edited, or a format took out what no check can read
     return made

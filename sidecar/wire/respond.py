@@ -21,6 +21,7 @@ MESSAGES: dict[int, str] = {
     503: "The request could not be checked. Try again later.",
 }
 _OTHER = "The request was refused."
+_OF_CAUSE = {Cause.QUERY_NOT_ALLOWED: "This path takes no query."}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,7 @@ def refusal(
 ) -> Refusal:
     """The client's view of a denial. `proof` answers a probe; `status` overrides the cause's own."""
     code = STATUS[decision.cause] if status is None else status
-    message = message_for(code)
+    message = _OF_CAUSE.get(decision.cause) or message_for(code)
     if plan is None:
         content_type, body = _plain_body(code, message, decision_id)
     else:

@@ -206,9 +206,11 @@ def read_event(request: proc.ProcessingRequest) -> Event | None:
     match kind:
         case "request_headers":
             headers = joined_headers(request.request_headers.headers.headers)
+            path, _, query = headers.pop(":path", "").partition("?")
             return RequestHeaders(
                 method=headers.pop(":method", ""),
-                path=headers.pop(":path", "").partition("?")[0],
+                path=path,
+                query=bool(query),
                 headers=headers,
                 end=request.request_headers.end_of_stream,
             )

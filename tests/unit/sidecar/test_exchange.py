@@ -403,6 +403,19 @@ def test_an_error_of_envoy_before_the_body_was_judged_keeps_its_status(status: i
     assert on.complete
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_query_is_refused_where_input_is_checked_and_passes_where_not(method: str) -> None:
+    body = request()[1] if method == "POST" else RequestTrailers()
+    headers = RequestHeaders(method=method, path="/predict", query=True, headers=JSON, end=False)
+    refused = play(exchange(plan()), [headers, body])[-1]
+    assert isinstance(refused, Refuse)
+    assert refused.decision.cause is Cause.QUERY_NOT_ALLOWED
+    shadowed = exchange(plan(mode="shadow"))
+    for on in (shadowed, exchange(plan(input=()))):
+        assert isinstance(play(on, [headers, body])[-1], PassRequestBody | PassRequestTrailers)
+    assert shadowed.decision.cause is Cause.QUERY_NOT_ALLOWED
+
+
 def chat_body(body: Any) -> list[Event]:
     headers = RequestHeaders(method="POST", path="/v1/completions", headers=JSON, end=False)
     return [headers, RequestBody(data=json.dumps(body).encode())]

@@ -13,7 +13,7 @@ from protos.gen.envoy.config.core.v3.base_pb2 import HeaderValue
 from protos.gen.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from protos.gen.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from sidecar.model.decision import Cause, deny
-from sidecar.model.events import AnswerData, PassRequestBody, Refuse
+from sidecar.model.events import AnswerData, PassRequestBody, Refuse, RequestHeaders
 from sidecar.model.request import Identity
 from sidecar.plan.probe import Probe
 from sidecar.wire.translate import (
@@ -96,6 +96,15 @@ def test_repeated_headers_are_joined_and_bytes_never_fail() -> None:
         HeaderValue(key="b", raw_value=b"\xff"),
     ]
     assert joined_headers(values) == {"a": "1,2", "b": "\ufffd"}
+
+
+@pytest.mark.parametrize(("path", "query"), [("/p", False), ("/p?", False), ("/p?a", True), ("/p??", True)])
+def test_a_query_is_told_and_not_handed_on(path: str, query: bool) -> None:
+    message = ProcessingRequest()
+    message.request_headers.headers.headers.append(HeaderValue(key=":path", raw_value=path.encode()))
+    event = read_event(message)
+    assert isinstance(event, RequestHeaders)
+    assert (event.path, event.query) == ("/p", query)
 
 
 def test_an_unknown_message_kind_is_no_event() -> None:
