@@ -21,7 +21,7 @@ BartizanError
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 
@@ -125,3 +125,12 @@ class ProtocolViolation(BartizanError):
 
 class ProcessFailed(BartizanError):
     """A child process did not start or ended."""
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors themselves, without the groups that task groups put around them."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from leaves(inner)
+    else:
+        yield error

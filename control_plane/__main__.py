@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 
-from bartizan.errors import BartizanError, InvalidInput
+from bartizan.errors import BartizanError, DependencyError, InvalidInput, leaves
 from bartizan.telemetry.logging import configure, get_logger
 from control_plane.app import run
 from control_plane.settings import Settings, from_environment
@@ -21,22 +21,30 @@ async def _run(settings: Settings) -> None:
 
 
 def main() -> None:
-    """Exit status: 0 after a signal, 1 when something failed, 2 when the settings are wrong."""
+    """Exit status: 0 after a signal, 1 when something failed, 2 for wrong settings, 5 when what we need isn't there."""
     try:
         settings = from_environment()
     except InvalidInput as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(2) from None
     configure("control-plane", settings.log_level)
-    log = get_logger()
     try:
         asyncio.run(_run(settings))
-    except BartizanError as error:
-        log.error("control_plane_failed", error=type(error).__name__, reason=str(error))
-        raise SystemExit(1) from None
     except Exception as error:
-        log.exception("control_plane_failed", error=type(error).__name__)
-        raise SystemExit(1) from None
+        raise SystemExit(_report(error)) from None
+
+
+def _report(error: Exception) -> int:
+    """One line for each fault that is known, with a traceback only for what nobody expected; returns the status."""
+    log = get_logger()
+    faults = list(leaves(error))
+    known = {str(each): each for each in faults if isinstance(each, BartizanError)}
+    for reason, fault in known.items():
+        log.error("control_plane_failed", error=type(fault).__name__, reason=reason)
+    unexpected = [each for each in faults if not isinstance(each, BartizanError)]
+    for each in unexpected:
+        log.error("control_plane_failed", error=type(each).__name__, exc_info=each)
+    return 5 if not unexpected and all(isinstance(each, DependencyError) for each in known.values()) else 1
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import random
+import socket
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -21,7 +23,7 @@ from aiohttp import web
 from opentelemetry import trace
 
 from bartizan import tasks
-from bartizan.errors import BartizanError, DependencyUnavailable
+from bartizan.errors import BartizanError, DependencyRefused, DependencyUnavailable
 from bartizan.identity import JoinToken, TrustDocument
 from bartizan.telemetry.logging import get_logger
 from bartizan.telemetry.tracing import provider
@@ -48,6 +50,7 @@ from control_plane.push.publish import Publisher
 from control_plane.push.refusals import RefusalLog
 from control_plane.push.service import PushService
 from control_plane.push.sign import TransitSigner
+from control_plane.secrets.rotation.barriers import Use
 from control_plane.secrets.rotation.engine import RotationEngine, RotationSettings
 from control_plane.secrets.vault import Vault, VaultSettings
 from control_plane.settings import Address, Settings
@@ -57,6 +60,9 @@ from protos.gen.bartizan.identity.v1 import identity_pb2_grpc
 
 _log = get_logger()
 _GRACE_SECONDS = 1.0
+# Streams of a large fleet (four for each sidecar); who attests stays for one short call.
+_MOST_CALLS = 20_000
+_MOST_ATTESTING = 256
 _MTLS_SERVICES = (
     "envoy.service.discovery.v3.AggregatedDiscoveryService",
     "bartizan.fleet.v1.Fleet",
@@ -130,8 +136,10 @@ class ControlPlane:
             clock=time.time,
         )
         app = application(operations(parts), self.tokens, own_version())
-        self.ports["api"] = await _listen(edge, app, self.settings.api, self.source)
-        self.ports["metrics"] = await _listen(edge, metrics_application(), self.settings.metrics, None)
+        self.ports["api"] = await _listen(edge, app, "api", self.settings.api, self.source)
+        self.ports["metrics"] = await _listen(
+            edge, metrics_application(), "metrics", self.settings.metrics, None
+        )
         _log.info("api_listening", address=str(self.settings.api), port=self.ports["api"])
 
     async def _come_up(self) -> None:
@@ -156,13 +164,13 @@ class ControlPlane:
         write_ca(self.settings.state_dir, self.issuer.roots_pem)
         await self.fleet.load()
         await self.publisher.start()
-        mtls = grpc.aio.server(options=SERVER_OPTIONS)
+        mtls = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=_MOST_CALLS)
         PushService(self.publisher, self.ledger, self.refusals.record).register(mtls)
         self.fleet.register(mtls)
         AuditService(self.store).register(mtls)
         Health(lambda: not self._not_ready(), _MTLS_SERVICES).register(mtls)
         identity_pb2_grpc.add_IdentityServicer_to_server(RenewService(self.attestor), mtls)  # type: ignore[abstract]
-        attest = grpc.aio.server(options=SERVER_OPTIONS)
+        attest = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=_MOST_ATTESTING)
         identity_pb2_grpc.add_IdentityServicer_to_server(AttestService(self.attestor), attest)  # type: ignore[abstract]
         Health(lambda: not self._not_ready(), ("bartizan.identity.v1.Identity",)).register(attest)
         for name, server, address, client in (
@@ -170,7 +178,13 @@ class ControlPlane:
             ("attest", attest, self.settings.attest, False),
         ):
             credentials = server_credentials(self.source, require_client=client)
-            self.ports[name] = server.add_secure_port(str(address), credentials)
+            try:
+                # Asked of the system first: gRPC says only that it failed, and that on standard error.
+                family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+                socket.create_server((address.host, address.port), family=family).close()
+                self.ports[name] = server.add_secure_port(str(address), credentials)
+            except (OSError, RuntimeError) as error:
+                raise _not_ours(name, address, error) from None
             await server.start()
             edge.push_async_callback(server.stop, _GRACE_SECONDS)
         self.starting = ()
@@ -217,8 +231,8 @@ class ControlPlane:
     async def _publish_secret(self, name: str, generation: int, value: str) -> None:
         self.publisher.put_secret(name, generation, value)
 
-    async def _users(self, name: str) -> Mapping[str, str]:
-        return self.ledger.secret_versions(name, among=self.publisher.entitled_to_secret(name))
+    async def _users(self, name: str) -> Mapping[str, Use]:
+        return self.ledger.secret_users(name, self.publisher.entitled_to_secret(name))
 
     def _rotations(self) -> RotationEngine:
         if self.starting:
@@ -286,8 +300,20 @@ def own_version() -> str:
 
 
 async def _listen(
-    edge: AsyncExitStack, app: web.Application, address: Address, source: CertificateSource | None
+    edge: AsyncExitStack, app: web.Application, name: str, address: Address, source: CertificateSource | None
 ) -> int:
-    runner, port = await serve(app, address.host, address.port, ssl_context(source) if source else None)
+    try:
+        runner, port = await serve(app, address.host, address.port, ssl_context(source) if source else None)
+    except OSError as error:
+        raise _not_ours(name, address, error) from None
     edge.push_async_callback(runner.cleanup)
     return port
+
+
+def _not_ours(name: str, address: Address, error: Exception) -> DependencyRefused:
+    number = error.errno if isinstance(error, OSError) else errno.EADDRINUSE
+    why = {errno.EADDRINUSE: "address in use", errno.EACCES: "not allowed"}.get(
+        number or 0, "not an address of this machine"
+    )
+    setting = f"BARTIZAN_CP_{name.upper()}_LISTEN"
+    return DependencyRefused(f"{address} can't be listened on: {why}; {setting} names another")

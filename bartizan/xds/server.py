@@ -34,6 +34,8 @@ _ORDER = (TYPE_CLUSTER, TYPE_ENDPOINTS, TYPE_LISTENER, TYPE_ROUTES)
 
 # A peer may ping every few seconds (see client.KEEPALIVE); requests are small, whoever sends more is no sidecar.
 SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
+    # A second server on the same port must fail, not take half of the connections.
+    ("grpc.so_reuseport", 0),
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.ping_timeout_ms", 5_000),
