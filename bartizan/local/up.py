@@ -136,8 +136,8 @@ async def run(arguments: Arguments) -> None:
             await note()
             await watch(house, ended, note)
         finally:
-            (arguments.state / "up.json").unlink(missing_ok=True)
             await house.stop()
+            (arguments.state / "up.json").unlink(missing_ok=True)
 
 
 async def _apply(house: Stack, document: dict[str, Any], secrets: dict[str, Path]) -> int:

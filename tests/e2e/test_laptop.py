@@ -73,9 +73,10 @@ def test_a_killed_sidecar_comes_back_and_the_state_file_follows(laptop: Laptop) 
     assert {"openbao", "control_plane", "sidecar", "envoy", "worker-0"} <= set(before)
     os.kill(before["sidecar"], signal.SIGKILL)
     wait_until(lambda: laptop.told()["pids"].get("envoy", before["envoy"]) != before["envoy"])
-    assert laptop.told()["pids"]["sidecar"] != before["sidecar"]
+    after = laptop.told()["pids"]
+    assert after["sidecar"] != before["sidecar"]
     assert laptop.run("down").returncode == 0
-    assert gone(laptop.told()["pids"] if (laptop.state / "up.json").exists() else before)
+    assert gone(after)
 
 
 def test_nothing_survives_a_kill_and_the_next_start_is_an_ordinary_one(laptop: Laptop) -> None:
