@@ -30,6 +30,7 @@ from bartizan.telemetry.tracing import provider
 from bartizan.tls import CertificateSource, server_credentials, ssl_context
 from bartizan.xds.server import SERVER_OPTIONS
 from control_plane.api.auth import Tokens
+from control_plane.api.door import within_descriptors
 from control_plane.api.metrics import metrics_application
 from control_plane.api.ports import Parts
 from control_plane.api.routes.catalog import operations
@@ -303,7 +304,9 @@ async def _listen(
     edge: AsyncExitStack, app: web.Application, name: str, address: Address, source: CertificateSource | None
 ) -> int:
     try:
-        runner, port = await serve(app, address.host, address.port, ssl_context(source) if source else None)
+        runner, port = await serve(
+            app, address.host, address.port, ssl_context(source) if source else None, within_descriptors()
+        )
     except OSError as error:
         raise _not_ours(name, address, error) from None
     edge.push_async_callback(runner.cleanup)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from bartizan.telemetry.metrics import INSTANCES
 from control_plane.fleet.proof import Instance, Observation, Refused, Row, Wanted, judge, split_reason
+from control_plane.secrets.rotation.barriers import Use
 
 LEASE_SECONDS = 30
 _OLD_BOOTS = 8
@@ -28,6 +29,9 @@ class _Entry:
     lease_until: float = 0.0
     restored: bool = False
     refused: Refused | None = None
+    inherited: bool = False
+    sending: frozenset[str] = frozenset()
+    sent: frozenset[str] = frozenset()
     old_boots: deque[str] = field(default_factory=lambda: deque(maxlen=_OLD_BOOTS))
 
 
@@ -69,11 +73,16 @@ class Ledger:
 
     # who there is
 
-    def admit(self, instance: Instance) -> None:
-        """A sidecar that may report; known ones keep what they reported."""
+    def admit(self, instance: Instance, *, inherited: bool = False) -> None:
+        """A sidecar that may report; known ones keep what they reported.
+
+        inherited: known from before this process, which can't tell what it was sent.
+        """
         entry = self._entries.get(instance.instance_id)
         if entry is None:
-            self._entries[instance.instance_id] = _Entry(instance=instance, admitted=self._monotonic())
+            self._entries[instance.instance_id] = _Entry(
+                instance=instance, admitted=self._monotonic(), inherited=inherited
+            )
             self._ring()
         elif entry.instance != instance:
             entry.instance = instance
@@ -106,7 +115,9 @@ class Ledger:
             if before.boot_id != seen.boot_id:
                 entry.old_boots.append(before.boot_id)
         fresh = entry.restored or before is None or not self.is_live(instance_id)
-        entry.seen, entry.restored = seen, False
+        entry.seen, entry.restored, entry.inherited = seen, False, False
+        # What it neither is sent any more nor shows, it no longer emits.
+        entry.sent = entry.sending | (entry.sent & seen.secret_versions.keys())
         entry.received_at = self._clock()
         entry.lease_until = self._monotonic() + self.lease
         if entry.refused is not None and _beyond(seen, entry.refused):
@@ -121,6 +132,12 @@ class Ledger:
         if entry is not None and entry.seen is None:
             entry.seen, entry.received_at, entry.restored = seen, received_at, True
             self._ring()
+
+    def sent(self, instance_id: str, secrets: frozenset[str]) -> None:
+        """Names of the secrets that it is sent now: it may emit them before it says so."""
+        entry = self._entries.get(instance_id)
+        if entry is not None:
+            entry.sending, entry.sent = secrets, entry.sent | secrets
 
     def acked(self, instance_id: str, policy: str, version: int) -> None:
         """An ACK ends an earlier refusal. It proves nothing, so nothing else changes."""
@@ -167,13 +184,20 @@ class Ledger:
             if wanted.selects(entry.instance)
         )
 
-    def secret_versions(self, secret: str, among: Iterable[str] | None = None) -> Mapping[str, str]:
-        """What Envoy of each live sidecar says it uses of a secret, "" where it uses none."""
-        chosen = self.live() if among is None else self.live() & frozenset(among)
-        found: dict[str, str] = {}
-        for name in sorted(chosen):
-            seen = self._entries[name].seen
-            found[name] = seen.secret_versions.get(secret, "") if seen else ""
+    def secret_users(self, secret: str, entitled: Iterable[str]) -> Mapping[str, Use]:
+        """Every admitted sidecar that may emit a secret, with the version that its Envoy showed last.
+
+        Live ones: those that are entitled or show it. Silent ones too, unless they never had it: an Envoy serves on
+        without its agent. They count until they are back or removed.
+        """
+        chosen, found = frozenset(entitled), dict[str, Use]()
+        for name, entry in sorted(self._entries.items()):
+            version = entry.seen.secret_versions.get(secret, "") if entry.seen else ""
+            live = self.is_live(name)
+            may = name in chosen if live else secret in entry.sent or (entry.inherited and name in chosen)
+            if version or may:
+                heard = live or (entry.inherited and self._monotonic() - self._started < self.lease)
+                found[name] = Use(version, lost=not heard)
         return found
 
     # waiting

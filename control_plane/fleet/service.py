@@ -90,7 +90,7 @@ class FleetService(fleet_pb2_grpc.FleetServicer):
         async with self._store.begin() as work:
             instances, reports = await work.instances.all(), await work.instances.reports()
         for row in instances:
-            self._ledger.admit(instance_of(row))
+            self._ledger.admit(instance_of(row), inherited=True)
         for report in reports:
             try:
                 message = fleet_pb2.InstanceReport.FromString(report.report)

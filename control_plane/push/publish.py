@@ -255,6 +255,7 @@ class Publisher:
                 logger.error("policies_ambiguous", instance_id=name, policies=entitled.ambiguous)
             subscriber.entitle(entitled, seen[0].version if seen else 0)
             snapshot = self._snapshot(subscriber)
+            self._ledger.sent(name, frozenset(snapshot.types[TYPE_SECRET].items))
             if snapshot != subscriber.publication.current:
                 subscriber.publication.publish(snapshot)
 

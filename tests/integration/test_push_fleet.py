@@ -287,6 +287,8 @@ async def test_a_new_generation_of_a_secret_reaches_only_those_who_use_it(plane:
         Sidecar(plane, "i-other", OTHER).running() as other,
     ):
         await until(lambda: "chat-key" in sidecar.held and len(other.got) == 1)
+        users = plane.ledger.secret_users("chat-key", plane.publisher.entitled_to_secret("chat-key"))
+        assert users["i-chat"].version == "", "it was sent the key, so it counts before it reports"
         plane.publisher.put_secret("chat-key", 2, "second")
         await until(lambda: sidecar.got[-1] == ("Secret", "chat-key@2", ["chat-key"]))
         assert other.got == [("SignedBundle", "none", [])]

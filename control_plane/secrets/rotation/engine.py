@@ -19,7 +19,7 @@ from bartizan.telemetry.tracing import step, traceparent
 from control_plane.secrets.base import SecretBackend
 from control_plane.secrets.definition import SecretDefinition, parse_definition
 from control_plane.secrets.rotation import machine
-from control_plane.secrets.rotation.barriers import behind
+from control_plane.secrets.rotation.barriers import Use, behind
 from control_plane.secrets.rotation.effects import Hands, Publish
 from control_plane.secrets.rotation.faults import Faults
 from control_plane.secrets.rotation.journal import Entry, Journal
@@ -28,8 +28,8 @@ from control_plane.secrets.rotation.traces import PhaseSpans, gauge, show
 from control_plane.store.base import SecretRow, Store
 
 log = get_logger()
-Users = Callable[[str], Awaitable[Mapping[str, str]]]
-"""Secret name -> every live instance whose policy uses it, and the version that its Envoy shows as active or ""."""
+Users = Callable[[str], Awaitable[Mapping[str, Use]]]
+"""Secret name -> every instance, silent ones too, that may emit it and was not removed, and what it said last."""
 _LEASE = "rotation"
 _LEADER_SECONDS = 10.0
 _ACTOR = "control-plane"
@@ -232,7 +232,7 @@ class RotationEngine:
         )
 
     async def _behind(self, name: str, state: Rotation, generation: int) -> tuple[str, ...] | None:
-        late = behind(await self._users(name), generation)
+        late = behind(await self._users(name), generation, first=not state.from_generation)
         # After our own restart sidecars need a lease's time to report: an empty ledger proves nothing before.
         warming_up = time.monotonic() - self._started < self._settings.lease
         return None if warming_up and state.from_generation and not late else late

@@ -49,10 +49,10 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     """The provider's id of g; "" when an operator wrote g without one and has to revoke it."""
     phase_at: float
     met_at: float | None = None
-    """Since when every live sidecar uses `emit`."""
+    """Since when every sidecar uses `emit`."""
     waiting: str = ""
     """Constant snake_case: what the phase waits for."""
-    behind: tuple[str, ...] = ()  # live instances that don't use `emit` yet (the first twenty)
+    behind: tuple[str, ...] = ()  # who doesn't use `emit` yet: ids, instance_lost:<id> (the first twenty)
     trace: str = ""  # W3C traceparent of its start: all phases are one trace, whoever goes on with them
 
     @property
@@ -129,7 +129,7 @@ class Publish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compare:
-    """Which live sidecars do not use this generation?"""
+    """Which sidecars do not use this generation, or were last heard of with another one?"""
 
     generation: int
 
@@ -267,7 +267,7 @@ def _observe(state: Rotation, seen: Observation, timing: Timing) -> Rotation:
 
 
 def _compare(state: Rotation, seen: Observation) -> Rotation:
-    """Barrier B: the clock of `met_at` starts again whenever a live sidecar is behind, or nobody could look."""
+    """Barrier B: the clock of `met_at` starts again whenever a sidecar is behind, or nobody could look."""
     if seen.behind is None or seen.behind:
         behind = (seen.behind or ())[:20]
         waiting = "instances" if behind else "ledger"

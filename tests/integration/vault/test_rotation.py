@@ -18,6 +18,7 @@ from control_plane.policies.actor import Actor
 from control_plane.policies.definitions import Definitions
 from control_plane.secrets.definition import HttpProvider, SecretDefinition, encode_definition
 from control_plane.secrets.providers.http import Http
+from control_plane.secrets.rotation.barriers import Use
 from control_plane.secrets.rotation.engine import RotationEngine, RotationSettings
 from control_plane.secrets.rotation.journal import Journal
 from control_plane.secrets.rotation.machine import Phase, Rotation
@@ -76,7 +77,9 @@ class Scene:
     provider: Provider
     definition: SecretDefinition
     nodes: dict[str, str] = field(default_factory=dict)
-    """Live sidecars and the generation they show."""
+    """Sidecars and the generation they show."""
+    lost: set[str] = field(default_factory=set)
+    """Those that are cut off: they go on with what they have."""
     sent: list[tuple[int, str]] = field(default_factory=list)
     deaf: bool = False
 
@@ -84,11 +87,13 @@ class Scene:
         assert name == self.definition.name
         self.sent.append((generation, value))
         if not self.deaf:
-            self.nodes = dict.fromkeys(self.nodes, str(generation))
+            self.nodes = {
+                node: used if node in self.lost else str(generation) for node, used in self.nodes.items()
+            }
 
-    async def users(self, name: str) -> Mapping[str, str]:
+    async def users(self, name: str) -> Mapping[str, Use]:
         assert name == self.definition.name
-        return self.nodes
+        return {node: Use(used, lost=node in self.lost) for node, used in self.nodes.items()}
 
     def engine(self, settings: RotationSettings = QUICK, holder: str = "replica-1") -> RotationEngine:
         return RotationEngine(
@@ -187,6 +192,23 @@ async def test_a_sidecar_that_is_behind_keeps_the_old_key_alive(scene: Scene) ->
     assert len(scene.accepted()) == 2
     scene.nodes = {"a": "2", "b": "2"}
     await scene.until(engine, Phase.AWAITING_DESTROY, more=lambda state: state.emit == 2)
+
+
+async def test_a_key_that_a_cut_off_sidecar_may_still_emit_is_not_revoked(scene: Scene) -> None:
+    engine = scene.engine()
+    await scene.until(engine, Phase.AWAITING_DESTROY)
+    scene.nodes, scene.lost = {"a": "1"}, {"a"}
+    await engine.rotate("upstream", by="alice")
+    await scene.until(engine, Phase.PROMOTE, more=lambda state: state.waiting == "instances")
+    await asyncio.sleep(0.2)
+    state = await scene.until(engine, Phase.PROMOTE)
+    assert state.behind == ("instance_lost:a",)
+    info = await definitions(scene, engine).rotation("upstream")
+    assert info.waiting_for == ("instances", "instance_lost:a")
+    assert scene.sent[0][1] in scene.accepted()
+    scene.nodes = {}  # removed by an operator
+    await scene.until(engine, Phase.AWAITING_DESTROY, more=lambda state: state.emit == 2)
+    assert scene.sent[0][1] not in scene.accepted()
 
 
 async def test_rolling_back_returns_to_the_old_key_and_discards_the_new_one(scene: Scene) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from control_plane.fleet.ledger import Ledger
 from control_plane.fleet.proof import Instance, Observation, Refused, Wanted, judge
 from control_plane.fleet.status import policy_status, wait_settled
+from control_plane.secrets.rotation.barriers import Use
 
 WANTED = Wanted(
     policy="prod/chat",
@@ -210,12 +211,45 @@ def test_an_expiring_lease_is_a_change(world: World) -> None:
     assert world.ledger.generation > generation
 
 
-def test_secret_versions_are_those_of_live_sidecars(world: World) -> None:
-    world.ledger.observe("i1", replace(PROVEN, secret_versions={"key": "key@3"}))
-    assert world.ledger.secret_versions("key") == {"i1": "key@3"}
-    assert world.ledger.secret_versions("key", among=["other"]) == {}
+def test_a_silent_sidecar_counts_with_what_it_showed_last_until_it_is_removed(world: World) -> None:
+    ledger = world.ledger
+    ledger.observe("i1", replace(PROVEN, secret_versions={"key": "3"}))
+    assert ledger.secret_users("key", ["i1"]) == {"i1": Use("3")}
+    assert ledger.secret_users("key", []) == {"i1": Use("3")}, (
+        "its policy has gone, its Envoy still has the key"
+    )
+    assert ledger.secret_users("other", ["i1"]) == {"i1": Use("")}
+    assert ledger.secret_users("other", []) == {}
     world.now += 31
-    assert world.ledger.secret_versions("key") == {}
+    assert ledger.secret_users("key", ["i1"]) == {"i1": Use("3", lost=True)}
+    ledger.dismiss("i1")
+    assert ledger.secret_users("key", ["i1"]) == {}
+
+
+def test_a_silent_sidecar_that_never_had_a_secret_does_not_count(world: World) -> None:
+    ledger = world.ledger
+    assert ledger.secret_users("key", ["i1"]) == {}
+    ledger.sent("i1", frozenset({"key"}))
+    assert ledger.secret_users("key", ["i1"]) == {"i1": Use("", lost=True)}, "it may emit it and not say so"
+    ledger.observe("i1", PROVEN)
+    ledger.sent("i1", frozenset())
+    ledger.observe("i1", replace(PROVEN, sequence=2))
+    world.now += 31
+    assert ledger.secret_users("key", ["i1"]) == {}
+
+
+def test_what_an_earlier_process_sent_is_not_known_so_silent_sidecars_count(world: World) -> None:
+    ledger = world.ledger
+    for name in ("i2", "i3"):
+        ledger.admit(replace(ONE, instance_id=name), inherited=True)
+    ledger.restore("i2", replace(PROVEN, secret_versions={"key": "3"}), received_at=900.0)
+    assert ledger.secret_users("key", ["i2", "i3"]) == {"i2": Use("3"), "i3": Use("")}
+    world.now += 31
+    assert ledger.secret_users("key", ["i2", "i3"]) == {"i2": Use("3", lost=True), "i3": Use("", lost=True)}
+    assert ledger.secret_users("key", []) == {"i2": Use("3", lost=True)}
+    ledger.observe("i3", PROVEN)
+    world.now += 31
+    assert "i3" not in ledger.secret_users("key", ["i2", "i3"])
 
 
 def test_without_a_publication_nothing_is_claimed(world: World) -> None:

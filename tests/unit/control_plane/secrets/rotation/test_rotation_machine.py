@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bartizan.errors import Conflict
 from control_plane.secrets.rotation import machine
-from control_plane.secrets.rotation.barriers import behind
+from control_plane.secrets.rotation.barriers import Use, behind
 from control_plane.secrets.rotation.machine import (
     ENDED,
     Observation,
@@ -140,6 +140,23 @@ def test_an_operators_version_is_not_made_again() -> None:
     assert (state.phase, state.to_generation) == (Phase.STAGE, 7)
 
 
+@pytest.mark.parametrize(
+    ("users", "first", "late"),
+    [
+        ({}, False, ()),
+        ({"a": Use("2"), "b": Use("2", lost=True)}, False, ()),
+        ({"b": Use("1"), "a": Use("")}, False, ("a", "b")),
+        ({"a": Use("1", lost=True), "b": Use("2")}, False, ("instance_lost:a",)),
+        ({"a": Use("", lost=True)}, False, ("instance_lost:a",)),
+        ({"a": Use("", lost=True), "b": Use("")}, True, ("b",)),
+    ],
+)
+def test_who_may_still_emit_another_generation_holds_the_barrier(
+    users: dict[str, Use], first: bool, late: tuple[str, ...]
+) -> None:
+    assert behind(users, 2, first=first) == late
+
+
 @dataclass
 class World:
     """Sidecars, provider and key-value store as simple facts; every effect may happen and its result get lost."""
@@ -153,7 +170,9 @@ class World:
     warming: set[str] = field(default_factory=set)
     """Keys that the provider made but its verifier does not accept yet."""
     nodes: dict[str, int | None] = field(default_factory=dict)
-    """Live instances and what they emit; None: gone."""
+    """Instances and what they emit; None: removed, or not there yet."""
+    silent: set[str] = field(default_factory=set)
+    """Cut off: they go on emitting what they had, and what they said last is known."""
     published: int = 0
     vault: bool = True
     made: int = 0
@@ -186,8 +205,12 @@ class World:
                     if self.chance.random() < 0.5:
                         self.warming.clear()
                 case machine.Compare(generation=generation):
-                    live = {name: str(used) for name, used in self.nodes.items() if used is not None}
-                    facts["behind"] = behind(live, generation)
+                    users = {
+                        name: Use(str(used), lost=name in self.silent)
+                        for name, used in self.nodes.items()
+                        if used is not None
+                    }
+                    facts["behind"] = behind(users, generation, first=not state.from_generation)
                 case machine.Revoke(generation=generation, key_id=key_id):
                     if self.chance.random() < 0.5:
                         self.keys.pop(key_id, None)
@@ -202,18 +225,22 @@ class World:
     def disturb(self) -> None:
         self.now += self.chance.choice((0.0, 0.5, 2.0))
         name = self.chance.choice(list(self.nodes))
-        match self.chance.randrange(6):
+        match self.chance.randrange(7):
             case 0 if self.nodes[name] is not None:
                 self.nodes[name] = None
+                self.silent.discard(name)
             case 1 | 2 | 3:  # takes what is published; one that comes back syncs before it is ready
                 self.nodes[name] = self.published or None
-            case 4:
+                self.silent.discard(name)
+            case 4 if self.nodes[name] is not None:
+                self.silent.add(name)
+            case 5:
                 self.vault = self.chance.random() < 0.8
             case _:
                 pass
 
     def check(self) -> None:
-        """I1 and I2: no live sidecar uses a key that its verifier refuses."""
+        """I1 and I2: no sidecar, cut off or not, uses a key that its verifier refuses."""
         for used in self.nodes.values():
             if used:
                 assert self.accepts(used), f"{used} is in use and refused"
@@ -225,7 +252,7 @@ class World:
 
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 2**32))
-def test_no_live_sidecar_ever_uses_a_refused_key_whatever_fails_and_every_rotation_ends(seed: int) -> None:
+def test_no_sidecar_ever_uses_a_refused_key_whatever_fails_and_every_rotation_ends(seed: int) -> None:
     world = World(random.Random(seed))
     world.nodes = {f"n{number}": None for number in range(3)}
     state: Rotation | None = None
@@ -235,7 +262,7 @@ def test_no_live_sidecar_ever_uses_a_refused_key_whatever_fails_and_every_rotati
         if calm:
             world.vault = True
             world.now += 1.0
-            world.nodes = dict.fromkeys(world.nodes, world.published or None)
+            world.nodes, world.silent = dict.fromkeys(world.nodes, world.published or None), set()
         else:
             world.disturb()
         if state is None or state.phase in ENDED:
