@@ -25,6 +25,7 @@ from bartizan.telemetry.logging import get_logger
 from bartizan.telemetry.metrics import API_REQUESTS
 from bartizan.telemetry.tracing import below
 from control_plane.api.auth import BOOTSTRAP, Tokens, Unauthenticated, check_permission
+from control_plane.api.door import Door, Limits
 from control_plane.api.errors import BadRequest, response_to
 from control_plane.api.openapi import MAX_BODY, Call, NoQuery, Operation, Reply, openapi
 from control_plane.policies.actor import Actor
@@ -69,20 +70,39 @@ def application(operations: Iterable[Operation], tokens: Tokens, version: str) -
 
 
 async def serve(
-    app: web.Application, host: str, port: int, context: ssl.SSLContext | None
+    app: web.Application,
+    host: str,
+    port: int,
+    context: ssl.SSLContext | None,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> tuple[web.AppRunner, int]:
-    """Listen; returns the runner (its `cleanup()` ends serving) and the port that was taken."""
+    """Listen; returns the runner (its `cleanup()` ends serving) and the port that was taken. Raises OSError."""
+    doors: list[Door] = []
+
+    @web.middleware
+    async def heard(request: web.Request, handler: NextHandler) -> web.StreamResponse:
+        for door in doors:
+            door.heard(request.protocol)
+        return await handler(request)
+
+    async def leave(_app: web.Application) -> None:
+        for door in doors:
+            await door.close()
+
+    app.middlewares.insert(0, heard)
+    app.on_cleanup.append(leave)
     runner = web.AppRunner(
         app, access_log=None, keepalive_timeout=60, handler_cancellation=True, shutdown_timeout=5
     )
     await runner.setup()
-    site = web.TCPSite(runner, host, port, ssl_context=context, backlog=256, reuse_address=True)
+    assert runner.server is not None
+    door = Door(runner.server, context, limits)
+    doors.append(door)
     try:
-        await site.start()
+        return runner, door.open(host, port)
     except BaseException:
         await runner.cleanup()
         raise
-    return runner, int(runner.addresses[0][1])
 
 
 @web.middleware

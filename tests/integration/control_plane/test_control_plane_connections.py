@@ -1,0 +1,140 @@
+"""Connections that ask nothing: they are bounded, they end, and they keep nobody else out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import ssl
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+import trustme
+from aiohttp import web
+
+from bartizan.local import processes
+from control_plane.api.door import Limits
+from control_plane.api.server import serve
+
+
+async def hello(_request: web.Request) -> web.Response:
+    return web.Response(text="hello")
+
+
+@contextlib.asynccontextmanager
+async def api(limits: Limits) -> AsyncIterator[tuple[int, ssl.SSLContext]]:
+    ca = trustme.CA()
+    context, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    ca.issue_cert("127.0.0.1").configure_cert(context)
+    ca.configure_trust(client)
+    app = web.Application()
+    app.router.add_get("/", hello)
+    runner, port = await serve(app, "127.0.0.1", 0, context, limits)
+    try:
+        yield port, client
+    finally:
+        await runner.cleanup()
+
+
+async def asked(port: int, client: ssl.SSLContext) -> int:
+    url = f"https://127.0.0.1:{port}/"
+    async with aiohttp.ClientSession() as session, session.get(url, ssl=client) as answer:
+        return answer.status
+
+
+@pytest.mark.parametrize("handshaken", [True, False])
+@pytest.mark.parametrize("limits", [Limits(connections=8), Limits(per_peer=8)])
+async def test_who_asks_is_served_beside_more_silent_connections_than_may_be(
+    limits: Limits, handshaken: bool
+) -> None:
+    async with api(limits) as (port, client):
+        idle = []
+        for _ in range(20):
+            if handshaken:
+                idle.append((await asyncio.open_connection("127.0.0.1", port, ssl=client))[1])
+            else:
+                idle.append((await asyncio.open_connection("127.0.0.1", port))[1])
+        assert await asked(port, client) == 200
+        for writer in idle:
+            writer.transport.abort()
+
+
+async def test_a_connection_without_a_whole_request_head_is_closed_in_time() -> None:
+    async with api(Limits(first_seconds=0.2)) as (port, client):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client)
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n")
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            assert await reader.read() == b""
+        plain, other = await asyncio.open_connection("127.0.0.1", port)
+        with contextlib.suppress(ConnectionError):
+            assert await plain.read() == b""
+        writer.transport.abort()
+        other.close()
+        assert await asked(port, client) == 200
+
+
+async def test_a_connection_that_asked_stays_and_is_not_sent_away_for_a_new_one() -> None:
+    limits = Limits(connections=2, first_seconds=0.2)
+    async with api(limits) as (port, client), aiohttp.ClientSession() as session:
+        url = f"https://127.0.0.1:{port}/"
+        async with session.get(url, ssl=client) as first, session.get(url, ssl=client) as second:
+            assert (first.status, second.status) == (200, 200)
+            await asyncio.sleep(0.4)
+            with socket.create_connection(("127.0.0.1", port)) as third:
+                third.setblocking(False)
+                with contextlib.suppress(ConnectionError):
+                    assert await asyncio.get_running_loop().sock_recv(third, 1) == b""
+        async with session.get(url, ssl=client) as again:
+            assert again.status == 200
+
+
+async def test_places_are_given_back(tmp_path: Path) -> None:
+    async with api(Limits(connections=3)) as (port, client):
+        for _ in range(10):
+            assert await asked(port, client) == 200
+            with socket.create_connection(("127.0.0.1", port)) as broken:
+                broken.sendall(b"no TLS at all\r\n\r\n")
+
+
+async def test_the_process_answers_with_few_descriptors_and_hundreds_of_silent_connections(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "token").write_text("none")
+    names = ("API", "GRPC", "ATTEST", "METRICS")
+    ports = {name: processes.free_port() for name in names}
+    environment = {
+        **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+        **{f"BARTIZAN_CP_{name}_LISTEN": f"127.0.0.1:{port}" for name, port in ports.items()},
+        "BARTIZAN_CP_STATE_DIR": str(tmp_path / "state"),
+        "BARTIZAN_CP_TRUST_DOMAIN": "test.local",
+        "BARTIZAN_CP_VAULT_ADDR": "https://127.0.0.1:1",
+        "BARTIZAN_CP_VAULT_TOKEN_FILE": str(tmp_path / "token"),
+    }
+    command = ["bash", "-c", f"ulimit -n 256; exec {sys.executable} -m control_plane"]
+    child = await processes.start("control plane", command, log=tmp_path / "log", env=environment)
+    # Its certificate is makeshift until Vault has signed one; only that it answers matters here.
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    idle = []
+    try:
+        async with asyncio.timeout(60), aiohttp.ClientSession() as session:
+            url = f"https://127.0.0.1:{ports['API']}/healthz"
+            while True:
+                child.check()
+                with contextlib.suppress(aiohttp.ClientConnectionError):
+                    async with session.get(url, ssl=trusting):
+                        break
+                await asyncio.sleep(0.02)
+            for _ in range(300):
+                with contextlib.suppress(OSError):
+                    idle.append((await asyncio.open_connection("127.0.0.1", ports["API"], ssl=trusting))[1])
+        async with aiohttp.ClientSession() as stranger, stranger.get(url, ssl=trusting) as answer:
+            assert answer.status == 200
+    finally:
+        for writer in idle:
+            writer.transport.abort()
+        await child.stop()
