@@ -6,8 +6,8 @@ import asyncio
 import os
 import sys
 
-from bartizan.errors import BartizanError
-from bartizan.telemetry.logging import configure
+from bartizan.errors import BartizanError, leaves
+from bartizan.telemetry.logging import configure, get_logger
 from sidecar import settings
 from sidecar.app import run
 
@@ -20,14 +20,21 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     configure("agent", loaded.log_level)
-    status = 0
     try:
         asyncio.run(run(loaded))
-    except* BartizanError as failed:
-        for problem in failed.exceptions:
-            sys.stderr.write(f"{problem}\n")
-        status = 1
-    return status
+    except Exception as error:
+        log = get_logger()
+        faults = list(leaves(error))
+        # Several parts may fail of one cause; a traceback is only for what nobody expected.
+        for reason, kind in {
+            str(each): type(each) for each in faults if isinstance(each, BartizanError)
+        }.items():
+            log.error("agent_failed", error=kind.__name__, reason=reason)
+        for each in faults:
+            if not isinstance(each, BartizanError):
+                log.error("agent_failed", error=type(each).__name__, exc_info=each)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
