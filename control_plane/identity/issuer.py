@@ -10,7 +10,7 @@ import asyncio
 import datetime as dt
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from cryptography import x509
@@ -30,6 +30,7 @@ from protos.gen.bartizan.identity.v1 import identity_pb2
 log = get_logger()
 _PEM, _DER = serialization.Encoding.PEM, serialization.Encoding.DER
 _SHORTEST = dt.timedelta(seconds=30)
+_LONGEST_SLEEP = 60.0
 
 
 def utc_now() -> dt.datetime:
@@ -67,6 +68,7 @@ class Issuer:
         source: CertificateSource,
         intermediate_life: dt.timedelta = dt.timedelta(hours=24),
         now: Callable[[], dt.datetime] = utc_now,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """`hosts`: what clients call this control plane besides localhost. `source` gets our server certificate."""
         self._backend = backend
@@ -75,6 +77,7 @@ class Issuer:
         self._source = source
         self._life = intermediate_life
         self._now = now
+        self._sleep = sleep
         self._authority: _Authority | None = None
         self._own_key = ec.generate_private_key(ec.SECP256R1())
         self._own_chain: tuple[bytes, ...] = ()
@@ -98,14 +101,17 @@ class Issuer:
         while True:
             authority = self._current()
             whole = authority.certificate.not_valid_after_utc - authority.certificate.not_valid_before_utc
-            due = self._left(authority) - whole * random.uniform(0.45, 0.55)  # noqa: S311 - jitter
-            await asyncio.sleep(max(1.0, due.total_seconds()))
+            await self._sleep(1.0)
+            keep = whole * random.uniform(0.45, 0.55)  # noqa: S311 - jitter
+            while (due := (self._left(authority) - keep).total_seconds()) > 0:
+                # In short steps: sleep is by a clock that stands still while the machine is suspended.
+                await self._sleep(min(due, _LONGEST_SLEEP))
             try:
                 await self.renew()
             except BartizanError as error:
                 left = self._left(authority).total_seconds()
                 log.warning("intermediate_not_renewed", reason=str(error), seconds_left=round(left))
-                await asyncio.sleep(random.uniform(1.0, 15.0))  # noqa: S311
+                await self._sleep(random.uniform(1.0, 15.0))  # noqa: S311
 
     async def renew(self) -> None:
         """A new intermediate and a new certificate of our own; the old ones stay valid until their end."""

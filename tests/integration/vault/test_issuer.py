@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import subprocess
 from pathlib import Path
@@ -12,11 +13,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from bartizan import tasks
 from bartizan.errors import DependencyUnavailable, IdentityRefused, InvalidInput, SignatureInvalid
 from bartizan.identity import control_plane_id
 from bartizan.policy.keyset import KeyRecord, KeySet
 from bartizan.policy.signing import verify_key_set
-from bartizan.tls import CertificateSource, make_csr, new_key
+from bartizan.tls import CertificateSource, KeyMaterial, make_csr, new_key
 from control_plane.identity import x509_profiles as profiles
 from control_plane.identity.issuer import Issuer
 from control_plane.secrets.vault import Vault
@@ -190,3 +192,39 @@ async def test_nothing_is_issued_from_an_intermediate_that_has_ended(vault: Vaul
     assert not issuer.ready
     with pytest.raises(DependencyUnavailable):
         issuer.issue(make_csr(new_key()), WORKLOAD, HOUR)
+
+
+async def test_after_a_suspend_the_intermediate_is_renewed_within_a_minute(vault: Vault) -> None:
+    """Sleeping is by a clock that stands still meanwhile: only the wall clock shows that half a life has gone."""
+    suspended = dt.timedelta()
+    asked: list[float] = []
+    renewed = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        nonlocal suspended
+        asked.append(seconds)
+        if renewed.is_set():
+            await asyncio.Event().wait()
+        if len(asked) == 2:
+            suspended = dt.timedelta(hours=14)
+
+    class Source(CertificateSource):
+        def replace(self, material: KeyMaterial) -> None:
+            if asked:
+                renewed.set()
+            super().replace(material)
+
+    issuer = Issuer(
+        vault,
+        trust_domain=TD,
+        hosts=(),
+        source=Source(),
+        now=lambda: dt.datetime.now(dt.UTC) + suspended,
+        sleep=sleep,
+    )
+    await issuer.start()
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        running = tasks.start(group, issuer.run(), name="issuer")
+        await renewed.wait()
+        await tasks.cancel(running)
+    assert asked[:2] == [1.0, 60.0]
