@@ -87,9 +87,19 @@ class Http:
                     allow_redirects=False,
                 ) as answer,
             ):
-                return answer.status, await answer.content.read(_MOST_BYTES)
+                return answer.status, await _whole(answer.content)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             raise ProviderUnavailable(f"the provider did not answer {method}") from None
+
+
+async def _whole(content: aiohttp.StreamReader) -> bytes:
+    """To its end: one read gives only what has arrived. Raises ProviderRefused when it is too long."""
+    got = bytearray()
+    async for piece in content.iter_any():
+        got += piece
+        if len(got) > _MOST_BYTES:
+            raise ProviderRefused(f"the provider's answer is longer than {_MOST_BYTES} bytes")
+    return bytes(got)
 
 
 def _expect(status: int, act: str) -> None:

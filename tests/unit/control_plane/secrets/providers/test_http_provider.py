@@ -25,14 +25,22 @@ class Service:
     status: int = 200
     body: str = ""
     hang: bool = False
+    pieces: bool = False
     path: str = ""
     headers: dict[str, str] | None = None
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         self.path = request.rel_url.raw_path
         self.headers = {name.lower(): value for name, value in request.headers.items()}
         if self.hang:
             await asyncio.sleep(30)
+        if self.pieces:
+            stream = web.StreamResponse()
+            await stream.prepare(request)
+            for byte in self.body.encode():
+                await stream.write(bytes([byte]))
+                await asyncio.sleep(0.002)
+            return stream
         location = {"location": "http://127.0.0.1:1/"} if 300 <= self.status < 400 else {}
         return web.Response(status=self.status, text=self.body, headers=location)
 
@@ -125,3 +133,14 @@ async def test_the_providers_own_token_goes_with_every_call(service: Service) ->
     assert service.headers is not None
     assert service.headers["authorization"] == "Bearer canary-31d0"
     assert "canary" not in repr(settings)
+
+
+async def test_an_answer_in_pieces_is_read_to_its_end(service: Service) -> None:
+    service.body, service.pieces = '[{"id": "a", "name": "n"}]', True
+    assert await service.provider().names() == {"a": "n"}
+
+
+async def test_an_endless_answer_is_refused(service: Service) -> None:
+    service.body = "[" + " " * (1024 * 1024) + "]"
+    with pytest.raises(DependencyRefused, match="longer"):
+        await service.provider().names()
