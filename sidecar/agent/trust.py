@@ -51,7 +51,12 @@ async def fetch_trust(api: str, digest: str) -> TrustDocument:
         ):
             if response.status != 200:
                 raise DependencyUnavailable(f"trust document: HTTP {response.status}")
-            raw = await response.content.read(MAX_BYTES + 1)
+            # One read gives only what has arrived.
+            raw = bytearray()
+            async for piece in response.content.iter_any():
+                raw += piece
+                if len(raw) > MAX_BYTES:
+                    raise TrustError("the control plane's trust document is too long")
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise DependencyUnavailable(f"trust document: {type(error).__name__}") from error
     try:
