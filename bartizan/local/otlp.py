@@ -31,7 +31,10 @@ class Span:
 class Receiver(service.TraceServiceServicer):
     """Listens on a loopback port. Holds at most MAX_TRACES traces, oldest dropped."""
 
-    def __init__(self) -> None:
+    def __init__(self, forward: str = "") -> None:
+        """`forward`: a collector (http://host:port, gRPC) that gets everything too; `forwarded` counts its thanks."""
+        self._forward = grpc.aio.insecure_channel(forward.removeprefix("http://")) if forward else None
+        self.forwarded = 0
         self._traces: dict[str, list[Span]] = defaultdict(list)
         self._arrived = asyncio.Event()
         self._server = grpc.aio.server()
@@ -47,6 +50,8 @@ class Receiver(service.TraceServiceServicer):
 
     async def stop(self) -> None:
         await self._server.stop(0.5)
+        if self._forward is not None:
+            await self._forward.close()
 
     async def Export(  # noqa: N802  # the name is OTLP's
         self, request: messages.ExportTraceServiceRequest, context: Any
@@ -70,6 +75,10 @@ class Receiver(service.TraceServiceServicer):
                         )
                     )
         self._arrived.set()
+        if self._forward is not None:
+            stub: Any = service.TraceServiceStub  # generated without types
+            await stub(self._forward).Export(request, timeout=5)  # a fault goes back to the sender
+            self.forwarded += 1
         return messages.ExportTraceServiceResponse()
 
     def _add(self, span: Span) -> None:

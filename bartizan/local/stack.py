@@ -18,7 +18,7 @@ import aiohttp
 import msgspec
 
 from bartizan.client import Client
-from bartizan.errors import DependencyUnavailable
+from bartizan.errors import DependencyUnavailable, NotFound
 from bartizan.local import processes
 from bartizan.local.openbao import OpenBao
 
@@ -154,6 +154,27 @@ class Stack:
         )
         path = "/readyz" if ready else "/healthz"
         await self._wait(self.sidecar, f"{self.health_url}{path}", seconds)
+        if ready and join:
+            await self.retire_earlier((await self.sidecar_status())["instance_id"])
+
+    async def retire_earlier(self, instance_id: str) -> None:
+        """Remove what this stack's sidecar was before it had to join anew: that one has ended, and would hold rotations.
+
+        Ids whose removal fails now are tried again at the next call.
+        """
+        file = self.state / "instances.json"
+        known: list[str] = msgspec.json.decode(file.read_bytes(), type=list[str]) if file.exists() else []
+        if not instance_id or known == [instance_id]:
+            return
+        left = [name for name in known if name != instance_id]
+        _write_private(file, msgspec.json.encode([*left, instance_id]).decode())
+        async with self.client() as client:
+            for name in list(left):
+                with contextlib.suppress(DependencyUnavailable):
+                    with contextlib.suppress(NotFound):
+                        await client.remove_instance(name)
+                    left.remove(name)
+        _write_private(file, msgspec.json.encode([*left, instance_id]).decode())
 
     async def renew_token(self) -> None:
         """Trade the admin token for a fresh one; the old one is left to expire, so that nobody is cut off."""

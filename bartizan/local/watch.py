@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import aiohttp
 
@@ -63,7 +64,10 @@ async def _sidecar(house: Stack) -> bool:
     if house.sidecar is None:
         return False
     if house.sidecar.running:
-        if not await _identity_expired(house):
+        status = await _status(house)
+        if "identity_expired" not in status.get("conditions", ()):
+            with contextlib.suppress(BartizanError, OSError):
+                await house.retire_earlier(status.get("instance_id", ""))
             return False
         await house.sidecar.stop(
             grace=20
@@ -78,9 +82,9 @@ async def _sidecar(house: Stack) -> bool:
     return house.sidecar.running
 
 
-async def _identity_expired(house: Stack) -> bool:
+async def _status(house: Stack) -> dict[str, Any]:
+    """Empty when the agent does not answer."""
     try:
-        status = await house.sidecar_status()
+        return await house.sidecar_status()
     except (aiohttp.ClientError, TimeoutError, OSError):
-        return False
-    return "identity_expired" in status["conditions"]
+        return {}

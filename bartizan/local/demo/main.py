@@ -63,16 +63,13 @@ def steps(scene: Scene) -> list[Step]:
 async def stage(folder: Path, console: Console) -> AsyncIterator[Scene]:
     """OpenBao, control plane, model, sidecar, policy and keys, ready for the first step."""
     async with AsyncExitStack() as stack:
-        receiver = None
-        endpoint = os.environ.get(
-            "OTEL_EXPORTER_OTLP_ENDPOINT", ""
-        )  # the user's own collector, if there is one
-        if not endpoint:
-            receiver = Receiver()
-            await receiver.start()
-            stack.push_async_callback(receiver.stop)
-            endpoint = receiver.endpoint
-        house = Stack(folder, labels={"app": "sentiment"}, otlp_endpoint=endpoint, settings=dict(ROTATION))
+        collector = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "")  # the user's own, if there is one
+        receiver = Receiver(forward=collector)
+        await receiver.start()
+        stack.push_async_callback(receiver.stop)
+        house = Stack(
+            folder, labels={"app": "sentiment"}, otlp_endpoint=receiver.endpoint, settings=dict(ROTATION)
+        )
         model = ExampleModel(folder / "model")
         certificate = make_server_certificate(house.cert_dir)
         stack.push_async_callback(model.stop)

@@ -46,7 +46,8 @@ class Scene:
 
     stack: Stack
     model: ExampleModel
-    receiver: Receiver | None
+    receiver: Receiver
+    """Sees all spans, and hands them on to the user's collector when there is one."""
     url: str
     tls: ssl.SSLContext
     session: aiohttp.ClientSession

@@ -12,18 +12,12 @@ def steps(scene: Scene) -> list[Step]:
         answer = await scene.ask("the jacket is superb", key=scene.keys["alice"])
         record = await scene.audit_of(answer)
         trace_id = record.get("trace_id", "")
-        if scene.receiver is None:
-            return Observation(
-                ok=bool(trace_id), text=f"trace {trace_id} was sent to your collector", trace_id=trace_id
-            )
         spans = await scene.receiver.wait(
             trace_id, "POST /predict", "router", "bartizan.check", "bartizan.process"
         )
         return Observation(
             ok=_is_one_tree(spans),
-            text=f"{len(spans)} spans in one tree"
-            if _is_one_tree(spans)
-            else f"{len(spans)} spans, no single tree",
+            text=f"{len(spans)} spans, {'one' if _is_one_tree(spans) else 'no single'} tree{_handed_on(scene)}",
             trace_id=trace_id,
             details=tuple(
                 f"{'  ' * depth}{span.service}: {span.name}  {(span.end - span.start) / 1e6:.2f} ms"
@@ -39,6 +33,10 @@ def steps(scene: Scene) -> list[Step]:
             play=trace_tree,
         )
     ]
+
+
+def _handed_on(scene: Scene) -> str:
+    return f"; {scene.receiver.forwarded} batches taken by your collector" if scene.receiver.forwarded else ""
 
 
 def _is_one_tree(spans: list[Span]) -> bool:
