@@ -1,4 +1,4 @@
-"""`bartizan endpoints` and `bartizan instances`: what is guarded, and by which sidecars."""
+"""`bartizan endpoints`, `instances`, `join-token`, `remove-instance`: what is guarded, and by which sidecars."""
 
 from __future__ import annotations
 
@@ -67,3 +67,15 @@ def join_token(connection: Connection, spiffe_id: str, labels: tuple[str, ...]) 
     pairs = dict(label.partition("=")[::2] for label in labels)
     token = connection.call(lambda client: client.join_token(spiffe_id, pairs))
     connection.output.text(token, data={"token": token})
+
+
+@click.command("remove-instance")
+@click.argument("instance_id")
+@pass_connection
+def remove_instance(connection: Connection, instance_id: str) -> None:
+    """Put a sidecar out for good: no renewal, no policies, no keys. Rotations no longer wait for it.
+
+    Make sure first that its Envoy has ended: it may go on with the upstream key that it has, until that is revoked.
+    """
+    connection.call(lambda client: client.remove_instance(instance_id))
+    connection.output.text(f"instance {instance_id} removed", data={"removed": instance_id})

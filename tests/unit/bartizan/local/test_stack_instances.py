@@ -1,0 +1,57 @@
+"""A laptop stack removes what its own sidecar was before it joined anew, and only that."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import msgspec
+import pytest
+from aiohttp import web
+
+from bartizan.local.certificates import make_server_certificate
+from bartizan.local.stack import Stack
+
+
+@pytest.mark.parametrize(
+    ("known", "status", "removed", "left"),
+    [
+        (None, 204, [], ["new"]),
+        (["new"], 204, [], ["new"]),
+        (["old"], 204, ["old"], ["new"]),
+        (["older", "old", "new"], 204, ["older", "old"], ["new"]),
+        (["old"], 404, ["old"], ["new"]),
+        (["old"], 503, ["old"], ["old", "new"]),
+    ],
+)
+async def test_the_sidecars_earlier_instance_is_removed(
+    tmp_path: Path, known: list[str] | None, status: int, removed: list[str], left: list[str]
+) -> None:
+    asked: list[str] = []
+
+    async def remove(request: web.Request) -> web.Response:
+        asked.append(request.match_info["id"])
+        return web.Response(status=status)
+
+    stack = Stack(tmp_path)
+    certificates = tmp_path / "control-plane"
+    certificates.mkdir()
+    make_server_certificate(certificates, days=1)
+    (certificates / "tls.crt").rename(stack.ca_file)
+    stack.token_file.write_text("bzt_x")
+    if known is not None:
+        (tmp_path / "instances.json").write_bytes(msgspec.json.encode(known))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(stack.ca_file, certificates / "tls.key")
+    app = web.Application()
+    app.router.add_delete("/v1/instances/{id}", remove)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", stack.ports.api, ssl_context=context).start()
+    try:
+        await stack.retire_earlier("new")
+        await stack.retire_earlier("")
+    finally:
+        await runner.cleanup()
+    assert list(dict.fromkeys(asked)) == removed
+    assert msgspec.json.decode((tmp_path / "instances.json").read_bytes()) == left
