@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from sidecar.formats.base import Document, FormatError
 from sidecar.formats.documents import JsonDocument, OpaqueDocument, PlainDocument, strings
 from sidecar.formats.json_text import decode
-from sidecar.formats.media_type import demand_json, is_json, parse
+from sidecar.formats.media_type import demand_json, is_json, is_utf8, kind
+from sidecar.formats.walk import take_unreadable
 from sidecar.model.decision import Cause
+
+_WORDS = frozenset(
+    {"error", "errors", "message", "detail", "msg", "loc", "type", "code", "param", "input", "title"}
+)
 
 
 def decode_model_json(content_type: str, body: bytes, max_depth: int) -> tuple[str, Any]:
@@ -22,24 +28,28 @@ def decode_model_json(content_type: str, body: bytes, max_depth: int) -> tuple[s
 
 def readable(content_type: str, status: int) -> bool:
     """Whether an answer may be JSON. Redirects are not errors: their bodies may be plain text."""
-    return 300 <= status < 400 or is_json(parse(content_type)[0])
+    return 300 <= status < 400 or is_json(kind(content_type))
 
 
-def error_document(kind: str, status: int, body: bytes, max_depth: int) -> Document:
-    """An answer outside of 2xx: every string of a JSON body; a redirect's plain body as one text.
+def error_document(
+    content_type: str, status: int, body: bytes, max_depth: int, unreadable: Collection[str] = ()
+) -> Document:
+    """An answer outside of 2xx: every text of a JSON body; a redirect's plain body as one text.
+
+    With `unreadable` names, members of them are concealed.
 
     An error that is not JSON is not read at all: what a framework writes then is a stack trace.
     """
     if not body:
         return OpaqueDocument(body)
-    if is_json(kind):
-        try:
-            text, value = decode(body, max_depth=max_depth)
-        except FormatError as error:
-            raise FormatError(Cause.ANSWER_MALFORMED, error.detail) from None
-        return JsonDocument(body, text, texts=strings(value, (), "error"))
+    if is_json(kind(content_type)):
+        text, value = decode_model_json(content_type, body, max_depth)
+        hidden = [at for at, _ in take_unreadable(value, unreadable)] if unreadable else []
+        return JsonDocument(body, text, texts=strings(value, (), "error", known=_WORDS), hidden=hidden)
     if status >= 400:
         raise FormatError(Cause.ANSWER_MALFORMED, "the error is not JSON")
+    if not is_utf8(content_type):
+        raise FormatError(Cause.ANSWER_MALFORMED, "charset is not UTF-8")
     try:
         return PlainDocument(body)
     except FormatError as error:

@@ -25,9 +25,12 @@ class TextPart:
     """Holds texts that were listed before it: counted once."""
 
 
+DEFINITION = "definition"
+"""The role of what an application defines its task with. No client can give it to a message."""
 TOKEN_IDS = "token_ids"
 PROMPT_EMBEDS = "prompt_embeds"
-UNREADABLE = frozenset({TOKEN_IDS, PROMPT_EMBEDS})
+FILE_DATA = "file_data"
+UNREADABLE = frozenset({TOKEN_IDS, PROMPT_EMBEDS, FILE_DATA})
 """Kinds of unscanned content that are the prompt itself in another form: with input checks they are refused."""
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sidecar.formats.base import FormatError, TextPart
 from sidecar.formats.json_text import Path, decode, has_surrogate, location, splice, string_token
+from sidecar.formats.walk import scalars
 from sidecar.model.decision import Cause
 from sidecar.model.request import BodyFacts
 
@@ -36,8 +37,7 @@ class TextAt:
 class JsonDocument:
     """A decoded JSON body. Edits are spliced into the original text, so nothing else changes.
 
-    `shadowed` maps a path prefix to the path of a value that repeats its text in another form (log probabilities):
-    that value becomes null when a text below the prefix was edited.
+    What stands at a `hidden` path becomes null: it repeats the texts in a form that no check can read.
     """
 
     def __init__(
@@ -49,20 +49,19 @@ class JsonDocument:
         texts: Sequence[TextAt] = (),
         scores: Sequence[tuple[Path, float]] = (),
         unscanned: Sequence[str] = (),
-        shadowed: Mapping[Path, Path] | None = None,
+        hidden: Sequence[Path] = (),
     ) -> None:
         self._body = body
         self._text = text
         self._facts = facts
         self._unscanned = tuple(unscanned)
-        self._shadowed = shadowed or {}
         self._paths: dict[str, Path] = {}
         self._same: dict[str, int] = {}
         self._embedded: dict[str, TextAt] = {}
         self._inner_edits: dict[Path, dict[Path, str]] = {}
         self._parts: dict[str, TextPart] = {}
         self._scores: dict[str, float] = {}
-        self._edits: dict[Path, str] = {}
+        self._edits: dict[Path, str] = dict.fromkeys(hidden, "null")
         self._outer: dict[Path, str] = {}
         """Strings that hold a JSON text with edits inside."""
         for at in texts:
@@ -110,9 +109,6 @@ class JsonDocument:
         else:
             whole = text if at is None or _is_json(text) else _NOTHING_LEFT
             self._edits[path] = string_token(whole)
-        for length in range(len(path) + 1):
-            if (twin := self._shadowed.get(path[:length])) is not None:
-                self._edits[twin] = "null"
 
     def scores(self) -> Sequence[tuple[str, float]]:
         return tuple(self._scores.items())
@@ -199,22 +195,10 @@ class OpaqueDocument:
         return self._body
 
 
-def strings(value: Any, path: Path, root: str, role: str = "") -> list[TextAt]:
-    """Every string value below, in document order, named `root#1`, `root#2` …: keys may be the client's own text."""
-    found: list[TextAt] = []
-    stack: list[tuple[Any, Path]] = [(value, path)]
-    while stack:
-        here, at = stack.pop()
-        match here:
-            case str():
-                found.append(TextAt(at, here, role, f"{root}#{len(found) + 1}"))
-            case list():
-                stack.extend((item, (*at, index)) for index, item in reversed(list(enumerate(here))))
-            case dict():
-                stack.extend((item, (*at, key)) for key, item in reversed(list(here.items())))
-            case _:
-                pass
-    return found
+def strings(value: Any, path: Path, root: str, role: str = "", known: Container[str] = ()) -> list[TextAt]:
+    """Every text below, in document order, named `root#1`, `root#2` …: keys may be the client's own text."""
+    found = scalars(value, path, known)
+    return [TextAt(at, text, role, f"{root}#{number}") for number, (at, text) in enumerate(found, 1)]
 
 
 def _is_json(text: str) -> bool:

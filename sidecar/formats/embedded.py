@@ -7,20 +7,18 @@ decoded before its end: its needless escapes are written out instead, which chan
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from sidecar.formats.base import FormatError
 from sidecar.formats.documents import TextAt
-from sidecar.formats.json_text import KEY, Path, decode
+from sidecar.formats.json_text import Path, decode
+from sidecar.formats.walk import scalars
 
-_SHORT_NUMBER = 6
-"""Whole numbers with fewer digits are not looked at."""
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|([^u])|(?:u[0-9a-fA-F]{0,3})?\Z)", re.DOTALL)
 _PLAIN = {'"': '"', "\\": "\\", "/": "/", "b": " ", "f": " ", "n": "\n", "r": "\r", "t": "\t"}
 
 
 def embedded_texts(text: str, path: Path, root: str, role: str, max_depth: int) -> list[TextAt]:
-    """The keys, strings and long whole numbers of a JSON text, then all of it (a rule may look at key and value
+    """The keys, strings and long numbers of a JSON text, then all of it (a rule may look at key and value
     together); of another text the one text that it may be read as.
     """
     try:
@@ -31,7 +29,7 @@ def embedded_texts(text: str, path: Path, root: str, role: str, max_depth: int) 
         return [TextAt(path, value, role, root, embedded=text, inner=())]
     inside = [
         TextAt(path, found, role, f"{root}#{number}", embedded=text, inner=inner)
-        for number, (inner, found) in enumerate(_scalars(value), 1)
+        for number, (inner, found) in enumerate(scalars(value), 1)
     ]
     return [*inside, TextAt(path, text, role, root, embedded=text)]
 
@@ -63,23 +61,3 @@ def _written(escape: re.Match[str]) -> str:
         char = chr(int(escape[1], 16))
         return escape[0] if "\ud800" <= char <= "\udfff" else char
     return _PLAIN.get(escape[2] or "", escape[0])
-
-
-def _scalars(value: Any) -> list[tuple[Path, str]]:
-    found: list[tuple[Path, str]] = []
-    stack: list[tuple[Any, Path]] = [(value, ())]
-    while stack:
-        here, at = stack.pop()
-        match here:
-            case str():
-                found.append((at, here))
-            case int() if not isinstance(here, bool) and abs(here) >= 10**_SHORT_NUMBER:
-                found.append((at, str(here)))
-            case list():
-                stack.extend((item, (*at, index)) for index, item in reversed(list(enumerate(here))))
-            case dict():
-                for key, item in reversed(list(here.items())):
-                    stack += (item, (*at, key)), (key, (*at, key, KEY))
-            case _:
-                pass
-    return found

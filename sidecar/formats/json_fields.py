@@ -16,7 +16,7 @@ from sidecar.formats.answers import decode_model_json, error_document, readable
 from sidecar.formats.base import AnswerStream, Document, FormatError
 from sidecar.formats.documents import JsonDocument, OpaqueDocument, TextAt
 from sidecar.formats.json_text import DEFAULT_DEPTH, Path, decode, location
-from sidecar.formats.media_type import demand_json, parse
+from sidecar.formats.media_type import demand_json
 from sidecar.formats.problem import problem_body
 from sidecar.model.decision import Cause
 from sidecar.model.request import BodyFacts
@@ -48,7 +48,7 @@ class JsonFieldsFormat:
 
     def decode_request(self, path: str, content_type: str, body: bytes) -> Document:
         demand_json(content_type)
-        text, value = decode(body, max_depth=self._max_depth)
+        text, value = decode(body, max_depth=self._max_depth, any_case=True)
         model = value.get("model") if isinstance(value, dict) else None
         return JsonDocument(
             body,
@@ -58,9 +58,8 @@ class JsonFieldsFormat:
         )
 
     def decode_answer(self, path: str, content_type: str, body: bytes, status: int = 200) -> Document:
-        kind, _ = parse(content_type)
         if not 200 <= status < 300:
-            return error_document(kind, status, body, self._max_depth)
+            return error_document(content_type, status, body, self._max_depth)
         texts, scores = self._output.get(path, ()), self._scores.get(path, ())
         if not texts and not scores:
             return OpaqueDocument(body)

@@ -31,8 +31,11 @@ class _Duplicate(ValueError):
     """A key stands twice in one object."""
 
 
-def decode(body: bytes, *, max_depth: int = DEFAULT_DEPTH) -> tuple[str, Any]:
-    """The body's text and value. Raises FormatError with MALFORMED_BODY, DUPLICATE_KEYS or BODY_TOO_DEEP."""
+def decode(body: bytes, *, max_depth: int = DEFAULT_DEPTH, any_case: bool = False) -> tuple[str, Any]:
+    """The body's text and value. Raises FormatError with MALFORMED_BODY, DUPLICATE_KEYS or BODY_TOO_DEEP.
+
+    `any_case`: keys of one object that differ only by case are duplicates too, as some readers take them for one.
+    """
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
@@ -43,7 +46,7 @@ def decode(body: bytes, *, max_depth: int = DEFAULT_DEPTH) -> tuple[str, Any]:
         raise FormatError(Cause.MALFORMED_BODY, "empty body")
     _limit_depth(text, max_depth)
     try:
-        value = _DECODER.decode(text)
+        value = (_ANY_CASE if any_case else _DECODER).decode(text)
     except _Duplicate:
         raise FormatError(Cause.DUPLICATE_KEYS, "a key stands twice in one object") from None
     except (ValueError, RecursionError):
@@ -161,8 +164,15 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
+def _members_any_case(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({key.casefold() for key, _ in pairs}) != len(pairs):
+        raise _Duplicate
+    return dict(pairs)
+
+
 def _no_constant(name: str) -> Any:
     raise ValueError(name)
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_no_constant)
+_ANY_CASE = json.JSONDecoder(object_pairs_hook=_members_any_case, parse_constant=_no_constant)

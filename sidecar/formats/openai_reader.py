@@ -6,12 +6,14 @@ What can't be read as text (images, token ids, encoded vectors) is named in `uns
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from typing import Any, NoReturn
 
-from sidecar.formats.base import PROMPT_EMBEDS, TOKEN_IDS, FormatError
+from sidecar.formats.base import DEFINITION, FILE_DATA, PROMPT_EMBEDS, TOKEN_IDS, FormatError
 from sidecar.formats.documents import TextAt, strings
 from sidecar.formats.embedded import embedded_texts
 from sidecar.formats.json_text import Path, location
+from sidecar.formats.openai_fields import ROLES, TEXTS, WORDS, shaped, unread
 from sidecar.model.decision import Cause
 
 # Fields by which the application defines the model's task: rules against role play don't apply to them.
@@ -32,33 +34,31 @@ _UNREADABLE = {
     "input_embeds": PROMPT_EMBEDS,
 }
 _PROMPTS = ("prompt", "input", "suffix")
-_REQUEST_KEYS = frozenset(
-    {"model", "messages", "encoding_format", "tool_choice", *_PROMPTS, *_DEFINITIONS, *_UNREADABLE}
-)
+_FACTS = ("model", "stream", "max_tokens", "max_completion_tokens")
+_READ_APART = frozenset({"messages", *_PROMPTS, *_DEFINITIONS, *_UNREADABLE})
+READ_IN_REQUESTS = frozenset({*_READ_APART, *_FACTS})
+"""Fields of a request that mean something here."""
 _TEXT_KEYS = ("text", "refusal", "thinking")
-_PART_KEYS = frozenset({"type", *_TEXT_KEYS})
-_OTHER_PARTS = frozenset(
-    {"image_url", "input_image", "image", "input_audio", "audio_url", "video_url", "file"}
+_MEDIA = {
+    "image_url": ("image_url",),
+    "input_image": ("image_url", "file_id"),
+    "image": ("image", "image_url"),
+    "input_audio": ("input_audio",),
+    "audio_url": ("audio_url",),
+    "video_url": ("video_url",),
+    "file": (),
+    "input_file": (),
+}
+"""Parts that are not text, and the members of them that are not looked at."""
+_TYPES = frozenset(
+    {"text", "input_text", "output_text", "message", "function", "custom", *_TEXT_KEYS, *_MEDIA}
 )
-_MESSAGE_TEXTS = ("content", "refusal", "reasoning_content", "reasoning", "name")
-_MESSAGE_CALLS = ("tool_calls", "function_call")
-_MESSAGE_KEYS = frozenset({"role", "type", "id", "tool_call_id", "audio", *_MESSAGE_TEXTS, *_MESSAGE_CALLS})
-_CHOICE_KEYS = frozenset({"message", "text", "logprobs", "prompt_logprobs", "finish_reason"})
-# What an engine says of itself, not the model: ids and fingerprints look like numbers of cards and phones.
-_ANSWER_KEYS = frozenset(
-    {
-        "choices",
-        "id",
-        "object",
-        "model",
-        "system_fingerprint",
-        "service_tier",
-        "usage",
-        "created",
-        "prompt_logprobs",
-    }
-)
+_MESSAGE_TEXTS = (*TEXTS, "name")
+_MESSAGE_KEYS = frozenset({"role", "audio", "tool_calls", "function_call", *_MESSAGE_TEXTS})
+_AUDIO_KEYS = frozenset({"data", "transcript"})
+_FUNCTION_TEXTS = ("name", "input")
 
+_MOMENTS = frozenset({"created", "created_at", "expires_at"})
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
 
@@ -74,10 +74,10 @@ class OpenAIReader:
 
     def __init__(self, cause: Cause, max_depth: int) -> None:
         self._cause = cause
+        self._answer = cause is Cause.ANSWER_MALFORMED
         self._max_depth = max_depth
         self.texts: list[TextAt] = []
         self.unscanned: list[str] = []
-        self.shadowed: dict[Path, Path] = {}
 
     def request(self, value: dict[str, Any]) -> None:
         messages = value.get("messages", [])
@@ -88,11 +88,14 @@ class OpenAIReader:
         for key in _PROMPTS:
             self._prompt(value.get(key), (key,))
         for key in _DEFINITIONS:
-            self.texts += strings(value.get(key), (key,), key, role="definition")
+            self.texts += strings(value.get(key), (key,), key, DEFINITION, WORDS)
         for key, kind in _UNREADABLE.items():
             if value.get(key) is not None:
                 self._pass(kind)
-        self._rest(value, (), "other", _REQUEST_KEYS, role="user")
+        settings = {key for key in ("model", "encoding_format") if shaped(value.get(key))}
+        if type(value.get("seed")) is int:
+            settings.add("seed")
+        self._rest(value, (), "other", _READ_APART | settings, "user")
 
     def answer(self, value: dict[str, Any]) -> None:
         if "choices" not in value:
@@ -108,14 +111,8 @@ class OpenAIReader:
             if choice.get("message") is not None:
                 self._message(choice["message"], (*path, "message"))
             self._string(choice.get("text"), (*path, "text"), "assistant")
-            if choice.get("logprobs") is not None:
-                self.shadowed[path] = (*path, "logprobs")
-            if choice.get("prompt_logprobs") is not None:
-                self._pass("prompt_logprobs")
-            self._rest(choice, path, f"choices[{index}].other", _CHOICE_KEYS)
-        if value.get("prompt_logprobs") is not None:
-            self._pass("prompt_logprobs")
-        self._rest(value, (), "other", _ANSWER_KEYS)
+            self._rest(choice, path, f"choices[{index}].other", {"message", "text"})
+        self._rest(value, (), "other", {"choices"})
 
     def _unknown_answer(self, value: dict[str, Any]) -> None:
         """Embeddings, lists of models and whatever else an engine says: every string is text but encoded vectors."""
@@ -123,28 +120,39 @@ class OpenAIReader:
         if isinstance(data, list):
             del rest["data"]
             for index, item in enumerate(data):
+                read = item
                 if isinstance(item, dict) and _is_vector(vector := item.get("embedding")):
                     if isinstance(vector, str):
                         self._pass("embedding")
-                    rest_of_item = {key: part for key, part in item.items() if key != "embedding"}
-                    self.texts += strings(rest_of_item, ("data", index), f"data[{index}]")
-                else:
-                    self.texts += strings(item, ("data", index), f"data[{index}]")
-        self.texts += strings(rest, (), "answer")
+                    read = {key: part for key, part in item.items() if key != "embedding"}
+                self._strings(read, ("data", index), f"data[{index}]")
+        self._strings(rest, (), "answer")
+
+    def _strings(self, value: Any, path: Path, root: str, role: str = "") -> None:
+        """Every text of a value of unknown shape."""
+        texts = strings(value, path, root, role, WORDS)
+        if self._answer:
+            texts = [at for at in texts if not (at.path[-1] in _MOMENTS and at.text.isdigit())]
+        self.texts += texts
 
     def _rest(
-        self, value: dict[str, Any], path: Path, root: str, known: frozenset[str], role: str = ""
+        self, value: dict[str, Any], path: Path, root: str, known: Container[str], role: str = ""
     ) -> None:
-        """Strings of fields that this release does not know."""
-        rest = {key: item for key, item in value.items() if key not in known}
+        """Texts of fields that this release does not know."""
+        if self._answer:
+            rest = unread(value, known)
+        else:
+            rest = {key: item for key, item in value.items() if key not in known}
+        kind = rest.get("type")
+        if isinstance(kind, str) and kind in _TYPES:
+            del rest["type"]
         if rest:
-            self.texts += strings(rest, path, root, role)
+            self._strings(rest, path, root, role)
 
     def _message(self, message: Any, path: Path) -> None:
         if not isinstance(message, dict):
             self._refuse("a message is not an object")
-        role = message.get("role")
-        role = role if isinstance(role, str) else ""
+        role = self._role(message.get("role"))
         for key in _MESSAGE_TEXTS:
             self._content(message.get(key), (*path, key), role)
         calls = message.get("tool_calls") or []
@@ -154,10 +162,23 @@ class OpenAIReader:
             self._call(call, (*path, "tool_calls", index), role)
         if message.get("function_call") is not None:
             self._function(message["function_call"], (*path, "function_call"), role)
+        root = f"{path[0]}[{path[1]}]"
         if isinstance(audio := message.get("audio"), dict):
             self._string(audio.get("transcript"), (*path, "audio", "transcript"), role)
             self._pass("audio")
-        self._rest(message, path, f"{path[0]}[{path[1]}].other", _MESSAGE_KEYS, role)
+            self._rest(audio, (*path, "audio"), f"{root}.audio", _AUDIO_KEYS, role)
+        elif audio is not None:
+            self._strings(audio, (*path, "audio"), f"{root}.audio", role)
+        known = _MESSAGE_KEYS - {"role"} if self._answer else _MESSAGE_KEYS
+        self._rest(message, path, f"{root}.other", known, role)
+
+    def _role(self, role: Any) -> str:
+        """A client's roles are those of the protocol: checks go by them, and templates print them."""
+        if self._answer:
+            return "assistant"
+        if role is not None and not (isinstance(role, str) and role in ROLES):
+            self._refuse("a role is of no known name")
+        return role or ""
 
     def _content(self, content: Any, path: Path, role: str) -> None:
         if not isinstance(content, list):
@@ -174,12 +195,25 @@ class OpenAIReader:
 
     def _part(self, part: dict[str, Any], path: Path, role: str) -> None:
         kind = part.get("type")
+        if not (kind is None or isinstance(kind, str)):
+            self._refuse("a part's type is not a string")
         for key in _TEXT_KEYS:
             self._string(part.get(key), (*path, key), role)
-        if kind in _OTHER_PARTS:
+        known = {*_TEXT_KEYS}
+        if kind in _MEDIA:
             self._pass(kind)
-        else:
-            self._rest(part, path, f"{location(path)}.other", _PART_KEYS, role)
+            known.update(_MEDIA[kind])
+        part = self._without_file_data(part)
+        if isinstance(file := part.get("file"), dict):
+            part = {**part, "file": self._without_file_data(file)}
+        self._rest(part, path, f"{location(path)}.other", known, role)
+
+    def _without_file_data(self, value: dict[str, Any]) -> dict[str, Any]:
+        """A file that engines write out into the prompt."""
+        if value.get(FILE_DATA) is None:
+            return value
+        self._pass(FILE_DATA)
+        return {key: item for key, item in value.items() if key != FILE_DATA}
 
     def _call(self, call: Any, path: Path, role: str) -> None:
         if not isinstance(call, dict):
@@ -187,21 +221,22 @@ class OpenAIReader:
         for kind in ("function", "custom"):
             if call.get(kind) is not None:
                 self._function(call[kind], (*path, kind), role)
+        self._rest(call, path, f"{location(path)}.other", ("function", "custom"), role)
 
     def _function(self, function: Any, path: Path, role: str) -> None:
         if not isinstance(function, dict):
             self._refuse("a function is not an object")
-        for key in ("name", "input"):
+        for key in _FUNCTION_TEXTS:
             self._string(function.get(key), (*path, key), role)
-        arguments = function.get("arguments")
+        arguments, at = function.get("arguments"), (*path, "arguments")
         if isinstance(arguments, dict):  # some engines take the object itself
-            self.texts += strings(arguments, (*path, "arguments"), f"{path[0]}[{path[1]}].arguments", role)
+            self.texts += strings(arguments, at, location(at), role)
         elif isinstance(arguments, str):
-            at: Path = (*path, "arguments")
             if arguments:
                 self.texts += embedded_texts(arguments, at, location(at), role, self._max_depth)
         elif arguments is not None:
             self._refuse("arguments is neither string nor object")
+        self._rest(function, path, f"{location(path)}.other", (*_FUNCTION_TEXTS, "arguments"), role)
 
     def _prompt(self, prompt: Any, path: Path) -> None:
         if not isinstance(prompt, list):
@@ -214,7 +249,7 @@ class OpenAIReader:
                 case int() | list() if not isinstance(item, bool):
                     self._pass(TOKEN_IDS)
                 case dict():
-                    self.texts += strings(item, (*path, index), f"{path[0]}[{index}]", "user")
+                    self._strings(item, (*path, index), f"{path[0]}[{index}]", "user")
                 case _:
                     self._refuse("a prompt is of an unknown type")
 

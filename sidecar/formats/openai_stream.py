@@ -1,9 +1,9 @@
 """Streamed OpenAI answers: SSE chunks whose deltas are separate text streams, one per choice and field.
 
 A location names the text stream by the protocol's own `index` ("choices[1].delta.content"), not by the position in
-one chunk. Log probabilities repeat the text token by token, so they go when a chunk's text is changed. Arguments of
-tool calls are JSON texts: their needless escapes are written out. Strings of fields that this release doesn't know are
-texts too, each for itself.
+one chunk. Arguments of tool calls are JSON texts: their needless escapes are written out. Strings of fields that this
+release doesn't know are texts too, each for itself. Where texts are checked, an event is cleaned before anybody sees
+it: of what no check reads (log probabilities, token ids) and of all lines that are not its data.
 """
 
 from __future__ import annotations
@@ -19,35 +19,18 @@ from sidecar.formats.base import FormatError, StreamPiece, TextPart
 from sidecar.formats.documents import TextAt, strings
 from sidecar.formats.embedded import Unescaper
 from sidecar.formats.json_text import DEFAULT_DEPTH, Path, decode, has_surrogate, splice, string_token
+from sidecar.formats.openai_fields import TEXTS, UNREADABLE, WORDS, unread
 from sidecar.formats.sse import Event, EventSplitter, encode
+from sidecar.formats.walk import take_unreadable
 from sidecar.model.decision import Cause
 
-_FIELDS = ("content", "reasoning_content", "reasoning", "refusal")
 _MAX_INDEX = 127
 _MAX_STREAMS = 256
 _DONE = b"[DONE]"
+_EVENT_NAMES = frozenset({b"message", b"error"})
 _CALL = re.compile(r"choices\[(\d+)\]\.delta\.tool_calls\[(\d+)\]\.function\.arguments")
 _FIELD = re.compile(r"choices\[(\d+)\]\.delta\.([a-z_]+)")
 _OTHER = "other"
-_EVENT_KEYS = frozenset(
-    {
-        "choices",
-        "id",
-        "object",
-        "created",
-        "model",
-        "system_fingerprint",
-        "service_tier",
-        "usage",
-        "prompt_logprobs",
-        "prompt_token_ids",
-    }
-)
-_CHOICE_KEYS = frozenset(
-    {"index", "text", "delta", "logprobs", "finish_reason", "prompt_logprobs", "token_ids"}
-)
-_CALL_KEYS = frozenset({"index", "id", "type", "function"})
-_DELTA_KEYS = frozenset({"role", "tool_calls", "function_call", *_FIELDS})
 _LEGACY = re.compile(r"choices\[(\d+)\]\.text")
 
 
@@ -58,15 +41,17 @@ class _Chunk:
     event: Event
     text: str
     places: tuple[TextAt, ...]
-    logprobs: tuple[Path, ...]
+    rewritten: frozenset[Path]
+    """Places whose text is another writing of what the bytes say."""
     piece: StreamPiece
 
 
 class OpenAIStream:
     """AnswerStream of this protocol. `legacy` is the shape of /v1/completions, used for what the guard adds."""
 
-    def __init__(self, *, legacy: bool, max_depth: int = DEFAULT_DEPTH) -> None:
+    def __init__(self, *, legacy: bool, max_depth: int = DEFAULT_DEPTH, conceal: bool = True) -> None:
         self._legacy = legacy
+        self._conceal = conceal
         self._max_depth = max_depth
         self._splitter = EventSplitter()
         self._chunks: deque[_Chunk] = deque()
@@ -88,8 +73,11 @@ class OpenAIStream:
             return chunk.event.raw
         if any(has_surrogate(text) for text in texts):
             raise ValueError("text that UTF-8 can't carry")
-        edits = {place.path: string_token(text) for place, text in zip(chunk.places, texts, strict=True)}
-        edits.update(dict.fromkeys(chunk.logprobs, "null"))
+        edits = {
+            place.path: string_token(text)
+            for place, text in zip(chunk.places, texts, strict=True)
+            if text != place.text or place.path in chunk.rewritten
+        }
         return chunk.event.with_data(splice(chunk.text, edits).encode())
 
     def closing(self, pending: Sequence[TextPart]) -> bytes:
@@ -108,16 +96,23 @@ class OpenAIStream:
         return encode(json.dumps(chunk, ensure_ascii=False).encode())
 
     def _read(self, event: Event) -> _Chunk:
+        if self._conceal:
+            event = event.only_data(_EVENT_NAMES)
         if event.data is None or not event.data.strip():
-            return _Chunk(event, "", (), (), StreamPiece(texts=()))
+            return _Chunk(event, "", (), frozenset(), StreamPiece(texts=()))
         if event.data.strip() == _DONE:
-            return _Chunk(event, "", (), (), StreamPiece(texts=(), final=True))
+            return _Chunk(event, "", (), frozenset(), StreamPiece(texts=(), final=True))
         try:
             text, value = decode(event.data, max_depth=self._max_depth)
         except FormatError as error:
             raise FormatError(Cause.ANSWER_MALFORMED, error.detail) from None
         if not isinstance(value, dict):
             raise _malformed("an event is not an object")
+        unreadable = take_unreadable(value, UNREADABLE)
+        if self._conceal and unreadable:
+            text = splice(text, {at: "null" for at, _ in unreadable})
+            data = text.encode()
+            event = Event(event.with_data(data), data)
         read = _Read(self._unescapers)
         read.event(value)
         self._choices |= read.choices
@@ -130,10 +125,14 @@ class OpenAIStream:
         texts = tuple(
             TextPart(location=place.name, text=place.text, role="assistant") for place in read.places
         )
+        passed = [] if self._conceal else [name for _, name in unreadable]
         piece = StreamPiece(
-            texts=texts, finished=tuple(read.finished), altered=read.altered, unscanned=tuple(read.unscanned)
+            texts=texts,
+            finished=tuple(read.finished),
+            altered=bool(read.rewritten),
+            unscanned=tuple(dict.fromkeys((*read.unscanned, *passed))),
         )
-        return _Chunk(event, text, tuple(read.places), tuple(read.logprobs), piece)
+        return _Chunk(event, text, tuple(read.places), frozenset(read.rewritten), piece)
 
 
 class _Read:
@@ -142,10 +141,9 @@ class _Read:
     def __init__(self, unescapers: dict[str, Unescaper]) -> None:
         self._unescapers = unescapers
         self.places: list[TextAt] = []
-        self.logprobs: list[Path] = []
         self.finished: list[str] = []
         self.choices: set[int] = set()
-        self.altered = False
+        self.rewritten: list[Path] = []
         self.unscanned: list[str] = []
         self._others = 0
 
@@ -157,14 +155,12 @@ class _Read:
             if not isinstance(choice, dict):
                 raise _malformed("a choice is not an object")
             self._choice(choice, position)
-        rest = {key: item for key, item in value.items() if key not in _EVENT_KEYS}
+        rest = unread(value, ("choices",))
         if isinstance(fault := rest.get("error"), dict) and isinstance(fault.get("message"), str):
             rest["error"] = {key: item for key, item in fault.items() if key != "message"}
             self.places.append(TextAt(("error", "message"), fault["message"], name="error.message"))
             self.finished.append("error.")
         self._rest(rest, ())
-        if value.get("prompt_logprobs") is not None:
-            self.unscanned.append("prompt_logprobs")
         if self._others:
             self.finished.append(f"{_OTHER}#")
 
@@ -178,16 +174,12 @@ class _Read:
             if not isinstance(delta, dict):
                 raise _malformed("a delta is not an object")
             self._delta(delta, (*path, "delta"), f"{name}.delta")
-        if choice.get("logprobs") is not None:
-            self.logprobs.append((*path, "logprobs"))
-        if choice.get("prompt_logprobs") is not None:
-            self.unscanned.append("prompt_logprobs")
         if choice.get("finish_reason") is not None:
             self.finished.append(f"{name}.")
-        self._rest({key: item for key, item in choice.items() if key not in _CHOICE_KEYS}, path)
+        self._rest(unread(choice, ("text", "delta", "index")), path)
 
     def _delta(self, delta: dict[str, Any], path: Path, name: str) -> None:
-        for key in _FIELDS:
+        for key in TEXTS:
             _add(self.places, delta.get(key), (*path, key), f"{name}.{key}")
         calls = delta.get("tool_calls") or []
         if not isinstance(calls, list):
@@ -197,12 +189,12 @@ class _Read:
                 raise _malformed("a tool call is not an object")
             index = _index(call.get("index"), position)
             at: Path = (*path, "tool_calls", position)
-            self._rest({key: item for key, item in call.items() if key not in _CALL_KEYS}, at)
+            self._rest(unread(call, ("index", "function")), at)
             self._function(
                 call.get("function"), (*at, "function"), f"{name}.tool_calls[{index}].function.arguments"
             )
         self._function(delta.get("function_call"), (*path, "function_call"), f"{name}.function_call")
-        self._rest({key: item for key, item in delta.items() if key not in _DELTA_KEYS}, path)
+        self._rest(unread(delta, ("tool_calls", "function_call", *TEXTS)), path)
 
     def _function(self, function: Any, path: Path, name: str) -> None:
         if not isinstance(function, dict):
@@ -211,15 +203,16 @@ class _Read:
         arguments = function.get("arguments")
         if isinstance(arguments, str) and arguments:
             plain = self._unescapers.setdefault(name, Unescaper()).feed(arguments)
-            self.altered = self.altered or plain != arguments
+            if plain != arguments:
+                self.rewritten.append((*path, "arguments"))
             self.places.append(TextAt((*path, "arguments"), plain, name=name))
         elif arguments is not None and not isinstance(arguments, str):
             raise _malformed("arguments is not a string")
-        self._rest({key: item for key, item in function.items() if key != "arguments"}, path, known=True)
+        self._rest(unread(function, ("arguments",)), path, known=True)
 
     def _rest(self, value: dict[str, Any], path: Path, *, known: bool = False) -> None:
         """Strings that are whole in this event, or of whose way over events nothing is known: then it says so."""
-        for place in strings(value, path, _OTHER) if value else ():
+        for place in strings(value, path, _OTHER, known=WORDS) if value else ():
             if place.text:
                 self._others += 1
                 self.places.append(replace(place, name=f"{_OTHER}#{self._others}"))

@@ -6,6 +6,7 @@ Knows nothing of what events carry. Events end with a blank line; lines end with
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 
 from sidecar.formats.base import FormatError
@@ -37,6 +38,22 @@ class Event:
                 for piece in data.split(b"\n"):
                     out += b"data: " + piece + (ending or b"\n")
         return bytes(out)
+
+    def only_data(self, names: Container[bytes]) -> Event:
+        """The event without what no check reads: comments, ids and whatever else clients are told beside the data.
+
+        Of the event's name only one of these stays; of a comment alone the sign of life.
+        """
+        lines = [line for line, _ in _lines(self.raw)]
+        if all(_harmless(line, names) for line in lines):
+            return self
+        if self.data is None:
+            return Event(b":\n\n" if any(line.startswith(b":") for line in lines) else b"", None)
+        named = [value for name, value in map(_split, lines) if name == b"event" and value in names]
+        head = b"event: " + named[-1] + b"\n" if named else b""
+        return Event(
+            head + b"".join(b"data: " + line + b"\n" for line in self.data.split(b"\n")) + b"\n", self.data
+        )
 
 
 class EventSplitter:
@@ -89,6 +106,13 @@ def _event(raw: bytes) -> Event:
 
 def _lines(raw: bytes) -> list[tuple[bytes, bytes]]:
     return [(line, ending) for line, ending in _LINE.findall(raw) if line or ending]
+
+
+def _harmless(line: bytes, names: Container[bytes]) -> bool:
+    """Whether a line is data, a sign of life, the end, or one of these event names, without a byte order mark."""
+    name, value = _split(line)
+    known = name == b"data" or (name == b"event" and value in names)
+    return line in {b"", b":"} or (known and line.startswith(name))
 
 
 def _split(line: bytes) -> tuple[bytes, bytes]:

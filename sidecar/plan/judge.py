@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sidecar.checks.authz.tenant import refuses_model
-from sidecar.checks.content import inspect_document
+from sidecar.checks.content import TOO_MANY_TEXTS, inspect_document, too_many_texts
 from sidecar.checks.pipeline import Mark
 from sidecar.formats.base import UNREADABLE, Document, FormatError
 from sidecar.model.decision import Cause, Decision, deny
@@ -36,9 +36,17 @@ class Judgement:
 
 
 def judge_request(
-    plan: Plan, identity: Identity | None, head: RequestHead, body: bytes, clock_ns: Callable[[], int]
+    plan: Plan,
+    identity: Identity | None,
+    head: RequestHead,
+    body: bytes,
+    clock_ns: Callable[[], int],
+    gone: Callable[[], bool] = lambda: False,
 ) -> Judgement:
-    """Decode, authorize by what the body says, inspect. Without identity (a probe) it ends after decoding."""
+    """Decode, authorize by what the body says, inspect. Without identity (a probe) it ends after decoding.
+
+    Raises Abandoned soon after `gone` says that nobody waits.
+    """
     made = Judgement()
     started = clock_ns()
     if len(body) > plan.max_body_bytes:
@@ -65,16 +73,20 @@ def judge_request(
     authorized = clock_ns()
     made.marks.append(Mark(phase="body_authz", start=decoded, end=authorized))
     if made.refusal is None and document is not None:
-        _inspect_request(plan, document, made)
+        _inspect_request(plan, document, made, gone)
         made.marks.append(Mark(phase="input", start=authorized, end=clock_ns()))
     return made
 
 
-def _inspect_request(plan: Plan, document: Document, made: Judgement) -> None:
+def _inspect_request(plan: Plan, document: Document, made: Judgement, gone: Callable[[], bool]) -> None:
     if not plan.input:
         made.unscanned = ("no_input_checks",)
         return
-    result = inspect_document(document, plan.input, shadow=plan.shadow)
+    if too_many_texts(document, plan.input):
+        made.unscanned = (TOO_MANY_TEXTS,)
+        made.refusal = deny(Cause.MALFORMED_BODY, detail=TOO_MANY_TEXTS)
+        return
+    result = inspect_document(document, plan.input, shadow=plan.shadow, gone=gone)
     made.findings = result.findings
     made.scanned = result.scanned_bytes
     made.unscanned = tuple(document.unscanned())
@@ -88,7 +100,13 @@ def _inspect_request(plan: Plan, document: Document, made: Judgement) -> None:
 
 
 def judge_answer(
-    plan: Plan, path: str, content_type: str, status: int, body: bytes, decision_id: str
+    plan: Plan,
+    path: str,
+    content_type: str,
+    status: int,
+    body: bytes,
+    decision_id: str,
+    gone: Callable[[], bool] = lambda: False,
 ) -> Judgement:
     """An error (status >= 400) that is not in the plan's protocol keeps its status and gets a body of ours: no leak."""
     made = Judgement()
@@ -96,15 +114,18 @@ def judge_answer(
         return made
     try:
         document = plan.format.decode_answer(path, content_type, body, status)
+        if too_many_texts(document, plan.output):
+            raise FormatError(Cause.ANSWER_TOO_LARGE, TOO_MANY_TEXTS)
     except FormatError as error:
-        made.unscanned = ("answer_malformed",)
+        cause = Cause.ANSWER_TOO_LARGE if error.cause is Cause.ANSWER_TOO_LARGE else Cause.ANSWER_MALFORMED
+        made.unscanned = (cause.value,)
         if status >= 400:
             made.content_type, made.body = plan.format.error_body(status, _REPLACED, decision_id)
             made.findings = (ERROR_REPLACED,)
         else:
-            made.refusal = deny(Cause.ANSWER_MALFORMED, detail=error.detail)
+            made.refusal = deny(cause, detail=error.detail)
         return made
-    result = inspect_document(document, plan.output, shadow=plan.shadow)
+    result = inspect_document(document, plan.output, shadow=plan.shadow, gone=gone)
     made.findings = result.findings
     made.scanned = result.scanned_bytes
     made.unscanned = tuple(document.unscanned())

@@ -259,7 +259,7 @@ def test_an_unreadable_event_ends_the_stream(data: bytes) -> None:
 
 
 def test_untouched_events_keep_their_bytes() -> None:
-    data = b': hi\r\n\r\nid: 7\r\nevent: message\r\ndata: {"choices": [ {"index":0,"delta":{"content":"a b. "}} ],\r\ndata:  "x": 1.50}\r\n\r\n'
+    data = b':\r\n\r\nevent: message\r\ndata: {"choices": [ {"index":0,"delta":{"content":"a b. "}} ],\r\ndata:  "x": 1.50}\r\n\r\n'
     assert run(data, [], checks())[0].data == data
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bartizan.policy.bundle import GuardModel, GuardPlan
-from bartizan.policy.checks import Pii
+from bartizan.policy.checks import OutputCheck, Pii, Probabilities
 from sidecar.checks.base import CheckSet
 from sidecar.checks.content import inspect_document
 from sidecar.checks.detectors import pii
@@ -36,6 +36,10 @@ def answer(body: Any) -> Document:
     return openai().decode_answer("/v1/models", JSON, json.dumps(body).encode())
 
 
+def part(content: Any) -> Any:
+    return {"messages": [{"role": "user", "content": [content]}]}
+
+
 def texts(document: Document) -> list[str]:
     return [part.text for part in document.texts()]
 
@@ -51,9 +55,9 @@ def texts(document: Document) -> list[str]:
         ({"output": [{"content": [{"text": "t"}]}]}, ["t"]),
         (
             {"choices": [{"message": {"content": "c"}, "note": "n"}], "id": "i", "warning": "w"},
-            ["c", "n", "w"],
+            ["c", "note", "n", "warning", "w"],
         ),
-        ({"choices": [{"message": {"content": [{"type": "new", "body": {"x": "t"}}]}}]}, ["t"]),
+        ({"choices": [{"message": {"content": [{"type": "new", "body": {"x": "t"}}]}}]}, ["body", "x", "t"]),
     ],
 )
 def test_every_string_of_an_unknown_answer_is_text(body: Any, expected: list[str]) -> None:
@@ -63,9 +67,24 @@ def test_every_string_of_an_unknown_answer_is_text(body: Any, expected: list[str
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        ({"messages": [], "query": "q", "metadata": {"a": ["m"]}}, ["q", "m"]),
+        ({"messages": [], "query": "q", "metadata": {"a": ["m"]}}, ["q", "a", "m"]),
         ({"model": "m", "user": "u", "stop": ["s"]}, ["u", "s"]),
-        ({"messages": [{"content": [{"type": "document", "body": "d"}]}]}, ["d"]),
+        ({"messages": [{"content": [{"type": "document", "body": "d"}]}]}, ["document", "body", "d"]),
+        ({"messages": [{"type": "t", "id": "i", "tool_call_id": "c"}]}, ["t", "i", "c"]),
+        ({"messages": [{"tool_calls": [{"id": "i", "type": "y", "x": "z"}]}]}, ["i", "y", "x", "z"]),
+        ({"messages": [{"function_call": {"name": "n", "output": {"k": "o"}}}]}, ["n", "k", "o"]),
+        ({"messages": [{"audio": "a"}]}, ["a"]),
+        ({"messages": [{"audio": {"id": "a"}}]}, ["a"]),
+        ({"messages": [{"content": [{"type": "image_url", "image_url": {}, "uuid": "u"}]}]}, ["uuid", "u"]),
+        ({"tool_choice": {"type": "function", "function": {"name": "n"}}}, ["function", "n"]),
+        ({"model": "not a name", "encoding_format": "nor this"}, ["not a name", "nor this"]),
+        ({"tools": [{"k": {"v": 4111111111111111}}]}, ["k", "v", "4111111111111111"]),
+        ({"documents": [{"k": 5e9, "n": 12}]}, ["k", "5000000000.0"]),
+        ({"x": {"y": 4111111111111111}, "seed": 4111111111111111}, ["x", "y", "4111111111111111"]),
+        (
+            {"messages": [{"tool_calls": [{"function": {"arguments": {"k": [4111111111111111]}}}]}]},
+            ["k", "4111111111111111"],
+        ),
     ],
 )
 def test_every_string_of_an_unknown_request_field_is_text(body: Any, expected: list[str]) -> None:
@@ -76,11 +95,20 @@ def test_every_string_of_an_unknown_request_field_is_text(body: Any, expected: l
     ("document", "kinds"),
     [
         (answer({"data": [{"embedding": "AAAA"}]}), ("embedding",)),
-        (answer({"choices": [], "prompt_logprobs": [{"1": {"decoded_token": "x"}}]}), ("prompt_logprobs",)),
         (request({"prompt": [1, 2]}), ("token_ids",)),
         (request({"prompt": [[1, 2]]}), ("token_ids",)),
         (request({"input": [[1], [2]]}), ("token_ids",)),
         (request({"prompt_embeds": "AAAA"}), ("prompt_embeds",)),
+        (
+            request(part({"type": "file", "file": {"file_data": "data:text/plain;base64,AA"}})),
+            ("file", "file_data"),
+        ),
+        (
+            request(part({"type": "input_file", "file_data": "AA", "filename": "f"})),
+            ("input_file", "file_data"),
+        ),
+        (request(part({"type": "text", "text": "t", "file": {"file_data": "AA"}})), ("file_data",)),
+        (request(part({"type": "file", "file": {"file_id": "i"}})), ("file",)),
         (
             request({"messages": [{"content": [{"type": "input_audio", "input_audio": {}}]}]}),
             ("input_audio",),
@@ -89,6 +117,86 @@ def test_every_string_of_an_unknown_request_field_is_text(body: Any, expected: l
 )
 def test_what_cannot_be_read_is_named(document: Document, kinds: tuple[str, ...]) -> None:
     assert document.unscanned() == kinds
+
+
+SECRET: dict[str, Any] = {
+    "token_ids": [101, 7],
+    "prompt_token_ids": [5],
+    "logprobs": {"content": [{"token": "a@b.de", "bytes": [97]}]},
+    "prompt_logprobs": [{"1": {"decoded_token": "x"}}],
+    "unknown": {"deep": [{"ids": [1, 2]}]},
+}
+CONCEALED: dict[str, Any] = {**dict.fromkeys(SECRET), "unknown": {"deep": [{"ids": None}]}}
+
+
+def checked(mode: Literal["enforce", "shadow"], output: tuple[OutputCheck, ...] = (Pii(),)) -> Format:
+    model = GuardModel(name="m", protocol="openai")
+    return build_format(
+        GuardPlan(id="1.1", policy="a/b", revision=1, model=model, tenants=("t",), output=output, mode=mode)
+    )
+
+
+def test_what_says_the_text_again_leaves_every_answer_whose_text_is_checked() -> None:
+    body = {"choices": [{"message": {"content": "c", **SECRET}, **SECRET}], **SECRET}
+    wanted = {"choices": [{"message": {"content": "c", **CONCEALED}, **CONCEALED}], **CONCEALED}
+    document = checked("enforce").decode_answer("/x", JSON, json.dumps(body).encode())
+    assert json.loads(document.encode()) == wanted
+    assert document.unscanned() == ()
+    assert texts(document)[0] == "c"
+    assert "a@b.de" not in texts(document)
+    fault = checked("enforce").decode_answer("/x", JSON, json.dumps({"error": "e", **SECRET}).encode(), 500)
+    assert json.loads(fault.encode())["token_ids"] is None
+
+
+def test_what_says_the_text_again_leaves_every_event_whose_text_is_checked() -> None:
+    for delta in ({"content": "c"}, {}):
+        body = {"choices": [{"index": 0, "delta": {**delta, **SECRET}, **SECRET}], **SECRET}
+        wanted = {"choices": [{"index": 0, "delta": {**delta, **CONCEALED}, **CONCEALED}], **CONCEALED}
+        stream = checked("enforce").answer_stream("/v1/chat/completions", "text/event-stream")
+        assert stream is not None
+        stream.feed(b"data: " + json.dumps(body).encode() + b"\n\n", end=True)
+        assert json.loads(stream.take(None).removeprefix(b"data: ")) == wanted
+
+
+@pytest.mark.parametrize(
+    "form", [openai(), checked("shadow"), checked("enforce", (Probabilities(decimals=2),))]
+)
+def test_where_no_text_is_changed_what_says_it_again_passes_and_is_named(form: Format) -> None:
+    body = json.dumps({"choices": [{"message": {"content": "c"}, "token_ids": [1]}]}).encode()
+    document = form.decode_answer("/x", JSON, body)
+    assert document.encode() is body
+    assert document.unscanned() == ("token_ids",)
+    stream = form.answer_stream("/v1/chat/completions", "text/event-stream")
+    assert stream is not None
+    event = b': note\nid: 7\ndata: {"choices":[{"index":0,"logprobs":{"x":[1]}}]}\n\n'
+    stream.feed(event, end=True)
+    assert stream.events()[0].unscanned == ("logprobs",)
+    assert stream.take(None) == event
+
+
+def test_numbers_that_are_no_tokens_stay() -> None:
+    body = {"data": [{"embedding": [1, 2]}], "x": {"arguments": {"ids": [1, 2]}}, "created": 1700000000}
+    encoded = json.dumps(body).encode()
+    document = checked("enforce").decode_answer("/x", JSON, encoded)
+    assert document.encode() is encoded
+    assert texts(document) == ["x", "ids"]
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        {"id": "see a@b.de"},
+        {"usage": {"total_tokens": 1, "completion_tokens": "a@b.de"}},
+        {"x": {"a@b.de": 1}},
+    ],
+)
+def test_what_does_not_look_like_the_engines_own_is_text(member: Any) -> None:
+    document = checked("enforce").decode_answer("/x", JSON, json.dumps({"choices": [], **member}).encode())
+    assert any("a@b.de" in text for text in texts(document))
+    stream = checked("enforce").answer_stream("/v1/chat/completions", "text/event-stream")
+    assert stream is not None
+    stream.feed(b"data: " + json.dumps({"choices": [], **member}).encode() + b"\n\n", end=True)
+    assert any("a@b.de" in part.text for piece in stream.events() for part in piece.texts)
 
 
 def arguments(text: str) -> dict[str, Any]:

@@ -57,3 +57,24 @@ def test_an_endless_event_is_refused() -> None:
     splitter = EventSplitter(max_event_bytes=100)
     with pytest.raises(FormatError):
         splitter.feed(b"data: " + b"x" * 200, end=False)
+
+
+@pytest.mark.parametrize(
+    ("raw", "kept"),
+    [
+        (b"data: a\n\n", b"data: a\n\n"),
+        (b"event: message\r\ndata:a\r\ndata: b\r\n\r\n", b"event: message\r\ndata:a\r\ndata: b\r\n\r\n"),
+        (b":\n\n", b":\n\n"),
+        (b": secret\n\n", b":\n\n"),
+        (b"retry: 7\n\n", b""),
+        (b"id: secret\n\n", b""),
+        (b": secret\nid: secret\nevent: secret\nretry: 1\nmore: secret\ndata: a\n\n", b"data: a\n\n"),
+        (b"id: secret\nevent: message\ndata: a\ndata: b\n\n", b"event: message\ndata: a\ndata: b\n\n"),
+        (b"\xef\xbb\xbfdata: a\r\r", b"data: a\n\n"),
+        (b"note\ndata\n\n", b"data: \n\n"),
+    ],
+)
+def test_only_data_leaves_what_a_check_read(raw: bytes, kept: bytes) -> None:
+    (event,) = EventSplitter().feed(raw, end=True)
+    cleaned = event.only_data(frozenset({b"message"}))
+    assert (cleaned.raw, cleaned.data) == (kept, event.data)

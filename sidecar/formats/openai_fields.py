@@ -1,0 +1,72 @@
+"""What fields of OpenAI bodies hold, one table for whole answers and streams. A field that is not in it is text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container
+from enum import Enum, auto
+from typing import Any
+
+
+class Holds(Enum):
+    """TEXT: what the model says. ENGINE: what the engine says of itself. UNREADABLE: text in a form that no check reads."""
+
+    TEXT = auto()
+    ENGINE = auto()
+    UNREADABLE = auto()
+
+
+FIELDS: dict[str, Holds] = {
+    **dict.fromkeys(("content", "reasoning_content", "reasoning", "refusal"), Holds.TEXT),
+    # Ids and fingerprints look like numbers of cards and phones.
+    **dict.fromkeys(("id", "object", "model", "system_fingerprint", "service_tier"), Holds.ENGINE),
+    **dict.fromkeys(("created", "created_at", "expires_at", "index"), Holds.ENGINE),
+    **dict.fromkeys(("finish_reason", "role", "type"), Holds.ENGINE),
+    # They repeat the text token by token, and would undo every redaction of it.
+    **dict.fromkeys(("logprobs", "prompt_logprobs", "top_logprobs", "completion_probabilities"), Holds.UNREADABLE),
+    **dict.fromkeys(("token_ids", "prompt_token_ids", "output_token_ids", "output_ids"), Holds.UNREADABLE),
+    **dict.fromkeys(("input_token_logprobs", "output_token_logprobs", "token_logprobs"), Holds.UNREADABLE),
+    **dict.fromkeys(("hidden_states",), Holds.UNREADABLE),
+}  # fmt: skip
+TEXTS = tuple(key for key, holds in FIELDS.items() if holds is Holds.TEXT)
+UNREADABLE = frozenset(key for key, holds in FIELDS.items() if holds is Holds.UNREADABLE)
+
+ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+
+_WORDS = """
+messages prompt input suffix model role content name type id text tool_calls tool_call_id tool_choice function
+function_call arguments index refusal reasoning reasoning_content audio error message code param object data
+choices finish_reason stop_reason usage created created_at owned_by root permission parent max_model_len
+temperature top_p top_k min_p n stream stream_options include_usage stop max_tokens max_completion_tokens seed user
+frequency_penalty presence_penalty repetition_penalty logit_bias logprobs top_logprobs echo best_of metadata store
+parallel_tool_calls reasoning_effort service_tier dimensions encoding_format response_format modalities query
+add_generation_prompt continue_final_message skip_special_tokens ignore_eos min_tokens stop_token_ids verbosity
+description parameters properties required items enum default title format pattern minimum maximum strict schema
+json_schema additionalProperties anyOf oneOf allOf const minItems maxItems minLength maxLength $schema $defs $ref
+prompt_tokens completion_tokens total_tokens cached_tokens audio_tokens reasoning_tokens input_tokens output_tokens
+prompt_tokens_details completion_tokens_details input_tokens_details output_tokens_details
+accepted_prediction_tokens rejected_prediction_tokens queue_time prompt_time completion_time total_time
+embedding embeddings output
+"""
+WORDS = frozenset(_WORDS.split())
+"""Keys that the protocol itself names: nobody says anything with them."""
+
+_SHAPE = re.compile(r"[A-Za-z0-9_.:/+\-]{0,128}")
+_MOMENT = 10**11
+
+
+def engines_own(key: str, value: Any) -> bool:
+    """Whether this member is the engine's and looks like it: with spaces or an at-sign it is text after all."""
+    if FIELDS.get(key) is not Holds.ENGINE:
+        return False
+    return shaped(value) or (isinstance(value, int) and 0 <= value < _MOMENT)
+
+
+def shaped(value: Any) -> bool:
+    """Whether it is an identifier."""
+    return isinstance(value, str) and _SHAPE.fullmatch(value) is not None
+
+
+def unread(value: dict[str, Any], known: Container[str]) -> dict[str, Any]:
+    """Members of a part of an answer that are neither `known` to its reader nor the engine's own."""
+    return {key: item for key, item in value.items() if key not in known and not engines_own(key, item)}

@@ -1,0 +1,69 @@
+"""The one walk over JSON of unknown shape: whatever a reader of it may see as text, wherever it stands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Iterable
+from typing import Any
+
+from sidecar.formats.json_text import KEY, Path
+
+_LONG_NUMBER = 10**6
+"""Smaller numbers hold too few digits for a card, a phone or an account."""
+_NUMBERS = frozenset({"embedding", "arguments"})
+"""Members in which lists of whole numbers say what they say: vectors, and what a tool is called with."""
+
+
+def scalars(value: Any, path: Path = (), known: Container[str] = ()) -> list[tuple[Path, str]]:
+    """Keys, strings and long numbers below, in document order. A key in `known` is the protocol's word, not text."""
+    found: list[tuple[Path, str]] = []
+    stack: list[tuple[Any, Path]] = [(value, path)]
+    while stack:
+        here, at = stack.pop()
+        match here:
+            case str():
+                found.append((at, here))
+            case bool():
+                pass
+            case int() | float() if abs(here) >= _LONG_NUMBER and math.isfinite(here):
+                found.append((at, str(here)))
+            case list():
+                stack.extend((item, (*at, index)) for index, item in reversed(list(enumerate(here))))
+            case dict():
+                for key, item in reversed(list(here.items())):
+                    stack.append((item, (*at, key)))
+                    if key not in known:
+                        stack.append((key, (*at, key, KEY)))
+            case _:
+                pass
+    return found
+
+
+def take_unreadable(value: Any, keys: Container[str]) -> list[tuple[Path, str]]:
+    """Members of these names and lists of whole numbers (tokens, bytes), at any depth, with a name for the reason.
+
+    Each becomes None in the value, so that nobody reads them as something else.
+    """
+    found: list[tuple[Path, str]] = []
+    stack: list[tuple[Any, Path]] = [(value, ())]
+    while stack:
+        here, at = stack.pop()
+        members: Iterable[tuple[Any, Any]] = ()
+        if isinstance(here, list):
+            members = enumerate(here)
+        elif isinstance(here, dict):
+            members = here.items()
+        for key, item in list(members):
+            if item is not None and key in keys:
+                found.append(((*at, key), str(key)))
+                here[key] = None
+            elif _whole_numbers(item) and key not in _NUMBERS:
+                found.append(((*at, key), "whole_numbers"))
+                here[key] = None
+            elif key not in _NUMBERS:
+                stack.append((item, (*at, key)))
+    return found
+
+
+def _whole_numbers(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(type(item) is int for item in value)
