@@ -38,7 +38,7 @@ from sidecar.model.request import Identity, RequestHead
 from sidecar.model.stage import Stage
 from sidecar.plan.judge import ERROR_REPLACED, judge_answer, judge_request
 from sidecar.plan.plan import Plan
-from sidecar.plan.probe import Probe
+from sidecar.plan.probe import Probe, probe_answer
 from sidecar.plan.trail import Trail
 
 MAX_ANSWER = 16 * 1024 * 1024
@@ -75,11 +75,13 @@ class Exchange:
         self.would: Decision | None = None
         """In shadow mode: the first refusal that enforcing had made."""
         self._final: Decision | None = None
+        self.abandoned = False
+        """Set when nobody waits: a judgement in another thread ends soon, by Abandoned."""
         self._clock_ns = clock_ns
         self._answer_type = ""
-        self._foreign = False
-        """The answer's type is none of the plan's protocol."""
-        self._held = bytearray()
+        self._foreign = False  # the answer's type is none of the plan's protocol
+        self.held = bytearray()
+        """A withheld answer so far."""
         self._new_body: bytes | None = None
         self._inspector: StreamInspector | None = None
 
@@ -90,10 +92,8 @@ class Exchange:
             self.stage is Stage.MODEL and not self.plan.output
         )
 
-    @property
-    def held_bytes(self) -> int:
-        """Bytes of a withheld answer so far."""
-        return len(self._held)
+    def _gone(self) -> bool:
+        return self.abandoned
 
     @property
     def decision(self) -> Decision:
@@ -173,12 +173,13 @@ class Exchange:
     def _request(self, body: bytes) -> Sequence[Reply]:
         """Judge the request; the new body is kept in `_new_body`. Empty: it goes on."""
         self.trail.request_bytes = len(body)
-        judged = judge_request(self.plan, self.identity, self.head, body, self._clock_ns)
+        judged = judge_request(self.plan, self.identity, self.head, body, self._clock_ns, self._gone)
         self.trail.learn(judged)
         self.trail.request_scanned = judged.scanned
         refusal = judged.refusal
         if self.probe is not None:
-            return self._answer_probe(refusal)
+            self.stage = Stage.REFUSED
+            return [probe_answer(refusal, opaque=self.plan.format.name == "opaque")]
         if self.identity is None:
             return self._refuse(deny(Cause.CONTEXT_MISSING))
         if refusal is not None and self.plan.shadow:
@@ -186,13 +187,6 @@ class Exchange:
             return []
         self._new_body = None if self.plan.shadow else judged.body
         return [] if refusal is None else self._refuse(refusal)
-
-    def _answer_probe(self, refusal: Decision | None) -> Sequence[Reply]:
-        """Every probe is refused. One that the pipeline let pass proves that it checks nothing: no proof then."""
-        self.stage = Stage.REFUSED
-        if refusal is None and self.plan.format.name != "opaque":
-            return [Refuse(decision=deny(Cause.FAULT), status=500)]
-        return [Refuse(decision=refusal or deny(Cause.CONTENT_DENIED), proves=True)]
 
     # answer
 
@@ -205,15 +199,13 @@ class Exchange:
         if event.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
             return self._unreadable(deny(Cause.ANSWER_ENCODED))
         self._foreign = not self.plan.format.reads_answer(self.head.path, self._answer_type, event.status)
-        if self._foreign and event.status < 400:
-            # not withheld: a stream of another protocol may never end
+        if self._foreign and event.status < 400:  # not withheld: a stream of another protocol may never end
             return self._unreadable(deny(Cause.ANSWER_MALFORMED, detail="not the protocol's content type"))
         if self._foreign and self.plan.shadow:
             self.trail.find((ERROR_REPLACED,))
             return self._unreadable(None)
-        stream = None
-        if event.status < 300:
-            stream = self.plan.format.answer_stream(self.head.path, self._answer_type)
+        streams = event.status < 300
+        stream = self.plan.format.answer_stream(self.head.path, self._answer_type) if streams else None
         if stream is None:
             self.stage = Stage.WITHHELD
             return []
@@ -233,23 +225,23 @@ class Exchange:
         return [PassAnswerHeaders()]
 
     def _withhold(self, event: AnswerBody) -> Sequence[Reply]:
-        self._held += event.data
-        if self._foreign and self._held:
+        self.held += event.data
+        if self._foreign and self.held:
             return self._judge(trailers=False)  # an error that is replaced, however long it is
-        if len(self._held) > MAX_ANSWER:
-            self.trail.response_bytes = len(self._held)
-            held, self._held = bytes(self._held), bytearray()
+        if len(self.held) > MAX_ANSWER:
+            self.trail.response_bytes = len(self.held)
+            held, self.held = bytes(self.held), bytearray()
             replies = self._unreadable(deny(Cause.ANSWER_TOO_LARGE))
             return replies if self._final else [*replies, *self._send(held, end=event.end)]
         return self._judge(trailers=False) if event.end else []
 
     def _judge(self, *, trailers: bool) -> Sequence[Reply]:
         """The whole answer is here: release it, changed or not, or refuse it."""
-        body, self._held = bytes(self._held), bytearray()
+        body, self.held = bytes(self.held), bytearray()
         self.trail.response_bytes = len(body)
         started = self._clock_ns()
         judged = judge_answer(
-            self.plan, self.head.path, self._answer_type, self.status, body, self.decision_id
+            self.plan, self.head.path, self._answer_type, self.status, body, self.decision_id, self._gone
         )
         self.trail.learn(judged)
         self.trail.mark("output", started, self._clock_ns())
@@ -296,7 +288,7 @@ class Exchange:
     # both
 
     def _refuse(self, refusal: Decision, status: int | None = None) -> Sequence[Reply]:
-        self._held.clear()
+        self.held.clear()
         self._final = refusal
         self.stage = Stage.REFUSED
         self.status = refusal.status if status is None else status

@@ -110,6 +110,30 @@ def decision_record(
     )
 
 
+def refusal_record(
+    decision: Decision,
+    *,
+    decision_id: str,
+    time: float,
+    instance_id: str,
+    revision: str = "",
+    trace_id: str = "",
+) -> Record:
+    """What audit keeps of a request that the guard refused before it knew more of it."""
+    return decision_record(
+        decision_id=decision_id,
+        time=time,
+        instance_id=instance_id,
+        plan=None,
+        revision=revision,
+        head=RequestHead(stream_id="", method="", path="", headers={}, source_address="", trace_id=trace_id),
+        phase="guard",
+        decision=decision,
+        status=decision.status,
+        identity=None,
+    )
+
+
 # Children of bounded label sets, kept because looking them up costs more than counting.
 _decisions = lru_cache(maxsize=1024)(metrics.DECISIONS.labels)
 _findings = lru_cache(maxsize=4096)(metrics.FINDINGS.labels)

@@ -6,12 +6,22 @@ kept; the strongest action wins. An answer that is not yet sent can't be cut, so
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
+from bartizan.errors import BartizanError
 from sidecar.checks.base import CheckSet
 from sidecar.formats.base import Document, TextPart
 from sidecar.model.finding import Action, Edit, Finding
+
+MAX_TEXTS = 2_500
+"""Texts of one body: each costs a fixed effort however short it is. Batches for embeddings hold up to 2,048."""
+TOO_MANY_TEXTS = "too_many_texts"
+
+
+class Abandoned(BartizanError):
+    """Nobody waits for the result any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,26 +34,41 @@ class ContentResult:
     changed: bool
 
 
-def inspect_document(document: Document, checks: CheckSet, *, shadow: bool) -> ContentResult:
+def too_many_texts(document: Document, checks: CheckSet) -> bool:
+    """Whether the document holds more texts than are inspected: it must be refused then."""
+    return bool(checks.texts) and sum(1 for _ in islice(document.texts(), MAX_TEXTS + 1)) > MAX_TEXTS
+
+
+def inspect_document(
+    document: Document, checks: CheckSet, *, shadow: bool, gone: Callable[[], bool] = lambda: False
+) -> ContentResult:
     """Apply the checks, edits included. With `shadow` everything is found and nothing is changed.
 
-    After a denial the document's edits are incomplete: it must not be sent.
+    After a denial the document's edits are incomplete: it must not be sent. `gone` is asked before every text; once it
+    says yes, this raises Abandoned.
     """
     findings: dict[Finding, None] = {}
     scanned = 0
     changed = False
     if checks.texts:
+        judged: dict[tuple[str, str], tuple[Sequence[Finding], str]] = {}
         for part in document.texts():
+            if gone():
+                raise Abandoned
             scanned += 0 if part.again else len(part.text.encode())
-            text = _inspect_part(part, checks, findings)
+            alike = (part.role, part.text)
+            if alike not in judged:
+                judged[alike] = _inspect_part(part, checks)
+            found, text = judged[alike]
+            findings.update((replace(finding, location=part.location), None) for finding in found)
             if text != part.text:
                 changed = True
                 if not shadow:
                     document.replace(part.location, text)
     changed = _adjust_scores(document, checks, findings, shadow=shadow) or changed
-    found = tuple(findings)
+    every = tuple(findings)
     return ContentResult(
-        findings=found, action=strongest(found), scanned_bytes=scanned, changed=changed and not shadow
+        findings=every, action=strongest(every), scanned_bytes=scanned, changed=changed and not shadow
     )
 
 
@@ -64,14 +89,16 @@ def apply_edits(text: str, edits: Sequence[Edit]) -> str:
     return "".join(out)
 
 
-def _inspect_part(part: TextPart, checks: CheckSet, findings: dict[Finding, None]) -> str:
+def _inspect_part(part: TextPart, checks: CheckSet) -> tuple[Sequence[Finding], str]:
+    """What was found, and the text that is left. Says the same of every part with this role and text."""
+    findings: list[Finding] = []
     for check in checks.texts:
         inspection = check.inspect(part)
-        findings.update(dict.fromkeys(inspection.findings))
+        findings += inspection.findings
         if inspection.edits:
             text = apply_edits(part.text, inspection.edits)
             part = replace(part, text=text)
-    return part.text
+    return findings, part.text
 
 
 def _adjust_scores(

@@ -11,6 +11,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal, cast
 
+from sidecar.model.decision import Cause, Decision, deny
+from sidecar.model.events import Refuse
+
 Phase = Literal["authz", "content"]
 _HEADER = re.compile(r"([0-9a-f]{32})\.(authz|content)\.([0-9a-f]{64})")
 
@@ -46,3 +49,10 @@ def check_probe(key: bytes, value: str | None) -> Probe | None:
 def proof(key: bytes, probe: Probe, plan_hash: str) -> str:
     """The value of x-bartizan-proof: only a worker that runs the plan with this hash can say it."""
     return _mac(key, "proof", probe.nonce, probe.phase, plan_hash)
+
+
+def probe_answer(refusal: Decision | None, *, opaque: bool) -> Refuse:
+    """Every probe is refused. One that the pipeline let pass shows that it checks nothing: no proof then."""
+    if refusal is None and not opaque:
+        return Refuse(decision=deny(Cause.FAULT), status=500)
+    return Refuse(decision=refusal or deny(Cause.CONTENT_DENIED), proves=True)

@@ -13,11 +13,10 @@ from dataclasses import dataclass, field, replace
 
 from bartizan.policy import names
 from bartizan.telemetry.logging import get_logger
-from sidecar.audit.evidence import count, decision_record, observe
+from sidecar.audit.evidence import count, decision_record, observe, refusal_record
 from sidecar.audit.record import Record
 from sidecar.checks.pipeline import Verdict, too_late
 from sidecar.model.decision import Cause, Decision, deny
-from sidecar.model.request import RequestHead
 from sidecar.plan.current import Current, Snapshot
 from sidecar.plan.plan import Plan
 from sidecar.plan.probe import Probe, check_probe, proof
@@ -31,7 +30,6 @@ METHOD = "/envoy.service.auth.v3.Authorization/Check"
 PATIENCE = 0.75
 """Seconds a call may have waited. A worker further behind turns the newest away, so that those it let in come through."""
 log = get_logger()
-_UNREAD = RequestHead(stream_id="", method="", path="", headers={}, source_address="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,17 +88,11 @@ class ExtAuthz:
 
     def _fault(self, decision_id: str) -> bytes:
         decision = deny(Cause.FAULT)
-        record = decision_record(
+        record = refusal_record(
+            decision,
             decision_id=decision_id,
             time=self.wall(),
             instance_id=self.current.snapshot.instance_id,
-            plan=None,
-            revision="",
-            head=_UNREAD,
-            phase="guard",
-            decision=decision,
-            status=decision.status,
-            identity=None,
         )
         count(record, ())
         self.audit(record)

@@ -14,13 +14,12 @@ from dataclasses import dataclass, field
 
 from bartizan.telemetry.logging import get_logger
 from protos.gen.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
-from sidecar.audit.evidence import Coverage, count, decision_record
+from sidecar.audit.evidence import Coverage, count, decision_record, refusal_record
 from sidecar.audit.record import Record
 from sidecar.checks.pipeline import Mark
 from sidecar.exchange import Exchange
 from sidecar.model.decision import Cause, deny
-from sidecar.model.events import AnswerBody, Event, Refuse, Reply, RequestBody
-from sidecar.model.request import RequestHead
+from sidecar.model.events import AnswerBody, AnswerTrailers, Event, Refuse, Reply, RequestBody
 from sidecar.model.stage import Stage
 from sidecar.plan.current import Current, Snapshot
 from sidecar.plan.plan import Plan
@@ -36,7 +35,9 @@ ANSWER_SECONDS = 300.0
 """A model has this long for an answer that is withheld: Envoy has no timer of its own there."""
 MOST_HELD = 256 * 1024 * 1024
 OFFLOAD = 64 * 1024
-"""Bodies from this size on are inspected in a thread, so that they do not hold other requests up."""
+OFFLOAD_QUOTES = 256
+"""Bodies from this size on, or with this many quotation marks (two or more for each text of a JSON body), are inspected
+in a thread, so that they do not hold other requests up."""
 _CANCELLED, _INVALID_ARGUMENT, _INTERNAL = 1, 3, 13
 log = get_logger()
 
@@ -140,7 +141,7 @@ class _Session:
         if event is None:
             raise CallFailed(_INVALID_ARGUMENT, "unknown kind of message")
         replies = await self._take(self._exchange, event)
-        if not self._hold(self._exchange.held_bytes):
+        if not self._hold(len(self._exchange.held)):
             return [self.refuse(Cause.OVERLOADED)]
         rendered = [self._render(reply) for reply in replies]
         if self._exchange.complete:
@@ -149,10 +150,14 @@ class _Session:
 
     @staticmethod
     async def _take(exchange: Exchange, event: Event) -> Sequence[Reply]:
-        size = len(event.data) if isinstance(event, (RequestBody, AnswerBody)) else 0
-        if isinstance(event, AnswerBody) and event.end and exchange.stage is Stage.WITHHELD:
-            size += exchange.held_bytes
-        if size >= OFFLOAD:
+        pieces: list[bytes | bytearray] = []
+        if isinstance(event, (RequestBody, AnswerBody)):
+            pieces.append(event.data)
+        if exchange.stage is Stage.WITHHELD and (
+            isinstance(event, AnswerTrailers) or (isinstance(event, AnswerBody) and event.end)
+        ):
+            pieces.append(exchange.held)
+        if sum(map(len, pieces)) >= OFFLOAD or sum(piece.count(b'"') for piece in pieces) >= OFFLOAD_QUOTES:
             return await asyncio.to_thread(exchange.take, event)
         return exchange.take(event)
 
@@ -206,8 +211,17 @@ class _Session:
         if self._exchange is None:
             self.refused = True
             self._decision_id = self._decision_id or secrets.token_hex(16)
-            self._record_without_exchange(cause)
             decision = deny(cause)
+            self._leave(
+                refusal_record(
+                    decision,
+                    decision_id=self._decision_id,
+                    time=self._owner.wall(),
+                    instance_id=self._snapshot.instance_id,
+                    revision=self._revision,
+                    trace_id=self._parent.trace_id,
+                )
+            )
             refused = refusal(decision, self._decision_id, None)
             return reply_message(
                 Refuse(decision=decision), refused, f"ext_proc_bartizan_{decision.cause.value}"
@@ -221,9 +235,10 @@ class _Session:
         """The RPC is over: an exchange that did not come to its end still leaves its record."""
         self._hold(0)
         exchange = self._exchange
-        if exchange is None or self._recorded:
+        if exchange is None:
             return
-        if not exchange.complete:
+        exchange.abandoned = True
+        if not self._recorded and not exchange.complete:
             exchange.trail.leave_unscanned("no_answer_seen" if exchange.stage is Stage.MODEL else "aborted")
         self.record()
 
@@ -266,30 +281,6 @@ class _Session:
                 "bartizan.tenant": record.tenant,
             }
             self._owner.spans.emit("bartizan.process", self._parent, exchange.trail.marks, attributes)
-
-    def _record_without_exchange(self, cause: Cause) -> None:
-        decision = deny(cause)
-        self._leave(
-            decision_record(
-                decision_id=self._decision_id,
-                time=self._owner.wall(),
-                instance_id=self._snapshot.instance_id,
-                plan=None,
-                revision=self._revision,
-                head=RequestHead(
-                    stream_id="",
-                    method="",
-                    path="",
-                    headers={},
-                    source_address="",
-                    trace_id=self._parent.trace_id,
-                ),
-                phase="guard",
-                decision=decision,
-                status=decision.status,
-                identity=None,
-            )
-        )
 
     def _leave(self, record: Record, marks: Sequence[Mark] = ()) -> None:
         count(record, marks)

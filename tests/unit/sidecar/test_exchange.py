@@ -17,6 +17,7 @@ from bartizan.policy.checks import Canary, Pii, Probabilities
 from bartizan.policy.schema import AuthzRule, Route
 from sidecar import exchange as tested
 from sidecar.checks.admission.request_rate import Buckets
+from sidecar.checks.content import MAX_TEXTS
 from sidecar.exchange import Exchange
 from sidecar.model.decision import Cause
 from sidecar.model.events import (
@@ -291,7 +292,7 @@ def test_an_answer_that_never_ends_is_refused_at_the_bound(monkeypatch: pytest.M
     replies = play(on, [*request(), *answer(b"x" * 11)])
     assert isinstance(replies[-1], Refuse)
     assert replies[-1].decision.cause is Cause.ANSWER_TOO_LARGE
-    assert on.held_bytes == 0
+    assert not on.held
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/plain", "text/html", "text/event-stream"])
@@ -414,6 +415,29 @@ def test_a_query_is_refused_where_input_is_checked_and_passes_where_not(method: 
     for on in (shadowed, exchange(plan(input=()))):
         assert isinstance(play(on, [headers, body])[-1], PassRequestBody | PassRequestTrailers)
     assert shadowed.decision.cause is Cause.QUERY_NOT_ALLOWED
+
+
+def many_texts(count: int) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}] * count}]}
+
+
+def test_a_request_of_more_texts_than_are_inspected_is_refused() -> None:
+    checked = plan(model=GuardModel(name="m", protocol="openai"), routes=(), input=(Pii(),))
+    headers = RequestHeaders(method="POST", path="/v1/chat/completions", headers=JSON, end=False)
+    for count, passes in ((MAX_TEXTS, True), (MAX_TEXTS + 1, False)):
+        on = exchange(checked)
+        body = RequestBody(data=json.dumps(many_texts(count)).encode())
+        assert isinstance(play(on, [headers, body])[-1], PassRequestBody) is passes
+    assert (on.decision.cause, on.decision.detail) == (Cause.MALFORMED_BODY, "too_many_texts")
+
+
+@pytest.mark.parametrize(("status", "replies"), [(200, Cause.ANSWER_TOO_LARGE), (500, Cause.ALLOWED)])
+def test_an_answer_of_more_texts_than_are_inspected_is_not_let_out(status: int, replies: Cause) -> None:
+    choices = [{"message": {"content": "private"}}] * (MAX_TEXTS + 1)
+    on = exchange(chat_plan())
+    said = play(on, [*chat_request(), *answer(json.dumps({"choices": choices}).encode(), status=status)])
+    assert b"private" not in sent(said)
+    assert on.decision.cause is replies
 
 
 def chat_body(body: Any) -> list[Event]:

@@ -8,15 +8,15 @@ import pytest
 
 from bartizan.policy.checks import Canary, Pii, Probabilities, PromptInjection, Sanitize, Secrets
 from bartizan.policy.schema import Route
-from sidecar.checks.base import CheckSet
-from sidecar.checks.content import inspect_document
+from sidecar.checks.base import CheckSet, Inspection
+from sidecar.checks.content import Abandoned, inspect_document
 from sidecar.checks.detectors import canary, pii, prompt_injection, secrets
 from sidecar.checks.sanitizers import unicode
 from sidecar.checks.validators import probabilities
 from sidecar.formats.base import TextPart
 from sidecar.formats.json_fields import JsonFieldsFormat
 from sidecar.formats.openai import OpenAIFormat
-from sidecar.model.finding import Action
+from sidecar.model.finding import Action, Edit, Finding
 
 CHAT = "/v1/chat/completions"
 
@@ -129,3 +129,42 @@ def test_hostile_text_costs_linear_work(check: pii.PiiCheck) -> None:
         "GB82 " * 40_000,
     ):
         check.inspect(TextPart(location="x", text=text))
+
+
+class Counting:
+    """Looks at a text, and remembers that it did."""
+
+    name = "counting"
+    max_match = 1
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str]] = []
+
+    def inspect(self, part: TextPart) -> Inspection:
+        self.seen.append((part.role, part.text))
+        finding = Finding(check=self.name, kind="seen", action=Action.FLAG, location=part.location)
+        return Inspection(findings=(finding,), edits=(Edit(start=0, end=1, replacement="b"),))
+
+
+def test_a_text_that_repeats_is_judged_once_in_each_role_and_found_and_edited_everywhere() -> None:
+    texts = [("user", "a1"), ("user", "a2"), ("assistant", "a1"), ("user", "a1")]
+    body = json.dumps({"messages": [{"role": role, "content": text} for role, text in texts]}).encode()
+    document = OpenAIFormat().decode_request(CHAT, "application/json", body)
+    counting = Counting()
+    result = inspect_document(document, CheckSet(texts=[counting]), shadow=False)
+    assert counting.seen == texts[:3]
+    assert [f.location for f in result.findings] == [f"messages[{number}].content" for number in range(4)]
+    edited = json.loads(document.encode())["messages"]
+    assert [message["content"] for message in edited] == ["b1", "b2", "b1", "b1"]
+
+
+def test_nothing_more_is_judged_when_nobody_waits() -> None:
+    messages = [{"role": "user", "content": str(number)} for number in range(9)]
+    body = json.dumps({"messages": messages}).encode()
+    document = OpenAIFormat().decode_request(CHAT, "application/json", body)
+    counting = Counting()
+    with pytest.raises(Abandoned):
+        inspect_document(
+            document, CheckSet(texts=[counting]), shadow=False, gone=lambda: len(counting.seen) == 3
+        )
+    assert len(counting.seen) == 3

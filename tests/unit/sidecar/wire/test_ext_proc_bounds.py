@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -10,7 +12,9 @@ from typing import Any
 import pytest
 
 from bartizan.policy import names
+from bartizan.policy.bundle import GuardPlan
 from bartizan.policy.checks import Canary
+from bartizan.policy.schema import Route
 from protos.gen.envoy.service.ext_proc.v3 import external_processor_pb2 as proc
 from sidecar.audit.record import Record
 from sidecar.checks.admission.request_rate import Buckets
@@ -25,9 +29,9 @@ CALL = Call(method=METHOD, metadata={"traceparent": TRACE}, deadline=None, peer=
 IDENTITY = {"subject": "k1", "tenant": "acme", "method": "api_key"}
 
 
-def handler(records: list[Record], **bounds: Any) -> ExtProc:
+def handler(records: list[Record], plan: GuardPlan | None = None, **bounds: Any) -> ExtProc:
     current = Current()
-    plan = guard_plan(output=(Canary(tokens=("canary-7f3a9c21",), action="cut"),))
+    plan = plan or guard_plan(output=(Canary(tokens=("canary-7f3a9c21",), action="cut"),))
     current.put_plan(load_plan(plan, Buckets(clock=time.monotonic)))
     return ExtProc(current=current, audit=records.append, spans=Spans(tracer=None), **bounds)
 
@@ -90,3 +94,48 @@ async def test_withheld_answers_share_a_bound_and_give_their_share_back() -> Non
         await last_reply(tested, stream([*until_withheld(), piece(b"x" * 6)]))
     assert holdings.now == 0
     assert records[-1].unscanned_reason == "no_input_checks,aborted"
+
+
+def many_texts() -> list[proc.ProcessingRequest]:
+    """A small body of many texts."""
+    first, request, _ = until_withheld()
+    request.request_body.body = json.dumps({"texts": ["a"] * 500}).encode()
+    return [first, request]
+
+
+MANY = guard_plan(
+    routes=(Route(path="/predict", input_text=("$.texts[*]",)),),
+    input=(Canary(tokens=("canary-7f3a9c21",), action="cut"),),
+)
+
+
+async def test_many_small_texts_do_not_hold_other_requests_up() -> None:
+    judged_by: set[int] = set()
+
+    def clock() -> int:
+        judged_by.add(threading.get_ident())
+        return 0
+
+    reply = await last_reply(handler([], MANY, clock_ns=clock), stream(many_texts()))
+    assert reply.HasField("request_body")
+    assert threading.get_ident() not in judged_by
+
+
+async def test_nothing_is_judged_any_more_when_the_stream_is_gone() -> None:
+    entered, goes_on = asyncio.Event(), threading.Event()
+    loop, calls = asyncio.get_running_loop(), []
+
+    def clock() -> int:
+        calls.append("now")
+        if len(calls) == 3:  # decoded and authorized; the texts come next
+            loop.call_soon_threadsafe(entered.set)
+            assert goes_on.wait(20)
+        return 0
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(last_reply(handler([], MANY, clock_ns=clock), stream(many_texts())))
+        await entered.wait()
+        task.cancel()
+    goes_on.set()
+    await loop.shutdown_default_executor()
+    assert calls == ["now"] * 3
