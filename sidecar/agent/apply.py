@@ -6,7 +6,6 @@ Whatever fails puts back what was enforced before and becomes a NACK. Only the p
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -58,7 +57,7 @@ class Applier:
         group: asyncio.TaskGroup,
         drain_seconds: float,
         jwks: JwksKeeper,
-        on_enforced: Callable[[], None],
+        on_enforced: Callable[[], Awaitable[None]],
     ) -> None:
         self._verifier = verifier
         self._seen = seen
@@ -77,6 +76,9 @@ class Applier:
         self.current: Enforced | None = None
         self.refused: Refused | None = None
         self.probed: ProbeResult | None = None
+        self.removed = False
+        """The source said that no policy is ours."""
+        self._closing = False
         self.confirmed_at = 0.0
         """When the source last said that this is the bundle to enforce (monotonic seconds)."""
         conditions.set(names.NO_POLICY, holds=True)
@@ -93,7 +95,7 @@ class Applier:
                 version = bundle.version
                 if self._same(bundle, message):
                     self._confirmed()
-                    self._on_enforced()
+                    await self._on_enforced()
                     return
                 await self._switch(bundle, message)
             except ResourceRejected as error:
@@ -128,11 +130,11 @@ class Applier:
 
     async def _switch(self, bundle: Bundle, message: policy_pb2.SignedBundle) -> None:
         old = self.current
-        _check_address(bundle.listener_address)
         resources = self._envoy.read(bundle.envoy)
         pair = read_pair(self._cert_dir, bundle.tls) if bundle.tls else None
         await self._arrivals(bundle)
         plan_hash = await self._workers.load(bundle.plan)
+        served = dict(self._envoy.secrets)
         if pair is not None:
             self._envoy.put_secret(certificate_secret(pair))
         try:
@@ -140,6 +142,8 @@ class Applier:
             await self._envoy.applied(snapshot, ENVOY_WITHIN)
             probed = await self._prove(bundle, plan_hash, pair)
         except Exception:
+            if pair is not None:
+                self._envoy.put_back_secret(pair.name, served.get(pair.name))
             restored = self._envoy.publish(old.resources if old else None)
             await self._quietly(self._envoy.applied(restored, ENVOY_WITHIN))
             if old is not None and old.bundle.plan.id == bundle.plan.id:
@@ -157,6 +161,7 @@ class Applier:
             pair=pair,
         )
         self.refused, self.probed = None, probed
+        self.removed = self._closing = False
         self._seen.took_bundle(bundle.policy, bundle.version)
         if old is None and (bundle.tls or bundle.secrets):
             # until Envoy's admin interface has shown them; later switches keep what was seen
@@ -169,7 +174,7 @@ class Applier:
         self._jwks.keep_only(bundle.plan.jwt)
         if old is not None and old.bundle.plan.id != bundle.plan.id:
             self._group.create_task(self._drop_later(old), name="drop-old-plan")
-        self._on_enforced()
+        await self._on_enforced()
         self._changes.notify()
 
     async def _arrivals(self, bundle: Bundle) -> None:
@@ -198,9 +203,13 @@ class Applier:
             pause = min(0.25, pause * 2)
 
     async def remove(self) -> None:
-        """The policy was taken away: no listener, so everything is refused."""
+        """The policy was taken away: no listener, so everything is refused. Raises ResourceRejected when Envoy does not
+        confirm it: the port may then still be open.
+        """
         async with self._lock:
             old, self.current = self.current, None
+            self.removed = True
+            self._closing = self._closing or old is not None
             self.refused = self.probed = None
             self._conditions.set(names.NO_POLICY, holds=True)
             self._conditions.set(names.PROBE_FAILED, holds=False)
@@ -209,10 +218,12 @@ class Applier:
             metrics.POLICY_VERSION.set(0)
             if old is not None:
                 log.info("bundle_removed", policy=old.bundle.policy, version=old.bundle.version)
-                await self._quietly(self._envoy.applied(snapshot, ENVOY_WITHIN))
                 self._group.create_task(self._drop_later(old), name="drop-old-plan")
-                self._on_enforced()
+            await self._on_enforced()
             self._changes.notify()
+            if self._closing:
+                await self._envoy.applied(snapshot, ENVOY_WITHIN)
+                self._closing = False
 
     async def probe_now(self) -> ProbeResult | None:
         """Look again; None without a policy. Does not run while a switch is under way."""
@@ -284,10 +295,3 @@ class Applier:
             await waiting
         except ResourceRejected as error:
             log.error("old_configuration_not_confirmed", reason=error.reason)
-
-
-def _check_address(address: str) -> None:
-    try:
-        ipaddress.ip_address(address)
-    except ValueError:
-        raise ResourceRejected("listener_address_is_no_ip_address", "spec.listener.address") from None

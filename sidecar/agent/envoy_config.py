@@ -71,8 +71,12 @@ class EnvoyConfig:
         """Serve these from now on; None: no listener at all, so everything is refused by absence."""
         snapshot = self._publication.current
         for kind in _TYPES:
+            before = snapshot.types[kind].version
             snapshot = snapshot.replace(kind, resources[kind] if resources else Resources.of({}))
             self._refused.pop(kind, None)
+            if snapshot.types[kind].version != before:
+                # taken once, but something else was sent since: only a new answer says what holds
+                self._acked.pop(kind, None)
         self._publication.publish(snapshot)
         return snapshot
 
@@ -90,9 +94,12 @@ class EnvoyConfig:
             raise ResourceRejected("envoy_timeout")
 
     def acked(self, snapshot: Snapshot) -> bool:
-        """Whether Envoy took every type of this snapshot. Empty types are not asked for and count as taken."""
+        """Whether Envoy took every type of this snapshot. It answers to no listeners and no clusters too; routes it asks
+        for by name, so without any there is nothing that it could answer.
+        """
         return all(
-            self._acked.get(kind) == snapshot.types[kind].version or not snapshot.types[kind].items
+            self._acked.get(kind) == snapshot.types[kind].version
+            or (kind == TYPE_ROUTES and not snapshot.types[kind].items)
             for kind in _TYPES
         )
 
@@ -107,6 +114,14 @@ class EnvoyConfig:
         secret may come before the bundle that names it.
         """
         self._secrets[held.secret.name] = held
+        self._publish_secrets()
+
+    def put_back_secret(self, name: str, held: HeldSecret | None) -> None:
+        """Serve under this name what was served before; None: nothing."""
+        if held is None:
+            self._secrets.pop(name, None)
+        else:
+            self._secrets[name] = held
         self._publish_secrets()
 
     @property

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import time
+from collections.abc import Iterator
 
 from google.protobuf.message import DecodeError
 
@@ -19,6 +21,7 @@ from sidecar.agent.envoy_config import EnvoyConfig
 from sidecar.agent.keys import KeySets
 from sidecar.agent.lastgood import LastGood, Saved, SavedSecret
 from sidecar.agent.sds import HeldSecret
+from sidecar.agent.versions import SeenVersions
 
 log = get_logger()
 
@@ -30,16 +33,26 @@ class Kept:
         self,
         *,
         last_good: LastGood,
+        seen: SeenVersions,
         applier: Applier,
         key_sets: KeySets,
         config: EnvoyConfig,
         conditions: Conditions,
     ) -> None:
         self._last_good = last_good
+        self._seen = seen
         self._applier = applier
         self._key_sets = key_sets
         self._config = config
         self._conditions = conditions
+
+    async def save(self) -> None:
+        """What is in force now. The versions rise on disk only after it: whatever was saved last can be taken again."""
+        saved = self.collect()
+        # keys that come before any bundle are no reason to forget a saved one that could not be enforced yet
+        if saved is not None or self._applier.removed:
+            await self._last_good.write(saved)
+        self._seen.persist()
 
     def collect(self) -> Saved | None:
         """None without a policy: a restart then has nothing to enforce either."""
@@ -65,19 +78,31 @@ class Kept:
         saved = self._last_good.read()
         if saved is None:
             return
-        try:
-            for name, secret in saved.secrets.items():
+        for name, secret in saved.secrets.items():
+            with _reported("secret", name):
                 message = secret_pb2.Secret.FromString(secret.secret)
                 if message.name == name:
                     self._config.put_secret(HeldSecret(secret.generation, message))
-            # the signer's certificate may have ended since; when it was saved it was good, and the seal says so
-            self._key_sets.take(
-                [identity_pb2.KeySet.FromString(raw) for raw in saved.key_sets.values()],
-                dt.datetime.fromtimestamp(saved.saved_at, dt.UTC),
-            )
-            self._conditions.set(names.SERVING_LAST_GOOD, holds=True)
+        for name, raw in saved.key_sets.items():
+            with _reported("key_set", name):
+                # the signer's certificate may have ended since; when it was saved it was good, and the seal says so
+                self._key_sets.take(
+                    [identity_pb2.KeySet.FromString(raw)],
+                    dt.datetime.fromtimestamp(saved.saved_at, dt.UTC),
+                )
+        self._conditions.set(names.SERVING_LAST_GOOD, holds=True)
+        restored = False
+        with _reported("bundle", ""):
             await self._applier.apply(policy_pb2.SignedBundle.FromString(saved.bundle))
             log.info("last_good_restored", saved_at=saved.saved_at)
-        except (BartizanError, DecodeError, ValueError) as error:
-            self._conditions.set(names.SERVING_LAST_GOOD, holds=False)
-            log.error("last_good_refused", reason=str(error))
+            restored = True
+        self._conditions.set(names.SERVING_LAST_GOOD, holds=restored)
+
+
+@contextlib.contextmanager
+def _reported(part: str, name: str) -> Iterator[None]:
+    """One part that can't be used is not worth the others: missing keys and secrets refuse only who needs them."""
+    try:
+        yield
+    except (BartizanError, DecodeError, ValueError, OverflowError) as error:
+        log.error("last_good_refused", part=part, name=name, reason=str(error))

@@ -6,7 +6,7 @@ Memory always holds it; disk only under a seal key, because it holds secrets. Wh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
@@ -16,6 +16,8 @@ from bartizan.telemetry.logging import get_logger
 from sidecar.agent import conditions as names
 from sidecar.agent.conditions import Conditions
 from sidecar.agent.sealed import Seal
+
+RETRY = 5.0
 
 log = get_logger()
 
@@ -43,6 +45,7 @@ class LastGood:
         self._seal = seal
         self._conditions = conditions
         self._changed = asyncio.Event()
+        self._lock = asyncio.Lock()
         self._written: Saved | None = None
         conditions.set(names.NOT_SEALED, holds=seal is None)
 
@@ -61,20 +64,29 @@ class LastGood:
         """What `collect` returns may be new."""
         self._changed.set()
 
-    async def run(self, collect: Callable[[], Saved | None]) -> None:
-        """Until cancelled: save what `collect` returns (None: no policy, the file goes) after every change."""
+    async def run(self, save: Callable[[], Awaitable[None]]) -> None:
+        """Until cancelled: call `save` (which ends in `write`) after every change, and again while the disk refuses."""
         if self._seal is None:
             return
         while True:
             await self._changed.wait()
             self._changed.clear()
+            await save()
+            if names.LAST_GOOD_NOT_SAVED in self._conditions:
+                await asyncio.sleep(RETRY)
+                self._changed.set()
+
+    async def write(self, saved: Saved | None) -> None:
+        """Save this now, if it is new; None: no policy, the file goes. A disk that refuses costs a condition."""
+        if self._seal is None:
+            return
+        async with self._lock:
             try:
-                await self._write(self._seal, collect())
+                await self._write(self._seal, saved)
             except OSError as error:
                 log.error("last_good_not_saved", reason=error.strerror or type(error).__name__)
                 self._conditions.set(names.LAST_GOOD_NOT_SAVED, holds=True)
                 self._written = None
-                await asyncio.sleep(5.0)
                 self._changed.set()
             else:
                 self._conditions.set(names.LAST_GOOD_NOT_SAVED, holds=False)

@@ -32,7 +32,7 @@ log = get_logger()
 
 
 class _Saves(Protocol):
-    def changed(self) -> None: ...
+    async def save(self) -> None: ...
 
 
 class Subscription:
@@ -45,14 +45,14 @@ class Subscription:
         key_sets: KeySets,
         config: EnvoyConfig,
         conditions: Conditions,
-        last_good: _Saves,
+        kept: _Saves,
         on_refused: Callable[[], None],
     ) -> None:
         self._applier = applier
         self._key_sets = key_sets
         self._config = config
         self._conditions = conditions
-        self._last_good = last_good
+        self._kept = kept
         self._on_refused = on_refused
         self.connected = False
 
@@ -85,10 +85,10 @@ class Subscription:
                     self._key_sets.take(
                         [identity_pb2.KeySet.FromString(item.value) for item in items.values()]
                     )
-                    self._last_good.changed()
+                    await self._kept.save()
                 case _ if kind == TYPE_SECRET:
                     self._secrets(version, items)
-                    self._last_good.changed()
+                    await self._kept.save()
                 case _:
                     raise ResourceRejected("unknown_type")
         except DecodeError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime as dt
+import ipaddress
 from collections.abc import Mapping
 
 from bartizan.errors import ResourceRejected, RolledBack, SignatureInvalid, TrustError
@@ -45,6 +46,10 @@ class Verifier:
             raise ResourceRejected(f"not_capable: {', '.join(sorted(missing))}")
         if bundle.plan.policy != bundle.policy or bundle.plan.id != f"{bundle.revision}.{bundle.version}":
             raise ResourceRejected("plan_does_not_match_bundle")
+        try:
+            ipaddress.ip_address(bundle.listener_address)
+        except ValueError:
+            raise ResourceRejected("listener_address_is_no_ip_address", "spec.listener.address") from None
         return bundle
 
     def key_set(self, message: identity_pb2.KeySet, now: dt.datetime | None = None) -> KeySet:

@@ -1,7 +1,8 @@
 """The highest version ever enforced of each bundle and key set, kept on disk: an older one is never taken again.
 
-Written before a version counts as taken. Without a writable state folder the memory of this process must do, and a
-condition says so.
+It rises in memory when a version is taken, and on disk (`persist`) after the last good bundle was saved: an agent that
+dies in between leaves a saved bundle that its successor still takes. Without a writable state folder the memory of
+this process must do, and a condition says so; another one says that an unreadable file was given up.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class SeenVersions:
         self._path = file
         self._conditions = conditions
         self._seen = _File()
+        self._saved = b""
         try:
             self._seen = msgspec.json.decode(file.read_bytes(), type=_File)
         except FileNotFoundError:
@@ -37,6 +39,7 @@ class SeenVersions:
         except (OSError, msgspec.MsgspecError) as error:
             # a damaged file must not stop a sidecar for ever; bundles stay signed, only age is not known
             log.error("versions_unreadable", file=str(file), reason=type(error).__name__)
+            conditions.set(names.VERSIONS_LOST, holds=True)
 
     def bundle(self, policy: str) -> int:
         return self._seen.bundles.get(policy, 0)
@@ -47,18 +50,21 @@ class SeenVersions:
     def took_bundle(self, policy: str, version: int) -> None:
         if version > self.bundle(policy):
             self._seen.bundles[policy] = version
-            self._save()
 
     def took_key_set(self, name: str, version: int) -> None:
         if version > self.key_set(name):
             self._seen.key_sets[name] = version
-            self._save()
 
-    def _save(self) -> None:
+    def persist(self) -> None:
+        """Write what rose since the last time; a disk that refuses costs a condition."""
+        data = msgspec.json.encode(self._seen, order="deterministic")
+        if data == self._saved:
+            return
         try:
-            write_atomically(self._path, msgspec.json.encode(self._seen, order="deterministic"))
+            write_atomically(self._path, data)
         except OSError as error:
             log.error("versions_not_saved", reason=type(error).__name__)
             self._conditions.set(names.VERSIONS_NOT_SAVED, holds=True)
         else:
+            self._saved = data
             self._conditions.set(names.VERSIONS_NOT_SAVED, holds=False)

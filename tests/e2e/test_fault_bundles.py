@@ -7,14 +7,32 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import pytest
 
 from bartizan.policy.bundle import SCHEMA_VERSION
 from bartizan.policy.keyset import KeyRecord, KeySet, key_hash, new_key
-from bartizan.policy.signing import canonical
 from protos.gen.bartizan.policy.v1 import policy_pb2
+from sidecar.agent.lastgood import Saved, SavedSecret
+from sidecar.agent.sealed import Seal
+from tests.support.bad_bundles import (
+    NOW,
+    POLICY,
+    altered,
+    broken_envoy_part,
+    flipped,
+    older,
+    plan_of_another_version,
+    same_version_other_payload,
+    same_version_unloadable,
+    signed_by_a_stranger,
+    signed_by_a_stranger_under_our_key_id,
+    signed_over_another_payload,
+    under_another_name,
+    unloadable_plan,
+    unsigned,
+)
 from tests.support.local_sidecar import LocalSidecar, enforced, new_signer
 from tests.support.raw_client import exchange, parse, wait_until
 from tests.support.raw_model import RawModel
@@ -23,22 +41,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("sidecar")]
 
 KEY = new_key()
 KEYS = KeySet(name="keys", version=1, keys=(KeyRecord(id="k", hash=key_hash(KEY), tenant="acme"),))
-POLICY = """
-apiVersion: bartizan.dev/v1alpha1
-kind: ModelPolicy
-metadata: {name: bundles}
-spec:
-  selector: {matchLabels: {app: bundles}}
-  listener: {address: 127.0.0.1, port: {port}, tls: none}
-  model: {name: fields, protocol: json_fields, port: {model}}
-  routes: [{path: /predict, inputText: [$.text]}]
-  tenants: [acme]
-  authn: {apiKeys: {set: keys}}
-  input: [{promptInjection: {}}]
-"""
-OPEN = POLICY.replace("  input: [{promptInjection: {}}]\n", "")
-NOW = 10
-"""The version that is in force while others are refused."""
 SECOND = new_signer()
 """Trusted too: the control plane's next signing key."""
 
@@ -84,82 +86,6 @@ def stand() -> Iterator[Stand]:
         yield made
     finally:
         made.close()
-
-
-def flipped(sidecar: LocalSidecar) -> policy_pb2.SignedBundle:
-    message = sidecar.signed(NOW + 1, OPEN)
-    message.payload = message.payload.replace(b"acme", b"evil")
-    return message
-
-
-def signed_over_another_payload(sidecar: LocalSidecar) -> policy_pb2.SignedBundle:
-    message = sidecar.signed(NOW + 1)
-    message.payload = canonical(sidecar.compiled(NOW + 1, OPEN))
-    return message
-
-
-def signed_by_a_stranger(sidecar: LocalSidecar) -> policy_pb2.SignedBundle:
-    return sidecar.signed(NOW + 1, OPEN, new_signer())
-
-
-def signed_by_a_stranger_under_our_key_id(sidecar: LocalSidecar) -> policy_pb2.SignedBundle:
-    message = signed_by_a_stranger(sidecar)
-    message.key_id = sidecar.signer.key_id
-    return message
-
-
-def unsigned(sidecar: LocalSidecar) -> policy_pb2.SignedBundle:
-    message = sidecar.signed(NOW + 1, OPEN)
-    message.ClearField("signature")
-    return message
-
-
-def under_another_name(sidecar: LocalSidecar) -> policy_pb2.SignedBundle:
-    message = sidecar.signed(NOW + 1, OPEN)
-    message.name = "default/other"
-    return message
-
-
-def older(sidecar: LocalSidecar) -> policy_pb2.SignedBundle:
-    return sidecar.signed(NOW - 1, OPEN)
-
-
-def same_version_other_payload(sidecar: LocalSidecar) -> policy_pb2.SignedBundle:
-    return sidecar.signed(NOW, OPEN)
-
-
-def same_version_unloadable(sidecar: LocalSidecar) -> policy_pb2.SignedBundle:
-    document = json.loads(canonical(sidecar.compiled(NOW)))
-    document["plan"]["tenants"] = []
-    return sidecar.sign(canonical(document))
-
-
-def altered(**changes: Any) -> Callable[[LocalSidecar], policy_pb2.SignedBundle]:
-    """Properly signed, but by a newer or broken compiler."""
-
-    def make(sidecar: LocalSidecar) -> policy_pb2.SignedBundle:
-        document = json.loads(canonical(sidecar.compiled(NOW + 1, OPEN)))
-        return sidecar.sign(canonical({**document, **changes}))
-
-    return make
-
-
-def broken_envoy_part(sidecar: LocalSidecar) -> policy_pb2.SignedBundle:
-    document = json.loads(canonical(sidecar.compiled(NOW + 1, OPEN)))
-    document["envoy"]["routes"][0]["virtual_hosts"][0]["domains"] = ["*", "*"]
-    return sidecar.sign(canonical(document))
-
-
-def plan_of_another_version(sidecar: LocalSidecar) -> policy_pb2.SignedBundle:
-    document = json.loads(canonical(sidecar.compiled(NOW + 1, OPEN)))
-    document["plan"]["id"] = "1.99"
-    return sidecar.sign(canonical(document))
-
-
-def unloadable_plan(sidecar: LocalSidecar) -> policy_pb2.SignedBundle:
-    document = json.loads(canonical(sidecar.compiled(NOW + 1, OPEN)))
-    document["plan"]["tenants"] = []
-    return sidecar.sign(canonical(document))
 
 
 @pytest.mark.parametrize(
@@ -268,7 +194,7 @@ def test_a_full_disk_costs_a_condition_and_no_request(tmp_path: Path, small_disk
         made.close()
 
 
-@pytest.mark.parametrize("damage", ["none", "bit", "cut", "other_key"])
+@pytest.mark.parametrize("damage", ["none", "parts", "bit", "cut", "other_key"])
 def test_a_damaged_last_good_file_is_not_used_and_nothing_is_let_in(tmp_path: Path, damage: str) -> None:
     made = Stand(BARTIZAN_SEAL_KEY_FILE=seal_key(tmp_path))
     sidecar = made.sidecar
@@ -286,6 +212,12 @@ def test_a_damaged_last_good_file_is_not_used_and_nothing_is_let_in(tmp_path: Pa
             case "other_key":
                 seal_key(tmp_path)
         kept.write_bytes(raw)
+        if damage == "parts":
+            seal = Seal.from_file(tmp_path / "seal-key")
+            saved = msgspec.msgpack.decode(seal.open(kept) or b"", type=Saved)
+            broken = SavedSecret(generation="1", secret=b"\xff")
+            changed = msgspec.structs.replace(saved, key_sets={"k": b"\xff"}, secrets={"s": broken})
+            seal.save(kept, msgspec.msgpack.encode(changed))
         # the same folder with a control plane that is away: only the sealed file says what to serve
         (sidecar.folder / "join-token").write_text("none")
         sidecar.environment |= {
@@ -294,7 +226,7 @@ def test_a_damaged_last_good_file_is_not_used_and_nothing_is_let_in(tmp_path: Pa
             "BARTIZAN_JOIN_TOKEN_FILE": str(sidecar.folder / "join-token"),
         }
         sidecar.spawn()
-        if damage == "none":
+        if damage in {"none", "parts"}:
             status = sidecar.until(lambda now: enforced(now, 1))
             assert "serving_last_good" in status["conditions"]
             assert made.ask("hello", key=None) == 401

@@ -85,6 +85,9 @@ def test_seen_versions_survive_a_restart_and_never_fall(tmp_path: Path) -> None:
     first.took_bundle("a/b", 5)
     first.took_bundle("a/b", 3)
     first.took_key_set("k", 2)
+    assert first.bundle("a/b") == 5
+    assert not file.exists(), "what must be saved before is saved by then"
+    first.persist()
     again = SeenVersions(file, conditions())
     assert (again.bundle("a/b"), again.bundle("other"), again.key_set("k")) == (5, 0, 2)
 
@@ -95,15 +98,26 @@ def test_a_damaged_version_file_does_not_stop_the_agent_and_an_unwritable_one_is
     file = tmp_path / "versions.json"
     file.write_text("{")
     holding = conditions()
-    assert SeenVersions(file, holding).bundle("a/b") == 0
-    file.unlink()
+    damaged = SeenVersions(file, holding)
+    assert damaged.bundle("a/b") == 0
+    assert names.VERSIONS_LOST in holding
+    damaged.took_bundle("a/b", 1)
+    damaged.persist()
+    assert names.VERSIONS_LOST in holding, "until the next start: the history stays unknown"
+    assert holding.ready
+    assert SeenVersions(file, conditions()).bundle("a/b") == 1
     (tmp_path / "blocked").write_text("")
-    SeenVersions(tmp_path / "blocked" / "versions.json", holding).took_bundle("a/b", 1)
+    blocked = SeenVersions(tmp_path / "blocked" / "versions.json", holding)
+    blocked.took_bundle("a/b", 1)
+    blocked.persist()
     assert names.VERSIONS_NOT_SAVED in holding
 
 
 async def _saved(last_good: LastGood, collect: Callable[[], Saved | None], done: Callable[[], bool]) -> None:
-    task = asyncio.get_running_loop().create_task(last_good.run(collect))
+    async def save() -> None:
+        await last_good.write(collect())
+
+    task = asyncio.get_running_loop().create_task(last_good.run(save))
     last_good.changed()
     for _ in range(500):
         if done():

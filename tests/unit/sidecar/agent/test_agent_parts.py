@@ -120,6 +120,7 @@ async def test_a_nack_of_this_version_is_a_refusal_with_its_document_path_and_an
         await config.applied(snapshot, 1.0)
     assert caught.value.path == "spec.listener.port"
     config.on_ack(TYPE_LISTENER, version)
+    config.on_ack(TYPE_CLUSTER, snapshot.types[TYPE_CLUSTER].version)
     await config.applied(snapshot, 0.0)
     config.forget_answers()
     with pytest.raises(ResourceRejected, match="envoy_timeout"):
@@ -131,12 +132,37 @@ def test_an_unknown_envoy_resource_is_refused() -> None:
         EnvoyConfig.read(EnvoyResources(clusters=({"@type": "type.googleapis.com/unknown.Type"},)))
 
 
-async def test_without_a_policy_envoy_gets_no_listener() -> None:
+async def test_without_a_policy_envoy_gets_no_listener_and_must_say_so() -> None:
     config = EnvoyConfig(Changes())
-    config.publish(config.read(EnvoyResources(listeners=(LISTENER,))))
+    served = config.publish(config.read(EnvoyResources(listeners=(LISTENER,))))
+    config.on_ack(TYPE_LISTENER, served.types[TYPE_LISTENER].version)
+    config.on_ack(TYPE_CLUSTER, served.types[TYPE_CLUSTER].version)
     nothing = config.publish(None)
     assert all(not nothing.types[kind].items for kind in (TYPE_LISTENER, TYPE_ROUTES, TYPE_CLUSTER))
+    with pytest.raises(ResourceRejected, match="envoy_timeout"):
+        await config.applied(nothing, 0.0)
+    config.on_ack(TYPE_LISTENER, nothing.types[TYPE_LISTENER].version)
     await config.applied(nothing, 0.0)
+
+
+async def test_what_envoy_took_before_something_else_was_sent_is_no_confirmation() -> None:
+    config = EnvoyConfig(Changes())
+    first = config.publish(config.read(EnvoyResources(listeners=(LISTENER,))))
+    for kind in (TYPE_LISTENER, TYPE_CLUSTER):
+        config.on_ack(kind, first.types[kind].version)
+    config.publish(config.read(EnvoyResources(listeners=({**LISTENER, "name": "other"},))))
+    assert not config.acked(config.publish(config.read(EnvoyResources(listeners=(LISTENER,)))))
+
+
+def test_the_certificate_of_a_refused_bundle_is_served_no_longer() -> None:
+    config = EnvoyConfig(Changes())
+    held = HeldSecret("1", _secret("listener", "old"))
+    config.put_secret(held)
+    config.put_secret(HeldSecret("2", _secret("listener", "refused")))
+    config.put_back_secret("listener", held)
+    assert dict(config.secrets) == {"listener": held}
+    config.put_back_secret("listener", None)
+    assert dict(config.secrets) == {}
 
 
 def test_workers_samples_join_the_family_of_the_same_name() -> None:
