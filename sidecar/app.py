@@ -15,7 +15,6 @@ from typing import Any
 
 import grpc
 
-from bartizan.errors import ProcessFailed
 from bartizan.policy.capabilities import SUPPORTED
 from bartizan.tasks import start
 from bartizan.telemetry.logging import get_logger
@@ -27,6 +26,7 @@ from sidecar.agent.changes import Changes
 from sidecar.agent.conditions import Conditions
 from sidecar.agent.envoy import EnvoyProcess
 from sidecar.agent.envoy_config import EnvoyConfig
+from sidecar.agent.folders import locked, make_private
 from sidecar.agent.health import Health
 from sidecar.agent.heartbeat import Heartbeat
 from sidecar.agent.identity import Identity
@@ -118,10 +118,11 @@ class Agent:
             group=group,
             drain_seconds=settings.drain_seconds,
             jwks=JwksKeeper(settings.jwks_allow, self.workers.set_jwks, self.changes.notify, group),
-            on_enforced=self.last_good.changed,
+            on_enforced=self._keep,
         )
         self.kept = Kept(
             last_good=self.last_good,
+            seen=self.seen,
             applier=self.applier,
             key_sets=self.key_sets,
             config=self.config,
@@ -156,6 +157,9 @@ class Agent:
             monitor=self.monitor,
             facts=self._facts,
         )
+
+    async def _keep(self) -> None:
+        await self.kept.save()
 
     def _identified(self) -> None:
         """A first, renewed or restored identity: records and spans carry its instance id."""
@@ -194,7 +198,7 @@ class Agent:
         self.spawn(self.monitor.probe(), "probe")
         self.spawn(self.shipping.run(), "audit")
         self.spawn(self.spans.run(), "spans")
-        self.spawn(self.last_good.run(self.kept.collect), "last-good")
+        self.spawn(self.last_good.run(self.kept.save), "last-good")
 
     async def _serve(self, service: AccessLogService | SpanForwarder, socket: Path) -> None:
         server = grpc.aio.server()
@@ -229,7 +233,7 @@ class Agent:
             key_sets=self.key_sets,
             config=self.config,
             conditions=self.conditions,
-            last_good=self.last_good,
+            kept=self.kept,
             on_refused=self.link.refused,
         )
         heartbeat = Heartbeat(
@@ -261,26 +265,25 @@ async def run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    for variable, folder in (
-        ("BARTIZAN_RUN_DIR", settings.run_dir),
-        ("BARTIZAN_STATE_DIR", settings.state_dir),
-    ):
-        try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            folder.chmod(0o700)
-        except OSError as error:
-            raise ProcessFailed(f"{variable}={folder} can't be made: {error.strerror}") from error
+    make_private("BARTIZAN_RUN_DIR", settings.run_dir)
+    make_private("BARTIZAN_STATE_DIR", settings.state_dir)
     try:
-        async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
-            agent = Agent(settings, group, stack)
-            await agent.start()
-            if settings.bundle_file is not None:
-                agent.follow_files(settings.bundle_file)
-            else:
-                agent.spawn(agent.follow_control_plane(), "control-plane")
-            log.info("agent_started", mode="local" if settings.bundle_file else "control_plane")
-            await stopping.wait()
-            await agent.stop()
-            raise _Ended
+        # held before anything in there is touched, an Envoy that a predecessor left among it
+        with locked(settings.run_dir):
+            await _run(settings, stopping)
     except* _Ended:
         log.info("agent_ended")
+
+
+async def _run(settings: Settings, stopping: asyncio.Event) -> None:
+    async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
+        agent = Agent(settings, group, stack)
+        await agent.start()
+        if settings.bundle_file is not None:
+            agent.follow_files(settings.bundle_file)
+        else:
+            agent.spawn(agent.follow_control_plane(), "control-plane")
+        log.info("agent_started", mode="local" if settings.bundle_file else "control_plane")
+        await stopping.wait()
+        await agent.stop()
+        raise _Ended

@@ -59,8 +59,14 @@ class Identity:
         self.trust: TrustDocument | None = (
             read_trust_file(settings.trust_file) if settings.trust_file is not None else None
         )
-        self._expires_at = 0.0
+        self._ends = 0.0
+        """When the certificate ends, by `_now`."""
         self._ttl = 0.0
+
+    @property
+    def left(self) -> float:
+        """Seconds until the certificate ends; below 0 afterwards."""
+        return self._ends - _now()
 
     def read_kept(self) -> bool:
         """Take the identity that a predecessor left sealed, if it is still valid; True when there is one.
@@ -79,8 +85,9 @@ class Identity:
             log.warning("kept_identity_unusable", reason=str(error))
             return False
         self.instance_id = kept.instance_id
-        self._expires_at = kept.expires_at
         self._ttl = (material.not_after - material.not_before).total_seconds()
+        # the wall clock may be wrong, but never is there more left than a whole life
+        self._ends = _now() + max(0.0, min(self._ttl, kept.expires_at - time.time()))
         self.source.replace(material)
         return True
 
@@ -144,14 +151,13 @@ class Identity:
     async def keep_fresh(self) -> None:
         """Until cancelled: renew at half of each certificate's life, +-10 %; sooner and sooner when that fails."""
         while True:
-            left = self._expires_at - time.time()
-            await asyncio.sleep(max(0.0, left - self._ttl * random.uniform(0.45, 0.55)))  # noqa: S311 - jitter
+            await asyncio.sleep(max(0.0, self.left - self._ttl * random.uniform(0.45, 0.55)))  # noqa: S311 - jitter
             try:
                 await self.renew()
                 self._conditions.set(names.IDENTITY_EXPIRED, holds=False)
             except BartizanError as error:
                 log.warning("identity_not_renewed", reason=str(error))
-                expired = time.time() > self._expires_at
+                expired = self.left < 0
                 self._conditions.set(names.IDENTITY_EXPIRED, holds=expired)
                 if expired:
                     await self._attest_again()
@@ -181,7 +187,7 @@ class Identity:
             raise IdentityRefused("the issued certificate is of another trust domain")
         if not certificate.instance_id or ttl <= 0:
             raise TrustError("the issued certificate has no instance id or no life")
-        self.instance_id, self._ttl, self._expires_at = certificate.instance_id, ttl, time.time() + ttl
+        self.instance_id, self._ttl, self._ends = certificate.instance_id, ttl, _now() + ttl
         self.source.replace(material)
         await asyncio.to_thread(self._save, material, trust)
 
@@ -195,7 +201,7 @@ class Identity:
             roots_pem=material.roots_pem,
             trust=trust,
             grpc=self.grpc_address,
-            expires_at=self._expires_at,
+            expires_at=time.time() + self.left,
         )
         try:
             self._seal.save(self._file, msgspec.msgpack.encode(kept))
@@ -211,6 +217,11 @@ class Identity:
         except (TrustError, msgspec.MsgspecError) as error:
             log.error("kept_identity_unreadable", reason=str(error))
             return None
+
+
+def _now() -> float:
+    """Seconds that nobody sets and that go on while the machine sleeps: when to renew does not follow the wall clock."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _translated(what: str, error: grpc.aio.AioRpcError) -> BartizanError:
