@@ -30,6 +30,7 @@ from protos.gen.bartizan.identity.v1 import identity_pb2, identity_pb2_grpc
 from tests.support.agent_plane import RootInMemory
 from tests.support.agent_stand import Local
 from tests.support.control_plane_stand import Stand, stand
+from tests.support.orphans import end_orphans
 
 pytestmark = [
     pytest.mark.e2e,
@@ -208,6 +209,7 @@ async def test_an_agent_says_why_it_may_not_join_and_joins_when_it_may(hurt: Sta
                 log = agent.child.log.read_text()
                 assert spent.secret not in log
                 assert good.secret not in log
+            end_orphans(agent.folder)
             shutil.rmtree(agent.folder, ignore_errors=True)
 
 

@@ -27,6 +27,7 @@ import pytest
 from bartizan.local.otlp import Receiver
 from tests.support.agent_plane import Plane
 from tests.support.agent_stand import Local
+from tests.support.orphans import end_orphans
 from tests.support.raw_client import parse
 from tests.support.raw_model import LEAK, RawModel
 from tests.support.tokens import AUDIENCE, Issuer
@@ -173,6 +174,7 @@ async def stand() -> AsyncIterator[Stand]:
         await made.receiver.stop()
         issuer.close()
         model.down()
+        end_orphans(folder)
         shutil.rmtree(folder, ignore_errors=True)
 
 

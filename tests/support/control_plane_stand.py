@@ -26,6 +26,7 @@ from bartizan.errors import DependencyUnavailable
 from bartizan.local.certificates import make_server_certificate
 from bartizan.local.processes import Child, free_port
 from bartizan.local.stack import Stack
+from tests.support.orphans import end_orphans
 
 POLICY = "default/hurt"
 TIMES = {f"BARTIZAN_CP_ROTATION_{name}_SECONDS": "2" for name in ("LEASE", "SOAK", "DRAIN")}
@@ -172,4 +173,5 @@ async def stand() -> AsyncIterator[Stand]:
     finally:
         await stack.stop()
         await runner.cleanup()
+        end_orphans(folder)
         shutil.rmtree(folder, ignore_errors=True)

@@ -34,6 +34,7 @@ from bartizan.policy.signing import LocalSigner, canonical
 from bartizan.policy.validate import parse_policy
 from control_plane.compile.bundle import compile_bundle
 from protos.gen.bartizan.policy.v1 import policy_pb2
+from tests.support.orphans import end_orphans
 
 Status = dict[str, Any]
 ROOT = Path(__file__).parents[2]
@@ -137,6 +138,7 @@ class LocalSidecar:
 
     def close(self) -> None:
         self.stop()
+        end_orphans(self.folder)
         if not os.environ.get("KEEP"):
             shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -13,6 +13,7 @@ from aiohttp import web
 from bartizan.local.processes import free_port
 from tests.support.agent_plane import Plane
 from tests.support.agent_stand import Local
+from tests.support.orphans import end_orphans
 
 
 @pytest.fixture
@@ -40,6 +41,7 @@ async def local() -> AsyncIterator[Local]:
     finally:
         if made.child is not None:
             await made.child.stop()
+        end_orphans(folder)
         await runner.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bartizan.local.processes import free_port
 from tests.support.agent_stand import Local
+from tests.support.orphans import end_orphans
 
 pytestmark = pytest.mark.e2e
 
@@ -117,3 +121,45 @@ async def test_an_agent_that_was_killed_leaves_nothing_open_and_its_successor_ta
     again = await local.until(lambda now: enforced(now, 1))
     assert again["envoy"]["pid"] != status["envoy"]["pid"]
     assert await local.ask(key=local.key) == 200
+
+
+async def test_every_socket_and_its_folder_are_for_our_user_alone(local: Local) -> None:
+    run = local.folder / "run"
+    run.mkdir(mode=0o755)
+    await local.start(BARTIZAN_WORKERS="2")
+    await local.until(lambda now: enforced(now, 1))
+    sockets = {path.name: path.lstat().st_mode for path in run.iterdir() if path.is_socket()}
+    assert set(sockets) == {"xds.sock", "als.sock", "otlp.sock", "admin.sock", "guard-0.sock", "guard-1.sock"}
+    assert {name: oct(mode & 0o777) for name, mode in sockets.items()} == dict.fromkeys(sockets, "0o600")
+    assert [oct((local.folder / name).stat().st_mode & 0o777) for name in ("run", "state")] == ["0o700"] * 2
+
+
+async def test_a_second_agent_on_the_run_folder_ends_and_takes_nothing_away(local: Local) -> None:
+    await local.start()
+    first = local.child
+    before = await local.until(lambda now: enforced(now, 1))
+    try:
+        await local.start(BARTIZAN_HEALTH_LISTEN=f"127.0.0.1:{free_port()}")
+        assert local.child is not None
+        async with asyncio.timeout(30):
+            assert await local.child.process.wait() == 1
+        assert f"BARTIZAN_RUN_DIR={local.folder / 'run'} is in use by another agent" in local.child.tail()
+    finally:
+        local.child = first
+    after = await local.until(lambda now: enforced(now, 1))
+    assert (after["envoy"], after["workers"]) == (before["envoy"], before["workers"])
+    assert await local.ask(key=local.key) == 200
+
+
+async def test_the_envoy_of_a_killed_agent_can_be_ended_with_its_test(local: Local) -> None:
+    await local.start()
+    status = await local.until(lambda now: enforced(now, 1))
+    assert local.child is not None
+    local.child.signal(signal.SIGKILL)
+    await local.child.process.wait()
+    assert status["envoy"]["pid"] in end_orphans(local.folder)
+    async with asyncio.timeout(10):
+        while Path(f"/proc/{status['envoy']['pid']}/cmdline").exists():
+            if not Path(f"/proc/{status['envoy']['pid']}/cmdline").read_bytes():
+                break  # a zombie that init has not reaped yet
+            await asyncio.sleep(0.02)
