@@ -127,7 +127,7 @@ class ControlPlane:
             keys=Keys(self.store, self.publisher.key_set_changed),
             tokens=self.tokens,
             ledger=self.ledger,
-            secrets=Definitions(self.store, self._rotations),
+            secrets=Definitions(self.store, self._rotations, places=self.settings.providers),
             trust=self._trust_bytes,
             removed=self.publisher.instance_removed,
             join_token=self._join_token,

@@ -11,6 +11,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from bartizan.errors import InvalidInput, Problem
+from control_plane.secrets.providers.places import Places
 
 _PREFIX = "BARTIZAN_CP_"
 _OTLP = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -57,6 +58,8 @@ class Settings:
     vault_transit: str
     signing_key: str
     """The transit key that signs bundles."""
+    providers: Places
+    """Where key providers may be."""
     rotation_lease: float
     rotation_soak: float
     rotation_drain: float
@@ -95,6 +98,7 @@ def read(variables: Mapping[str, str]) -> Settings:
         signing_key=reader.get(
             "SIGNING_KEY", _matching(_MOUNT, "the name of a transit key"), "bartizan-bundles"
         ),
+        providers=reader.get("PROVIDERS", Places.parse, ""),
         rotation_lease=reader.get("ROTATION_LEASE_SECONDS", _seconds, "30"),
         rotation_soak=reader.get("ROTATION_SOAK_SECONDS", _seconds, "10"),
         rotation_drain=reader.get("ROTATION_DRAIN_SECONDS", _seconds, "60"),

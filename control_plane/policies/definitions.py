@@ -12,7 +12,8 @@ import msgspec
 from bartizan.api import RotationInfo, SecretInfo
 from bartizan.errors import Conflict, DependencyUnavailable, InvalidInput, NotFound, Problem
 from control_plane.policies.actor import Actor
-from control_plane.secrets.definition import encode_definition, parse_definition
+from control_plane.secrets.definition import SecretDefinition, encode_definition, parse_definition
+from control_plane.secrets.providers.places import Places
 from control_plane.secrets.rotation.faults import TROUBLES
 from control_plane.secrets.rotation.machine import ENDED, Rotation
 from control_plane.store.base import SecretRow, Store
@@ -39,22 +40,37 @@ class Definitions:
     """Definitions in the store; a new one makes the engine begin its first rotation."""
 
     def __init__(
-        self, store: Store, engine: Callable[[], Rotations], *, clock: Callable[[], float] = time.time
+        self,
+        store: Store,
+        engine: Callable[[], Rotations],
+        *,
+        places: Places = Places(),  # noqa: B008 - frozen
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        """engine: called for each use; raises DependencyUnavailable before there is one."""
+        """engine: called for each use; raises DependencyUnavailable before there is one. places: of providers."""
         self._store = store
         self._engine = engine
+        self._places = places
         self._clock = clock
 
     async def define(self, name: str, definition: Mapping[str, Any], actor: Actor) -> SecretInfo:
-        """Raises InvalidInput with every problem, a new path for a used secret too; Conflict while one rotates."""
+        """Raises InvalidInput with every problem, a new path for a used secret too; Conflict while one rotates, or
+        when another secret has the path.
+        """
         if definition.get("name", name) != name:
             problem = Problem(path="name", code="invalid_value", message=f"the path says {name}")
             raise InvalidInput("the secret's definition was refused", [problem])
         parsed = parse_definition({**definition, "name": name})
+        misplaced = self._places.problems(parsed.provider)
+        if misplaced:
+            raise InvalidInput("the secret's definition was refused", misplaced)
         now = self._clock()
         async with self._store.begin() as work:
             known = await work.secrets.get(name)
+            if parsed.path == parsed.provider.headers_path:
+                raise Conflict("provider.headers_path holds the value of the secret itself")
+            for other in await work.secrets.all():
+                _check_apart(parsed, parse_definition(other.definition))
             row = SecretRow(
                 name=name,
                 definition=encode_definition(parsed),
@@ -114,6 +130,20 @@ class Definitions:
             waiting_for=(*((state.waiting,) if state.waiting else ()), *state.behind),
             error=error or (state.waiting if state.waiting in TROUBLES else ""),
             updated_at=state.phase_at,
+        )
+
+
+def _check_apart(made: SecretDefinition, other: SecretDefinition) -> None:
+    """Whose path is another's too would have that one's value sent to its own provider. Raises Conflict."""
+    if made.name == other.name:
+        return
+    if made.path == other.path:
+        raise Conflict(f"path {made.path} belongs to the secret {other.name}")
+    if made.provider.headers_path == other.path:
+        raise Conflict(f"provider.headers_path {other.path} holds the value of the secret {other.name}")
+    if made.path == other.provider.headers_path:
+        raise Conflict(
+            f"path {made.path} holds what the provider of the secret {other.name} is sent as headers"
         )
 
 

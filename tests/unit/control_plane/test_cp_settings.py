@@ -37,6 +37,7 @@ def test_every_mistake_is_reported_with_its_variable() -> None:
         "BARTIZAN_CP_ROTATION_SOAK_SECONDS": "-1",
         "BARTIZAN_CP_ROTATION_DRAIN_SECONDS": "nan",
         "BARTIZAN_CP_AUDIT_DAYS": "-1",
+        "BARTIZAN_CP_PROVIDERS": "http://keys.example",
         "BARTIZAN_LOG_LEVEL": "loud",
         "BARTIZAN_CP_API_LISTN": "127.0.0.1:1",
         "OTEL_EXPORTER_OTLP_ENDPOINT": "localhost:4317",
