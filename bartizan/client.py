@@ -131,6 +131,18 @@ class Client(Transport):
     async def revoke_key(self, key_set: str, key_id: str) -> None:
         await self.send("DELETE", f"/v1/key-sets/{_word(key_set)}/keys/{_word(key_id)}", None)
 
+    async def key_set(self, name: str) -> api.KeySetStatus:
+        return await self.send("GET", f"/v1/key-sets/{_word(name)}", api.KeySetStatus)
+
+    async def wait_key_set(self, name: str, *, timeout_seconds: float = 60.0) -> api.KeySetStatus:
+        """Until every sidecar that takes its keys uses the newest version, or the time is over: look at `.behind`."""
+        until = time.monotonic() + timeout_seconds
+        while True:
+            status = await self.key_set(name)
+            if not status.behind or time.monotonic() >= until:
+                return status
+            await asyncio.sleep(0.1)
+
     # Sidecars
 
     async def join_token(

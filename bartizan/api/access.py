@@ -22,6 +22,15 @@ class KeySetInfo(Answer, frozen=True):
     keys: int
 
 
+class KeySetStatus(Answer, frozen=True):
+    """Who provably uses the newest version of a set. behind: instance ids, silent ones too; they may accept revoked keys."""
+
+    name: str
+    version: int
+    total: int
+    behind: tuple[str, ...] = ()
+
+
 class KeySetList(Answer, frozen=True):
     key_sets: tuple[KeySetInfo, ...]
 

@@ -90,8 +90,17 @@ def list_(connection: Connection, key_set: str | None) -> None:
 @keys.command()
 @click.argument("key_set")
 @click.argument("key_id")
+@click.option("--wait", "seconds", type=int, metavar="SECONDS", help="Wait until every sidecar refuses it.")
 @pass_connection
-def revoke(connection: Connection, key_set: str, key_id: str) -> None:
-    """Revoke a key. Works while Vault is away."""
+def revoke(connection: Connection, key_set: str, key_id: str, seconds: int | None) -> None:
+    """Revoke a key. Works while Vault is away. With --wait: ends with 1 when some sidecar may still accept it."""
     connection.call(lambda client: client.revoke_key(key_set, key_id))
-    connection.output.text(f"key {key_id} revoked", data={"revoked": key_id})
+    if seconds is None:
+        connection.output.text(f"key {key_id} revoked", data={"revoked": key_id})
+        return
+    status = connection.call(lambda client: client.wait_key_set(key_set, timeout_seconds=seconds))
+    proven = f"{status.total - len(status.behind)}/{status.total}"
+    late = f"; may still accept it: {', '.join(status.behind)}" if status.behind else ""
+    data = {"revoked": key_id, "total": status.total, "behind": status.behind}
+    connection.output.text(f"key {key_id} revoked, refused by {proven} sidecars{late}", data=data)
+    raise SystemExit(1 if status.behind else 0)

@@ -50,6 +50,7 @@ class Ledger:
         self._clock = clock
         self._started = monotonic()
         self._wanted: dict[str, Wanted] = {}
+        self._key_sets: dict[str, int] = {}
         self._entries: dict[str, _Entry] = {}
         self._generation = 0
         self._bell = asyncio.Event()
@@ -70,6 +71,30 @@ class Ledger:
 
     def wanted(self, policy: str) -> Wanted | None:
         return self._wanted.get(policy)
+
+    def want_key_set(self, name: str, version: int) -> None:
+        """The newest version of a key set, 0 when there is none."""
+        if self._key_sets.get(name, 0) != version:
+            self._key_sets[name] = version
+            self._ring()
+
+    def key_set_version(self, name: str) -> int:
+        """0 when there is no such set, or no policy that names it."""
+        return self._key_sets.get(name, 0)
+
+    def key_set_users(self, name: str) -> Mapping[str, bool]:
+        """Ids of those that accept keys of this set, and whether each is live and has the newest version in use."""
+        newest, found = self._key_sets.get(name, 0), dict[str, bool]()
+        for wanted in self._wanted.values():
+            for instance_id, entry in self._entries.items():
+                if not wanted.selects(entry.instance):
+                    continue
+                held = entry.seen.key_set_versions.get(name) if entry.seen else None
+                older = held is not None and entry.seen is not None and entry.seen.version != wanted.version
+                if wanted.key_set == name or older:
+                    current = held is not None and held >= newest and self.is_live(instance_id)
+                    found[instance_id] = current and found.get(instance_id, True)
+        return found
 
     # who there is
 
@@ -255,7 +280,7 @@ class Ledger:
             if entry.restored and self._monotonic() - self._started < self.lease:
                 return replace(base, state="stale", reason="not_reported_since_restart")
             return replace(base, state="unreachable", reason="lease_expired")
-        state, reason, path = judge(wanted, seen, entry.refused)
+        state, reason, path = judge(wanted, seen, entry.refused, self._key_sets.get(wanted.key_set, 0))
         return replace(base, state=state, reason=reason, path=path)
 
 
@@ -264,5 +289,6 @@ def _beyond(seen: Observation, refused: Refused) -> bool:
 
 
 def _content(seen: Observation) -> Observation:
-    """Without what every heartbeat changes."""
-    return replace(seen, sequence=0, sent_at=0.0, probe_at=0.0, trace_id="")
+    """Without what every heartbeat changes; that a probe grew too old is a change."""
+    probe_at = 0.0 if seen.probe_fresh else -1.0
+    return replace(seen, sequence=0, sent_at=0.0, probe_at=probe_at, trace_id="")

@@ -11,6 +11,8 @@ from typing import Literal
 
 from bartizan.api import INCAPABLE
 
+PROBE_SECONDS = 30.0
+"""A probe older than this proves nothing any more; sidecars probe every 10 s."""
 State = Literal["enforced", "pending", "refused", "stale", "unreachable"]
 
 
@@ -25,6 +27,7 @@ class Wanted:
     revision: int
     plan_hash: str
     requires: frozenset[str] = frozenset()
+    key_set: str = ""
 
     def selects(self, instance: Instance) -> bool:
         """An empty selector selects nobody."""
@@ -74,6 +77,11 @@ class Observation:
     secret_versions: Mapping[str, str] = field(default_factory=dict)
     key_set_versions: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def probe_fresh(self) -> bool:
+        """By the sidecar's own clock; one that was set meanwhile makes it wait for the next probe."""
+        return abs(self.sent_at - self.probe_at) < PROBE_SECONDS
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
@@ -100,8 +108,14 @@ class Row:
     received_at: float = 0.0
 
 
-def judge(wanted: Wanted, seen: Observation, refused: Refused | None) -> tuple[State, str, str]:
-    """State, reason and document path of a live sidecar. Everything must be proven; what is missing first is named."""
+def judge(
+    wanted: Wanted, seen: Observation, refused: Refused | None, key_set_version: int = 0
+) -> tuple[State, str, str]:
+    """State, reason and document path of a live sidecar. Everything must be proven; what is missing first is named.
+
+    key_set_version: the newest one of the policy's key set, 0 when it has none. With an older one it still accepts
+    keys that were revoked.
+    """
     ours = seen.policy == wanted.policy
     if ours and seen.version == wanted.version:
         if not seen.envoy_acked:
@@ -112,6 +126,12 @@ def judge(wanted: Wanted, seen: Observation, refused: Refused | None) -> tuple[S
             return "pending", "plan_hash_differs", ""
         if not seen.probe_good:
             return "pending", f"probe_{seen.probe_reason or 'missing'}", ""
+        if not seen.probe_fresh:
+            return "pending", "probe_too_old", ""
+        if not seen.ready:
+            return "pending", "not_ready", ""
+        if key_set_version and seen.key_set_versions.get(wanted.key_set, 0) < key_set_version:
+            return "pending", "key_set_behind", ""
         return "enforced", "", ""
     # It keeps what it has: not its refusal of a bundle, but a release that is too old for this one.
     missing = wanted.requires - seen.capabilities

@@ -100,6 +100,7 @@ def published(row: PublicationRow, document: str) -> Published:
             revision=row.revision,
             plan_hash=plan_hash(bundle.plan),
             requires=frozenset(bundle.requires),
+            key_set=bundle.plan.api_key_set,
         ),
         # A version never comes again for other content, so "<policy>@<version>" says what a sidecar has.
         bundle=Resources(f"{row.policy}@{row.version}", {row.policy: pack(message)}),

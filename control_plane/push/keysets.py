@@ -25,19 +25,22 @@ class SignedKeySets:
     def __init__(self, sign: SignKeySet) -> None:
         self._sign = sign
         self._sets: dict[str, KeySet] = {}
-        self._signed: dict[str, AnyMessage] = {}
+        self._signed: dict[str, tuple[int, AnyMessage]] = {}
 
     def get(self, name: str) -> tuple[int, AnyMessage] | None:
         """Version and signed message; None for a set that is not loaded, does not exist or can't be signed now."""
-        key_set, message = self._sets.get(name), self._signed.get(name)
-        return None if key_set is None or message is None else (key_set.version, message)
+        return self._signed.get(name)
+
+    def newest(self, name: str) -> int:
+        """The version that all shall have, signed or not; 0 when there is no such set."""
+        return self._sets[name].version if name in self._sets else 0
 
     async def load(self, work: Work, name: str) -> bool:
         """Read a set again; True when there is something new to send."""
         key_set = await work.key_sets.get(name)
         if key_set is None:
             return self.forget(name)
-        if key_set == self._sets.get(name) and name in self._signed:
+        if key_set == self._sets.get(name) and self._signed.get(name, (0,))[0] == key_set.version:
             return False
         self._sets[name] = key_set
         return self._try_signing(name)
@@ -53,7 +56,7 @@ class SignedKeySets:
 
     def _try_signing(self, name: str) -> bool:
         try:
-            self._signed[name] = pack(self._sign(self._sets[name]))
+            self._signed[name] = (self._sets[name].version, pack(self._sign(self._sets[name])))
         except DependencyError as error:
             # The old signature, if there is one, is better than none; `sign_again` comes with the certificate.
             logger.warning("key_set_not_signed", key_set=name, reason=str(error))

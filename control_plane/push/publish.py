@@ -103,7 +103,7 @@ class Publisher:
                 for row in rows:
                     await self._take(work, row)
                 for name in self._named_key_sets():
-                    await self._key_sets.load(work, name)
+                    await self._load_key_set(work, name)
                 present = {row.instance_id for row in await work.instances.all()}
             for name in self._published.keys() - {row.policy for row in rows}:
                 self._drop(name)
@@ -123,7 +123,7 @@ class Publisher:
                 else:
                     await self._take(work, rows[0])
                     if name in self._published and self._published[name].key_set:
-                        await self._key_sets.load(work, self._published[name].key_set)
+                        await self._load_key_set(work, self._published[name].key_set)
             PUBLISHED.inc()
             namespace = name.partition("/")[0]
             self._refresh(s for s, one in self._subscribers.items() if one.instance.namespace == namespace)
@@ -134,7 +134,7 @@ class Publisher:
             if name not in self._named_key_sets():
                 return
             async with self._store.begin() as work:
-                fresh = await self._key_sets.load(work, name)
+                fresh = await self._load_key_set(work, name)
             if fresh:
                 self._refresh(s for s, one in self._subscribers.items() if name in one.key_sets)
 
@@ -147,10 +147,6 @@ class Publisher:
         """From now on emitters use this generation. Idempotent; going back to an older generation is a rollback."""
         self._secrets[name] = SecretValue(generation=generation, value=value)
         self._refresh(s for s, one in self._subscribers.items() if name in one.secrets)
-
-    def drop_secret(self, name: str) -> None:
-        """No longer hand it out; who has it keeps it until its policy no longer names it."""
-        self._secrets.pop(name, None)
 
     def entitled_to_secret(self, name: str) -> tuple[str, ...]:
         """Instance ids, connected or not, that get this secret: the members of a rotation's barriers."""
@@ -207,6 +203,11 @@ class Publisher:
         self._published[row.policy] = taken
         self._ledger.want(taken.wanted)
 
+    async def _load_key_set(self, work: Work, name: str) -> bool:
+        fresh = await self._key_sets.load(work, name)
+        self._ledger.want_key_set(name, self._key_sets.newest(name))
+        return fresh
+
     def _drop(self, name: str) -> None:
         self._published.pop(name, None)
         self._ledger.unwant(name)
@@ -242,7 +243,7 @@ class Publisher:
                 return frozenset()
             if not older.key_set or not older.wanted.selects(instance):
                 return frozenset()
-            await self._key_sets.load(work, older.key_set)
+            await self._load_key_set(work, older.key_set)
             return frozenset({older.key_set})
 
     def _refresh(self, instance_ids: Iterable[str]) -> None:

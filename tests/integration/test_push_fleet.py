@@ -177,6 +177,7 @@ class Sidecar:
         self.refuse: dict[str, ResourceRejected] = {}
         self.sequence = 0
         self.capabilities = SUPPORTED
+        self.key_sets: dict[str, int] = {}
         self.client = AdsClient(
             lambda: plane.channel(spiffe_id),
             instance_id,
@@ -211,6 +212,8 @@ class Sidecar:
             boot_id="boot",
             sequence=self.sequence,
             capabilities=sorted(self.capabilities),
+            ready=True,
+            key_set_versions=self.key_sets,
         )
         message.policy.CopyFrom(fleet_pb2.PolicyState(**policy))  # type: ignore[arg-type]
         async with self.plane.channel(self.spiffe_id) as channel:
@@ -365,6 +368,18 @@ async def test_accepted_is_not_enforced_until_everything_is_proven(plane: Plane)
             waiting = group.create_task(wait_settled(plane.ledger, "prod/chat", 1))
             await sidecar.report(**state, probe=fleet_pb2.Probe(good=True, trace_id="abc"))
         assert (waiting.result().summary, waiting.result().enforced) == ("1/1", True)
+        await plane.keys.create_set("chat-set", ACTOR)
+        issued = await plane.keys.issue("chat-set", IssueKey(tenant="acme"), ACTOR)
+        sidecar.key_sets = {"chat-set": 2}
+        await sidecar.report(**state, probe=fleet_pb2.Probe(good=True))
+        assert policy_status(plane.ledger, "prod/chat").enforced
+        await plane.keys.revoke("chat-set", issued.id, ACTOR)
+        (row,) = policy_status(plane.ledger, "prod/chat").instances
+        assert (row.state, row.reason) == ("pending", "key_set_behind")
+        assert plane.ledger.key_set_users("chat-set") == {"i-chat": False}
+        sidecar.key_sets = {"chat-set": 3}
+        await sidecar.report(**state, probe=fleet_pb2.Probe(good=True))
+        assert policy_status(plane.ledger, "prod/chat").enforced
 
 
 async def test_a_refused_bundle_shows_its_reason_and_path(plane: Plane) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bartizan.api import IssuedKey, IssueKey, KeyInfo, KeyList, KeySetInfo, KeySetList
+from bartizan.api import IssuedKey, IssueKey, KeyInfo, KeyList, KeySetInfo, KeySetList, KeySetStatus
 from bartizan.policy.keyset import KeySet
 from control_plane.api.auth import Permission
 from control_plane.api.openapi import Call, Operation
@@ -42,6 +42,15 @@ def operations(parts: Parts) -> list[Operation]:
         )
         return KeyList(name=call.path["set"], version=version, keys=found)
 
+    async def one(call: Call) -> KeySetStatus:
+        name = call.path["set"]
+        version, _ = await keys.keys(name)
+        users = parts.ledger.key_set_users(name)
+        # Told to the ledger only after it is stored: until then nobody has the newest one.
+        told = not users or parts.ledger.key_set_version(name) >= version
+        behind = tuple(sorted(each for each, current in users.items() if not (current and told)))
+        return KeySetStatus(name=name, version=version, total=len(users), behind=behind)
+
     async def revoke(call: Call) -> None:
         await keys.revoke(call.path["set"], call.path["key"], call.actor)
 
@@ -53,6 +62,15 @@ def operations(parts: Parts) -> list[Operation]:
             handler=sets,
             permission=Permission.READ,
             answer=KeySetList,
+            tag="keys",
+        ),
+        Operation(
+            method="GET",
+            path=ONE,
+            summary="Who provably uses the newest version of a key set",
+            handler=one,
+            permission=Permission.READ,
+            answer=KeySetStatus,
             tag="keys",
         ),
         Operation(

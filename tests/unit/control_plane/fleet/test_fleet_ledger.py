@@ -23,6 +23,7 @@ WANTED = Wanted(
     revision=2,
     plan_hash="h",
     requires=frozenset({"a"}),
+    key_set="keys",
 )
 ONE = Instance(
     instance_id="i1", spiffe_id="spiffe://t/ns/prod/sa/x", namespace="prod", labels={"app": "chat", "z": "1"}
@@ -38,6 +39,10 @@ PROVEN = Observation(
     workers=2,
     envoy_acked=True,
     probe_good=True,
+    probe_at=500.0,
+    sent_at=510.0,
+    ready=True,
+    key_set_versions={"keys": 7},
     capabilities=frozenset({"a"}),
 )
 OLD = replace(PROVEN, version=3, plan_hash="old")
@@ -73,6 +78,13 @@ def world() -> World:
         ({"plan_hash": "x"}, "pending", "plan_hash_differs"),
         ({"probe_good": False}, "pending", "probe_missing"),
         ({"probe_good": False, "probe_reason": "timeout"}, "pending", "probe_timeout"),
+        ({"probe_at": 480.0}, "pending", "probe_too_old"),
+        ({"probe_at": 0.0}, "pending", "probe_too_old"),
+        ({"probe_at": 900.0}, "pending", "probe_too_old"),
+        ({"ready": False}, "pending", "not_ready"),
+        ({"key_set_versions": {"keys": 6}}, "pending", "key_set_behind"),
+        ({"key_set_versions": {}}, "pending", "key_set_behind"),
+        ({"key_set_versions": {"keys": 8}}, "enforced", ""),
         ({"version": 3}, "pending", "other_version"),
         ({"version": 5}, "pending", "other_version"),
         ({"policy": "prod/other"}, "pending", "not_received"),
@@ -89,7 +101,7 @@ def world() -> World:
     ],
 )
 def test_what_is_missing_is_named(change: dict[str, Any], state: str, reason: str) -> None:
-    assert judge(WANTED, replace(PROVEN, **change), None)[:2] == (state, reason)
+    assert judge(WANTED, replace(PROVEN, **change), None, 7)[:2] == (state, reason)
 
 
 @given(
@@ -138,6 +150,37 @@ def test_a_sidecar_that_never_reports_is_pending_and_then_unreachable(world: Wor
     assert world.state() == ("pending", "not_reported_yet")
     world.now += 31
     assert world.state() == ("unreachable", "never_reported")
+
+
+def test_a_policy_is_enforced_again_when_the_newest_keys_are_there(world: World) -> None:
+    ledger = world.ledger
+    ledger.want_key_set("keys", 7)
+    ledger.observe("i1", PROVEN)
+    assert world.state() == ("enforced", "")
+    assert ledger.key_set_users("keys") == {"i1": True}
+    generation = ledger.generation
+    ledger.want_key_set("keys", 8)
+    assert ledger.generation > generation, "who waits for the revocation looks again"
+    assert world.state() == ("pending", "key_set_behind")
+    assert ledger.key_set_users("keys") == {"i1": False}
+    ledger.observe("i1", replace(PROVEN, sequence=2, key_set_versions={"keys": 8}))
+    assert world.state() == ("enforced", "")
+    assert ledger.key_set_users("keys") == {"i1": True}
+    world.now += 31
+    assert ledger.key_set_users("keys") == {"i1": False}, "a silent one may accept what was revoked since"
+    ledger.observe("i1", replace(OLD, sequence=3, key_set_versions={"older": 1}))
+    assert ledger.key_set_users("older") == {"i1": True}
+    assert ledger.key_set_users("foreign") == {}
+
+
+def test_a_probe_that_grows_old_is_a_change(world: World) -> None:
+    world.ledger.observe("i1", PROVEN)
+    generation = world.ledger.generation
+    world.ledger.observe("i1", replace(PROVEN, sequence=2, sent_at=529.0))
+    assert world.ledger.generation == generation
+    world.ledger.observe("i1", replace(PROVEN, sequence=3, sent_at=531.0))
+    assert world.ledger.generation > generation
+    assert world.state() == ("pending", "probe_too_old")
 
 
 def test_an_expired_lease_is_unreachable_until_the_next_heartbeat(world: World) -> None:
@@ -189,7 +232,7 @@ async def test_waiters_wake_for_changes_and_not_for_repetitions(world: World) ->
     ledger = world.ledger
     ledger.observe("i1", OLD)
     generation = ledger.generation
-    ledger.observe("i1", replace(OLD, sequence=2, sent_at=5.0, probe_at=5.0))
+    ledger.observe("i1", replace(OLD, sequence=2, sent_at=520.0, probe_at=520.0))
     assert ledger.generation == generation
     async with asyncio.TaskGroup() as group:
         waiting = group.create_task(ledger.changed(generation))
