@@ -8,9 +8,13 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+import trustme
 
 from bartizan.local.processes import free_port
+from bartizan.policy.signing import canonical
+from protos.gen.bartizan.policy.v1 import policy_pb2
 from tests.support.agent_stand import Local
 from tests.support.orphans import end_orphans
 
@@ -163,3 +167,29 @@ async def test_the_envoy_of_a_killed_agent_can_be_ended_with_its_test(local: Loc
             if not Path(f"/proc/{status['envoy']['pid']}/cmdline").read_bytes():
                 break  # a zombie that init has not reaped yet
             await asyncio.sleep(0.02)
+
+
+async def test_a_refused_bundle_leaves_no_certificate_behind(local: Local) -> None:
+    for issuer, name in ((local.ca, "tls"), (trustme.CA(), "other")):
+        issued = issuer.issue_cert("localhost", "127.0.0.1")
+        issued.private_key_pem.write_to_path(local.folder / "certs" / f"{name}.key")
+        issued.cert_chain_pems[0].write_to_path(local.folder / "certs" / f"{name}.crt")
+    await local.start()
+    await local.until(lambda now: enforced(now, 1))
+    other = local.policy(
+        listener={**local.listener(), "tls": {"cert": "file:other.crt", "key": "file:other.key"}}
+    )
+    document = msgspec.json.decode(local.signed(2, other).payload)
+    document["envoy"]["routes"][0]["virtual_hosts"][0]["domains"] = ["*", "*"]
+    payload = canonical(document)
+    bad = policy_pb2.SignedBundle(
+        name=document["policy"],
+        payload=payload,
+        key_id=local.signer.key_id,
+        signature=local.signer.sign(payload),
+    )
+    (local.folder / "bundle.pb").write_bytes(bad.SerializeToString())
+    status = await local.until(lambda now: bool(now["refused"]) and now["refused"]["version"] == 2)
+    assert status["refused"]["reason"].startswith("envoy_refused")
+    for _ in range(10):
+        assert await local.ask(key=local.key) == 200, "its issuer is trusted, the other's is not"

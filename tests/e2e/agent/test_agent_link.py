@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from bartizan.policy.signing import LocalSigner
@@ -199,3 +203,19 @@ async def test_a_control_plane_with_another_signing_key_changes_nothing(local: L
     await plane.reported(lambda one: proven(one, 2))
     plane.send(local.signed(4), local.keys(1), {})
     await plane.reported(lambda one: proven(one, 4))
+
+
+async def test_a_removal_is_confirmed_only_when_an_envoy_said_so(local: Local, plane: Plane) -> None:
+    plane.send(local.signed(1), local.keys(1), {})
+    await local.start(plane.new_token())
+    await plane.reported(lambda one: proven(one, 1))
+    envoy = (await local.status())["envoy"]["pid"]
+    plane.answers.clear()
+    os.kill(envoy, signal.SIGSTOP)
+    plane.send(None, local.keys(1), {})
+    async with asyncio.timeout(60):
+        while ("ack", "none", "") not in plane.answers:
+            await asyncio.sleep(0.01)
+    assert not Path(f"/proc/{envoy}").exists(), "the one that did not answer still listens"
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await local.ask(key=local.key)
