@@ -30,6 +30,7 @@ FIELDS: dict[str, Holds] = {
 }  # fmt: skip
 TEXTS = tuple(key for key, holds in FIELDS.items() if holds is Holds.TEXT)
 UNREADABLE = frozenset(key for key, holds in FIELDS.items() if holds is Holds.UNREADABLE)
+_ENGINE = frozenset(key for key, holds in FIELDS.items() if holds is Holds.ENGINE)
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 
@@ -48,7 +49,7 @@ prompt_tokens_details completion_tokens_details input_tokens_details output_toke
 accepted_prediction_tokens rejected_prediction_tokens queue_time prompt_time completion_time total_time
 embedding embeddings output
 """
-WORDS = frozenset(_WORDS.split())
+WORDS = frozenset((*_WORDS.split(), *FIELDS))
 """Keys that the protocol itself names: nobody says anything with them."""
 
 _SHAPE = re.compile(r"[A-Za-z0-9_.:/+\-]{0,128}")
@@ -57,9 +58,7 @@ _MOMENT = 10**11
 
 def engines_own(key: str, value: Any) -> bool:
     """Whether this member is the engine's and looks like it: with spaces or an at-sign it is text after all."""
-    if FIELDS.get(key) is not Holds.ENGINE:
-        return False
-    return shaped(value) or (isinstance(value, int) and 0 <= value < _MOMENT)
+    return key in _ENGINE and (shaped(value) or (isinstance(value, int) and 0 <= value < _MOMENT))
 
 
 def shaped(value: Any) -> bool:

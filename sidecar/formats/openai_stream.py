@@ -19,7 +19,7 @@ from sidecar.formats.base import FormatError, StreamPiece, TextPart
 from sidecar.formats.documents import TextAt, strings
 from sidecar.formats.embedded import Unescaper
 from sidecar.formats.json_text import DEFAULT_DEPTH, Path, decode, has_surrogate, splice, string_token
-from sidecar.formats.openai_fields import TEXTS, UNREADABLE, WORDS, unread
+from sidecar.formats.openai_fields import TEXTS, UNREADABLE, WORDS, engines_own, unread
 from sidecar.formats.sse import Event, EventSplitter, encode
 from sidecar.formats.walk import take_unreadable
 from sidecar.model.decision import Cause
@@ -121,7 +121,7 @@ class OpenAIStream:
             raise _malformed("too many text streams")
         if not self._envelope:
             keys = ("id", "object", "created", "model", "system_fingerprint")
-            self._envelope = {key: value[key] for key in keys if key in value}
+            self._envelope = {key: value[key] for key in keys if engines_own(key, value.get(key))}
         texts = tuple(
             TextPart(location=place.name, text=place.text, role="assistant") for place in read.places
         )
@@ -160,6 +160,8 @@ class _Read:
             rest["error"] = {key: item for key, item in fault.items() if key != "message"}
             self.places.append(TextAt(("error", "message"), fault["message"], name="error.message"))
             self.finished.append("error.")
+        if (usage := rest.pop("usage", None)) is not None:
+            self._rest({"usage": usage}, (), known=True)
         self._rest(rest, ())
         if self._others:
             self.finished.append(f"{_OTHER}#")

@@ -44,6 +44,8 @@ class Event:
 
         Of the event's name only one of these stays; of a comment alone the sign of life.
         """
+        if self.data is not None and self.raw == b"data: " + self.data + b"\n\n":
+            return self
         lines = [line for line, _ in _lines(self.raw)]
         if all(_harmless(line, names) for line in lines):
             return self

@@ -60,7 +60,7 @@ def take_unreadable(value: Any, keys: Container[str]) -> list[tuple[Path, str]]:
             elif _whole_numbers(item) and key not in _NUMBERS:
                 found.append(((*at, key), "whole_numbers"))
                 here[key] = None
-            elif key not in _NUMBERS:
+            elif isinstance(item, list | dict) and key not in _NUMBERS:
                 stack.append((item, (*at, key)))
     return found
 

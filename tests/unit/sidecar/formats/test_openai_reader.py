@@ -197,6 +197,17 @@ def test_what_does_not_look_like_the_engines_own_is_text(member: Any) -> None:
     assert stream is not None
     stream.feed(b"data: " + json.dumps({"choices": [], **member}).encode() + b"\n\n", end=True)
     assert any("a@b.de" in part.text for piece in stream.events() for part in piece.texts)
+    assert b"a@b.de" not in stream.cut("d")
+
+
+def test_a_known_field_is_neither_text_nor_unknown() -> None:
+    usage = {"total_tokens": 7_000_000, "prompt_tokens_details": {"cached_tokens": 1}}
+    body = {"choices": [{"index": 0, "delta": {"role": "assistant"}, **SECRET}], "usage": usage, "id": "i"}
+    del body["choices"][0]["unknown"]  # type: ignore[index]
+    stream = checked("enforce").answer_stream("/v1/chat/completions", "text/event-stream")
+    assert stream is not None
+    stream.feed(b"data: " + json.dumps(body).encode() + b"\n\n", end=True)
+    assert stream.events()[0].unscanned == ()
 
 
 def arguments(text: str) -> dict[str, Any]:
