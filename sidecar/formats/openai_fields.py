@@ -68,4 +68,8 @@ def shaped(value: Any) -> bool:
 
 def unread(value: dict[str, Any], known: Container[str]) -> dict[str, Any]:
     """Members of a part of an answer that are neither `known` to its reader nor the engine's own."""
-    return {key: item for key, item in value.items() if key not in known and not engines_own(key, item)}
+    return {
+        key: item
+        for key, item in value.items()
+        if key not in known and not (key in FIELDS and (item is None or engines_own(key, item)))
+    }

@@ -53,14 +53,18 @@ def take_unreadable(value: Any, keys: Container[str]) -> list[tuple[Path, str]]:
             members = enumerate(here)
         elif isinstance(here, dict):
             members = here.items()
-        for key, item in list(members):
-            if item is not None and key in keys:
+        for key, item in members:
+            if item is None:
+                continue
+            if key in keys:
                 found.append(((*at, key), str(key)))
                 here[key] = None
-            elif _whole_numbers(item) and key not in _NUMBERS:
+            elif not isinstance(item, list | dict) or key in _NUMBERS:
+                continue
+            elif _whole_numbers(item):
                 found.append(((*at, key), "whole_numbers"))
                 here[key] = None
-            elif isinstance(item, list | dict) and key not in _NUMBERS:
+            else:
                 stack.append((item, (*at, key)))
     return found
 
