@@ -17,13 +17,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bartizan.api import IssuedToken, NewToken
-from bartizan.errors import BartizanError, DependencyError, Forbidden, NotFound
+from bartizan.errors import BartizanError, DependencyError, Forbidden, InvalidInput, NotFound, Problem
 from bartizan.identity import secret_hash
 from control_plane.policies.actor import Actor
 from control_plane.store.base import AdminTokenRow, Store
 
 TOKEN_PREFIX = "bzt_"
 BOOTSTRAP = "bootstrap"
+_EXPIRED = "the token expired: make a new one with POST /v1/tokens; `bartizan up` renews the laptop's"
+_UNLIMITED = Problem(
+    path="tenants",
+    code="invalid_value",
+    message="only tokens of the role auditor can be limited to tenants",
+    hint="leave tenants out, or make it an auditor's",
+)
 _TOUCH_SECONDS = 60.0
 
 
@@ -146,6 +153,10 @@ class Tokens:
                     token_id=BOOTSTRAP, name=BOOTSTRAP, role=BOOTSTRAP, peer=peer, request_id=request_id
                 )
             row = await self._find(digest, now)
+            if row is not None and row.expires_at <= now:
+                # Who knows the whole secret guesses nothing, and is told what to do.
+                self._good.pop(digest, None)
+                raise Unauthenticated(_EXPIRED)
             if row is not None:
                 self._remember(digest)
                 return Actor(
@@ -161,7 +172,13 @@ class Tokens:
         raise Unauthenticated("no valid admin token was presented")
 
     async def create(self, ask: NewToken, actor: Actor) -> IssuedToken:
-        """Raises Forbidden when the bootstrap token asks for another role than admin, or comes second."""
+        """Raises Forbidden when the bootstrap token asks for another role than admin, or comes second, or when the
+        actor is limited itself; InvalidInput for limits that the role would not keep.
+        """
+        if ask.tenants and ask.role != "auditor":
+            raise InvalidInput("the token was refused", [_UNLIMITED])
+        if actor.tenants:
+            raise Forbidden("a token that is limited to tenants makes no tokens")
         now = self._clock()
         token, token_id = _new_token(), secrets.token_hex(8)
         row = AdminTokenRow(
@@ -199,9 +216,9 @@ class Tokens:
     async def _find(self, digest: str, now: float) -> AdminTokenRow | None:
         async with self._store.begin() as work:
             row = await work.tokens.by_hash(digest)
-            if row is None or not hmac.compare_digest(row.hash, digest) or not _alive(row, now):
+            if row is None or not hmac.compare_digest(row.hash, digest) or row.revoked_at is not None:
                 return None
-        if now - (row.used_at or 0.0) >= _TOUCH_SECONDS:
+        if _alive(row, now) and now - (row.used_at or 0.0) >= _TOUCH_SECONDS:
             # A full disk must not lock out who comes to look.
             with contextlib.suppress(DependencyError):
                 async with self._store.begin() as work:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bartizan.api import NewToken
-from bartizan.errors import Forbidden
+from bartizan.errors import Forbidden, InvalidInput
 from control_plane.api.auth import (
     BOOTSTRAP,
     ROLES,
@@ -114,6 +115,36 @@ async def test_guessing_is_braked_but_does_not_lock_out_who_is_known(store: SqlS
     clock.now += braked.value.retry_after
     with pytest.raises(Unauthenticated):
         await tokens.authenticate("bzt_guess", PEER, "r")
+
+
+@pytest.mark.parametrize("role", [role for role in ROLES if role not in {"auditor", BOOTSTRAP}])
+async def test_limits_to_tenants_are_for_auditors_only(store: SqlStore, tmp_path: Path, role: Any) -> None:
+    tokens, admin = Tokens(store, tmp_path / "token"), Actor(token_id="1", name="a", role="admin")
+    with pytest.raises(InvalidInput) as refused:
+        await tokens.create(NewToken(role=role, name="x", tenants=("acme",)), admin)
+    assert [problem.path for problem in refused.value.problems] == ["tenants"]
+    await tokens.create(NewToken(role="auditor", name="x", tenants=("acme",)), admin)
+
+
+async def test_a_limited_token_from_before_makes_no_unlimited_one(store: SqlStore, tmp_path: Path) -> None:
+    limited = Actor(token_id="1", name="a", role="admin", tenants=("acme",))
+    with pytest.raises(Forbidden):
+        await Tokens(store, tmp_path / "token").create(NewToken(role="auditor", name="x"), limited)
+
+
+async def test_who_presents_an_expired_token_is_told_so_and_is_no_guesser(
+    store: SqlStore, tmp_path: Path
+) -> None:
+    clock, path = Clock(), tmp_path / "token"
+    tokens = Tokens(store, path, clock=clock, brake=Brake(burst=1, refill_seconds=1000))
+    token = await first_admin(tokens, path)
+    await tokens.authenticate(token, PEER, "r")
+    clock.now += 61
+    for _ in range(3):
+        with pytest.raises(Unauthenticated, match="expired: make a new one"):
+            await tokens.authenticate(token, PEER, "r")
+    with pytest.raises(Unauthenticated, match="no valid"):
+        await tokens.authenticate(token + "x", PEER, "r")
 
 
 def test_the_brake_is_bounded_and_knows_an_ipv6_network_as_one_peer() -> None:
