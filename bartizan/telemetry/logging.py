@@ -1,4 +1,7 @@
-"""JSON logs on standard error: one constant snake_case event a line, ids as fields, redaction as last processor."""
+"""JSON logs on standard error: one constant snake_case event a line, ids as fields, redaction as last processor.
+
+What libraries log by the standard module comes out the same way, as event `library_log`.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ import structlog
 from opentelemetry import trace
 
 from bartizan.telemetry.redact import redact_event
+
+_LONGEST = 4096
 
 Logger = structlog.stdlib.BoundLogger
 
@@ -49,6 +54,28 @@ def configure(component: str, level: str = "info") -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(component=component)
+    root = logging.getLogger()
+    root.handlers = [_Libraries()]
+    # Below that libraries tell every call, some with what was in it.
+    root.setLevel(max(logging.WARNING, getattr(logging, level.upper())))
+    logging.captureWarnings(True)
+
+
+class _Libraries(logging.Handler):
+    """Hands records of the standard module to structlog."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            get_logger().log(
+                record.levelno,
+                "library_log",
+                logger=record.name,
+                message=record.getMessage()[:_LONGEST],
+                exc_info=record.exc_info,
+            )
+        except Exception:
+            # A record that can't be formatted: say at least whose it was.
+            get_logger().error("library_log_unreadable", logger=record.name)
 
 
 def _add_trace(_logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -15,7 +15,9 @@ _SENSITIVE = re.compile(
 )
 _SHAPES = re.compile(
     r"(bzk_[A-Za-z0-9_-]{8,}|bzj1\.[A-Za-z0-9_-]{8,}|bzt_[A-Za-z0-9_-]{8,}|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_.-]+"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----|\bs\.[A-Za-z0-9]{20,}|Bearer\s+\S{8,})",
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----"
+    # Tokens of Vault and OpenBao: service, batch and recovery.
+    r"|\bhv[sbr]\.[A-Za-z0-9_-]{20,}|\b[sbr]\.[A-Za-z0-9]{20,}|Bearer\s+\S{8,})",
     re.DOTALL,
 )
 # Names that only look sensitive.
