@@ -120,6 +120,11 @@ class Worker:
                 except BartizanError as error:
                     log.warning("plan_refused", plan=plan.id, reason=str(error))
                     await self.channel.send(Loaded(plan_id=plan.id, error=str(error)))
+                except Exception as error:
+                    # a worker that died of it would be started again with the same plan, and so for ever
+                    kind = type(error).__name__
+                    log.error("plan_failed", plan=plan.id, error=kind)
+                    await self.channel.send(Loaded(plan_id=plan.id, error=f"the plan can't be built: {kind}"))
                 else:
                     self.current.put_plan(built)
                     await self.channel.send(Loaded(plan_id=plan.id, hash=built.hash))
