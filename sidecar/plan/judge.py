@@ -52,6 +52,9 @@ def judge_request(
     if len(body) > plan.max_body_bytes:
         made.refusal = deny(Cause.BODY_TOO_LARGE)
         return made
+    if body and head.headers.get("content-encoding", "").strip().lower() not in {"", "identity"}:
+        made.refusal = deny(Cause.UNSUPPORTED_ENCODING, detail="not inflated")
+        return made
     document: Document | None = None
     if body or head.method not in _BODYLESS:
         try:

@@ -417,6 +417,14 @@ def test_a_query_is_refused_where_input_is_checked_and_passes_where_not(method: 
     assert shadowed.decision.cause is Cause.QUERY_NOT_ALLOWED
 
 
+def test_a_body_that_is_still_packed_is_refused() -> None:
+    packed = {**JSON, "content-encoding": "gzip"}
+    headers = RequestHeaders(method="POST", path="/predict", headers=packed, end=False)
+    refused = play(exchange(plan()), [headers, request()[1]])[-1]
+    assert isinstance(refused, Refuse)
+    assert refused.decision.cause is Cause.UNSUPPORTED_ENCODING
+
+
 def many_texts(count: int) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}] * count}]}
 

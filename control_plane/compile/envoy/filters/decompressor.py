@@ -37,7 +37,11 @@ def build(resolved: Resolved) -> HttpFilter | None:
             decompressor_library=extension(
                 "gzip", Gzip(max_inflate_ratio=UInt32Value(value=MAX_INFLATE_RATIO))
             ),
-            request_direction_config=Decompressor.RequestDirectionConfig(advertise_accept_encoding=FALSE),
+            request_direction_config=Decompressor.RequestDirectionConfig(
+                # cache-control: no-transform would bring the guard a body that it can't read
+                common_config=common(ignore_no_transform_header=True),
+                advertise_accept_encoding=FALSE,
+            ),
             response_direction_config=Decompressor.ResponseDirectionConfig(
                 common_config=common(
                     enabled=RuntimeFeatureFlag(default_value=FALSE, runtime_key="bartizan.decompress_answers")
