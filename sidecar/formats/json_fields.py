@@ -50,6 +50,8 @@ class JsonFieldsFormat:
         demand_json(content_type)
         text, value = decode(body, max_depth=self._max_depth, any_case=True)
         model = value.get("model") if isinstance(value, dict) else None
+        if isinstance(value, dict) and any(key != "model" and key.casefold() == "model" for key in value):
+            raise FormatError(Cause.MALFORMED_BODY, "a known field in another spelling")
         return JsonDocument(
             body,
             text,

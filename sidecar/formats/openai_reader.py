@@ -133,6 +133,8 @@ class OpenAIReader:
         texts = strings(value, path, root, role, WORDS)
         if self._answer:
             texts = [at for at in texts if not (at.path[-1] in _MOMENTS and at.text.isdigit())]
+        elif any(at.path[-1] == FILE_DATA for at in texts):
+            self._pass(FILE_DATA)
         self.texts += texts
 
     def _rest(

@@ -162,6 +162,10 @@ def test_a_known_field_in_another_spelling_is_refused(key: str) -> None:
     assert refusal("openai", {key: "x"}) is Cause.MALFORMED_BODY
 
 
+def test_a_declared_body_names_its_model_in_one_spelling() -> None:
+    assert refusal("json_fields", {"text": "t", "Model": "big"}, path="/predict") is Cause.MALFORMED_BODY
+
+
 def test_keys_of_an_answer_may_differ_by_case_alone() -> None:
     document = make("json_fields").decode_answer("/predict", JSON, b'{"error":"a","Error":"b"}', 500)
     assert [part.text for part in document.texts()] == ["a", "Error", "b"]

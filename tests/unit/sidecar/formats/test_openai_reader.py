@@ -109,6 +109,7 @@ def test_every_string_of_an_unknown_request_field_is_text(body: Any, expected: l
         ),
         (request(part({"type": "text", "text": "t", "file": {"file_data": "AA"}})), ("file_data",)),
         (request(part({"type": "file", "file": {"file_id": "i"}})), ("file",)),
+        (request({"input": [{"content": [{"type": "input_file", "file_data": "AA"}]}]}), ("file_data",)),
         (
             request({"messages": [{"content": [{"type": "input_audio", "input_audio": {}}]}]}),
             ("input_audio",),
