@@ -67,25 +67,47 @@ def could_both_select(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
     return all(other.get(key, value) == value for key, value in one.items())
 
 
-def check_conflicts(policy: ModelPolicy, others: Iterable[ModelPolicy]) -> None:
-    """Raises PolicyConflict when another policy of the namespace could select a sidecar that this one selects."""
+class _Selector(msgspec.Struct, rename="camel"):
+    match_labels: dict[str, str]
+
+
+class _Spec(msgspec.Struct):
+    selector: _Selector
+
+
+class _Selecting(msgspec.Struct):
+    """All that is read of other policies: the rest may be of another release, and validating hundreds takes seconds."""
+
+    spec: _Spec
+
+
+def check_conflicts(policy: ModelPolicy, others: Iterable[tuple[str, str]]) -> None:
+    """Raises PolicyConflict when another policy could select a sidecar that this one selects.
+
+    others: names and stored documents of this namespace's policies; its own are passed over. One whose selector can't
+    be read could select anything, so it conflicts.
+    """
     wanted = policy.spec.selector.match_labels
-    names = sorted(
-        {
-            other.qualified_name
-            for other in others
-            if other.qualified_name != policy.qualified_name
-            and other.metadata.namespace == policy.metadata.namespace
-            and could_both_select(wanted, other.spec.selector.match_labels)
-        }
-    )
-    if names:
-        raise PolicyConflict(
-            Problem(
-                path="spec.selector.matchLabels",
-                code="policy_conflict",
-                message=f"{policy.qualified_name} and {name} could select the same sidecar",
-                hint="give both selectors the same label with different values",
+    problems: dict[str, Problem] = {}
+    for name, document in others:
+        if name == policy.qualified_name:
+            continue
+        try:
+            labels = msgspec.json.decode(document, type=_Selecting).spec.selector.match_labels
+        except msgspec.MsgspecError:
+            problems[name] = _conflict(
+                f"the selector of {name} can't be read by this release: it could select the same sidecar",
+                f"delete {name}, or apply it anew with this release",
             )
-            for name in names
-        )
+            continue
+        if could_both_select(wanted, labels):
+            problems[name] = _conflict(
+                f"{policy.qualified_name} and {name} could select the same sidecar",
+                "give both selectors the same label with different values",
+            )
+    if problems:
+        raise PolicyConflict(problem for _, problem in sorted(problems.items()))
+
+
+def _conflict(message: str, hint: str) -> Problem:
+    return Problem(path="spec.selector.matchLabels", code="policy_conflict", message=message, hint=hint)

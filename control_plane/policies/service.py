@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bartizan.api import Applied, Change
-from bartizan.errors import Conflict, NotFound, PolicyInvalid
+from bartizan.errors import Conflict, NotFound
 from bartizan.policy.bundle import Bundle
 from bartizan.policy.schema import ModelPolicy
 from bartizan.policy.signing import canonical, plan_hash
@@ -104,7 +104,9 @@ class Policies:
                 if expected is not None and expected != current:
                     raise PreconditionFailed(f"the newest revision of {name} is {current}, not {expected}")
                 published = (await self._published(work, name)) if alive else None
-                check_conflicts(policy, await self._others(work, name))
+                others = await work.policies.current_documents(policy.metadata.namespace)
+            # Not within the transaction: one that is open keeps every other writer waiting.
+            check_conflicts(policy, others)
             changed = not alive or newest is None or newest.document != document
             number = known.revision + int(changed) if known else 1
             if not changed and (not rollout or (published is not None and published.revision == number)):
@@ -214,8 +216,9 @@ class Policies:
             stored = await work.policies.revision(known.name, number)
             if stored is None:
                 raise NotFound(f"{known.name} has no revision {number}")
-            policy = policy_of(stored.document)
-            check_conflicts(policy, await self._others(work, known.name))
+            others = await work.policies.current_documents(known.namespace)
+        policy = await asyncio.to_thread(policy_of, stored.document)
+        check_conflicts(policy, others)
         version = known.version + 1
         prepared = await self._prepare(policy, number, version, actor, sign=True)
         with step("policy.publish"):
@@ -280,19 +283,3 @@ class Policies:
         if row is None or row.deleted_at is not None:
             raise NotFound(f"no policy {name}")
         return row
-
-    @staticmethod
-    async def _others(work: Work, name: str) -> Sequence[ModelPolicy]:
-        """Newest and published revision of every other policy of the namespace."""
-        namespace = name.partition("/")[0]
-        published = {row.policy: row.revision for row in await work.policies.published()}
-        found: list[ModelPolicy] = []
-        for row in await work.policies.all(namespace=namespace):
-            if row.name == name:
-                continue
-            for number in {row.revision, published.get(row.name, row.revision)}:
-                stored = await work.policies.revision(row.name, number)
-                if stored is not None:
-                    with contextlib.suppress(PolicyInvalid):
-                        found.append(policy_of(stored.document))
-        return found

@@ -74,6 +74,10 @@ class PolicyStore(Protocol):
         """The newest publication of every policy that is not deleted."""
         ...
 
+    async def current_documents(self, namespace: str) -> Sequence[tuple[str, str]]:
+        """Name and document of the newest and of the published revision of each policy that is not deleted."""
+        ...
+
     async def delete(self, name: str, *, at: float) -> None: ...
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import RowMapping, and_, func, insert, select, update
+from sqlalchemy import RowMapping, and_, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bartizan.errors import NotFound
@@ -111,6 +111,35 @@ class SqlPolicies:
             .order_by(PUBLICATIONS.c.policy)
         )
         return [_publication(row) for row in found.mappings()]
+
+    async def current_documents(self, namespace: str) -> Sequence[tuple[str, str]]:
+        newest = (
+            select(PUBLICATIONS.c.policy, func.max(PUBLICATIONS.c.version).label("version"))
+            .group_by(PUBLICATIONS.c.policy)
+            .subquery()
+        )
+        published = (
+            select(PUBLICATIONS.c.policy, PUBLICATIONS.c.revision)
+            .join(
+                newest,
+                and_(PUBLICATIONS.c.policy == newest.c.policy, PUBLICATIONS.c.version == newest.c.version),
+            )
+            .subquery()
+        )
+        found = await self._connection.execute(
+            select(POLICIES.c.name, REVISIONS.c.document)
+            .join(REVISIONS, REVISIONS.c.policy == POLICIES.c.name)
+            .join(published, published.c.policy == POLICIES.c.name, isouter=True)
+            .where(
+                POLICIES.c.namespace == namespace,
+                POLICIES.c.deleted_at.is_(None),
+                or_(
+                    REVISIONS.c.number == POLICIES.c.revision,
+                    REVISIONS.c.number == published.c.revision,
+                ),
+            )
+        )
+        return [(row.name, row.document) for row in found]
 
     async def delete(self, name: str, *, at: float) -> None:
         await self._connection.execute(

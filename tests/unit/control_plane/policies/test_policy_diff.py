@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bartizan.errors import Conflict
 from bartizan.policy.validate import validate_document
 from control_plane.policies.diff import differences
-from control_plane.policies.revisions import check_conflicts, could_both_select, document_of, policy_of
+from control_plane.policies.revisions import (
+    PolicyConflict,
+    check_conflicts,
+    could_both_select,
+    document_of,
+    policy_of,
+)
 
 BASE: dict[str, Any] = {
     "apiVersion": "bartizan.dev/v1alpha1",
@@ -140,11 +146,27 @@ def test_two_selectors_could_meet_exactly_when_some_labels_satisfy_both(
     assert could_both_select(other, one) is meet
 
 
-def test_policies_of_other_namespaces_never_conflict() -> None:
-    policy = validate_document(BASE)
-    other = copy.deepcopy(BASE)
-    other["metadata"] = {"name": "other", "namespace": "dev"}
-    check_conflicts(policy, [policy, validate_document(other)])
-    other["metadata"]["namespace"] = "prod"
-    with pytest.raises(Conflict, match="prod/other"):
-        check_conflicts(policy, [validate_document(other)])
+@pytest.mark.parametrize(
+    ("spec", "conflict"),
+    [
+        ({"selector": {"matchLabels": {"app": "elsewhere"}}, "of": "another release"}, ""),
+        (
+            {"selector": {"matchLabels": {"more": "x"}}, "of": "another release"},
+            "could select the same sidecar",
+        ),
+        ({"selector": {"expression": "true"}}, "can't be read"),
+        ({"selector": {"matchLabels": {"app": 1}}}, "can't be read"),
+        ({}, "can't be read"),
+    ],
+)
+def test_of_other_policies_only_the_selector_counts_and_one_that_cant_be_read_conflicts(
+    spec: dict[str, object], conflict: str
+) -> None:
+    policy = validate_document({**BASE, "spec": {**BASE["spec"], "selector": {"matchLabels": {"app": "x"}}}})
+    others = [("prod/other", json.dumps({"spec": spec})), (policy.qualified_name, "{}")]
+    if not conflict:
+        check_conflicts(policy, others)
+        return
+    with pytest.raises(PolicyConflict, match=conflict) as refused:
+        check_conflicts(policy, others)
+    assert [problem.code for problem in refused.value.problems] == ["policy_conflict"]

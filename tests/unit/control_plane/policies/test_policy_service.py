@@ -14,6 +14,7 @@ from sqlalchemy import create_engine, text
 from bartizan.errors import BartizanError, Conflict, DependencyUnavailable
 from bartizan.policy.signing import LocalSigner
 from control_plane.policies.actor import Actor
+from control_plane.policies.revisions import PolicyConflict
 from control_plane.policies.service import Policies
 from control_plane.store.sql.store import SqlStore, open_store
 
@@ -108,6 +109,26 @@ async def test_one_replica_takes_its_calls_one_after_the_other(store: SqlStore) 
     documents = [POLICY.replace(b"acme", b"t%d" % number) for number in range(5)]
     done = await asyncio.gather(*(policies.apply(document, ACTOR) for document in documents))
     assert sorted(applied.version for applied in done) == [1, 2, 3, 4, 5]
+
+
+async def test_newest_and_published_revisions_of_the_namespace_conflict_also_when_of_another_release(
+    store: SqlStore, tmp_path: Path
+) -> None:
+    policies = Policies(store, Signer(), ignore)
+    await policies.apply(POLICY, ACTOR)
+    await policies.apply(POLICY.replace(b"app: chat", b"app: moved"), ACTOR, rollout=False)
+    await policies.apply(POLICY.replace(b"prod", b"dev"), ACTOR)
+    engine = create_engine(f"sqlite:///{tmp_path}/store.db")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE revisions SET document = replace(document, 'tenants', 'renters')"))
+    engine.dispose()
+    other = POLICY.replace(b"name: chat", b"name: other")
+    for app in (b"chat", b"moved"):
+        with pytest.raises(PolicyConflict, match="prod/chat"):
+            await policies.apply(other.replace(b"app: chat", b"app: " + app), ACTOR)
+    assert (await policies.apply(other.replace(b"app: chat", b"app: other"), ACTOR)).version == 1
+    await policies.delete("prod/chat", ACTOR)
+    assert (await policies.apply(other, ACTOR)).version == 2
 
 
 async def test_undo_after_undo_is_as_before(store: SqlStore) -> None:
