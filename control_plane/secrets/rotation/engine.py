@@ -22,7 +22,7 @@ from control_plane.secrets.rotation import machine
 from control_plane.secrets.rotation.barriers import Use, behind
 from control_plane.secrets.rotation.effects import Hands, Publish
 from control_plane.secrets.rotation.faults import Faults
-from control_plane.secrets.rotation.journal import Entry, Journal
+from control_plane.secrets.rotation.journal import By, Entry, Journal
 from control_plane.secrets.rotation.machine import ENDED, Observation, Phase, Rotation, Start, Timing
 from control_plane.secrets.rotation.traces import PhaseSpans, gauge, show
 from control_plane.store.base import SecretRow, Store
@@ -32,7 +32,7 @@ Users = Callable[[str], Awaitable[Mapping[str, Use]]]
 """Secret name -> every instance, silent ones too, that may emit it and was not removed, and what it said last."""
 _LEASE = "rotation"
 _LEADER_SECONDS = 10.0
-_ACTOR = "control-plane"
+_US = By(actor="control-plane")
 _TRIES = 5
 
 
@@ -109,22 +109,25 @@ class RotationEngine:
         still_open = await asyncio.gather(*(self._guarded(row, lead=lead) for row in rows))
         self._busy = any(still_open)
 
-    async def rotate(self, name: str, *, by: str) -> Rotation:
+    async def rotate(self, name: str, *, by: str, peer: str = "", request_id: str = "") -> Rotation:
         """Begin a rotation with a new key. Raises NotFound, Conflict (one is under way), DependencyError."""
         definition = await self._definition(name)
         entry = await self._journal.load(name)
-        started = await self._start(definition, entry, given=0, by=by)
+        started = await self._start(
+            definition, entry, given=0, by=By(actor=by, peer=peer, request_id=request_id)
+        )
         self._wake.set()
         return started
 
-    async def roll_back(self, name: str, *, by: str) -> Rotation:
+    async def roll_back(self, name: str, *, by: str, peer: str = "", request_id: str = "") -> Rotation:
         """Go back to the old key. Raises NotFound, Conflict (too late, or nothing to go back to)."""
         await self._definition(name)
+        who = By(actor=by, peer=peer, request_id=request_id)
         for left in reversed(range(_TRIES)):
             entry = await self._journal.load(name)
             after = machine.step(entry.state, machine.RollBack(now=self._clock()), self._timing).state
             try:
-                await self._journal.save(entry, after, now=self._clock(), actor=by)
+                await self._journal.save(entry, after, now=self._clock(), by=who)
                 break
             except Conflict:  # it moved on meanwhile: whether there is a way back is asked anew
                 if not left:
@@ -191,7 +194,7 @@ class RotationEngine:
             after = machine.step(state, seen, self._timing).state
             if after == state:
                 return True
-            entry = await self._journal.save(entry, after, now=self._clock(), actor=_ACTOR)
+            entry = await self._journal.save(entry, after, now=self._clock(), by=_US)
             if after.phase is state.phase:
                 return True
             show(after)
@@ -246,16 +249,16 @@ class RotationEngine:
         self._polled[definition.name] = now
         state = entry.state
         if state is None:
-            await self._start(definition, entry, given=newest, by=_ACTOR)
+            await self._start(definition, entry, given=newest, by=_US)
             return True
         if newest <= max(state.base_version, state.to_generation):
             return False
         if not await self._hands.written_by_operator(definition, newest):
             return False
-        await self._start(definition, entry, given=newest, by="operator")
+        await self._start(definition, entry, given=newest, by=By(actor="operator"))
         return True
 
-    async def _start(self, definition: SecretDefinition, entry: Entry, *, given: int, by: str) -> Rotation:
+    async def _start(self, definition: SecretDefinition, entry: Entry, *, given: int, by: By) -> Rotation:
         state = entry.state
         emit = state.emit if state is not None else 0
         with step("rotation.start", root=True):
@@ -269,7 +272,7 @@ class RotationEngine:
                 trace=traceparent(),
             )
             after = machine.step(state, event, self._timing).state
-            await self._journal.save(entry, after, now=self._clock(), actor=by)
+            await self._journal.save(entry, after, now=self._clock(), by=by)
             log.info("rotation_started", secret_name=definition.name, intent=after.intent)
         return after
 

@@ -19,6 +19,15 @@ class Entry:
     version: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class By:
+    """Who moves a rotation on; peer and request id when it was asked for through the API."""
+
+    actor: str
+    peer: str = ""
+    request_id: str = ""
+
+
 class Journal:
     """Reads and writes rotation states."""
 
@@ -30,8 +39,8 @@ class Journal:
             row = await work.rotations.load(secret)
         return Entry(state=None, version=0) if row is None else _entry(row)
 
-    async def save(self, before: Entry, state: Rotation, *, now: float, actor: str) -> Entry:
-        """Raises Conflict when another replica wrote first: load again and go on from there."""
+    async def save(self, before: Entry, state: Rotation, *, now: float, by: By) -> Entry:
+        """The event of a new phase is written in the same transaction. Raises Conflict when another replica wrote first: load again and go on from there."""
         after = Entry(state=state, version=before.version + 1)
         row = RotationRow(
             secret=state.secret,
@@ -51,10 +60,12 @@ class Journal:
                 await work.events.record(
                     AdminEvent(
                         time=now,
-                        actor=actor,
+                        actor=by.actor,
                         act=f"rotation.{state.phase}",
                         target=state.secret,
                         detail={"from": state.from_generation, "to": state.to_generation, "emit": state.emit},
+                        peer=by.peer,
+                        request_id=by.request_id,
                     )
                 )
         return after

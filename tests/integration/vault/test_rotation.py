@@ -182,6 +182,23 @@ async def test_a_rotation_ends_with_the_new_key_in_use_and_the_old_one_refused(s
     ]
 
 
+async def test_what_an_admin_asked_for_is_recorded_with_the_act_and_only_then(scene: Scene) -> None:
+    engine = scene.engine()
+    await scene.until(engine, Phase.AWAITING_DESTROY)
+    await engine.rotate("upstream", by="alice", peer="192.0.2.1", request_id="r1")
+    with pytest.raises(Conflict):
+        await engine.rotate("upstream", by="bob", peer="192.0.2.2", request_id="r2")
+    await engine.roll_back("upstream", by="alice", peer="192.0.2.1", request_id="r3")
+    with pytest.raises(Conflict):
+        await engine.roll_back("upstream", by="bob", peer="192.0.2.2", request_id="r4")
+    async with scene.store.begin() as work:
+        asked = [each for each in await work.events.recent() if each.request_id]
+    assert [(each.act, each.actor, each.peer, each.request_id) for each in asked] == [
+        ("rotation.rollback", "alice", "192.0.2.1", "r3"),
+        ("rotation.plan", "alice", "192.0.2.1", "r1"),
+    ]
+
+
 async def test_a_sidecar_that_is_behind_keeps_the_old_key_alive(scene: Scene) -> None:
     engine = scene.engine()
     await scene.until(engine, Phase.AWAITING_DESTROY)
