@@ -46,6 +46,7 @@ from control_plane.identity.makeshift import makeshift_material
 from control_plane.policies.definitions import Definitions
 from control_plane.policies.keys import Keys
 from control_plane.policies.service import Policies
+from control_plane.push.follow import follow
 from control_plane.push.health import Health
 from control_plane.push.publish import Publisher
 from control_plane.push.refusals import RefusalLog
@@ -199,7 +200,7 @@ class ControlPlane:
             "rotation": self.engine.run(),
             "retention": Retention(self.store, self.settings.audit_days).run(),
             "certificate": self._follow_certificate(),
-            "ledger-watch": self._follow_ledger(),
+            "ledger-watch": follow(self.ledger, self.publisher, self.engine.wake),
         }
         return [tasks.start(group, each, name=name) for name, each in work.items()]
 
@@ -210,24 +211,6 @@ class ControlPlane:
             seen = await self.source.changed(seen)
             write_ca(self.settings.state_dir, self.issuer.roots_pem)
             self.publisher.sign_again()
-
-    async def _follow_ledger(self) -> None:
-        """What sidecars report may entitle them to something, and may be what a rotation waits for."""
-        told: dict[str, object] = {}
-        generation = -1
-        while True:
-            generation = await self.ledger.changed(generation)
-            for instance in self.ledger.instances():
-                seen = self.ledger.observation(instance.instance_id)
-                said = (seen[0].capabilities, seen[0].policy, seen[0].version) if seen else None
-                if said is not None and told.get(instance.instance_id) != said:
-                    told[instance.instance_id] = said
-                    self.publisher.capabilities_changed(instance.instance_id)
-            for gone in told.keys() - {each.instance_id for each in self.ledger.instances()}:
-                del told[gone]
-            self.engine.wake()
-            # A fleet that reports at once is one look, not a thousand.
-            await asyncio.sleep(0.02)
 
     async def _publish_secret(self, name: str, generation: int, value: str) -> None:
         self.publisher.put_secret(name, generation, value)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -70,13 +69,7 @@ def observation_of(report: fleet_pb2.InstanceReport) -> Observation:
 class FleetService(fleet_pb2_grpc.FleetServicer):
     """Call `load` once, register it on the mTLS port, keep `run` running."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        store: Store,
-        capabilities_changed: Callable[[str], None] = lambda _instance_id: None,
-    ) -> None:
-        self._capabilities_changed = capabilities_changed
+    def __init__(self, ledger: Ledger, store: Store) -> None:
         self._ledger = ledger
         self._store = store
         self._unsaved: dict[str, ReportRow] = {}
@@ -110,11 +103,9 @@ class FleetService(fleet_pb2_grpc.FleetServicer):
             logger.warning("report_refused", instance_id=request.instance_id[:_MAX_TEXT])
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
             raise
-        before, known = self._ledger.generation, self._ledger.observation(instance.instance_id)
+        before = self._ledger.generation
         seen = observation_of(request)
         if self._ledger.observe(instance.instance_id, seen) and self._ledger.generation != before:
-            if known is None or known[0].capabilities != seen.capabilities:
-                self._capabilities_changed(instance.instance_id)
             self._unsaved[instance.instance_id] = ReportRow(
                 instance_id=instance.instance_id,
                 boot_id=seen.boot_id,

@@ -34,16 +34,6 @@ def policy_status(ledger: Ledger, name: str) -> PolicyStatus:
     )
 
 
-async def wait_settled(ledger: Ledger, name: str, version: int) -> PolicyStatus:
-    """Wait until no sidecar is pending under this version or a newer one. Give it a deadline from outside."""
-    while True:
-        generation = ledger.generation
-        status = policy_status(ledger, name)
-        if status.version >= version and status.settled:
-            return status
-        await ledger.changed(generation)
-
-
 def instance_info(ledger: Ledger, row: InstanceRow) -> InstanceInfo:
     """A stored instance with what it said last."""
     seen, received_at = ledger.observation(row.instance_id) or (Observation(boot_id="", sequence=0), 0.0)

@@ -159,8 +159,8 @@ class Publisher:
             )
         )
 
-    def capabilities_changed(self, instance_id: str) -> None:
-        """A sidecar has announced what it can enforce."""
+    def reported(self, instance_id: str) -> None:
+        """A sidecar has announced what it can enforce, or what it enforces now."""
         self._refresh((instance_id,) if instance_id in self._subscribers else ())
 
     async def instance_removed(self, instance_id: str) -> None:

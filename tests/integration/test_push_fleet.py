@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import NameOID
 from google.protobuf.any_pb2 import Any as AnyMessage
 
-from bartizan.api import IssueKey
+from bartizan.api import IssueKey, PolicyStatus
 from bartizan.errors import ResourceRejected
 from bartizan.identity import control_plane_id
 from bartizan.policy.capabilities import SUPPORTED
@@ -29,11 +29,12 @@ from bartizan.xds.client import KEEPALIVE, AdsClient, BackOff, ConnectionState
 from bartizan.xds.server import SERVER_OPTIONS
 from control_plane.fleet.ledger import Ledger
 from control_plane.fleet.service import FleetService
-from control_plane.fleet.status import policy_status, wait_settled
+from control_plane.fleet.status import policy_status
 from control_plane.identity import x509_profiles as profiles
 from control_plane.policies.actor import Actor
 from control_plane.policies.keys import Keys
 from control_plane.policies.service import Policies
+from control_plane.push.follow import follow
 from control_plane.push.publish import Publisher
 from control_plane.push.refusals import RefusalLog
 from control_plane.push.service import PushService
@@ -118,7 +119,7 @@ class Plane:
         self.publisher = Publisher(store, self.ledger, unsigned)
         self.refusals = RefusalLog(store)
         self.push = PushService(self.publisher, self.ledger, self.refusals.record)
-        self.fleet = FleetService(self.ledger, store, self.publisher.capabilities_changed)
+        self.fleet = FleetService(self.ledger, store)
         self.policies = Policies(store, signer, self.publisher.policy_changed)
         self.keys = Keys(store, self.publisher.key_set_changed)
         self.port = 0
@@ -140,6 +141,7 @@ class Plane:
                     self.ledger.run(),
                     self.fleet.run(),
                     self.publisher.run(),
+                    follow(self.ledger, self.publisher),
                     self.refusals.run(),
                 )
             ]
@@ -218,6 +220,16 @@ class Sidecar:
         message.policy.CopyFrom(fleet_pb2.PolicyState(**policy))  # type: ignore[arg-type]
         async with self.plane.channel(self.spiffe_id) as channel:
             return await fleet_pb2_grpc.FleetStub(channel).Report(message)
+
+
+async def settled(ledger: Ledger, name: str, version: int) -> PolicyStatus:
+    """Wait until no sidecar is pending under this version or a newer one."""
+    while True:
+        generation = ledger.generation
+        status = policy_status(ledger, name)
+        if status.version >= version and status.settled:
+            return status
+        await ledger.changed(generation)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -365,7 +377,7 @@ async def test_accepted_is_not_enforced_until_everything_is_proven(plane: Plane)
         (row,) = policy_status(plane.ledger, "prod/chat").instances
         assert (row.state, row.reason) == ("pending", "probe_missing")
         async with asyncio.timeout(20), asyncio.TaskGroup() as group:
-            waiting = group.create_task(wait_settled(plane.ledger, "prod/chat", 1))
+            waiting = group.create_task(settled(plane.ledger, "prod/chat", 1))
             await sidecar.report(**state, probe=fleet_pb2.Probe(good=True, trace_id="abc"))
         assert (waiting.result().summary, waiting.result().enforced) == ("1/1", True)
         await plane.keys.create_set("chat-set", ACTOR)
@@ -391,7 +403,7 @@ async def test_a_refused_bundle_shows_its_reason_and_path(plane: Plane) -> None:
         await sidecar.report(policy="prod/chat", version=1, revision=1)
         await plane.policies.apply(document("chat", "globex"), ACTOR)
         async with asyncio.timeout(20):
-            status = await wait_settled(plane.ledger, "prod/chat", 2)
+            status = await settled(plane.ledger, "prod/chat", 2)
     (row,) = status.instances
     assert (row.state, row.reason, row.path, row.version) == (
         "refused",

@@ -1,0 +1,30 @@
+"""What sidecars report may entitle them to something, and may be what a rotation waits for: ledger -> publisher, engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from control_plane.fleet.ledger import Ledger
+from control_plane.push.publish import Publisher
+
+_GATHER_SECONDS = 0.02
+
+
+async def follow(ledger: Ledger, publisher: Publisher, wake: Callable[[], None] = lambda: None) -> None:
+    """Until cancelled. `wake` is called after every change."""
+    told: dict[str, object] = {}
+    generation = -1
+    while True:
+        generation = await ledger.changed(generation)
+        for instance in ledger.instances():
+            seen = ledger.observation(instance.instance_id)
+            said = (seen[0].capabilities, seen[0].policy, seen[0].version) if seen else None
+            if said is not None and told.get(instance.instance_id) != said:
+                told[instance.instance_id] = said
+                publisher.reported(instance.instance_id)
+        for gone in told.keys() - {each.instance_id for each in ledger.instances()}:
+            del told[gone]
+        wake()
+        # A fleet that reports at once is one look, not a thousand.
+        await asyncio.sleep(_GATHER_SECONDS)
