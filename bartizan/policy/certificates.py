@@ -7,6 +7,7 @@ chain as sent (leaf first, each issued by the next) and searches for no other pa
 from __future__ import annotations
 
 import datetime as dt
+import ipaddress
 import itertools
 from collections.abc import Sequence
 from typing import TypeVar
@@ -22,6 +23,7 @@ from bartizan.identity import control_plane_id
 LEEWAY = dt.timedelta(seconds=60)
 MAX_CHAIN = 4
 _KNOWN_CRITICAL = (x509.BasicConstraints, x509.KeyUsage, x509.ExtendedKeyUsage, x509.NameConstraints)
+_JUDGED = (x509.UniformResourceIdentifier, x509.DNSName, x509.IPAddress)
 _E = TypeVar("_E", bound=x509.ExtensionType)
 _STRONG_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
@@ -125,29 +127,36 @@ def _check_authority(authority: x509.Certificate, below: list[x509.Certificate])
 
 
 def _check_names(certificate: x509.Certificate, limits: x509.NameConstraints) -> None:
-    """URI constraints by RFC 5280, 4.2.1.10. Other kinds can't be judged here: names of such a kind are refused."""
+    """By RFC 5280, 4.2.1.10, for URIs, DNS names and addresses. Names of another kind that is constrained are refused."""
     names = _extension(certificate, x509.SubjectAlternativeName)
     permitted, excluded = limits.permitted_subtrees or [], limits.excluded_subtrees or []
     kinds = {type(subtree) for subtree in permitted}
     for name in names or []:
-        if not isinstance(name, x509.UniformResourceIdentifier):
-            if type(name) in kinds | {type(subtree) for subtree in excluded}:
-                raise SignatureInvalid("a CA of the chain constrains names of a kind not known here")
-            continue
-        host = urlsplit(name.value).hostname or ""
-        if any(_within(host, subtree) for subtree in excluded):
+        constrained = type(name) in kinds | {type(subtree) for subtree in excluded}
+        if constrained and not isinstance(name, _JUDGED):
+            raise SignatureInvalid("a CA of the chain constrains names of a kind not known here")
+        if any(_within(name, subtree) for subtree in excluded):
             raise SignatureInvalid("a name in the chain is excluded by one of its CAs")
-        if x509.UniformResourceIdentifier in kinds and not any(_within(host, s) for s in permitted):
+        if type(name) in kinds and not any(_within(name, subtree) for subtree in permitted):
             raise SignatureInvalid("a name in the chain is outside of what its CA may issue")
 
 
-def _within(host: str, subtree: x509.GeneralName) -> bool:
-    if not isinstance(subtree, x509.UniformResourceIdentifier):
-        return False
-    domain = subtree.value.lower()
-    if domain.startswith("."):
-        return host.endswith(domain) and host != domain
-    return host == domain
+def _within(name: x509.GeneralName, subtree: x509.GeneralName) -> bool:
+    match name, subtree:
+        case x509.UniformResourceIdentifier(), x509.UniformResourceIdentifier():
+            host, domain = urlsplit(name.value).hostname or "", subtree.value.lower()
+            return host.endswith(domain) and host != domain if domain.startswith(".") else host == domain
+        case x509.DNSName(), x509.DNSName():
+            # Unlike a URI's, a DNS name's constraint covers what is below it too.
+            host, domain = name.value.lower(), subtree.value.lower().removeprefix(".")
+            return not domain or host == domain or host.endswith("." + domain)
+        case x509.IPAddress(), x509.IPAddress():
+            network = subtree.value
+            return (
+                isinstance(network, ipaddress.IPv4Network | ipaddress.IPv6Network) and name.value in network
+            )
+        case _:
+            return False
 
 
 def _extension(certificate: x509.Certificate, kind: type[_E]) -> _E | None:

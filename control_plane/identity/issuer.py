@@ -117,12 +117,12 @@ class Issuer:
         """A new intermediate and a new certificate of our own; the old ones stay valid until their end."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = f"Bartizan issuing CA {secrets.token_hex(4)}"
-        request = profiles.intermediate_request(key, name, self._trust_domain)
+        request = profiles.intermediate_request(key, name, self._trust_domain, self._hosts)
         chain = await self._backend.pki_sign_intermediate(request, name, round(self._life.total_seconds()))
         root = x509.load_pem_x509_certificate((await self._backend.pki_root_pem()).encode())
         self._authority = _Authority(
             key=key,
-            certificate=profiles.check_intermediate(chain, key, self._trust_domain),
+            certificate=profiles.check_intermediate(chain, key, self._trust_domain, self._hosts),
             above=tuple(x509.load_pem_x509_certificate(pem.encode()) for pem in chain[1:]),
             root=root,
         )

@@ -44,16 +44,18 @@ def subject_key(csr_der: bytes) -> PublicKey:
     raise InvalidInput("the request's key must be EC P-256, EC P-384 or RSA of 2048 to 4096 bits")
 
 
-def intermediate_request(key: ec.EllipticCurvePrivateKey, common_name: str, trust_domain: str) -> str:
-    """PEM of the request for an issuing CA that may name URIs of this trust domain only, and issue leaves only."""
+def intermediate_request(
+    key: ec.EllipticCurvePrivateKey, common_name: str, trust_domain: str, hosts: Sequence[str]
+) -> str:
+    """PEM of the request for an issuing CA that may name URIs of this trust domain and these hosts only, and issue
+    leaves only.
+    """
     return (
         x509.CertificateSigningRequestBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(
-            x509.NameConstraints(
-                permitted_subtrees=[x509.UniformResourceIdentifier(trust_domain)], excluded_subtrees=None
-            ),
+            x509.NameConstraints(permitted_subtrees=_permitted(trust_domain, hosts), excluded_subtrees=None),
             critical=True,
         )
         .sign(key, hashes.SHA256())
@@ -63,7 +65,7 @@ def intermediate_request(key: ec.EllipticCurvePrivateKey, common_name: str, trus
 
 
 def check_intermediate(
-    chain_pem: Sequence[str], key: ec.EllipticCurvePrivateKey, trust_domain: str
+    chain_pem: Sequence[str], key: ec.EllipticCurvePrivateKey, trust_domain: str, hosts: Sequence[str]
 ) -> x509.Certificate:
     """The issuing certificate as signed. Raises TrustError when it is not what was asked for."""
     certificate = x509.load_pem_x509_certificate(chain_pem[0].encode())
@@ -74,12 +76,24 @@ def check_intermediate(
         raise TrustError(f"the signed intermediate lacks an extension: {missing.oid.dotted_string}") from None
     if not basic.ca or basic.path_length != 0:
         raise TrustError("the signed intermediate is no CA of path length 0")
-    wanted = [x509.UniformResourceIdentifier(trust_domain)]
-    if not names.critical or names.value.permitted_subtrees != wanted:
-        raise TrustError("the signed intermediate is not limited to the trust domain")
+    if not names.critical or set(names.value.permitted_subtrees or ()) != set(
+        _permitted(trust_domain, hosts)
+    ):
+        raise TrustError("the signed intermediate is not limited to the trust domain and our hosts")
     if certificate.public_key() != key.public_key():
         raise TrustError("the signed intermediate holds another key")
     return certificate
+
+
+def _permitted(trust_domain: str, hosts: Sequence[str]) -> list[x509.GeneralName]:
+    """A kind of name without an entry would be unlimited: both kinds of host must be there, which localhost sees to."""
+    permitted: list[x509.GeneralName] = [x509.UniformResourceIdentifier(trust_domain)]
+    for host in hosts:
+        try:
+            permitted.append(x509.IPAddress(ipaddress.ip_network(host)))
+        except ValueError:
+            permitted.append(x509.DNSName(host))
+    return permitted
 
 
 def leaf(

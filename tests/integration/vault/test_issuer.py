@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import ipaddress
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,12 @@ async def test_the_intermediate_can_issue_only_leaves_of_its_trust_domain(
     assert above.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
     limits = above.extensions.get_extension_for_class(x509.NameConstraints)
     assert limits.critical
-    assert limits.value.permitted_subtrees == [x509.UniformResourceIdentifier(TD)]
+    assert limits.value.permitted_subtrees == [
+        x509.UniformResourceIdentifier(TD),
+        x509.DNSName("localhost"),
+        x509.IPAddress(ipaddress.ip_network("127.0.0.1")),
+        x509.DNSName("cp.example"),
+    ]
     authority = issuer._authority
     assert authority is not None
     foreign = profiles.leaf(
@@ -228,3 +234,22 @@ async def test_after_a_suspend_the_intermediate_is_renewed_within_a_minute(vault
         await renewed.wait()
         await tasks.cancel(running)
     assert asked[:2] == [1.0, 60.0]
+
+
+@pytest.mark.parametrize(
+    ("host", "accepted"),
+    [
+        ("cp.example", True),
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("evil.example", False),
+        ("10.9.9.9", False),
+    ],
+)
+async def test_the_intermediate_can_vouch_for_our_own_hosts_only(
+    issuer: Issuer, tmp_path: Path, host: str, accepted: bool
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = control_plane_id(TD)
+    issued = issuer._issue(key.public_key(), name, (host,), HOUR)  # what a thief of its key could sign
+    assert openssl_accepts(tmp_path, issued.chain, issued.roots[0]) is accepted

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import ipaddress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -298,3 +300,38 @@ def test_versions_never_go_back(newest_seen: int, taken: bool) -> None:
 def test_signed_nonsense_is_refused_without_a_fault(payload: bytes) -> None:
     with pytest.raises(ResourceRejected):
         _verify(CHAIN, _sign(LEAF.key, payload), payload)
+
+
+_HOSTS: list[x509.GeneralName] = [
+    x509.UniformResourceIdentifier(DOMAIN),
+    x509.DNSName("cp.example"),
+    x509.IPAddress(ipaddress.ip_network("10.1.0.0/16")),
+]
+
+
+@pytest.mark.parametrize(
+    ("host", "permitted", "excluded"),
+    [
+        (x509.DNSName("cp.example"), True, True),
+        (x509.DNSName("a.CP.example"), True, True),
+        (x509.DNSName("evilcp.example"), False, False),
+        (x509.DNSName("example"), False, False),
+        (x509.IPAddress(ipaddress.ip_address("10.1.2.3")), True, True),
+        (x509.IPAddress(ipaddress.ip_address("10.2.2.3")), False, False),
+        (x509.IPAddress(ipaddress.ip_address("::1")), False, False),
+    ],
+)
+def test_hosts_of_the_signer_are_held_to_what_its_ca_may_issue(
+    host: x509.GeneralName, permitted: bool, excluded: bool
+) -> None:
+    names = (x509.SubjectAlternativeName([x509.UniformResourceIdentifier(SIGNER), host]), False)
+    for limits, good in (
+        (x509.NameConstraints(permitted_subtrees=_HOSTS, excluded_subtrees=None), permitted),
+        (x509.NameConstraints(permitted_subtrees=None, excluded_subtrees=_HOSTS[1:]), not excluded),
+    ):
+        authority = _ca("issuing", ROOT, 0, extensions=[(limits, True)])
+        leaf = _make("control plane", authority, [names, (_usage(digital_signature=True), True)])
+        with (
+            contextlib.nullcontext() if good else pytest.raises(SignatureInvalid, match="a name in the chain")
+        ):
+            _verify([leaf.der, authority.der], _sign(leaf.key))
