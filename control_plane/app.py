@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import errno
 import random
-import socket
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -19,22 +17,20 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import grpc.aio
-from aiohttp import web
 from opentelemetry import trace
 
 from bartizan import tasks
-from bartizan.errors import BartizanError, DependencyRefused, DependencyUnavailable
+from bartizan.errors import BartizanError, DependencyUnavailable
 from bartizan.identity import JoinToken, TrustDocument
 from bartizan.telemetry.logging import get_logger
 from bartizan.telemetry.tracing import provider
-from bartizan.tls import CertificateSource, server_credentials, ssl_context
+from bartizan.tls import CertificateSource, server_credentials
 from bartizan.xds.server import SERVER_OPTIONS
 from control_plane.api.auth import Tokens
-from control_plane.api.door import within_descriptors
 from control_plane.api.metrics import metrics_application
 from control_plane.api.ports import Parts
 from control_plane.api.routes.catalog import operations
-from control_plane.api.server import application, serve
+from control_plane.api.server import application
 from control_plane.audit.ingest import AuditService
 from control_plane.audit.retention import Retention
 from control_plane.fleet.ledger import Ledger
@@ -43,6 +39,7 @@ from control_plane.identity.attest import Attestor
 from control_plane.identity.attest_service import AttestService, RenewService
 from control_plane.identity.issuer import Issuer
 from control_plane.identity.makeshift import makeshift_material
+from control_plane.listening import listen_grpc, listen_http
 from control_plane.policies.definitions import Definitions
 from control_plane.policies.keys import Keys
 from control_plane.policies.service import Policies
@@ -138,8 +135,8 @@ class ControlPlane:
             clock=time.time,
         )
         app = application(operations(parts), self.tokens, own_version())
-        self.ports["api"] = await _listen(edge, app, "api", self.settings.api, self.source)
-        self.ports["metrics"] = await _listen(
+        self.ports["api"] = await listen_http(edge, app, "api", self.settings.api, self.source)
+        self.ports["metrics"] = await listen_http(
             edge, metrics_application(), "metrics", self.settings.metrics, None
         )
         _log.info("api_listening", address=str(self.settings.api), port=self.ports["api"])
@@ -180,13 +177,7 @@ class ControlPlane:
             ("attest", attest, self.settings.attest, False),
         ):
             credentials = server_credentials(self.source, require_client=client)
-            try:
-                # Asked of the system first: gRPC says only that it failed, and that on standard error.
-                family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-                socket.create_server((address.host, address.port), family=family).close()
-                self.ports[name] = server.add_secure_port(str(address), credentials)
-            except (OSError, RuntimeError) as error:
-                raise _not_ours(name, address, error) from None
+            self.ports[name] = listen_grpc(server, name, address, credentials)
             await server.start()
             edge.push_async_callback(server.stop, _GRACE_SECONDS)
         self.starting = ()
@@ -281,25 +272,3 @@ def own_version() -> str:
         return version("bartizan")
     except PackageNotFoundError:
         return "0"
-
-
-async def _listen(
-    edge: AsyncExitStack, app: web.Application, name: str, address: Address, source: CertificateSource | None
-) -> int:
-    try:
-        runner, port = await serve(
-            app, address.host, address.port, ssl_context(source) if source else None, within_descriptors()
-        )
-    except OSError as error:
-        raise _not_ours(name, address, error) from None
-    edge.push_async_callback(runner.cleanup)
-    return port
-
-
-def _not_ours(name: str, address: Address, error: Exception) -> DependencyRefused:
-    number = error.errno if isinstance(error, OSError) else errno.EADDRINUSE
-    why = {errno.EADDRINUSE: "address in use", errno.EACCES: "not allowed"}.get(
-        number or 0, "not an address of this machine"
-    )
-    setting = f"BARTIZAN_CP_{name.upper()}_LISTEN"
-    return DependencyRefused(f"{address} can't be listened on: {why}; {setting} names another")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import ipaddress
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -93,7 +92,6 @@ async def test_the_intermediate_can_issue_only_leaves_of_its_trust_domain(
     assert limits.value.permitted_subtrees == [
         x509.UniformResourceIdentifier(TD),
         x509.DNSName("localhost"),
-        x509.IPAddress(ipaddress.ip_network("127.0.0.1")),
         x509.DNSName("cp.example"),
     ]
     authority = issuer._authority
@@ -243,10 +241,9 @@ async def test_after_a_suspend_the_intermediate_is_renewed_within_a_minute(vault
         ("localhost", True),
         ("127.0.0.1", True),
         ("evil.example", False),
-        ("10.9.9.9", False),
     ],
 )
-async def test_the_intermediate_can_vouch_for_our_own_hosts_only(
+async def test_the_intermediate_can_vouch_for_our_own_host_names_only(
     issuer: Issuer, tmp_path: Path, host: str, accepted: bool
 ) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
