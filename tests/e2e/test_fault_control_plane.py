@@ -18,7 +18,7 @@ import pytest_asyncio
 
 from bartizan.errors import BartizanError, DependencyError, DependencyUnavailable
 from bartizan.local.doctor import examine
-from bartizan.local.up import UpState
+from bartizan.local.up_state import UpState, started_at
 from tests.support.control_plane_stand import POLICY, Stand, stand
 
 pytestmark = [
@@ -235,6 +235,7 @@ def pretend_up(hurt: Stand) -> None:
     stack = hurt.stack
     state = UpState(
         pid=os.getpid(),
+        started=started_at(os.getpid()),
         state=str(stack.state),
         listen=f"https://127.0.0.1:{hurt.port}",
         policy=POLICY,

@@ -6,7 +6,7 @@ import asyncio
 import datetime as dt
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from bartizan.identity import JoinToken, new_secret
+from bartizan.local.processes import Child
 from bartizan.local.stack import TRUST_DOMAIN
 from bartizan.policy.names import TYPE_BUNDLE, TYPE_KEY_SET, TYPE_SECRET
 from bartizan.tls import CertificateSource, KeyMaterial, channel_credentials, make_csr, new_key
@@ -198,11 +199,11 @@ async def test_an_agent_says_why_it_may_not_join_and_joins_when_it_may(hurt: Sta
             await agent.start(token)
             assert agent.child is not None
             child = agent.child
-            status = await agent.until(lambda _, child=child, why=why: _told(child.tail(50), why))
+            status = await agent.until(_tells(child, '"not_attested"', why))
             assert not status["ready"]
             if token == spent.encode():
                 (agent.folder / "join-token").write_text(good.encode())
-                await agent.until(lambda _, child=child: '"event": "attested"' in child.tail(50))
+                await agent.until(_tells(child, '"attested"', ""))
         finally:
             if agent.child is not None:
                 await agent.child.stop()
@@ -213,5 +214,6 @@ async def test_an_agent_says_why_it_may_not_join_and_joins_when_it_may(hurt: Sta
             shutil.rmtree(agent.folder, ignore_errors=True)
 
 
-def _told(log: str, why: str) -> bool:
-    return any('"not_attested"' in line and why in line for line in log.splitlines())
+def _tells(child: Child, event: str, why: str) -> Callable[[object], bool]:
+    """Whether the agent's log has this event with these words."""
+    return lambda _status: any(event in line and why in line for line in child.tail(50).splitlines())

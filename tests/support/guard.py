@@ -185,8 +185,8 @@ async def guard_worker(
             )
         child = Child(name="guard-worker", process=process, log=log)
         channel, audit = Channel.agent_side(mine), Channel.agent_side(my_audit)
-        wire = grpc.aio.insecure_channel(f"unix:{path}")
-        worker = GuardWorker(child=child, channel=channel, audit=audit, socket=path, wire=wire)
+        connection = grpc.aio.insecure_channel(f"unix:{path}")
+        worker = GuardWorker(child=child, channel=channel, audit=audit, socket=path, wire=connection)
         try:
             await channel.send(
                 Configure(
@@ -199,7 +199,7 @@ async def guard_worker(
             sys.stderr.write(child.tail(40))
             raise
         finally:
-            await wire.close()
+            await connection.close()
             channel.close()
             audit.close()
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -221,7 +222,7 @@ async def test_a_broken_call_ends_with_its_status_and_the_connection_goes_on(
     ],
 )
 async def test_what_is_not_grpc_gets_an_http_status(
-    serve_ngh2: Serve, changes: dict[str, bytes | None], status: bytes
+    serve_ngh2: Serve, changes: dict[str, Any], status: bytes
 ) -> None:
     async with serve_ngh2() as running:
         peer = await running.connect()

@@ -78,7 +78,9 @@ def test_the_schema_is_printed_for_editors(runner: CliRunner) -> None:
     assert json.loads(result.stdout)["$schema"].startswith("https://json-schema.org/")
 
 
-@pytest.mark.parametrize("words", [["--output", "json", "policy", "schema"], ["policy", "schema", "--output", "json"]])
+@pytest.mark.parametrize(
+    "words", [["--output", "json", "policy", "schema"], ["policy", "schema", "--output", "json"]]
+)
 def test_the_output_style_may_stand_before_or_after_the_command(runner: CliRunner, words: list[str]) -> None:
     result = runner.invoke(cli, words)
     assert result.exit_code == 0

@@ -70,7 +70,9 @@ _INPUT = st.fixed_dictionaries(
             unicode=st.sampled_from(["nfkc", "nfc", "none"]),
             strip=_subset("zero-width", "bidi", "tags", "control"),
         ),
-        "promptInjection": _some(action=st.sampled_from(["deny", "flag"]), model=st.sampled_from(["default", "off"])),
+        "promptInjection": _some(
+            action=st.sampled_from(["deny", "flag"]), model=st.sampled_from(["default", "off"])
+        ),
         "secrets": st.none() | _some(action=_ACTION),
         "pii": _some(types=_subset("email", "phone", "iban", "card", least=1), action=_ACTION),
     },
