@@ -27,8 +27,7 @@ def put(connection: Connection, name: str, file: Path) -> None:
     Example: bartizan secrets put upstream upstream.yaml, where upstream.yaml says
       class: provider
       path: model/upstream
-      prefix: "Bearer "
-      provider: {kind: http, url: "https://keys.example", key_header: x-model-key}
+      provider: {kind: http, socket: /run/model/keys.sock, key_header: x-model-key}
     """  # noqa: D301
     definition = yaml.safe_load(file.read_text())
     made = connection.call(lambda client: client.put_secret(name, definition))

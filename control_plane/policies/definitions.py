@@ -29,8 +29,8 @@ _MOVED = Problem(
 class Rotations(Protocol):
     """What is needed of the rotation engine."""
 
-    async def rotate(self, name: str, *, by: str) -> Rotation: ...
-    async def roll_back(self, name: str, *, by: str) -> Rotation: ...
+    async def rotate(self, name: str, *, by: str, peer: str = "", request_id: str = "") -> Rotation: ...
+    async def roll_back(self, name: str, *, by: str, peer: str = "", request_id: str = "") -> Rotation: ...
     async def status(self, name: str) -> Rotation | None: ...
     def trouble(self, name: str) -> str: ...
     def wake(self) -> None: ...
@@ -103,12 +103,16 @@ class Definitions:
         async with self._store.begin() as work:
             if await work.secrets.get(name) is None:
                 raise NotFound(f"no secret {name}")
-            await work.events.record(actor.event(self._clock(), "secret.rotate", name))
-        return self._info(name, await engine.rotate(name, by=actor.label))
+        # The engine records the event in the journal's own transaction: a rotation that is refused leaves none.
+        state = await engine.rotate(name, by=actor.label, peer=actor.peer, request_id=actor.request_id)
+        return self._info(name, state)
 
     async def roll_back(self, name: str, actor: Actor) -> RotationInfo:
         """Back to the old key. Raises NotFound, Conflict when it is too late or there is nothing to go back to."""
-        return self._info(name, await self._engine().roll_back(name, by=actor.label))
+        state = await self._engine().roll_back(
+            name, by=actor.label, peer=actor.peer, request_id=actor.request_id
+        )
+        return self._info(name, state)
 
     async def rotation(self, name: str) -> RotationInfo:
         """Raises NotFound."""

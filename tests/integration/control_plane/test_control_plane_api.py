@@ -165,6 +165,10 @@ async def test_status_waits_until_every_instance_proves_the_version(house: Any, 
                 workers_loaded=1,
                 envoy_acked=True,
                 probe_good=True,
+                ready=True,
+                sent_at=1000.0,
+                probe_at=999.0,
+                key_set_versions={"chat": 10},
             ),
         )
         assert (await waiting).enforced

@@ -41,6 +41,7 @@ PLAYS: list[tuple[str, dict[str, str], dict[str, str], Any]] = [
     ("get_key_sets", {}, {}, None),
     ("post_key_sets_set_keys", {"set": "chat"}, {}, {"tenant": "acme", "ttl_seconds": 60}),
     ("get_key_sets_set_keys", {"set": "chat"}, {}, None),
+    ("get_key_sets_set", {"set": "chat"}, {}, None),
     ("delete_key_sets_set_keys_key", {"set": "chat", "key": "{id}"}, {}, None),
     ("get_endpoints", {}, {}, None),
     ("get_instances", {}, {}, None),
