@@ -59,8 +59,8 @@ class ExtAuthz:
         plan = snapshot.plans.get(check.revision)
         probe = check_probe(snapshot.probe_key, check.probe)
         if plan is None:
-            known = bool(snapshot.plans)
-            cause = Cause.REVISION_UNKNOWN if known else Cause.NO_POLICY
+            # A route that names a revision has a policy: a worker that has just started may not have its plan yet.
+            cause = Cause.REVISION_UNKNOWN if check.revision else Cause.NO_POLICY
             verdict = Verdict(decision=deny(cause), phase="guard")
         elif probe is not None:
             return self._answer_probe(plan, probe, check, snapshot, decision_id)

@@ -131,14 +131,16 @@ async def test_refusals_have_status_cause_body_and_decision_id(
 
 
 async def test_no_plan_refuses_everything_and_an_unknown_one_asks_to_come_back(worker: GuardWorker) -> None:
-    none = await worker.check({"x-api-key": KEY})
+    none = await worker.check({"x-api-key": KEY}, revision="")
     assert none.denied_response.status.code == 403
     assert (await worker.next_record()).cause == "no_policy"
+    early = await worker.check({"x-api-key": KEY})  # the worker has just started: its plan is on the way
     await worker.load(guard_plan())
     unknown = await worker.check({"x-api-key": KEY}, revision="9.9")
-    assert unknown.denied_response.status.code == 503
-    assert denied_headers(unknown)["retry-after"] == "1"
-    assert (await worker.next_record()).cause == "revision_unknown"
+    for reply in (early, unknown):
+        assert reply.denied_response.status.code == 503
+        assert denied_headers(reply)["retry-after"] == "1"
+        assert (await worker.next_record()).cause == "revision_unknown"
 
 
 async def test_rules_decide_and_their_names_stay_inside(worker: GuardWorker) -> None:
