@@ -27,6 +27,8 @@ from sidecar.agent.messages import (
     Configure,
     Drop,
     KeysSet,
+    Listen,
+    Listening,
     Load,
     Loaded,
     Ping,
@@ -75,6 +77,7 @@ class Worker:
     buckets: Buckets = field(default_factory=lambda: Buckets(clock=time.monotonic))
     spans: Spans = field(default_factory=lambda: Spans(tracer=None))
     provider: TracerProvider | None = None
+    services: Services = field(default_factory=lambda: Services(unary={}, stream={}))
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Serve until the agent closes the channel or the process is told to stop."""
@@ -85,9 +88,7 @@ class Worker:
         )
         check = ext_authz.ExtAuthz(current=self.current, audit=queue.put, spans=self.spans)
         process = ext_proc.ExtProc(current=self.current, audit=queue.put, spans=self.spans)
-        services = Services(unary={ext_authz.METHOD: check}, stream={ext_proc.METHOD: process})
-        await self.engine.start(self.settings.guard_socket, services)
-        log.info("worker_ready")
+        self.services = Services(unary={ext_authz.METHOD: check}, stream={ext_proc.METHOD: process})
         try:
             async with asyncio.TaskGroup() as group:
                 sending = start(group, queue.run(), name="audit")
@@ -142,6 +143,10 @@ class Worker:
                     self.current.set_jwks(issuer, jwks)
                 except InvalidInput as error:
                     log.warning("jwks_refused", issuer=issuer, reason=str(error))
+            case Listen():
+                await self.engine.start(self.settings.guard_socket, self.services)
+                log.info("worker_ready")
+                await self.channel.send(Listening())
             case Ping(sequence=sequence):
                 await self.channel.send(Pong(sequence=sequence, metrics=flat_metrics()))
 

@@ -53,11 +53,15 @@ class SetJwks(Message, frozen=True, tag="set_jwks"):
     jwks: dict[str, Any]
 
 
+class Listen(Message, frozen=True, tag="listen"):
+    """Everything is told: open the guard socket; answered by Listening. Until then Envoy asks another worker."""
+
+
 class Ping(Message, frozen=True, tag="ping"):
     sequence: int
 
 
-AgentMessage = Configure | Load | Drop | SetKeys | SetJwks | Ping
+AgentMessage = Configure | Load | Drop | SetKeys | SetJwks | Listen | Ping
 
 
 class Loaded(Message, frozen=True, tag="loaded"):
@@ -73,6 +77,10 @@ class KeysSet(Message, frozen=True, tag="keys_set"):
     version: int
 
 
+class Listening(Message, frozen=True, tag="listening"):
+    """The guard socket is open."""
+
+
 class Pong(Message, frozen=True, tag="pong"):
     sequence: int
     metrics: dict[str, float] = {}
@@ -84,4 +92,4 @@ class AuditBatch(Message, frozen=True, tag="audit"):
     records: tuple[bytes, ...]
 
 
-WorkerMessage = Loaded | KeysSet | Pong | AuditBatch
+WorkerMessage = Loaded | KeysSet | Listening | Pong | AuditBatch

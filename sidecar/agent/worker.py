@@ -16,7 +16,17 @@ from pathlib import Path
 from bartizan.errors import ProcessFailed, ProtocolViolation
 from bartizan.telemetry.logging import get_logger
 from sidecar.agent.channel import Channel
-from sidecar.agent.messages import AgentMessage, AuditBatch, KeysSet, Load, Loaded, Ping, Pong, WorkerMessage
+from sidecar.agent.messages import (
+    AgentMessage,
+    AuditBatch,
+    KeysSet,
+    Listening,
+    Load,
+    Loaded,
+    Ping,
+    Pong,
+    WorkerMessage,
+)
 
 PING_EVERY = 0.5
 HUNG_AFTER = 2.0
@@ -53,6 +63,7 @@ class Worker:
         self._heard = 0.0
         self._greeted = False
         self._started = False
+        self._listening = False
         self._outgoing: asyncio.Queue[AgentMessage] = asyncio.Queue(OUTGOING)
         self._process: asyncio.subprocess.Process | None = None
         self._heard_out = asyncio.Event()
@@ -60,6 +71,11 @@ class Worker:
     @property
     def pid(self) -> int | None:
         return None if self._process is None else self._process.pid
+
+    @property
+    def listening(self) -> bool:
+        """Whether Envoy's calls reach it."""
+        return self._listening and self._started
 
     def terminate(self) -> None:
         """Ask it to finish what runs, to hand in its records and to end."""
@@ -149,6 +165,8 @@ class Worker:
                     self.loaded[message.plan_id] = message
                 case KeysSet(name=name, version=version):
                     self.key_sets[name] = version
+                case Listening():
+                    self._listening = True
                 case AuditBatch(records=records):
                     self._on_audit(records)
             self._on_change()

@@ -20,7 +20,7 @@ from bartizan.policy.signing import plan_hash
 from bartizan.telemetry import metrics
 from bartizan.telemetry.logging import get_logger
 from sidecar.agent.changes import Changes
-from sidecar.agent.messages import AgentMessage, Configure, Drop, Load, SetJwks, SetKeys
+from sidecar.agent.messages import AgentMessage, Configure, Drop, Listen, Load, SetJwks, SetKeys
 from sidecar.agent.supervisor import Restarts
 from sidecar.agent.worker import Worker
 
@@ -89,7 +89,7 @@ class WorkerPool:
 
         def answered() -> bool:
             return len(self._workers) == self.count and all(
-                plan.id in worker.loaded for worker in self._workers.values()
+                plan.id in worker.loaded and worker.listening for worker in self._workers.values()
             )
 
         if not await self._changes.until(answered, LOAD_TIMEOUT):
@@ -141,11 +141,11 @@ class WorkerPool:
             worker.tell(SetJwks(issuer=issuer, jwks=jwks))
 
     def loaded(self, plan_id: str) -> int:
-        """How many workers hold this plan now."""
+        """How many workers answer Envoy with this plan now."""
         return sum(
             1
             for worker in self._workers.values()
-            if plan_id in worker.loaded and not worker.loaded[plan_id].error
+            if worker.listening and plan_id in worker.loaded and not worker.loaded[plan_id].error
         )
 
     def key_set_versions(self) -> dict[str, int]:
@@ -178,12 +178,13 @@ class WorkerPool:
         )
 
     def _state(self, index: int) -> list[AgentMessage]:
-        """Keys before plans: a plan never answers for a moment without its keys."""
+        """Keys before plans: a plan never answers for a moment without its keys. It listens when it has everything."""
         return [
             self._configure(index),
             *(SetKeys(key_set=key_set) for key_set in self._key_sets.values()),
             *(SetJwks(issuer=issuer, jwks=jwks) for issuer, jwks in self._jwks.items()),
             *(Load(plan=plan) for plan in self._plans.values()),
+            Listen(),
         ]
 
     async def _supervise(self, index: int) -> None:

@@ -151,24 +151,25 @@ def envoy_of(status: Status) -> int:
     return int(status["envoy"]["pid"])
 
 
+def whole(status: Status) -> bool:
+    """The policy is enforced, and no part is missing."""
+    workers = status["workers"]
+    return bool(enforced(status, 1) and len(workers["pids"]) == workers["count"] and status["envoy"]["pid"])
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
 @pytest.mark.parametrize("which", [worker_of, envoy_of], ids=["worker", "envoy"])
 def test_a_child_that_is_lost_lets_nothing_pass_and_is_replaced(
     stand: Stand, which: Callable[[Status], int], number: signal.Signals
 ) -> None:
-    before = stand.sidecar.until(
-        lambda now: enforced(now, 1) and len(now["workers"]["pids"]) == now["workers"]["count"]
-    )
-    lost = which(before)
+    lost = which(stand.sidecar.until(whole))
     with under_attack(stand) as load:
         os.kill(lost, number)
         served = len(load.good)
-        stand.sidecar.until(
-            lambda now: enforced(now, 1) and lost not in {*now["workers"]["pids"], envoy_of(now)}
-        )
+        stand.sidecar.until(lambda now: whole(now) and lost not in {*now["workers"]["pids"], envoy_of(now)})
         assert wait_until(lambda: any(reply.status == 200 for reply in load.good[served:]))
-    assert stand.serves()
-    assert stand.ask(ATTACK).status == 403
+    assert wait_until(stand.serves)
+    assert wait_until(lambda: stand.ask(ATTACK).status == 403)
 
 
 def test_an_agent_that_is_stopped_costs_nothing_but_news(stand: Stand) -> None:
@@ -231,7 +232,7 @@ def test_a_stream_whose_guard_is_lost_is_broken_off_and_not_passed_unscanned(
         stand.model.says = stand.model.default
     assert CANARY.encode() not in said
     assert not said.endswith(b"0\r\n\r\n"), "an answer that was broken off must not look complete"
-    stand.sidecar.until(lambda now: enforced(now, 1) and not set(pids) & set(now["workers"]["pids"]))
+    stand.sidecar.until(lambda now: whole(now) and not set(pids) & set(now["workers"]["pids"]))
     assert wait_until(stand.serves)
 
 

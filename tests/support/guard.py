@@ -28,6 +28,8 @@ from sidecar.agent.messages import (
     AuditBatch,
     Configure,
     KeysSet,
+    Listen,
+    Listening,
     Load,
     Loaded,
     Ping,
@@ -194,6 +196,7 @@ async def guard_worker(
                 )
             )
             await worker.set_keys(key_set())
+            assert isinstance(await worker.ask(Listen()), Listening)
             yield worker
         except BaseException:
             sys.stderr.write(child.tail(40))
