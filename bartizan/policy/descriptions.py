@@ -63,7 +63,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "BodyLimit.max": "Largest body: a number with B, KiB or MiB, at most 64MiB.",
     "BodyLimit.jsonDepth": "Deepest nesting of a JSON body.",
     "Failure.content": "closed: a check that can't decide denies.",
-    "Telemetry.traceSample": "Share of requests whose trace is exported, 0 to 1.",
+    "Telemetry.traceSample": "Share of requests whose trace is exported, 0 to 1, in steps of 0.01 %.",
     "Sanitize.unicode": "Normal form that text is brought to.",
     "Sanitize.strip": "Invisible characters that are taken out.",
     "PromptInjection.rules": "Rule set.",

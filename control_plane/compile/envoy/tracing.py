@@ -19,6 +19,8 @@ from protos.gen.envoy.type.v3.percent_pb2 import FractionalPercent, Percent
 
 SERVICE = "bartizan-envoy"
 
+_STEPS = 10_000
+
 _UNTOLD = ("user_agent", "http.url", "peer.address")
 """Envoy's own tags that hold what a client sent or its whole address; ours of the same name take their place."""
 
@@ -46,8 +48,13 @@ def tracing() -> HttpConnectionManager.Tracing:
 
 
 def sampling(share: float) -> RouteTracing:
-    """The policy's traceSample, in millionths."""
-    part = FractionalPercent(numerator=round(share * 1_000_000), denominator=FractionalPercent.MILLION)
+    """The policy's traceSample, in steps of 0.01 %; any share above 0 is at least one step.
+
+    Envoy draws a number below 10,000 from the request id and takes it modulo the denominator: out of MILLION, a share of
+    1 % would already trace every request (Envoy's `HttpTracerUtility` and `UUIDRequestIDExtension`).
+    """
+    steps = max(round(share * _STEPS), 1 if share else 0)
+    part = FractionalPercent(numerator=steps, denominator=FractionalPercent.TEN_THOUSAND)
     return RouteTracing(
         client_sampling=FractionalPercent(),
         random_sampling=part,
