@@ -10,7 +10,8 @@ Driven by wire/ext_proc.py; envoy-independent.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+
+import msgspec
 
 from bartizan.errors import ProtocolViolation
 from sidecar.checks.pipeline import Phase
@@ -100,7 +101,9 @@ class Exchange:
         """The outcome so far; in shadow mode what enforcing had said."""
         settled = self._final or self.would or allow()
         action = self.trail.strongest if settled.cause is Cause.ALLOWED else settled.action
-        return replace(settled, identity=self.identity, findings=tuple(self.trail.findings), action=action)
+        return msgspec.structs.replace(
+            settled, identity=self.identity, findings=tuple(self.trail.findings), action=action
+        )
 
     @property
     def shadowed(self) -> bool:
@@ -151,7 +154,7 @@ class Exchange:
     # request
 
     def _request_headers(self, event: RequestHeaders) -> Sequence[Reply]:
-        self.head = replace(
+        self.head = msgspec.structs.replace(
             self.head, method=event.method, path=event.path, query=event.query, headers=event.headers
         )
         if event.end:

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from bartizan.telemetry.hot import HotCounter, HotHistogram
+
 _FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 # guard worker
-DECISIONS = Counter(
+DECISIONS = HotCounter(
     "bartizan_decisions_total", "Decisions by phase, action and cause.", ["phase", "action", "cause"]
 )
-PHASE_SECONDS = Histogram(
-    "bartizan_phase_seconds", "Time in one phase of a request.", ["phase"], buckets=_FAST
-)
-FINDINGS = Counter(
+PHASE_SECONDS = HotHistogram("bartizan_phase_seconds", "Time in one phase of a request.", "phase", _FAST)
+FINDINGS = HotCounter(
     "bartizan_findings_total", "Findings by check, kind and action.", ["check", "kind", "action"]
 )
 # agent

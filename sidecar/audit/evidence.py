@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal, cast
 
@@ -15,13 +14,13 @@ from sidecar.checks.pipeline import Mark, Phase
 from sidecar.model.decision import Decision
 from sidecar.model.finding import Action, Finding
 from sidecar.model.request import Identity, RequestHead
+from sidecar.model.value import Value
 from sidecar.plan.plan import Plan
 
 ActionName = Literal["allow", "flag", "redact", "cut", "deny"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Coverage:
+class Coverage(Value, frozen=True, kw_only=True):
     """How much of the bodies was looked at, in bytes, and why not all of it."""
 
     request_bytes: int = 0
@@ -32,6 +31,7 @@ class Coverage:
 
 
 NOTHING_SEEN = Coverage()
+_ACTION_NAMES = {action: cast("ActionName", action.name.lower()) for action in Action}
 
 
 @lru_cache(maxsize=4096)
@@ -54,11 +54,13 @@ def _subject_hash(subject: str) -> str:
 
 def action_name(action: Action) -> ActionName:
     """As records and metrics spell it."""
-    return cast("ActionName", action.name.lower())
+    return _ACTION_NAMES[action]
 
 
-def finding_records(findings: Iterable[Finding]) -> tuple[FindingRecord, ...]:
+def finding_records(findings: Sequence[Finding]) -> tuple[FindingRecord, ...]:
     """Findings without anything but kind and place."""
+    if not findings:
+        return ()
     return tuple(
         FindingRecord(check=f.check, kind=f.kind, action=action_name(f.action), location=f.location)
         for f in findings
@@ -89,7 +91,7 @@ def decision_record(
         source="guard",
         phase=phase,
         action=action_name(decision.action),
-        cause=decision.cause.value,
+        cause=decision.cause,
         status=status,
         method=head.method[:16],
         path=plan.declared_path(head.method, head.path) if plan else "",
@@ -134,21 +136,15 @@ def refusal_record(
     )
 
 
-# Children of bounded label sets, kept because looking them up costs more than counting.
-_decisions = lru_cache(maxsize=1024)(metrics.DECISIONS.labels)
-_findings = lru_cache(maxsize=4096)(metrics.FINDINGS.labels)
-_seconds = lru_cache(maxsize=64)(metrics.PHASE_SECONDS.labels)
-
-
 def count(record: Record, marks: Sequence[Mark]) -> None:
     """The same decision as metrics: labels are bounded sets."""
-    _decisions(record.phase, record.action, record.cause).inc()
+    metrics.DECISIONS.inc(record.phase, record.action, record.cause)
     for finding in record.findings:
-        _findings(finding.check, finding.kind, finding.action).inc()
+        metrics.FINDINGS.inc(finding.check, finding.kind, finding.action)
     observe(marks)
 
 
 def observe(marks: Sequence[Mark]) -> None:
     """Times of phases."""
     for mark in marks:
-        _seconds(mark.phase).observe((mark.end - mark.start) / 1e9)
+        metrics.PHASE_SECONDS.observe(mark.phase, (mark.end - mark.start) / 1e9)

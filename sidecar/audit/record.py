@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 
-class FindingRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class FindingRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A finding's kind and place."""
 
     check: str
@@ -16,7 +16,9 @@ class FindingRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     location: str = ""
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="decision", tag_field="type"):
+class Record(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag="decision", tag_field="type"
+):
     """Every decision makes one."""
 
     id: str

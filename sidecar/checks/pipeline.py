@@ -6,8 +6,10 @@ Called by wire/ext_authz.py for every request; the content phases are in sidecar
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 from sidecar.checks.admission.base import Admission
 from sidecar.checks.authn.base import Authenticator, Material, presented_credentials
@@ -15,16 +17,15 @@ from sidecar.checks.authn.join import authenticate
 from sidecar.checks.authz.rules import RuleSet
 from sidecar.checks.authz.tenant import TenantGate
 from sidecar.model.decision import Cause, Decision, allow, deny
-from sidecar.model.request import BodyFacts, Identity, RequestHead
+from sidecar.model.request import Identity, RequestHead
+from sidecar.model.value import Value
 
 Phase = Literal["authn", "admission", "authz", "request", "response", "guard"]
-_NO_BODY = BodyFacts()
 # The decompressor before the content hop takes gzip; anything else would reach the model uninspected.
 _ENCODINGS = frozenset({"", "identity", "gzip"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class Mark(Value, frozen=True, kw_only=True):
     """When a phase ran: nanoseconds since the epoch, for spans and metrics."""
 
     phase: str
@@ -32,8 +33,7 @@ class Mark:
     end: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(Value, frozen=True, kw_only=True):
     """The outcome of the header phases. In shadow mode `decision` lets pass and `would` is what enforcing had said."""
 
     decision: Decision
@@ -88,7 +88,7 @@ class HeadChecks:
         cause = self.tenants.refuses(caller)
         if cause is not None:
             return deny(cause, identity=caller)
-        rule = self.rules.refuses(caller, head, _NO_BODY)
+        rule = self.rules.refuses_head(caller, head)
         if rule is not None:
             return deny(Cause.FORBIDDEN, identity=caller, detail=rule)
         if head.headers.get("content-encoding", "").strip().lower() not in _ENCODINGS:
@@ -98,6 +98,6 @@ class HeadChecks:
 
 def too_late(verdict: Verdict) -> Verdict:
     """The same request when its deadline has passed: a caller that gave up must not be let through."""
-    return replace(
+    return msgspec.structs.replace(
         verdict, decision=deny(Cause.DEADLINE, identity=verdict.decision.identity), phase="guard", would=None
     )

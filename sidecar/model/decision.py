@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from sidecar.model.finding import Action, Finding
 from sidecar.model.request import Identity
+from sidecar.model.value import Value
 
 
 class Cause(StrEnum):
@@ -82,8 +82,7 @@ STATUS: dict[Cause, int] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(Value, frozen=True, kw_only=True):
     """The outcome of one phase. `retry_after` in seconds, for 429 and 503."""
 
     cause: Cause
@@ -105,7 +104,7 @@ class Decision:
 
 def allow(identity: Identity | None = None, findings: tuple[Finding, ...] = ()) -> Decision:
     """An allowing decision; its action is the strongest of the findings."""
-    action = max((finding.action for finding in findings), default=Action.ALLOW)
+    action = max(finding.action for finding in findings) if findings else Action.ALLOW
     return Decision(cause=Cause.ALLOWED, action=action, findings=findings, identity=identity)
 
 

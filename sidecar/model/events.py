@@ -6,104 +6,108 @@ wire/translate.py makes the events from Envoy's messages and Envoy's messages fr
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from typing import ClassVar
 
 from sidecar.model.decision import Decision
+from sidecar.model.value import Value
 
 PIECE = 60 * 1024
 """Envoy takes at most 64 KiB in one streamed piece."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestHeaders:
+_BODY = frozenset({"data"})
+_HEADERS = frozenset({"headers"})
+
+
+class RequestHeaders(Value, frozen=True, kw_only=True):
     """`end`: no body follows."""
+
+    hidden: ClassVar[frozenset[str]] = _HEADERS
 
     method: str
     path: str
-    headers: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str]
     end: bool
     query: bool = False
     """A query that is not empty followed the path."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestBody:
+class RequestBody(Value, frozen=True, kw_only=True):
     """The whole body (Envoy buffers it)."""
 
-    data: bytes = field(repr=False)
+    hidden: ClassVar[frozenset[str]] = _BODY
+
+    data: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestTrailers:
+class RequestTrailers(Value, frozen=True, kw_only=True):
     """Trailers of the request."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerHeaders:
+class AnswerHeaders(Value, frozen=True, kw_only=True):
     """Status line and headers of the model's answer. `end`: no body follows."""
 
+    hidden: ClassVar[frozenset[str]] = _HEADERS
+
     status: int
-    headers: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str]
     end: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerBody:
+class AnswerBody(Value, frozen=True, kw_only=True):
     """A piece of the answer, split anywhere."""
 
-    data: bytes = field(repr=False)
+    hidden: ClassVar[frozenset[str]] = _BODY
+
+    data: bytes
     end: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerTrailers:
+class AnswerTrailers(Value, frozen=True, kw_only=True):
     """Trailers end the answer in place of a last piece."""
 
 
 Event = RequestHeaders | RequestBody | RequestTrailers | AnswerHeaders | AnswerBody | AnswerTrailers
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PassRequestHeaders:
+class PassRequestHeaders(Value, frozen=True, kw_only=True):
     """`inspect_answer` asks Envoy to send the answer too; the model must then not compress it."""
 
     inspect_answer: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PassRequestBody:
+class PassRequestBody(Value, frozen=True, kw_only=True):
     """None: as it came. Otherwise the new body, with its length."""
 
-    data: bytes | None = field(default=None, repr=False)
+    hidden: ClassVar[frozenset[str]] = _BODY
+
+    data: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PassRequestTrailers:
+class PassRequestTrailers(Value, frozen=True, kw_only=True):
     """Trailers go on as they are."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PassAnswerHeaders:
+class PassAnswerHeaders(Value, frozen=True, kw_only=True):
     """The answer's headers go to the client now; its length is left open. A content type replaces the model's."""
 
     content_type: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerData:
+class AnswerData(Value, frozen=True, kw_only=True):
     """Bytes for the client; `end` ends the answer there, and with it the model's work."""
 
-    data: bytes = field(repr=False)
+    hidden: ClassVar[frozenset[str]] = _BODY
+
+    data: bytes
     end: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PassAnswerTrailers:
+class PassAnswerTrailers(Value, frozen=True, kw_only=True):
     """Trailers go on as they are."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refuse:
+class Refuse(Value, frozen=True, kw_only=True):
     """Answer in place of the model. Only before answer headers went out. `status` overrides the cause's own."""
 
     decision: Decision

@@ -1,22 +1,27 @@
-"""One HTTP request as checks see it. Imports nothing: made by wire/translate.py from Envoy's messages."""
+"""One HTTP request as checks see it, made by wire/translate.py from Envoy's messages."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
+
+from sidecar.model.value import Value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestHead:
-    """The request line and headers. Header names are lower case; several values are joined with a comma."""
+class RequestHead(Value, frozen=True, kw_only=True):
+    """The request line and headers. Header names are lower case; several values are joined with a comma.
+
+    Read headers by `get` only: those of ext_authz are Envoy's own message, where `[]` would add a missing name.
+    """
+
+    hidden: ClassVar[frozenset[str]] = frozenset({"headers"})
 
     stream_id: str
     """Envoy's own id of the stream: unique per attempt chain, not settable by clients."""
     method: str
     path: str
     """Without query, as normalised by Envoy."""
-    headers: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str]
     source_address: str
     """The peer's address without port."""
     query: bool = False
@@ -25,8 +30,7 @@ class RequestHead:
     """32 hex digits of Envoy's trace, from the call's own metadata."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class Identity(Value, frozen=True, kw_only=True):
     """Who calls, as an authentication method proved it."""
 
     subject: str
@@ -38,8 +42,7 @@ class Identity:
     models: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BodyFacts:
+class BodyFacts(Value, frozen=True, kw_only=True):
     """What authorization rules may ask of a decoded body."""
 
     model: str = ""

@@ -8,18 +8,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from dataclasses import dataclass
 from typing import Literal, cast
 
 from sidecar.model.decision import Cause, Decision, deny
 from sidecar.model.events import Refuse
+from sidecar.model.value import Value
 
 Phase = Literal["authz", "content"]
 _HEADER = re.compile(r"([0-9a-f]{32})\.(authz|content)\.([0-9a-f]{64})")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
+class Probe(Value, frozen=True, kw_only=True):
     """One genuine probe. `nonce` is 16 bytes in hex; `phase` names the hop that must deny it."""
 
     nonce: str

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+import msgspec
 
 from sidecar.checks.pipeline import Mark
 from sidecar.model.finding import Action, Finding
@@ -38,7 +40,7 @@ class Trail:
     def mark(self, phase: str, start: int, end: int) -> None:
         """One span for all pieces of a stream, not one for each."""
         if self.marks and self.marks[-1].phase == phase:
-            self.marks[-1] = replace(self.marks[-1], end=end)
+            self.marks[-1] = msgspec.structs.replace(self.marks[-1], end=end)
         else:
             self.marks.append(Mark(phase=phase, start=start, end=end))
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from sidecar.model.value import Value
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+
+class Call(Value, frozen=True, kw_only=True):
     """One RPC as a handler sees it. Envoy's span arrives only in `metadata` (traceparent)."""
 
     method: str

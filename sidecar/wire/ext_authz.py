@@ -6,7 +6,6 @@ must not be the one to decide what a crash means.
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,7 @@ from sidecar.model.decision import Cause, Decision, deny
 from sidecar.plan.current import Current, Snapshot
 from sidecar.plan.plan import Plan
 from sidecar.plan.probe import Probe, check_probe, proof
+from sidecar.wire.decision_ids import DecisionIds
 from sidecar.wire.engine import Call
 from sidecar.wire.faults import describe
 from sidecar.wire.respond import refusal
@@ -41,7 +41,7 @@ class ExtAuthz:
     spans: Spans
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
-    new_id: Callable[[], str] = field(default=lambda: secrets.token_hex(16))
+    new_id: Callable[[], str] = field(default_factory=DecisionIds)
 
     async def __call__(self, call: Call, message: bytes) -> bytes:
         arrived = self.clock()

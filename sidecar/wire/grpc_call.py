@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 from sidecar.wire import grpc_status as status
@@ -107,9 +106,8 @@ def admit(
         except ValueError as error:
             return refusal(status.INTERNAL, str(error))
         due = now + left
-    metadata = {name: value.decode("latin-1") for key, value in fields.items() if (name := _name(key))}
     return Stream(
-        number, method, Call(method=method.name, metadata=metadata, deadline=left, peer="unix:"), due
+        number, method, Call(method=method.name, metadata=Metadata(fields), deadline=left, peer="unix:"), due
     )
 
 
@@ -118,9 +116,29 @@ def refusal(code: int, text: str) -> status.Headers:
     return status.RESPONSE + status.trailers(code, text)
 
 
-@lru_cache(maxsize=256)
-def _name(key: bytes) -> str:
-    """The name under which a handler sees a header; "" for those of the protocol and for binary values."""
-    if key[:1] == b":" or key in _HIDDEN or key.endswith(b"-bin"):
-        return ""
-    return key.decode("latin-1")
+class Metadata(Mapping[str, str]):
+    """A header block as handlers see it: text, without what is the protocol's own, without binary values.
+
+    Decoded when it is asked for: handlers look at one header of a dozen.
+    """
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, fields: Mapping[bytes, bytes]) -> None:
+        self._fields = fields
+
+    def __getitem__(self, name: str) -> str:
+        key = name.encode("latin-1", "replace")
+        if not _shown(key):
+            raise KeyError(name)
+        return self._fields[key].decode("latin-1")
+
+    def __iter__(self) -> Iterator[str]:
+        return (key.decode("latin-1") for key in self._fields if _shown(key))
+
+    def __len__(self) -> int:
+        return sum(map(_shown, self._fields))
+
+
+def _shown(key: bytes) -> bool:
+    return key[:1] != b":" and key not in _HIDDEN and not key.endswith(b"-bin")

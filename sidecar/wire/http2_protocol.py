@@ -10,8 +10,9 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextvars import Context, copy_context
-from dataclasses import replace
 from typing import Any, Final, cast
+
+import msgspec
 
 from bartizan.telemetry.logging import get_logger
 from sidecar.wire import grpc_status as status
@@ -176,7 +177,9 @@ class Http2Protocol(asyncio.Protocol):
             stream, message = self._backlog.popleft()
             if not stream.finished:
                 if stream.due is not None:
-                    stream.call = replace(stream.call, deadline=stream.due - self._core.clock())
+                    stream.call = msgspec.structs.replace(
+                        stream.call, deadline=stream.due - self._core.clock()
+                    )
                 self._drive(stream, message)
         self._flush()
         if self._backlog:

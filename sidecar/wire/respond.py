@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
 
 from bartizan.policy import names
 from sidecar.model.decision import STATUS, Cause, Decision
+from sidecar.model.value import Value
 from sidecar.plan.plan import Plan
 
 MESSAGES: dict[int, str] = {
@@ -24,8 +24,7 @@ _OTHER = "The request was refused."
 _OF_CAUSE = {Cause.QUERY_NOT_ALLOWED: "This path takes no query."}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class Refusal(Value, frozen=True, kw_only=True):
     """An HTTP answer made by the guard."""
 
     status: int

@@ -14,12 +14,12 @@ from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
 
 from sidecar.checks.pipeline import Mark
+from sidecar.model.value import Value
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parent:
+class Parent(Value, frozen=True, kw_only=True):
     """Envoy's span around the call."""
 
     trace_id: str = ""
@@ -32,11 +32,10 @@ NO_PARENT = Parent()
 
 def parent_of(metadata: Mapping[str, str]) -> Parent:
     """The caller's span, or NO_PARENT when there is none or it is malformed."""
-    match = _TRACEPARENT.fullmatch(metadata.get("traceparent", ""))
-    if match is None:
+    text = metadata.get("traceparent", "")
+    if _TRACEPARENT.fullmatch(text) is None:
         return NO_PARENT
-    trace_id, span_id, flags = match.groups()
-    return Parent(trace_id=trace_id, span_id=span_id, sampled=bool(int(flags, 16) & 1))
+    return Parent(trace_id=text[3:35], span_id=text[36:52], sampled=int(text[53:], 16) & 1 == 1)
 
 
 @dataclass(slots=True, kw_only=True)

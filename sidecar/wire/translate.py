@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
-from google.protobuf.struct_pb2 import Struct, Value
+from google.protobuf import struct_pb2
 
 from bartizan.policy import names
 from protos.gen.envoy.config.core.v3 import base_pb2
@@ -34,6 +33,7 @@ from sidecar.model.events import (
     RequestTrailers,
 )
 from sidecar.model.request import Identity, RequestHead
+from sidecar.model.value import Value
 from sidecar.plan.probe import Probe
 from sidecar.wire.respond import Refusal
 
@@ -55,16 +55,17 @@ _INSPECT_ANSWER = ProcessingMode(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class Check(Value, frozen=True, kw_only=True):
     """One ext_authz question."""
+
+    hidden: ClassVar[frozenset[str]] = frozenset({"probe"})
 
     head: RequestHead
     revision: str
     """The plan id that the route names."""
     content: bool
     """Whether the route also goes through ext_proc."""
-    probe: str | None = field(repr=False)
+    probe: str | None
 
 
 class Handed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -81,8 +82,7 @@ def read_check(message: bytes, trace_id: str) -> Check:
     """Raises google.protobuf.message.DecodeError for bytes that are no CheckRequest."""
     attributes = auth.CheckRequest.FromString(message).attributes
     http = attributes.request.http
-    sent = http.headers
-    headers = {name: sent[name] for name in sent}  # dict(sent) would walk protobuf's map in Python
+    headers = http.headers
     extensions = attributes.context_extensions
     return Check(
         head=RequestHead(
@@ -162,7 +162,7 @@ def deny_reply(refused: Refusal, decision_id: str) -> bytes:
     return reply.SerializeToString()
 
 
-def _plain(value: Value) -> Any:
+def _plain(value: struct_pb2.Value) -> Any:
     match value.WhichOneof("kind"):
         case "string_value":
             return value.string_value
@@ -178,7 +178,7 @@ def _plain(value: Value) -> Any:
             return None
 
 
-def plain_struct(struct: Struct) -> dict[str, Any]:
+def plain_struct(struct: struct_pb2.Struct) -> dict[str, Any]:
     """A protobuf Struct as plain Python values."""
     return {key: _plain(value) for key, value in struct.fields.items()}
 

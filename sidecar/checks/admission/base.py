@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from sidecar.model.decision import Cause
 from sidecar.model.request import Identity
+from sidecar.model.value import Value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turned:
+class Turned(Value, frozen=True, kw_only=True):
     """Turned away; `retry_after` in seconds."""
 
     cause: Cause

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from bartizan.policy.keyset import KEY_PREFIX, KeyRecord
 from sidecar.model.decision import Cause
 from sidecar.model.request import Identity, RequestHead
+from sidecar.model.value import Value
 
 PublicKey = RSAKey | ECKey | OKPKey
 _BEARER = "bearer "
@@ -29,20 +30,20 @@ class Material:
     """Issuer -> kid -> public key."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Presented:
+class Presented(Value, frozen=True, kw_only=True):
     """The credentials of one request, sorted by form. `malformed`: something was presented that has no known form."""
 
-    api_keys: tuple[str, ...] = field(default=(), repr=False)
-    tokens: tuple[str, ...] = field(default=(), repr=False)
+    hidden: ClassVar[frozenset[str]] = frozenset({"api_keys", "tokens"})
+
+    api_keys: tuple[str, ...] = ()
+    tokens: tuple[str, ...] = ()
     malformed: bool = False
 
     def __bool__(self) -> bool:
         return self.malformed or bool(self.api_keys or self.tokens)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class Refused(Value, frozen=True, kw_only=True):
     """A presented credential is not good."""
 
     cause: Cause

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+import msgspec
 
 from sidecar.checks.authn.base import Authenticator, Material, Presented, Refused
 from sidecar.model.decision import Cause
@@ -50,7 +51,7 @@ def _join(one: Identity, other: Identity) -> Identity | None:
     for mine, theirs in ((key.plan, token.plan), (key.region, token.region)):
         if mine and theirs and mine != theirs:
             return None
-    return replace(
+    return msgspec.structs.replace(
         token,
         key_id=key.key_id,
         models=key.models,

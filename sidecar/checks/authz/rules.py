@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bartizan.policy.expressions import compile_expression
 from bartizan.policy.schema import AuthzRule
 from sidecar.model.request import BodyFacts, Identity, RequestHead
 
+_NO_BODY = BodyFacts()
+_MOST_KNOWN = 4096
 Evaluate = Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]], bool]
 
 
@@ -29,9 +31,26 @@ class RuleSet:
     model: Mapping[str, Any]
     denies: tuple[Rule, ...] = ()
     allows: tuple[Rule, ...] = ()
+    _known: dict[tuple[Identity, str, str, str], str | None] = field(default_factory=dict, repr=False)
 
     def __bool__(self) -> bool:
         return bool(self.denies or self.allows)
+
+    def refuses_head(self, identity: Identity, head: RequestHead) -> str | None:
+        """`refuses` before the body is known. Rules are functions of what they may name, so that the outcome for the same
+        caller, method, path and address is kept.
+        """
+        if not self:
+            return None
+        case = (identity, head.method, head.path, head.source_address)
+        try:
+            return self._known[case]
+        except KeyError:
+            outcome = self.refuses(identity, head, _NO_BODY)
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[case] = outcome
+            return outcome
 
     def refuses(self, identity: Identity, head: RequestHead, facts: BodyFacts) -> str | None:
         """The name of what refused ("no_allow_rule" when none held), or None when the caller may go on."""
