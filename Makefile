@@ -61,11 +61,12 @@ check: lint test ## what CI runs
 format: $(STAMP) ## ruff format and safe fixes
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-reference: $(STAMP) ## generate docs/policy-reference.md
+reference: $(STAMP) ## generate docs/policy-reference.md and the generated manifests of deploy/k8s
 	$(BIN)/python -m bartizan.policy.reference > docs/policy-reference.md
+	$(BIN)/python -m control_plane.kubernetes.manifests deploy/k8s/base/crds
 
 LOCK := pip compile --quiet --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11
 lock: $(STAMP) ## resolve the pins in requirements/ again
-	$(BIN)/uv $(LOCK) --extra postgres -o requirements/run.txt pyproject.toml
-	$(BIN)/uv $(LOCK) --extra postgres --extra local --extra examples --group test --group lint --group build -o requirements/dev.txt pyproject.toml
+	$(BIN)/uv $(LOCK) --extra postgres --extra kubernetes -o requirements/run.txt pyproject.toml
+	$(BIN)/uv $(LOCK) --extra postgres --extra kubernetes --extra local --extra examples --group test --group lint --group build -o requirements/dev.txt pyproject.toml
 	grep '^uv==' requirements/dev.txt | sed 's/ .*//' | $(BIN)/uv $(LOCK) -o requirements/uv.txt -

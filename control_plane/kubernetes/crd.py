@@ -1,0 +1,135 @@
+"""The CustomResourceDefinition of ModelPolicy, generated from the policy language's types. Pure.
+
+What the schema and its CEL rules say is exactly what the language says; whatever they can't say (expressions,
+duplicates in long lists, addresses) the control plane refuses, with the path, in the object's status.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from bartizan.policy.defaults import LISTENER_PORT, MODEL_PORT
+from bartizan.policy.jsonschema import policy_json_schema
+from control_plane.kubernetes.objects import GROUP, KIND, PLURAL, VERSION, Status
+from control_plane.kubernetes.structural import structural
+
+NAME = f"{PLURAL}.{GROUP}"
+_RULES = "x-kubernetes-validations"
+_LABEL = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+_CHECKED = ("input", "output")
+
+
+def model_policy_crd() -> dict[str, Any]:
+    """apiextensions.k8s.io/v1, one version, status subresource."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": NAME, "labels": {"app.kubernetes.io/part-of": "bartizan"}},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": KIND,
+                "listKind": f"{KIND}List",
+                "plural": PLURAL,
+                "singular": KIND.lower(),
+                "shortNames": ["mp"],
+                "categories": ["bartizan"],
+            },
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": _columns(),
+                    "schema": {"openAPIV3Schema": _schema()},
+                }
+            ],
+        },
+    }
+
+
+def _columns() -> list[dict[str, Any]]:
+    accepted = '.status.conditions[?(@.type=="Accepted")].reason'
+    return [
+        {"name": "Status", "type": "string", "jsonPath": ".status.summary"},
+        {"name": "Revision", "type": "integer", "jsonPath": ".status.revision"},
+        {"name": "Mode", "type": "string", "jsonPath": ".spec.mode"},
+        {"name": "Reason", "type": "string", "jsonPath": accepted, "priority": 1},
+        {"name": "Model", "type": "string", "jsonPath": ".spec.model.name", "priority": 1},
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    ]
+
+
+def _schema() -> dict[str, Any]:
+    language = policy_json_schema()
+    definitions = language["$defs"]
+    spec = structural(definitions["ModelPolicySpec"], definitions)
+    _add_rules(spec)
+    (status,), components = msgspec.json.schema_components([Status], ref_template="#/$defs/{name}")
+    made = structural(status, components, strict=True)
+    made["properties"]["conditions"] |= {
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+    }
+    made["properties"]["conditions"]["items"]["properties"]["lastTransitionTime"]["format"] = "date-time"
+    return {
+        "type": "object",
+        "description": definitions["ModelPolicy"]["description"],
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": spec,
+            "status": made,
+        },
+        _RULES: [_rule(f"self.metadata.name.matches('{_LABEL}')", "metadata.name: expected an RFC 1123 label of up to 63 characters")],
+    }  # fmt: skip
+
+
+def _add_rules(spec: dict[str, Any]) -> None:
+    """What a schema can't say and CEL says exactly as the control plane's own validation does."""
+    fields = spec["properties"]
+    spec[_RULES] = [
+        _rule(
+            "self.model.protocol == 'openai' ? !has(self.routes) : has(self.routes) && size(self.routes) > 0",
+            "routes: protocol openai knows its own paths, every other protocol needs at least one route",
+        ),
+        _rule(
+            "(has(self.listener.address) && !(self.listener.address in ['0.0.0.0', '::', '127.0.0.1', '::1'])) || "
+            f"(has(self.listener.port) ? self.listener.port : {LISTENER_PORT}) != "
+            f"(has(self.model.port) ? self.model.port : {MODEL_PORT})",
+            "listener.port: the model's own port; listener and model can't share it",
+        ),
+        _rule(
+            "self.model.protocol != 'opaque' || ((!has(self.input) || size(self.input) == 0) && "
+            "(!has(self.output) || size(self.output) == 0))",
+            "content checks can't read opaque bodies: use protocol json_fields",
+        ),
+    ]
+    fields["authn"][_RULES] = [
+        _rule(
+            "has(self.apiKeys) || (has(self.jwt) && size(self.jwt) > 0)",
+            "names no method: nobody could call the endpoint; add apiKeys or jwt",
+        )
+    ]
+    fields["authz"]["items"][_RULES] = [
+        _rule("has(self.allow) != has(self.deny)", "expected exactly one of allow and deny")
+    ]
+    fields["limits"]["properties"]["requests"] |= {
+        "maxItems": 3,
+        _RULES: [
+            _rule(
+                "self.all(one, self.exists_one(other, other.per == one.per))",
+                "at most one limit for each of key, tenant and sidecar",
+            )
+        ],
+    }
+
+
+def _rule(rule: str, message: str) -> dict[str, str]:
+    return {"rule": rule, "message": message}

@@ -1,0 +1,101 @@
+"""ModelPolicy objects of a cluster as the reconciler reads and writes them.
+
+`spec` is the policy language itself and stays undecoded here: the policies service judges it. `status` is ours.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from bartizan.policy.schema import API_VERSION
+
+GROUP, _, VERSION = API_VERSION.partition("/")
+KIND, PLURAL = "ModelPolicy", "modelpolicies"
+MOST_PROBLEMS = 20
+MOST_INSTANCES = 20
+
+ConditionType = Literal["Accepted", "Published", "Enforced"]
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    pass
+
+
+class Condition(_Part, frozen=True):
+    """As in every Kubernetes API: metav1.Condition."""
+
+    type: Annotated[ConditionType, Meta(description="Accepted: the document is valid. Published: it was compiled and signed. Enforced: every selected sidecar proved it.")]  # fmt: skip
+    status: Literal["True", "False", "Unknown"]
+    reason: Annotated[str, Meta(max_length=1024, description="A word for programs.")]
+    message: Annotated[str, Meta(max_length=32768, description="A sentence for people.")]
+    last_transition_time: Annotated[str, Meta(description="When the status was another one last.")]
+    observed_generation: Annotated[int, Meta(ge=0)]
+
+
+class PolicyProblem(_Part, frozen=True):
+    """One thing wrong with the document."""
+
+    path: str
+    code: str
+    message: str
+    hint: str = ""
+
+
+class InstanceReason(_Part, frozen=True):
+    """A selected sidecar that does not enforce the newest version, and why."""
+
+    instance: str
+    state: str
+    reason: str
+    path: str = ""
+
+
+class Status(_Part, frozen=True):
+    """What is proven of this policy; written by the control plane alone."""
+
+    summary: Annotated[str, Meta(description='For people: "ENFORCED 3/3", "PENDING 2/3", "INVALID", …')]
+    observed_generation: Annotated[int, Meta(ge=0, description="metadata.generation that this status speaks of.")]  # fmt: skip
+    revision: Annotated[int, Meta(ge=0, description="Published revision, 0 for none.")] = 0
+    version: Annotated[int, Meta(ge=0, description="Version under which it travels.")] = 0
+    enforced: Annotated[int, Meta(ge=0, description="Sidecars that proved the newest version.")] = 0
+    total: Annotated[int, Meta(ge=0, description="Sidecars that the policy selects.")] = 0
+    conditions: tuple[Condition, ...] = ()
+    problems: Annotated[tuple[PolicyProblem, ...], Meta(max_length=MOST_PROBLEMS, description="Everything wrong with the document, each with its path.")] = ()  # fmt: skip
+    missing: Annotated[tuple[InstanceReason, ...], Meta(max_length=MOST_INSTANCES, description="Sidecars that do not enforce it yet, and why.")] = ()  # fmt: skip
+
+
+class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The few fields that are read."""
+
+    name: str
+    namespace: str
+    uid: str = ""
+    generation: int = 0
+    resource_version: str = ""
+    deletion_timestamp: str = ""
+
+
+class PolicyObject(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One ModelPolicy of the cluster."""
+
+    metadata: Metadata
+    spec: Any = None
+    status: dict[str, Any] = {}
+
+    @property
+    def qualified_name(self) -> str:
+        return f"{self.metadata.namespace}/{self.metadata.name}"
+
+    def document(self) -> bytes:
+        """The policy document in it: what the API would be given. Labels, annotations and the like are Kubernetes' own."""
+        return msgspec.json.encode(
+            {
+                "apiVersion": API_VERSION,
+                "kind": KIND,
+                "metadata": {"name": self.metadata.name, "namespace": self.metadata.namespace},
+                "spec": self.spec,
+            }
+        )
