@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc.aio
 from opentelemetry import trace
@@ -57,6 +57,9 @@ from control_plane.state_files import replica_name, write_ca
 from control_plane.store.sql.store import SqlStore, open_store
 from protos.gen.bartizan.identity.v1 import identity_pb2_grpc
 
+if TYPE_CHECKING:
+    from control_plane.kubernetes.cluster import Cluster
+
 _log = get_logger()
 _GRACE_SECONDS = 1.0
 # Streams of a large fleet (four for each sidecar); who attests stays for one short call.
@@ -73,7 +76,7 @@ _MTLS_SERVICES = (
 class ControlPlane:
     """One replica. `run` returns after `stop` is set; a background task's failure ends it with that error."""
 
-    def __init__(self, settings: Settings, store: SqlStore, vault: Vault) -> None:
+    def __init__(self, settings: Settings, store: SqlStore, vault: Vault, cluster: Cluster | None) -> None:
         self.settings = settings
         self.store = store
         self.vault = vault
@@ -86,7 +89,15 @@ class ControlPlane:
         self.publisher = Publisher(store, self.ledger, self.issuer.sign_key_set)
         self.refusals = RefusalLog(store)
         self.fleet = FleetService(self.ledger, store)
-        self.attestor = Attestor(store, self.issuer)
+        self.policies = Policies(store, self.signer, self.publisher.policy_changed)
+        self.cluster = cluster
+        self.attestor = Attestor(
+            store,
+            self.issuer,
+            trust_domain=settings.trust_domain,
+            pods=cluster.tokens if cluster else None,
+            removed=self.publisher.instance_removed,
+        )
         self.engine = RotationEngine(
             store=store,
             backend=vault,
@@ -121,7 +132,7 @@ class ControlPlane:
     async def _serve_api(self, edge: AsyncExitStack) -> None:
         parts = Parts(
             store=self.store,
-            policies=Policies(self.store, self.signer, self.publisher.policy_changed),
+            policies=self.policies,
             keys=Keys(self.store, self.publisher.key_set_changed),
             tokens=self.tokens,
             ledger=self.ledger,
@@ -193,6 +204,11 @@ class ControlPlane:
             "certificate": self._follow_certificate(),
             "ledger-watch": follow(self.ledger, self.publisher, self.engine.wake),
         }
+        if self.cluster is not None:
+            removed = self.publisher.instance_removed
+            work["kubernetes"] = self.cluster.follow(
+                store=self.store, policies=self.policies, ledger=self.ledger, removed=removed
+            )
         return [tasks.start(group, each, name=name) for name, each in work.items()]
 
     async def _follow_certificate(self) -> None:
@@ -263,7 +279,12 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             )
         )
         stack.push_async_callback(vault.close)
-        await ControlPlane(settings, store, vault).run(stop)
+        cluster = None
+        if settings.kubernetes:
+            from control_plane.kubernetes.cluster import open_cluster
+
+            cluster = await stack.enter_async_context(open_cluster(settings))
+        await ControlPlane(settings, store, vault, cluster).run(stop)
 
 
 def own_version() -> str:

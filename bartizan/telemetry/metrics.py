@@ -45,4 +45,8 @@ VAULT_SECONDS = Histogram(
     "bartizan_vault_seconds", "Calls to Vault by operation.", ["operation"], buckets=_FAST
 )
 VAULT_ERRORS = Counter("bartizan_vault_errors_total", "Failed calls to Vault by operation.", ["operation"])
+RECONCILES = Counter(
+    "bartizan_kubernetes_reconciles_total", "ModelPolicy objects applied or deleted, by result.", ["result"]
+)
+RECONCILE_LEADER = Gauge("bartizan_kubernetes_leader", "1 while this replica reconciles ModelPolicy objects.")
 AUDIT_STORED = Counter("bartizan_audit_stored_total", "Audit records and gaps stored by the control plane.")

@@ -1,4 +1,5 @@
-"""Who may have a certificate: join tokens are traded once for an instance id, known instances may renew.
+"""Who may have a certificate: join tokens are traded once for an instance id, pods' tokens for one instance each, known
+instances may renew.
 
 Transport-free; attest_service.py is the gRPC shell.
 """
@@ -9,14 +10,15 @@ import datetime as dt
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from bartizan.errors import DependencyUnavailable, Forbidden, IdentityRefused
 from bartizan.identity import WorkloadId, secret_hash
 from control_plane.identity.issuer import Issued, Issuer
+from control_plane.identity.projected import Bound, PodTokens, check_shape
 from control_plane.identity.x509_profiles import subject_key
-from control_plane.store.base import AdminEvent, InstanceRow, Store
+from control_plane.store.base import AdminEvent, InstanceRow, Store, Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +55,15 @@ class PeerLimit:
         self._buckets[address] = (min(self._burst, level + 1.0), since)
 
 
+async def _nobody_to_tell(_instance_id: str) -> None:
+    return
+
+
 class Attestor:
-    """Attestation and renewal over the store and the issuer."""
+    """Attestation and renewal over the store and the issuer.
+
+    trust_domain and pods are needed for pods' tokens; removed is told of instances whose pod has attested anew.
+    """
 
     def __init__(
         self,
@@ -63,11 +72,17 @@ class Attestor:
         *,
         certificate_life: dt.timedelta = dt.timedelta(hours=1),
         clock: Callable[[], float] = time.time,
+        trust_domain: str = "",
+        pods: PodTokens | None = None,
+        removed: Callable[[str], Awaitable[None]] = _nobody_to_tell,
     ) -> None:
         self._store = store
         self._issuer = issuer
         self._life = certificate_life
         self._clock = clock
+        self._trust_domain = trust_domain
+        self._pods = pods
+        self._removed = removed
 
     async def attest(self, join_token: str, csr_der: bytes, *, peer: str) -> Attested:
         """Spend the token. A bad request or a missing issuer leaves it unspent: all or nothing.
@@ -82,23 +97,74 @@ class Attestor:
             token = await work.join_tokens.spend(secret_hash(join_token), at=now)
             if token is None:
                 raise IdentityRefused("the join token is unknown, used or expired")
-            instance_id = uuid.uuid4().hex
-            issued = self._issuer.issue(csr_der, token.spiffe_id, self._life)
-            await work.instances.add(
-                InstanceRow(
-                    instance_id=instance_id,
-                    spiffe_id=token.spiffe_id,
-                    namespace=WorkloadId.parse(token.spiffe_id).namespace,
-                    labels=token.labels,
-                    created_at=now,
-                )
+            return await self._admit(work, token.spiffe_id, token.labels, csr_der, peer=peer, now=now)
+
+    async def attest_pod(self, token: str, csr_der: bytes, *, peer: str) -> Attested:
+        """For the token that kubelet projected into a pod. Its container may have started again: one pod is one instance.
+
+        Raises IdentityRefused, InvalidInput, DependencyError.
+        """
+        subject_key(csr_der)
+        if self._pods is None:
+            raise IdentityRefused("Kubernetes tokens are not accepted here")
+        if not self._issuer.ready:
+            raise DependencyUnavailable("no issuer at present", retry_after=5.0)
+        check_shape(token)
+        pod = await self._pods.pod(token)
+        bound, now = pod.bound, self._clock()
+        spiffe_id = str(
+            WorkloadId(
+                trust_domain=self._trust_domain,
+                namespace=bound.namespace,
+                service_account=bound.service_account,
             )
-            await work.events.record(
-                AdminEvent(
-                    time=now, actor=token.spiffe_id, act="instance.attest", target=instance_id, peer=peer
-                )
+        )
+        async with self._store.begin() as work:
+            earlier = await work.instances.of_pod(bound.pod_uid)
+            for row in earlier:
+                await work.instances.remove(row.instance_id, at=now)
+            attested = await self._admit(
+                work, spiffe_id, pod.labels, csr_der, peer=peer, now=now, bound=bound
             )
-        return Attested(spiffe_id=token.spiffe_id, instance_id=instance_id, issued=issued)
+        for row in earlier:
+            await self._removed(row.instance_id)
+        return attested
+
+    async def _admit(
+        self,
+        work: Work,
+        spiffe_id: str,
+        labels: Mapping[str, str],
+        csr_der: bytes,
+        *,
+        peer: str,
+        now: float,
+        bound: Bound | None = None,
+    ) -> Attested:
+        instance_id = uuid.uuid4().hex
+        issued = self._issuer.issue(csr_der, spiffe_id, self._life)
+        await work.instances.add(
+            InstanceRow(
+                instance_id=instance_id,
+                spiffe_id=spiffe_id,
+                namespace=WorkloadId.parse(spiffe_id).namespace,
+                labels=labels,
+                created_at=now,
+                pod_name=bound.pod_name if bound else "",
+                pod_uid=bound.pod_uid if bound else "",
+            )
+        )
+        await work.events.record(
+            AdminEvent(
+                time=now,
+                actor=spiffe_id[:128],
+                act="instance.attest",
+                target=instance_id,
+                detail={"pod": bound.pod_name, "pod_uid": bound.pod_uid} if bound else {},
+                peer=peer,
+            )
+        )
+        return Attested(spiffe_id=spiffe_id, instance_id=instance_id, issued=issued)
 
     async def renew(self, instance_id: str, csr_der: bytes, *, spiffe_id: str) -> Attested:
         """A new certificate for the TLS peer `spiffe_id`.

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from bartizan.errors import BartizanError
 from bartizan.policy.schema import API_VERSION
 
 GROUP, _, VERSION = API_VERSION.partition("/")
@@ -18,6 +19,10 @@ MOST_PROBLEMS = 20
 MOST_INSTANCES = 20
 
 ConditionType = Literal["Accepted", "Published", "Enforced"]
+
+
+class Gone(BartizanError):
+    """The resource version from which a watch was to go on is too old: list anew."""
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -53,7 +58,7 @@ class InstanceReason(_Part, frozen=True):
     path: str = ""
 
 
-class Status(_Part, frozen=True):
+class Status(_Part, frozen=True, omit_defaults=False):
     """What is proven of this policy; written by the control plane alone."""
 
     summary: Annotated[str, Meta(description='For people: "ENFORCED 3/3", "PENDING 2/3", "INVALID", …')]

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from control_plane.store.base import AdminEvent
+from control_plane.store.base import AdminEvent, Origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """An authenticated caller. `tenants` limits audit queries; empty means all."""
+    """An authenticated caller. `tenants` limits audit queries; empty means all.
+
+    origin: which policies it may change: those of the API, or those that are objects of the cluster.
+    """
 
     token_id: str
     name: str
@@ -18,6 +21,7 @@ class Actor:
     tenants: tuple[str, ...] = ()
     peer: str = ""
     request_id: str = ""
+    origin: Origin = "api"
 
     @property
     def label(self) -> str:

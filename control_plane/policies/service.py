@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,7 +26,7 @@ from control_plane.compile.bundle import compile_bundle
 from control_plane.policies.actor import Actor
 from control_plane.policies.diff import differences
 from control_plane.policies.revisions import check_conflicts, digest_of, document_of, policy_of
-from control_plane.store.base import PolicyRow, PublicationRow, RevisionRow, Store, Work
+from control_plane.store.base import Origin, PolicyRow, PublicationRow, RevisionRow, Store, Work
 from protos.gen.bartizan.policy.v1 import policy_pb2
 
 
@@ -38,8 +38,16 @@ class Signer(Protocol):
         ...
 
 
+_ELSEWHERE: Mapping[Origin, str] = {
+    "kubernetes": "{} is kept in Kubernetes and can only be read here: change the ModelPolicy object",
+    "api": "{} is kept in the control plane: delete it there, or give the object another name",
+}
 PolicyChanged = Callable[[str], Awaitable[None]]
 """Tells the push side that a policy's newest publication changed or that the policy is gone."""
+
+
+class KeptElsewhere(Conflict):
+    """The policy's document is kept in another place (API, cluster) and can only be changed there."""
 
 
 class PreconditionFailed(Conflict):
@@ -92,11 +100,11 @@ class Policies:
         """A new revision unless the newest one is this very document; published when `rollout`.
 
         expected: number of the newest revision (0: none yet), else PreconditionFailed.
-        Raises PolicyInvalid, PolicyConflict, DependencyUnavailable (no signature to be had).
+        Raises PolicyInvalid, PolicyConflict, KeptElsewhere, DependencyUnavailable (no signature to be had).
         """
         policy = await self._parse(text)
         name, document = policy.qualified_name, document_of(policy)
-        async with self._exclusive(name) as known:
+        async with self._exclusive(name, actor) as known:
             async with self._store.begin() as work:
                 newest = await work.policies.revision(name, known.revision) if known else None
                 alive = known is not None and known.deleted_at is None
@@ -127,7 +135,9 @@ class Policies:
             with step("policy.publish" if rollout else "policy.store"):
                 async with self._store.begin() as work:
                     if changed:
-                        await work.policies.add_revision(revision, namespace=policy.metadata.namespace)
+                        await work.policies.add_revision(
+                            revision, namespace=policy.metadata.namespace, origin=actor.origin
+                        )
                     if prepared is not None:
                         await self._publish(work, prepared)
                     detail = {"revision": number, "version": version if rollout else 0}
@@ -138,14 +148,14 @@ class Policies:
 
     async def roll_out(self, name: str, number: int, actor: Actor, *, act: str = "policy.rollout") -> Applied:
         """Publish a stored revision under a new version. Raises NotFound, PolicyInvalid, PolicyConflict."""
-        async with self._exclusive(name) as known:
+        async with self._exclusive(name, actor) as known:
             if known is None or known.deleted_at is not None:
                 raise NotFound(f"no policy {name}")
             return await self._republish(known, number, actor, act)
 
     async def undo(self, name: str, actor: Actor) -> Applied:
         """Publish again what was published before the present revision. Twice undone is as before."""
-        async with self._exclusive(name) as known:
+        async with self._exclusive(name, actor) as known:
             if known is None or known.deleted_at is not None:
                 raise NotFound(f"no policy {name}")
             async with self._store.begin() as work:
@@ -157,7 +167,7 @@ class Policies:
 
     async def delete(self, name: str, actor: Actor) -> None:
         """Sidecars that it selected then deny everything. Numbers go on if it comes back."""
-        async with self._exclusive(name) as known:
+        async with self._exclusive(name, actor) as known:
             if known is None or known.deleted_at is not None:
                 raise NotFound(f"no policy {name}")
             now = self._clock()
@@ -205,10 +215,12 @@ class Policies:
         return differences(policy_of(one.document), policy_of(other.document))
 
     @contextlib.asynccontextmanager
-    async def _exclusive(self, name: str) -> AsyncIterator[PolicyRow | None]:
+    async def _exclusive(self, name: str, actor: Actor) -> AsyncIterator[PolicyRow | None]:
         async with self._lock:
             async with self._store.begin() as work:
                 known = await work.policies.get(name)
+            if known is not None and known.deleted_at is None and known.origin != actor.origin:
+                raise KeptElsewhere(_ELSEWHERE[known.origin].format(name))
             yield known
 
     async def _republish(self, known: PolicyRow, number: int, actor: Actor, act: str) -> Applied:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from bartizan.policy.keyset import KeyRecord
+
+Origin = Literal["api", "kubernetes"]
+"""Who holds the master copy of a policy's document: this control plane, or a ModelPolicy object of the cluster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyRow:
-    """A policy by its qualified name. `version` 0: never published."""
+    """A policy by its qualified name. `version` 0: never published.
+
+    origin: where its document is kept and changed; everywhere else it can only be read.
+    """
 
     name: str
     namespace: str
@@ -19,6 +26,7 @@ class PolicyRow:
     created_at: float
     created_by: str
     deleted_at: float | None = None
+    origin: Origin = "api"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +97,7 @@ class JoinTokenRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceRow:
-    """One attested sidecar; `removed_at` set means it may not renew."""
+    """One attested sidecar; `removed_at` set means it may not renew. `pod_uid` is "" outside of Kubernetes."""
 
     instance_id: str
     spiffe_id: str
@@ -97,6 +105,8 @@ class InstanceRow:
     labels: Mapping[str, str]
     created_at: float
     removed_at: float | None = None
+    pod_name: str = ""
+    pod_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

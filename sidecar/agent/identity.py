@@ -10,6 +10,7 @@ import asyncio
 import datetime as dt
 import random
 import time
+from typing import NamedTuple
 
 import grpc
 import msgspec
@@ -24,7 +25,7 @@ from protos.gen.bartizan.identity.v1 import identity_pb2, identity_pb2_grpc
 from sidecar.agent import conditions as names
 from sidecar.agent.conditions import Conditions
 from sidecar.agent.sealed import Seal
-from sidecar.agent.trust import fetch_trust, read_join_token, read_trust_file
+from sidecar.agent.trust import fetch_trust, read_join_token, read_pod_token, read_trust_file
 from sidecar.settings import Settings
 
 TIMEOUT = 5.0
@@ -43,6 +44,15 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
     trust: TrustDocument
     grpc: str
     expires_at: float
+
+
+class _Proof(NamedTuple):
+    """What attests this sidecar, where, and under which trust."""
+
+    request: identity_pb2.AttestRequest
+    trust: TrustDocument
+    attest: str
+    grpc: str
 
 
 class Identity:
@@ -92,30 +102,47 @@ class Identity:
         return True
 
     async def attest(self) -> None:
-        """Trade the join token for a certificate. Raises DependencyUnavailable, IdentityRefused or TrustError."""
-        if self._settings.join_token_file is None:
-            raise IdentityRefused(
-                "there is no valid identity and no join token: set BARTIZAN_JOIN_TOKEN_FILE"
-            )
-        token = read_join_token(self._settings.join_token_file)
-        trust = self.trust
-        if self._settings.trust_file is None:
-            trust = await fetch_trust(self._settings.api or token.api, token.trust)
-        if trust is None:
-            raise TrustError("no trust document")
+        """Trade the token for a certificate. Raises DependencyUnavailable, IdentityRefused or TrustError."""
+        proof = await self._proof()
         key = new_key()
+        request, trust = proof.request, proof.trust
+        request.csr = make_csr(key)
         credentials = grpc.ssl_channel_credentials("\n".join(trust.roots).encode())
-        async with grpc.aio.secure_channel(self._settings.attest or token.attest, credentials) as channel:
+        async with grpc.aio.secure_channel(proof.attest, credentials) as channel:
             stub = identity_pb2_grpc.IdentityStub(channel)
-            request = identity_pb2.AttestRequest(join_token=token.secret, csr=make_csr(key))
             try:
                 certificate = await stub.Attest(request, timeout=TIMEOUT)
             except grpc.aio.AioRpcError as error:
                 raise _translated("attestation", error) from None
         self.trust = trust
-        self.grpc_address = self._settings.control_plane or token.grpc
+        self.grpc_address = self._settings.control_plane or proof.grpc
         await self._take(certificate, key, trust)
         log.info("attested", instance_id=self.instance_id, spiffe_id=certificate.spiffe_id)
+
+    async def _proof(self) -> _Proof:
+        """What this sidecar may show, read anew: kubelet renews a pod's token and the trust document beside it."""
+        settings = self._settings
+        if settings.kubernetes_token_file is not None and settings.trust_file is not None:
+            token = read_pod_token(settings.kubernetes_token_file)
+            trust = read_trust_file(settings.trust_file)
+            return _Proof(
+                identity_pb2.AttestRequest(kubernetes_token=token),
+                trust,
+                settings.attest,
+                settings.control_plane,
+            )
+        if settings.join_token_file is None:
+            raise IdentityRefused(
+                "there is no valid identity and no join token: set BARTIZAN_JOIN_TOKEN_FILE"
+            )
+        join = read_join_token(settings.join_token_file)
+        known = self.trust
+        if settings.trust_file is None:
+            known = await fetch_trust(settings.api or join.api, join.trust)
+        if known is None:
+            raise TrustError("no trust document")
+        request = identity_pb2.AttestRequest(join_token=join.secret)
+        return _Proof(request, known, settings.attest or join.attest, join.grpc)
 
     async def refresh_trust(self) -> None:
         """A newer join token may name a newer trust document (a new signing key): a kept identity learns it so."""

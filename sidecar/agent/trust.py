@@ -38,6 +38,17 @@ def read_join_token(path: Path) -> JoinToken:
         raise IdentityRefused(f"join token file {path}: {type(error).__name__}") from error
 
 
+def read_pod_token(path: Path) -> str:
+    """The projected service-account token. Raises IdentityRefused; the message never repeats it."""
+    try:
+        token = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise IdentityRefused(f"pod token file {path}: {type(error).__name__}") from error
+    if not token:
+        raise IdentityRefused(f"pod token file {path} is empty")
+    return token
+
+
 async def fetch_trust(api: str, digest: str) -> TrustDocument:
     """The document at <api>/v1/trust, if it is the one that the digest names.
 

@@ -268,6 +268,7 @@ def _summary(state: PolicyState) -> PolicySummary:
         version=state.publication.version if state.publication else 0,
         created_at=state.row.created_at,
         created_by=state.row.created_by,
+        origin=state.row.origin,
     )
 
 

@@ -24,6 +24,8 @@ class SqlInstances:
                 namespace=row.namespace,
                 labels=msgspec.json.encode(row.labels).decode(),
                 created_at=row.created_at,
+                pod_name=row.pod_name,
+                pod_uid=row.pod_uid,
             )
         )
 
@@ -39,6 +41,12 @@ class SqlInstances:
         if not removed:
             query = query.where(INSTANCES.c.removed_at.is_(None))
         found = await self._connection.execute(query)
+        return [_instance(row) for row in found.mappings()]
+
+    async def of_pod(self, pod_uid: str) -> Sequence[InstanceRow]:
+        found = await self._connection.execute(
+            select(INSTANCES).where(INSTANCES.c.pod_uid == pod_uid, INSTANCES.c.removed_at.is_(None))
+        )
         return [_instance(row) for row in found.mappings()]
 
     async def remove(self, instance_id: str, *, at: float) -> bool:

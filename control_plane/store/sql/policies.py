@@ -9,7 +9,7 @@ from sqlalchemy import RowMapping, and_, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bartizan.errors import NotFound
-from control_plane.store.base import PolicyRow, PublicationRow, RevisionRow
+from control_plane.store.base import Origin, PolicyRow, PublicationRow, RevisionRow
 from control_plane.store.sql.tables import POLICIES, PUBLICATIONS, REVISIONS
 
 
@@ -31,10 +31,12 @@ class SqlPolicies:
         found = await self._connection.execute(query)
         return [PolicyRow(**row) for row in found.mappings()]
 
-    async def add_revision(self, row: RevisionRow, *, namespace: str) -> None:
-        """Also brings a deleted policy back: its numbers and versions go on rising."""
+    async def add_revision(self, row: RevisionRow, *, namespace: str, origin: Origin = "api") -> None:
+        """Also brings a deleted policy back, under a new origin too: its numbers and versions go on rising."""
         known = await self._connection.execute(
-            update(POLICIES).where(POLICIES.c.name == row.policy).values(revision=row.number, deleted_at=None)
+            update(POLICIES)
+            .where(POLICIES.c.name == row.policy)
+            .values(revision=row.number, deleted_at=None, origin=origin)
         )
         if known.rowcount == 0:
             await self._connection.execute(
@@ -45,6 +47,7 @@ class SqlPolicies:
                     version=0,
                     created_at=row.created_at,
                     created_by=row.author,
+                    origin=origin,
                 )
             )
         await self._connection.execute(insert(REVISIONS).values(**_columns(row)))

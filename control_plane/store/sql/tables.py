@@ -42,6 +42,7 @@ POLICIES = Table(
     Column("created_at", Double, nullable=False),
     Column("created_by", String(128), nullable=False),
     Column("deleted_at", Double),
+    Column("origin", String(16), nullable=False, server_default="api"),
 )
 
 REVISIONS = Table(
@@ -143,6 +144,8 @@ INSTANCES = Table(
     Column("labels", Text, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("removed_at", Double),
+    Column("pod_name", String(253), nullable=False, server_default=""),
+    Column("pod_uid", String(64), nullable=False, server_default="", index=True),
 )
 
 # The newest report of each instance: rebuilt by the sidecars within seconds, kept so that a restart shows the last known.

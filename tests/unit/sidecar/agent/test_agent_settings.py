@@ -68,6 +68,23 @@ def test_a_file_that_is_no_mapping_of_settings_is_refused(
         load(base, file)
 
 
+def test_a_pods_token_needs_what_a_join_token_would_have_said(base: dict[str, str], tmp_path: Path) -> None:
+    token = {"BARTIZAN_KUBERNETES_TOKEN_FILE": str(tmp_path / "pod-token")}
+    with pytest.raises(InvalidInput) as caught:
+        load({**base, **token})
+    assert [problem.path for problem in caught.value.problems] == [
+        "BARTIZAN_ATTEST",
+        "BARTIZAN_CONTROL_PLANE",
+        "BARTIZAN_JOIN_TOKEN_FILE",
+        "BARTIZAN_TRUST_FILE",
+    ]
+    del base["BARTIZAN_JOIN_TOKEN_FILE"]
+    (tmp_path / "trust.json").write_text("{}")
+    addresses = {"BARTIZAN_ATTEST": "cp:18001", "BARTIZAN_CONTROL_PLANE": "cp:18000"}
+    made = load({**base, **token, **addresses, "BARTIZAN_TRUST_FILE": str(tmp_path / "trust.json")})
+    assert made.kubernetes_token_file == tmp_path / "pod-token"
+
+
 @pytest.mark.parametrize(
     ("present", "missing"),
     [
