@@ -1,0 +1,116 @@
+"""What the injector puts into pods: one YAML file, for the webhook, for `bartizan inject` and `analyze` alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from bartizan.errors import InvalidInput, Problem
+
+CaptureMode = Literal["port", "redirect"]
+DIGEST: Final = r"sha256:[a-f0-9]{64}"
+QUANTITY: Final = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
+
+Quantity = Annotated[str, Meta(pattern=QUANTITY)]
+Digest = Annotated[str, Meta(pattern=f"^{DIGEST}$")]
+ByDigest = Annotated[str, Meta(pattern=f"^[a-z0-9][a-zA-Z0-9._:/-]{{0,254}}@{DIGEST}$")]
+HostPort = Annotated[str, Meta(pattern=r"^[A-Za-z0-9.\[\]:-]{1,253}:[0-9]{1,5}$")]
+Port = Annotated[int, Meta(ge=1024, le=65535)]
+Seconds = Annotated[int, Meta(ge=0, le=3600)]
+Domain = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
+
+
+class Part(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
+):
+    """Immutable, strict, camelCase outside."""
+
+
+class ResourceList(Part, frozen=True):
+    """Quantities of Kubernetes; "" leaves one out."""
+
+    cpu: Quantity | Literal[""] = ""
+    memory: Quantity | Literal[""] = ""
+
+
+class Resources(Part, frozen=True):
+    """No limit on CPU by default: throttling would show as latency of every request."""
+
+    requests: ResourceList = ResourceList(cpu="100m", memory="192Mi")
+    limits: ResourceList = ResourceList(memory="768Mi")
+
+
+class Config(Part, frozen=True):
+    """`image` must name a digest: what is admitted is compared by it, never by a name that may move."""
+
+    image: ByDigest
+    control_plane: HostPort = "bartizan.bartizan.svc:18000"
+    attest: HostPort = "bartizan.bartizan.svc:18001"
+    accepted_digests: tuple[Digest, ...] = ()
+    """Digests of other releases that are admitted, too, while a new one is rolled out."""
+    image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
+    audience: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:/-]{1,253}$")] = "bartizan"
+    """Of the projected service-account token with which the sidecar attests."""
+    trust_config_map: Domain = "bartizan-trust"
+    """In the pod's namespace; key trust.json holds the trust document."""
+    capture: CaptureMode = "port"
+    native_sidecar: bool = True
+    """An init container with restartPolicy Always (Kubernetes 1.29); false: a plain container."""
+    listener_port: Port = 8443
+    health_address: Annotated[str, Meta(pattern=r"^[0-9a-f.:]+$")] = "0.0.0.0"
+    user_id: Annotated[int, Meta(ge=1, le=2_147_483_647)] = 10443
+    drain_seconds: Seconds = 60
+    """How long running requests get when the pod ends: longer than the longest stream."""
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    otlp_endpoint: Annotated[str, Meta(pattern=r"^(https?://[^\s]{1,255})?$")] = ""
+    rewrite_probes: bool = True
+    resources: Resources = Resources()
+    require_digests: bool = False
+    """In enforced namespaces every container's image must be named by digest."""
+    require_policy: bool = True
+    """In enforced namespaces a pod must be selected by a policy with limits and content checks."""
+    exempt_namespaces: tuple[Domain, ...] = ("kube-system", "kube-public", "kube-node-lease", "bartizan")
+    """Never injected and never refused: the cluster and Bartizan itself must be able to start."""
+
+    @property
+    def digest(self) -> str:
+        """ "sha256:…" of the image."""
+        return self.image.rpartition("@")[2]
+
+    @property
+    def admitted_digests(self) -> tuple[str, ...]:
+        """The image's digest first, then those accepted beside it."""
+        return tuple(dict.fromkeys((self.digest, *self.accepted_digests)))
+
+
+def read_config(text: str | bytes, source: str = "injector.yaml") -> Config:
+    """Raises InvalidInput that names the file and the field."""
+    try:
+        return msgspec.yaml.decode(text, type=Config)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `")
+        field = path.removesuffix("`").removeprefix("$").lstrip(".")
+        raise _invalid(f"{source}: {field}" if field else source, message) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _invalid(source, f"not YAML: {str(error).splitlines()[0]}") from None
+
+
+def load_config(file: Path) -> Config:
+    """Raises InvalidInput, also when the file can't be read."""
+    try:
+        text = file.read_bytes()
+    except OSError as error:
+        raise _invalid(str(file), f"can't be read: {error.strerror}") from None
+    return read_config(text, str(file))
+
+
+def _invalid(path: str, message: str) -> InvalidInput:
+    hint = "see docs/injection.md" if "image" in path or "image" in message else ""
+    return InvalidInput(
+        "the injector's configuration is wrong",
+        [Problem(path=path, code="invalid_setting", message=message, hint=hint)],
+    )
