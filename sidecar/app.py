@@ -21,7 +21,9 @@ from bartizan.telemetry.logging import get_logger
 from sidecar.agent import bootstrap as paths
 from sidecar.agent import conditions as names
 from sidecar.agent.admin import EnvoyAdmin
+from sidecar.agent.app_probes import AppProbes
 from sidecar.agent.apply import Applier
+from sidecar.agent.around import AroundWatch
 from sidecar.agent.changes import Changes
 from sidecar.agent.conditions import Conditions
 from sidecar.agent.envoy import EnvoyProcess
@@ -149,6 +151,7 @@ class Agent:
             conditions=self.conditions,
             changes=self.changes,
         )
+        self.around = AroundWatch(settings.pod_ips, settings.capture, self.applier, self.conditions)
         self.spans = SpanForwarder(settings.otlp_endpoint)
         self.health = Health(
             conditions=self.conditions,
@@ -156,6 +159,7 @@ class Agent:
             workers=self.workers,
             monitor=self.monitor,
             facts=self._facts,
+            app_probes=AppProbes(settings.app_probes),
         )
 
     async def _keep(self) -> None:
@@ -196,6 +200,7 @@ class Agent:
         self.spawn(self.envoy.run(), "envoy")
         self.spawn(self.monitor.watch(), "monitor")
         self.spawn(self.monitor.probe(), "probe")
+        self.spawn(self.around.run(), "around")
         self.spawn(self.shipping.run(), "audit")
         self.spawn(self.spans.run(), "spans")
         self.spawn(self.last_good.run(self.kept.save), "last-good")

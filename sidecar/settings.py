@@ -17,6 +17,8 @@ from typing import TypeVar, cast
 import yaml
 
 from bartizan.errors import InvalidInput, Problem
+from sidecar import pod_settings
+from sidecar.agent.app_probes import AppProbe
 from sidecar.setting_rules import OTLP, PREFIX, combinations, problem, variable_of
 from sidecar.worker_settings import DEFAULT_WIRE, WIRES, Wire
 
@@ -45,6 +47,9 @@ _NAMES = frozenset(
         "DRAIN_SECONDS",
         "OTLP_ENDPOINT",
         "WIRE",
+        "POD_IPS",
+        "CAPTURE",
+        "APP_PROBES",
     }
 )
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "PYTHONHASHSEED")
@@ -86,6 +91,12 @@ class Settings:
     otlp_endpoint: str = ""
     drain_seconds: float = 60.0
     """How long an old plan is kept after a switch, and running requests get at the end of the process."""
+    pod_ips: tuple[str, ...] = ()
+    """This pod's addresses; with them the agent looks whether the model answers there, around Envoy."""
+    capture: pod_settings.Capture = ""
+    """How the injector led traffic to this sidecar; "" outside of Kubernetes."""
+    app_probes: Mapping[str, AppProbe] = field(default_factory=dict)
+    """What the health port asks other containers for the kubelet, by path."""
     child_environment: Mapping[str, str] = field(default_factory=dict)
     """What workers and Envoy may see of the agent's environment: no token, no key, no address."""
 
@@ -124,6 +135,9 @@ def load(environment: Mapping[str, str], file: Path | None = None) -> Settings:
         jwks_allow=read.get("JWKS_ALLOW", _allow_list, ()),
         otlp_endpoint=read.get("OTLP_ENDPOINT", _otlp, ""),
         drain_seconds=read.get("DRAIN_SECONDS", _seconds, 60.0),
+        pod_ips=read.get("POD_IPS", pod_settings.addresses, ()),
+        capture=read.get("CAPTURE", pod_settings.capture, ""),
+        app_probes=read.get("APP_PROBES", pod_settings.app_probes, {}),
         child_environment={name: environment[name] for name in _INHERITED if name in environment},
     )
     problems += combinations(made)

@@ -13,6 +13,8 @@ from bartizan.api import INCAPABLE
 
 PROBE_SECONDS = 30.0
 """A probe older than this proves nothing any more; sidecars probe every 10 s."""
+_AROUND = ("model_reachable_around", "model_unchecked_around")
+"""Conditions of a sidecar in Kubernetes: the model answers at the pod's address, or nobody looked yet."""
 State = Literal["enforced", "pending", "refused", "stale", "unreachable"]
 
 
@@ -130,6 +132,10 @@ def judge(
             return "pending", "probe_too_old", ""
         if not seen.ready:
             return "pending", "not_ready", ""
+        for around in _AROUND:
+            # What goes around the listener is not under the policy, however well the policy is enforced there.
+            if around in seen.conditions:
+                return "pending", around, ""
         if key_set_version and seen.key_set_versions.get(wanted.key_set, 0) < key_set_version:
             return "pending", "key_set_behind", ""
         return "enforced", "", ""

@@ -23,6 +23,8 @@ IDENTITY_EXPIRED = "identity_expired"
 AUDIT_LOSING = "audit_losing"
 VERSIONS_NOT_SAVED = "versions_not_saved"
 VERSIONS_LOST = "versions_lost"
+MODEL_REACHABLE_AROUND = "model_reachable_around"
+MODEL_UNCHECKED_AROUND = "model_unchecked_around"
 
 # with one of these the sidecar does not enforce its policy for new requests
 BLOCKING = frozenset({NO_POLICY, ENVOY_NOT_READY, WORKERS_NOT_LOADED, PROBE_FAILED, SECRET_MISSING})

@@ -1,4 +1,4 @@
-"""The health port: /healthz (this process runs), /readyz (the policy is enforced), /metrics, /status.
+"""The health port: /healthz (this process runs), /readyz (the policy is enforced), /metrics, /status, /app-probes/….
 
 Readiness is for load balancers and kubelets: 200 only while every part of the proof holds.
 """
@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from bartizan.errors import ProcessFailed
+from sidecar.agent import app_probes as probing
 from sidecar.agent.apply import Applier
 from sidecar.agent.conditions import Conditions
 from sidecar.agent.monitor import Monitor
@@ -61,12 +62,14 @@ class Health:
         workers: WorkerPool,
         monitor: Monitor,
         facts: Callable[[], Mapping[str, Any]],
+        app_probes: probing.AppProbes,
     ) -> None:
         self._conditions = conditions
         self._applier = applier
         self._workers = workers
         self._monitor = monitor
         self._facts = facts
+        self._app_probes = app_probes
         self._metrics = _WithWorkers(workers.metrics)
 
     async def start(self, host: str, port: int) -> web.AppRunner:
@@ -76,6 +79,7 @@ class Health:
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._show_metrics)
         app.router.add_get("/status", self._status)
+        app.router.add_get(probing.PATH + "/{container}/{kind}", self._app_probes.answer)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         try:

@@ -82,6 +82,8 @@ def world() -> World:
         ({"probe_at": 0.0}, "pending", "probe_too_old"),
         ({"probe_at": 900.0}, "pending", "probe_too_old"),
         ({"ready": False}, "pending", "not_ready"),
+        ({"conditions": ("model_reachable_around",)}, "pending", "model_reachable_around"),
+        ({"conditions": ("model_unchecked_around",)}, "pending", "model_unchecked_around"),
         ({"key_set_versions": {"keys": 6}}, "pending", "key_set_behind"),
         ({"key_set_versions": {}}, "pending", "key_set_behind"),
         ({"key_set_versions": {"keys": 8}}, "enforced", ""),
