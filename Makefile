@@ -64,6 +64,7 @@ format: $(STAMP) ## ruff format and safe fixes
 reference: $(STAMP) ## generate docs/policy-reference.md and the generated manifests of deploy/k8s
 	$(BIN)/python -m bartizan.policy.reference > docs/policy-reference.md
 	$(BIN)/python -m control_plane.kubernetes.manifests deploy/k8s/base/crds
+	$(BIN)/python -m control_plane.injector.manifests deploy/k8s/base/admission/injector.yaml deploy/k8s/base/admission/admission.yaml
 
 LOCK := pip compile --quiet --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11
 lock: $(STAMP) ## resolve the pins in requirements/ again

@@ -12,7 +12,19 @@ from typing import Any
 import click
 
 from bartizan import errors
-from bartizan.cli import audit, doctor, fleet, keys, laptop, policy, secrets, servers, status
+from bartizan.cli import (
+    analyze,
+    audit,
+    doctor,
+    fleet,
+    inject,
+    keys,
+    laptop,
+    policy,
+    secrets,
+    servers,
+    status,
+)
 from bartizan.cli.connection import Connection
 from bartizan.cli.output import Output
 
@@ -70,6 +82,8 @@ for command in (
     fleet.trust,
     fleet.remove_instance,
     audit.audit,
+    inject.inject,
+    analyze.analyze,
     doctor.doctor,
 ):
     cli.add_command(command)

@@ -43,18 +43,22 @@ def _free_name(wanted: str, taken: set[str]) -> str:
     return name
 
 
-def capture_container(config: Config, options: Options) -> Document:
-    """The init container that writes the rules and ends. Root, because the kernel asks for NET_ADMIN."""
-    arguments = [
+def capture_command(config: Config, listener_port: int, excluded: tuple[int, ...]) -> list[str]:
+    """Of the init container; admission compares it word by word, but for the listener's port."""
+    return [
         "bartizan",
         "capture",
         "--to-port",
-        str(options.listener_port),
+        str(listener_port),
         "--sidecar-uid",
         str(config.user_id),
         "--exclude-inbound",
-        ",".join(str(port) for port in (names.HEALTH_PORT, *options.excluded)),
+        ",".join(str(port) for port in (names.HEALTH_PORT, *excluded)),
     ]
+
+
+def capture_container(config: Config, options: Options) -> Document:
+    """The init container that writes the rules and ends. Root, because the kernel asks for NET_ADMIN."""
     context = security_context(0)
     context["capabilities"] = {"drop": ["ALL"], "add": ["NET_ADMIN"]}
     context["runAsNonRoot"] = False
@@ -62,7 +66,7 @@ def capture_container(config: Config, options: Options) -> Document:
         "name": names.CAPTURE_INIT,
         "image": config.image,
         "imagePullPolicy": config.image_pull_policy,
-        "command": arguments,
+        "command": capture_command(config, options.listener_port, options.excluded),
         "resources": {
             "requests": {"cpu": "10m", "memory": "64Mi"},
             "limits": {"memory": "128Mi"},

@@ -47,8 +47,8 @@ class Config(Part, frozen=True):
     """`image` must name a digest: what is admitted is compared by it, never by a name that may move."""
 
     image: ByDigest
-    control_plane: HostPort = "bartizan.bartizan.svc:18000"
-    attest: HostPort = "bartizan.bartizan.svc:18001"
+    control_plane: HostPort = "bartizan.bartizan-system.svc:18000"
+    attest: HostPort = "bartizan.bartizan-system.svc:18001"
     accepted_digests: tuple[Digest, ...] = ()
     """Digests of other releases that are admitted, too, while a new one is rolled out."""
     image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
@@ -73,7 +73,12 @@ class Config(Part, frozen=True):
     """In enforced namespaces every container's image must be named by digest."""
     require_policy: bool = True
     """In enforced namespaces a pod must be selected by a policy with limits and content checks."""
-    exempt_namespaces: tuple[Domain, ...] = ("kube-system", "kube-public", "kube-node-lease", "bartizan")
+    exempt_namespaces: tuple[Domain, ...] = (
+        "kube-system",
+        "kube-public",
+        "kube-node-lease",
+        "bartizan-system",
+    )
     """Never injected and never refused: the cluster and Bartizan itself must be able to start."""
 
     @property

@@ -30,7 +30,17 @@ TOKEN_SECONDS: Final = 3600
 RUN_DIR: Final = f"{RUN_MOUNT}/agent"
 STATE_DIR: Final = f"{STATE_MOUNT}/agent"
 
-_FACTS: Final = (
+MOUNTS: Final = {
+    names.RUN_VOLUME: RUN_MOUNT,
+    names.STATE_VOLUME: STATE_MOUNT,
+    names.TOKEN_VOLUME: TOKEN_MOUNT,
+    names.TRUST_VOLUME: TRUST_MOUNT,
+    names.TLS_VOLUME: TLS_MOUNT,
+}
+"""Volume -> where the sidecar mounts it; the last one only with a TLS secret."""
+_READ_ONLY: Final = frozenset({names.TOKEN_VOLUME, names.TRUST_VOLUME, names.TLS_VOLUME})
+
+FACTS: Final = (
     ("BARTIZAN_POD_NAME", "metadata.name"),
     ("BARTIZAN_POD_NAMESPACE", "metadata.namespace"),
     ("BARTIZAN_POD_UID", "metadata.uid"),
@@ -40,14 +50,38 @@ _FACTS: Final = (
 )
 
 
-def pinned(config: Config) -> Mapping[str, str]:
-    """Variables whose values decide whom the sidecar believes: admission compares them, no pod may change them."""
+def fixed_environment(config: Config) -> Mapping[str, str]:
+    """Variables that say whom the sidecar believes and where it looks: admission compares their values."""
     return {
         "BARTIZAN_CONTROL_PLANE": config.control_plane,
         "BARTIZAN_ATTEST": config.attest,
         "BARTIZAN_TRUST_FILE": f"{TRUST_MOUNT}/trust.json",
-        "BARTIZAN_SERVICE_ACCOUNT_TOKEN_FILE": f"{TOKEN_MOUNT}/token",
+        "BARTIZAN_KUBERNETES_TOKEN_FILE": f"{TOKEN_MOUNT}/token",
+        "BARTIZAN_RUN_DIR": RUN_DIR,
+        "BARTIZAN_STATE_DIR": STATE_DIR,
+        "BARTIZAN_CERT_DIR": TLS_MOUNT,
+        "BARTIZAN_HEALTH_LISTEN": _listen(config.health_address),
+        "TMPDIR": RUN_MOUNT,
     }
+
+
+def free_environment() -> tuple[str, ...]:
+    """Variables whose values are the pod's to choose; any other name is refused at admission."""
+    return (
+        "BARTIZAN_CAPTURE",
+        "BARTIZAN_DRAIN_SECONDS",
+        "BARTIZAN_WORKERS",
+        "BARTIZAN_LOG_LEVEL",
+        "BARTIZAN_APP_PROBES",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+    )
+
+
+def pre_stop(seconds: int) -> tuple[str, ...]:
+    """Kubernetes before 1.29 ends all containers at once and knows no `sleep` hook: serve on while routes to this pod
+    are withdrawn.
+    """
+    return ("python3", "-c", f"import time; time.sleep({seconds})")
 
 
 def sidecar_container(
@@ -76,10 +110,7 @@ def sidecar_container(
     if options.native:
         made["restartPolicy"] = "Always"
     else:
-        # Kubernetes before 1.29 ends all containers at once and knows no `sleep` hook: serve on while routes to this
-        # pod are withdrawn.
-        wait = f"import time; time.sleep({min(5, options.drain_seconds)})"
-        made["lifecycle"] = {"preStop": {"exec": {"command": ["python3", "-c", wait]}}}
+        made["lifecycle"] = {"preStop": {"exec": {"command": list(pre_stop(min(5, options.drain_seconds)))}}}
     return made
 
 
@@ -119,23 +150,18 @@ def sidecar_volumes(config: Config, options: Options) -> list[Document]:
 
 def _environment(config: Config, options: Options, app_probes: Mapping[str, Any]) -> list[Document]:
     values = {
-        **pinned(config),
-        "BARTIZAN_RUN_DIR": RUN_DIR,
-        "BARTIZAN_STATE_DIR": STATE_DIR,
-        "BARTIZAN_CERT_DIR": TLS_MOUNT,
-        "BARTIZAN_HEALTH_LISTEN": _listen(config.health_address),
+        **fixed_environment(config),
         "BARTIZAN_CAPTURE": options.capture,
         "BARTIZAN_DRAIN_SECONDS": str(options.drain_seconds),
         "BARTIZAN_WORKERS": str(options.workers),
         "BARTIZAN_LOG_LEVEL": options.log_level,
-        "TMPDIR": RUN_MOUNT,
     }
     if app_probes:
         values["BARTIZAN_APP_PROBES"] = json.dumps(app_probes, sort_keys=True, separators=(",", ":"))
     if config.otlp_endpoint:
         values["OTEL_EXPORTER_OTLP_ENDPOINT"] = config.otlp_endpoint
     told: list[Document] = [{"name": name, "value": value} for name, value in values.items()]
-    return told + [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": field}}} for name, field in _FACTS]
+    return told + [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": field}}} for name, field in FACTS]
 
 
 def _listen(address: str) -> str:
@@ -143,15 +169,11 @@ def _listen(address: str) -> str:
 
 
 def _mounts(options: Options) -> list[Document]:
-    mounts: list[Document] = [
-        {"name": names.RUN_VOLUME, "mountPath": RUN_MOUNT},
-        {"name": names.STATE_VOLUME, "mountPath": STATE_MOUNT},
-        {"name": names.TOKEN_VOLUME, "mountPath": TOKEN_MOUNT, "readOnly": True},
-        {"name": names.TRUST_VOLUME, "mountPath": TRUST_MOUNT, "readOnly": True},
+    return [
+        {"name": name, "mountPath": path, **({"readOnly": True} if name in _READ_ONLY else {})}
+        for name, path in MOUNTS.items()
+        if name != names.TLS_VOLUME or options.tls_secret
     ]
-    if options.tls_secret:
-        mounts.append({"name": names.TLS_VOLUME, "mountPath": TLS_MOUNT, "readOnly": True})
-    return mounts
 
 
 def _resources(options: Options) -> Document:

@@ -1,0 +1,51 @@
+"""What the injector reads from and keeps in a cluster, over control_plane/kubernetes/api_server.py."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from control_plane.kubernetes.api_server import ApiServer, connect
+
+_AUDITED: Final = (
+    ("Namespace", "v1", "/api/v1", "namespaces"),
+    ("Pod", "v1", "/api/v1", "pods"),
+    ("Service", "v1", "/api/v1", "services"),
+    ("NetworkPolicy", "networking.k8s.io/v1", "/apis/networking.k8s.io/v1", "networkpolicies"),
+)
+_PAGE: Final = "500"
+
+
+async def read_cluster(where: str, namespace: str = "") -> list[dict[str, Any]]:
+    """Everything that `analyze` looks at. where: "in-cluster" or a kubeconfig; namespace: "" for all.
+
+    Raises InvalidInput, DependencyUnavailable or DependencyRefused.
+    """
+    async with connect(where) as server:
+        found: list[dict[str, Any]] = []
+        for kind, version, api, plural in _AUDITED:
+            path = f"{api}/{plural}"
+            if namespace:
+                path = (
+                    f"{api}/namespaces/{namespace}"
+                    if kind == "Namespace"
+                    else f"{api}/namespaces/{namespace}/{plural}"
+                )
+            listed = await _listed(server, path)
+            # items of a list do not name their kind
+            found += [{"apiVersion": version, "kind": kind, **document} for document in listed]
+        return found
+
+
+async def _listed(server: ApiServer, path: str) -> list[dict[str, Any]]:
+    """All pages of a list; a single object as a list of one."""
+    found: list[dict[str, Any]] = []
+    more: dict[str, str] = {}
+    while True:
+        answer = await server.get(path, limit=_PAGE, **more)
+        if "items" not in answer:
+            return [answer]
+        found += answer["items"] or []
+        token = (answer.get("metadata") or {}).get("continue")
+        if not token:
+            return found
+        more = {"continue": str(token)}

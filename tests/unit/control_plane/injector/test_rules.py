@@ -1,0 +1,263 @@
+"""Each admission rule is broken by the pod that it is about, and by none that the injector made."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from control_plane.injector import names
+from control_plane.injector.judge import Judge
+from control_plane.injector.patch import Injected, inject
+from control_plane.injector.rules import rules
+from tests.support.pod_cases import CASES, IMAGE, case_config, case_namespace, case_pod
+
+CONFIG = msgspec.structs.replace(case_config("plain_one_port"), require_digests=False)
+JUDGE = Judge(CONFIG)
+STRICT = Judge(msgspec.structs.replace(CONFIG, require_digests=True))
+
+Pod = dict[str, Any]
+
+
+def injected(case: str = "plain_named_port") -> Pod:
+    result = inject(case_pod(case), case_namespace(case), case_config(case))
+    assert isinstance(result, Injected)
+    return result.pod
+
+
+def sidecar(pod: Pod) -> dict[str, Any]:
+    spec = pod["spec"]
+    found: dict[str, Any] = next(
+        each
+        for each in [*(spec.get("initContainers") or []), *spec["containers"]]
+        if each["name"] == names.SIDECAR
+    )
+    return found
+
+
+def environment(pod: Pod, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(each for each in sidecar(pod)["env"] if each["name"] == name)
+    return found
+
+
+def codes(pod: Pod, judge: Judge = JUDGE) -> list[str]:
+    return [rule.code for rule in judge.broken(pod)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_the_injector_makes_breaks_no_rule_but_that_of_excluded_ports(case: str) -> None:
+    result = inject(case_pod(case), case_namespace(case), case_config(case))
+    if not isinstance(result, Injected):
+        return
+    expected = ["capabilities", "excluded_ports"] if case == "redirect_excluded" else []
+    assert codes(result.pod, Judge(case_config(case))) == expected
+
+
+def _model(pod: Pod) -> dict[str, Any]:
+    found: dict[str, Any] = pod["spec"]["containers"][0]
+    return found
+
+
+def _set(pod: Pod, **values: Any) -> None:
+    pod["spec"].update(values)
+
+
+BROKEN: dict[str, tuple[str, Callable[[Pod], object]]] = {
+    "no sidecar at all": ("sidecar_missing", lambda pod: pod["spec"].pop("initContainers")),
+    "a second one of the same name": (
+        "sidecar_missing",
+        lambda pod: pod["spec"]["containers"].append(copy.deepcopy(sidecar(pod))),
+    ),
+    "another image of the same name": ("sidecar_image", lambda pod: sidecar(pod).update(image="evil:1")),
+    "the digest in a tag": (
+        "sidecar_image",
+        lambda pod: sidecar(pod).update(image=f"evil:{IMAGE.rpartition(':')[2]}"),
+    ),
+    "another digest": (
+        "sidecar_image",
+        lambda pod: sidecar(pod).update(image=f"registry.example/bartizan/sidecar@sha256:{'d' * 64}"),
+    ),
+    "the right digest before another one": (
+        "sidecar_image",
+        lambda pod: sidecar(pod).update(image=f"{IMAGE}@sha256:{'d' * 64}"),
+    ),
+    "another command": ("sidecar_command", lambda pod: sidecar(pod).update(command=["sleep", "inf"])),
+    "no command": ("sidecar_command", lambda pod: sidecar(pod).pop("command")),
+    "arguments": ("sidecar_command", lambda pod: sidecar(pod).update(args=["--help"])),
+    "a folder to import from": ("sidecar_command", lambda pod: sidecar(pod).update(workingDir="/evil")),
+    "a hook": (
+        "sidecar_command",
+        lambda pod: sidecar(pod).update(lifecycle={"postStart": {"exec": {"command": ["sh"]}}}),
+    ),
+    "a hook at the end": (
+        "sidecar_command",
+        lambda pod: sidecar(pod).update(lifecycle={"preStop": {"exec": {"command": ["sh"]}}}),
+    ),
+    "a probe that runs something": (
+        "sidecar_command",
+        lambda pod: sidecar(pod).update(livenessProbe={"exec": {"command": ["sh"]}}),
+    ),
+    "another control plane": (
+        "sidecar_environment",
+        lambda pod: environment(pod, "BARTIZAN_CONTROL_PLANE").update(value="evil:18000"),
+    ),
+    "a policy of its own": (
+        "sidecar_environment",
+        lambda pod: sidecar(pod)["env"].append({"name": "BARTIZAN_BUNDLE_FILE", "value": "/evil"}),
+    ),
+    "a library of its own": (
+        "sidecar_environment",
+        lambda pod: sidecar(pod)["env"].append({"name": "LD_PRELOAD", "value": "/evil.so"}),
+    ),
+    "variables from elsewhere": (
+        "sidecar_environment",
+        lambda pod: sidecar(pod).update(envFrom=[{"configMapRef": {"name": "evil"}}]),
+    ),
+    "a variable twice, the last one wins": (
+        "sidecar_environment",
+        lambda pod: sidecar(pod)["env"].append({"name": "BARTIZAN_ATTEST", "value": "evil:1"}),
+    ),
+    "a trust file from a secret": (
+        "sidecar_environment",
+        lambda pod: environment(pod, "BARTIZAN_TRUST_FILE").update(
+            value=None, valueFrom={"secretKeyRef": {"name": "evil", "key": "x"}}
+        ),
+    ),
+    "an address that is not the pod's": (
+        "sidecar_environment",
+        lambda pod: environment(pod, "BARTIZAN_POD_IPS").update(value="192.0.2.1", valueFrom=None),
+    ),
+    "another pod's name": (
+        "sidecar_environment",
+        lambda pod: environment(pod, "BARTIZAN_POD_NAME")["valueFrom"].update(
+            fieldRef={"fieldPath": "metadata.labels['x']"}
+        ),
+    ),
+    "a mount over its code": (
+        "sidecar_mounts",
+        lambda pod: sidecar(pod)["volumeMounts"].append({"name": "evil", "mountPath": "/usr/lib"}),
+    ),
+    "another volume at a place of its": (
+        "sidecar_mounts",
+        lambda pod: sidecar(pod)["volumeMounts"][3].update(name="evil"),
+    ),
+    "no mounts": ("sidecar_mounts", lambda pod: sidecar(pod).pop("volumeMounts")),
+    "another trust document": (
+        "sidecar_volumes",
+        lambda pod: next(v for v in pod["spec"]["volumes"] if v["name"] == names.TRUST_VOLUME)[
+            "configMap"
+        ].update(name="evil"),
+    ),
+    "a run folder of the node": (
+        "sidecar_volumes",
+        lambda pod: pod["spec"]["volumes"][0].update(emptyDir=None, hostPath={"path": "/"}),
+    ),
+    "its sockets in the model's container": (
+        "sidecar_volume_shared",
+        lambda pod: _model(pod).update(volumeMounts=[{"name": names.RUN_VOLUME, "mountPath": "/x"}]),
+    ),
+    "the node's network": ("host_network", lambda pod: _set(pod, hostNetwork=True)),
+    "the node's processes": ("shared_processes", lambda pod: _set(pod, hostPID=True)),
+    "the pod's processes": ("shared_processes", lambda pod: _set(pod, shareProcessNamespace=True)),
+    "a port of the node": ("host_port", lambda pod: _model(pod)["ports"][0].update(hostPort=8000)),
+    "NET_ADMIN": (
+        "capabilities",
+        lambda pod: _model(pod).update(securityContext={"capabilities": {"add": ["NET_ADMIN"]}}),
+    ),
+    "privilege": ("capabilities", lambda pod: _model(pod).update(securityContext={"privileged": True})),
+    "NET_ADMIN under our name": (
+        "capabilities",
+        lambda pod: pod["spec"]["initContainers"].append(
+            {
+                "name": names.CAPTURE_INIT,
+                "image": "evil:1",
+                "securityContext": {"capabilities": {"add": ["NET_ADMIN"]}},
+            }
+        ),
+    ),
+    "NET_ADMIN in our image with another command": (
+        "capabilities",
+        lambda pod: pod["spec"]["initContainers"].append(
+            {
+                "name": names.CAPTURE_INIT,
+                "image": IMAGE,
+                "command": ["nft", "flush", "ruleset"],
+                "securityContext": {"capabilities": {"add": ["NET_ADMIN"]}},
+            }
+        ),
+    ),
+    "the sidecar's user": (
+        "user_clash",
+        lambda pod: _model(pod).update(securityContext={"runAsUser": CONFIG.user_id}),
+    ),
+    "the sidecar's user for all": (
+        "user_clash",
+        lambda pod: _set(pod, securityContext={"runAsUser": CONFIG.user_id}),
+    ),
+    "excluded ports": (
+        "excluded_ports",
+        lambda pod: pod["metadata"]["annotations"].update({names.EXCLUDE_INBOUND: "9100"}),
+    ),
+    "an ephemeral container": (
+        "ephemeral_containers",
+        lambda pod: _set(pod, ephemeralContainers=[{"name": "debug", "image": "busybox"}]),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_pod_that_goes_around_its_sidecar_breaks_the_rule_about_it(case: str) -> None:
+    code, change = BROKEN[case]
+    pod = injected()
+    change(pod)
+    assert code in codes(pod)
+
+
+def test_every_rule_is_broken_by_some_pod() -> None:
+    shown = {code for code, _ in BROKEN.values()} | {"model_opted_out", "image_not_by_digest"}
+    assert {rule.code for rule in rules(msgspec.structs.replace(CONFIG, require_digests=True))} == shown
+
+
+def test_who_opts_out_must_not_be_a_model() -> None:
+    out = {names.INJECT: "false"}
+    plain, vllm, kserve = (case_pod(case) for case in ("plain_one_port", "vllm_image", "kserve_raw"))
+    for pod in (plain, vllm, kserve):
+        pod["metadata"]["labels"].update(out)
+    assert codes(plain) == []
+    assert codes(vllm) == ["model_opted_out"]
+    assert codes(kserve) == ["model_opted_out"]
+
+
+@pytest.mark.parametrize(
+    ("image", "model"),
+    [
+        ("ollama/ollama", True),
+        ("ollama/ollama:0.12", True),
+        ("registry.example:5000/x/ollama@sha256:" + "a" * 64, True),
+        ("team/ollama-exporter:1", False),
+        ("ghcr.io/ggml-org/llama.cpp:server", True),
+        ("VLLM/vllm-openai:1", True),
+        ("busybox", False),
+    ],
+)
+def test_model_images_are_known_with_and_without_tag(image: str, model: bool) -> None:
+    pod = {
+        "metadata": {"labels": {names.INJECT: "false"}},
+        "spec": {"containers": [{"name": "x", "image": image}]},
+    }
+    assert ("model_opted_out" in codes(pod)) is model
+
+
+def test_images_by_digest_are_asked_for_where_configured() -> None:
+    pod = injected()
+    assert codes(pod, STRICT) == ["image_not_by_digest"]
+    _model(pod)["image"] = f"registry.example/team/sentiment:1.4@sha256:{'a' * 64}"
+    assert codes(pod, STRICT) == []
+
+
+@pytest.mark.parametrize("document", [{}, {"spec": 3}, {"spec": {"containers": [7]}}, [], None, "x"])
+def test_what_is_no_pod_is_never_admitted(document: Any) -> None:
+    assert "sidecar_missing" in codes(document)
