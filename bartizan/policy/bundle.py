@@ -54,7 +54,7 @@ class GuardPlan(Part, frozen=True):
     max_body_bytes: int = 1_048_576
     json_depth: int = 32
     routes: tuple[Route, ...] = ()
-    """All declared paths; for protocol openai the compiler fills them in."""
+    """All declared paths; for protocols with routes of their own the compiler fills them in."""
     input: tuple[InputCheck, ...] = ()
     output: tuple[OutputCheck, ...] = ()
     mode: Literal["enforce", "shadow"] = "enforce"

@@ -8,6 +8,7 @@ from typing import Any
 from bartizan.errors import Problem
 from bartizan.policy.authored import CHECK_LISTS
 from bartizan.policy.defaults import ROUTE_METHOD
+from bartizan.policy.protocols import facts_of
 from bartizan.policy.reading import at, invalid, repeated, strings, structs
 
 _TEXT_FIELD = {"input": "inputText", "output": "outputText"}
@@ -24,10 +25,11 @@ def content_problems(document: Any) -> list[Problem]:
 def _routes(document: Any) -> Iterator[Problem]:
     protocol = at(document, "spec", "model", "protocol")
     routes = list(structs(document, "spec", "routes"))
-    if protocol == "openai" and at(document, "spec", "routes") is not None:
-        message = "protocol openai knows its own paths"
+    facts = facts_of(protocol)
+    if facts and facts.routes == "fixed" and at(document, "spec", "routes") is not None:
+        message = f"protocol {protocol} knows its own paths"
         yield Problem(path="spec.routes", code="not_applicable", message=message, hint="leave routes out")
-    if protocol in ("json_fields", "opaque") and not at(document, "spec", "routes"):
+    if facts and facts.routes == "required" and not at(document, "spec", "routes"):
         message = f"protocol {protocol} needs at least one route; other paths answer 404"
         yield Problem(path="spec.routes", code="missing_field", message=message, hint="add - path: /predict")
     seen: dict[tuple[str, str], str] = {}
@@ -56,6 +58,7 @@ def _routes(document: Any) -> Iterator[Problem]:
 
 def _checks(document: Any) -> Iterator[Problem]:
     protocol = at(document, "spec", "model", "protocol")
+    facts = facts_of(protocol)
     routes = [route for _, route in structs(document, "spec", "routes")]
     tokens: list[tuple[str, str]] = []
     for direction in CHECK_LISTS:
@@ -68,15 +71,15 @@ def _checks(document: Any) -> Iterator[Problem]:
             if (name, config or {}) in [(n, c) for n, c in entries]:
                 yield Problem(path=place, code="duplicate", message="the same check stands before")
             entries.append((name, config or {}))
-            if protocol == "opaque":
+            if facts and not facts.texts:
                 message = "content checks can't read opaque bodies"
                 yield Problem(
                     path=place, code="not_applicable", message=message, hint="use protocol json_fields"
                 )
-            elif protocol == "openai" and name in _SCORE_CHECKS:
-                message = "answers of protocol openai hold no scores"
+            elif facts and name in _SCORE_CHECKS and not facts.scores:
+                message = f"answers of protocol {protocol} hold no scores"
                 yield Problem(path=place, code="not_applicable", message=message)
-            elif protocol == "json_fields":
+            elif facts and facts.fields:
                 field = "outputScores" if name in _SCORE_CHECKS else _TEXT_FIELD[direction]
                 if routes and not any(route.get(field) for route in routes):
                     message = f"finds nothing to look at: no route declares {field}"

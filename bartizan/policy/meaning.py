@@ -17,6 +17,7 @@ from bartizan.policy.content import content_problems
 from bartizan.policy.defaults import BODY_MAX_CEILING, LISTENER_PORT, MODEL_PORT
 from bartizan.policy.documents import join
 from bartizan.policy.expressions import compile_expression
+from bartizan.policy.protocols import facts_of
 from bartizan.policy.quantities import parse_bytes
 from bartizan.policy.reading import at, invalid, mapping, repeated, strings, structs
 
@@ -164,7 +165,7 @@ def _authz(document: Any) -> Iterator[Problem]:
                         path=f"{path}.{side}", code=problem.code, message=problem.message, hint=problem.hint
                     )
                 continue
-            if expression.uses_body and protocol in ("opaque", "json_fields"):
+            if expression.uses_body and (facts := facts_of(protocol)) and not facts.facts:
                 message = f"request.model, request.stream and request.max_tokens are not known with protocol {protocol}"
                 yield Problem(path=f"{path}.{side}", code="not_applicable", message=message)
 

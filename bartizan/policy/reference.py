@@ -10,6 +10,7 @@ from bartizan.policy.authored import CHECK_LISTS
 from bartizan.policy.expressions import BODY_ATTRIBUTES, VARIABLES
 from bartizan.policy.jsonschema import policy_json_schema
 from bartizan.policy.planned import FIELDS, VALUES
+from bartizan.policy.protocols import PROTOCOLS
 from bartizan.policy.structure import PATTERNS
 
 _INTRO = """\
@@ -24,6 +25,7 @@ on this page is enforced by this release; anything else is refused, with its pat
 Documents are YAML or JSON, at most 256 KiB. Only `true`, `false`, `null` and decimal numbers are not text; duplicate
 keys and tags are errors.
 """
+_WITH_FACTS = ", ".join(name for name, facts in PROTOCOLS.items() if facts.facts)
 
 
 def reference() -> str:
@@ -66,7 +68,11 @@ def _expressions() -> Iterator[str]:
     yield "| attribute | type | known |\n|---|---|---|"
     for root, fields in VARIABLES.items():
         for field, kind in fields.items():
-            known = "from the body (protocol openai)" if f"{root}.{field}" in BODY_ATTRIBUTES else "always"
+            known = (
+                f"from the body (protocol {_WITH_FACTS})"
+                if f"{root}.{field}" in BODY_ATTRIBUTES
+                else "always"
+            )
             yield f"| `{root}.{field}` | {kind.name().lower()} | {known} |"
     yield ""
 

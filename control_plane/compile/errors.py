@@ -11,6 +11,7 @@ from msgspec import UNSET
 
 from bartizan.errors import PolicyInvalid, Problem
 from bartizan.policy.defaults import BODY_MAX_CEILING
+from bartizan.policy.protocols import PROTOCOLS
 from bartizan.policy.quantities import parse_bytes
 from bartizan.policy.schema import ModelPolicy
 
@@ -24,12 +25,12 @@ def check(policy: ModelPolicy) -> None:
 
 def _routes(policy: ModelPolicy) -> Iterator[Problem]:
     spec = policy.spec
-    if spec.model.protocol == "openai":
+    if PROTOCOLS[spec.model.protocol].routes == "fixed":
         if spec.routes:
             yield Problem(
                 path="spec.routes",
                 code="routes_fixed",
-                message="protocol openai brings its own routes",
+                message=f"protocol {spec.model.protocol} brings its own routes",
                 hint="remove routes",
             )
         return

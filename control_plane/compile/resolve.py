@@ -14,14 +14,7 @@ from bartizan.policy.bundle import RateLimit, TlsSource
 from bartizan.policy.expressions import compile_expression
 from bartizan.policy.quantities import parse_bytes, parse_rate, rate_number
 from bartizan.policy.schema import AuthzRule, Credential, ModelPolicy, ModelPolicySpec, RequestLimit, Route
-
-OPENAI_ROUTES = (
-    Route(path="/v1/chat/completions"),
-    Route(path="/v1/completions"),
-    Route(path="/v1/embeddings"),
-    Route(path="/v1/models", method="GET"),
-)
-"""The part of the OpenAI API whose texts the guard can read; everything else is undeclared (404)."""
+from control_plane.compile.routes import routes_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +59,7 @@ def resolve(policy: ModelPolicy, *, revision: int, version: int) -> Resolved:
         policy=policy,
         revision=revision,
         version=version,
-        routes=OPENAI_ROUTES if spec.model.protocol == "openai" else spec.routes,
+        routes=routes_of(spec),
         tls=_tls(policy),
         credential=None if spec.model.credential is UNSET else spec.model.credential,
         rate_limits=tuple(_rate_limit(limit) for limit in spec.limits.requests),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bartizan.policy.bundle import GuardPlan
 from bartizan.policy.checks import Probabilities
+from sidecar.formats.anthropic import AnthropicFormat
 from sidecar.formats.base import Format
 from sidecar.formats.json_fields import JsonFieldsFormat
 from sidecar.formats.opaque import OpaqueFormat
@@ -12,10 +13,13 @@ from sidecar.formats.openai import OpenAIFormat
 
 def build_format(plan: GuardPlan) -> Format:
     """The format of a plan's model."""
+    reads_text = any(not isinstance(check, Probabilities) for check in plan.output)
+    conceal = reads_text and plan.mode == "enforce"
     match plan.model.protocol:
         case "openai":
-            reads_text = any(not isinstance(check, Probabilities) for check in plan.output)
-            return OpenAIFormat(max_depth=plan.json_depth, conceal=reads_text and plan.mode == "enforce")
+            return OpenAIFormat(max_depth=plan.json_depth, conceal=conceal)
+        case "anthropic":
+            return AnthropicFormat(max_depth=plan.json_depth, conceal=conceal)
         case "json_fields":
             return JsonFieldsFormat(plan.routes, max_depth=plan.json_depth)
         case "opaque":

@@ -21,6 +21,11 @@ def is_json(kind: str) -> bool:
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
+def is_event_stream(content_type: str) -> bool:
+    """Whether it is server-sent events in UTF-8, the only charset that they have."""
+    return kind(content_type) == "text/event-stream" and is_utf8(content_type)
+
+
 def is_utf8(content_type: str) -> bool:
     """Whether every reader takes it for UTF-8: at most one charset, nothing that readers split in different ways."""
     names: set[str] = set()

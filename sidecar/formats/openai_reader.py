@@ -34,9 +34,10 @@ _UNREADABLE = {
     "input_embeds": PROMPT_EMBEDS,
 }
 _PROMPTS = ("prompt", "input", "suffix")
-_FACTS = ("model", "stream", "max_tokens", "max_completion_tokens")
+LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+"""Fields that bound an answer's length."""
 _READ_APART = frozenset({"messages", *_PROMPTS, *_DEFINITIONS, *_UNREADABLE})
-READ_IN_REQUESTS = frozenset({*_READ_APART, *_FACTS})
+READ_IN_REQUESTS = frozenset({*_READ_APART, "model", "stream", *LIMITS})
 """Fields of a request that mean something here."""
 _TEXT_KEYS = ("text", "refusal", "thinking")
 _MEDIA = {

@@ -39,6 +39,10 @@ class Event:
                     out += b"data: " + piece + (ending or b"\n")
         return bytes(out)
 
+    def with_only(self, data: bytes) -> Event:
+        """An event that says this in place of its own data."""
+        return Event(self.with_data(data), data)
+
     def only_data(self, names: Container[bytes]) -> Event:
         """The event without what no check reads: comments, ids and whatever else clients are told beside the data.
 
@@ -88,9 +92,10 @@ class EventSplitter:
         return events
 
 
-def encode(data: bytes) -> bytes:
+def encode(data: bytes, name: bytes = b"") -> bytes:
     """An event of our own."""
-    return b"data: " + data + b"\n\n"
+    head = b"event: " + name + b"\n" if name else b""
+    return head + b"data: " + data + b"\n\n"
 
 
 def _event(raw: bytes) -> Event:

@@ -38,6 +38,9 @@ PROOFS: dict[str, tuple[str, ...]] = {
     "spec.model.protocol=json_fields": _PROTOCOL,
     "spec.model.protocol=opaque": _PROTOCOL,
     "spec.model.protocol=openai": _PROTOCOL,
+    "spec.model.protocol=anthropic": (
+        "tests/e2e/test_anthropic_client.py::test_every_text_of_a_request_is_checked_and_its_other_bytes_stay",
+    ),
     "spec.model.credential.secret": _CREDENTIAL,
     "spec.model.credential.header": _CREDENTIAL,
     "spec.model.credential.prefix": _CREDENTIAL,

@@ -78,15 +78,19 @@ def _hung_guard(protocol: Protocol, retry: HeaderValueOption) -> ResponseMapper:
 
 
 def _body(protocol: Protocol, message: str) -> SubstitutionFormatString:
-    """Like the guard's own error bodies: OpenAI's error object, else problem+json (RFC 9457)."""
+    """Like the guard's own error bodies: the protocol's error object, else problem+json (RFC 9457)."""
     body = Struct()
-    if protocol == "openai":
-        content_type = "application/json"
+    content_type = "application/json"
+    decision = f"%RESPONSE_HEADER({names.HEADER_DECISION})%"
+    if protocol == "anthropic":
+        error = {"type": "api_error", "message": message}
+        body.update({"type": "error", "error": error, "request_id": f"bartizan_{decision}"})
+    elif protocol == "openai":
         body.update({"error": {"message": message, "type": "gateway_error", "code": "%RESPONSE_CODE%"}})
     else:
         content_type = "application/problem+json"
         body.update({"type": "about:blank", "title": message, "status": "%RESPONSE_CODE%"})
-        body.update({"decision": f"%RESPONSE_HEADER({names.HEADER_DECISION})%"})
+        body.update({"decision": decision})
     return SubstitutionFormatString(json_format=body, content_type=content_type)
 
 

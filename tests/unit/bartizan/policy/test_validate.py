@@ -175,7 +175,7 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("ssn", {"spec.input": [{"pii": {"types": ["card", "ssn"]}}]}, "spec.input[0].pii.types[1]", "unsupported", "social security"),
     ("exfiltration", {"spec.output": [{"exfiltration": {}}]}, "spec.output[0].exfiltration", "unsupported", "planned"),
     ("top", {"spec.output": [{"probabilities": {"top": 3}}]}, "spec.output[0].probabilities.top", "unsupported", "planned"),
-    ("anthropic", {"spec.model.protocol": "anthropic"}, "spec.model.protocol", "unsupported", "planned"),
+    ("images", {"spec.model.protocol": "image"}, "spec.model.protocol", "unsupported", "planned"),
     ("fail open", {"spec.failure": {"content": "open"}}, "spec.failure.content", "unsupported", "planned"),
     ("mesh tls", {"spec.listener.tls": "mesh"}, "spec.listener.tls", "unsupported", "planned"),
     ("mesh policy", {"kind": "MeshPolicy", "spec": {"defaults": {}}}, "kind", "unsupported", "planned"),

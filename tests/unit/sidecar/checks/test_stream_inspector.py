@@ -17,7 +17,7 @@ from sidecar.checks.content import apply_edits
 from sidecar.checks.detectors import canary, pii, secrets
 from sidecar.checks.stream import StreamInspector, StreamOutput
 from sidecar.formats.base import TextPart
-from sidecar.formats.openai_stream import OpenAIStream
+from sidecar.formats.openai_stream import openai_stream
 from sidecar.formats.sse import EventSplitter
 from sidecar.model.decision import Cause
 from sidecar.model.finding import Action
@@ -86,7 +86,7 @@ def received(data: bytes) -> dict[str, str]:
 
 def run(data: bytes, sizes: list[int], over: list[SpanCheck], *, shadow: bool = False) -> list[StreamOutput]:
     inspector = StreamInspector(
-        OpenAIStream(legacy=False), CheckSet(texts=over), shadow=shadow, decision_id="d1"
+        openai_stream(legacy=False), CheckSet(texts=over), shadow=shadow, decision_id="d1"
     )
     outputs = []
     at = 0
@@ -306,7 +306,7 @@ def test_a_stream_that_breaks_off_still_gives_its_held_text() -> None:
 
 
 def test_completions_streams_are_held_back_the_same() -> None:
-    inspector = StreamInspector(OpenAIStream(legacy=True), CheckSet(texts=checks()), shadow=False)
+    inspector = StreamInspector(openai_stream(legacy=True), CheckSet(texts=checks()), shadow=False)
     events = [
         {"choices": [{"index": 0, "text": text}]} for text in ("mail jane@", "mail.example", ".com now")
     ]
@@ -329,7 +329,7 @@ def calls(arguments: str) -> bytes:
 def test_escapes_do_not_hide_a_text_in_streamed_arguments(cut: int) -> None:
     text = r'{"to": "\u006aane\u0040mail.example.com", "t": "\"\n\\u0041\ud83d\ude00"}'
     over = [pii.build(Pii(types=("email",)))]
-    inspector = StreamInspector(OpenAIStream(legacy=False), CheckSet(texts=over), shadow=False)
+    inspector = StreamInspector(openai_stream(legacy=False), CheckSet(texts=over), shadow=False)
     out = inspector.feed(calls(text[:cut]) + calls(text[cut:]), end=True).data
     said = ""
     for event in out.decode().split("\n\n"):
@@ -342,7 +342,7 @@ def test_escapes_do_not_hide_a_text_in_streamed_arguments(cut: int) -> None:
 
 def test_strings_of_unknown_fields_of_a_stream_are_looked_at_and_named() -> None:
     over = [canary.build(Canary(tokens=(TOKEN,), action="redact"))]
-    inspector = StreamInspector(OpenAIStream(legacy=False), CheckSet(texts=over), shadow=False)
+    inspector = StreamInspector(openai_stream(legacy=False), CheckSet(texts=over), shadow=False)
     event = {
         "choices": [{"index": 0, "delta": {"thought": f"it is {TOKEN}"}, "extra": [TOKEN]}],
         "note": {"x": TOKEN},

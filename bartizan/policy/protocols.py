@@ -1,0 +1,36 @@
+"""What validation and compiler know of each protocol: whose routes it has, and what its bodies can be asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from bartizan.policy.schema import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtocolFacts:
+    """routes: `fixed` brings its own, `required` must be given. fields: routes declare where text and scores are.
+
+    texts, scores: what checks find in its bodies. facts: rules may ask for request.model, .stream and .max_tokens.
+    """
+
+    routes: Literal["fixed", "required"] = "fixed"
+    fields: bool = False
+    texts: bool = True
+    scores: bool = False
+    facts: bool = True
+
+
+PROTOCOLS: Final[Mapping[Protocol, ProtocolFacts]] = {
+    "openai": ProtocolFacts(),
+    "anthropic": ProtocolFacts(),
+    "json_fields": ProtocolFacts(routes="required", fields=True, scores=True, facts=False),
+    "opaque": ProtocolFacts(routes="required", texts=False, facts=False),
+}
+
+
+def facts_of(protocol: object) -> ProtocolFacts | None:
+    """None for what is no protocol: that is told elsewhere."""
+    return next((facts for name, facts in PROTOCOLS.items() if name == protocol), None)

@@ -1,0 +1,61 @@
+"""The Anthropic Messages protocol, as Anthropic, vLLM, llama.cpp and Ollama serve it.
+
+Blocks are read by anthropic_reader.py, streams by anthropic_stream.py.
+"""
+
+from __future__ import annotations
+
+import json
+
+from sidecar.formats.answers import readable
+from sidecar.formats.anthropic_reader import READ_IN_REQUESTS, AnthropicReader
+from sidecar.formats.anthropic_stream import anthropic_stream
+from sidecar.formats.base import AnswerStream, Document
+from sidecar.formats.bodies import answer_document, request_document
+from sidecar.formats.json_text import DEFAULT_DEPTH
+from sidecar.formats.media_type import is_event_stream
+from sidecar.model.decision import Cause
+
+# https://docs.anthropic.com/en/api/errors
+_ERRORS = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+}
+
+
+class AnthropicFormat:
+    """JSON bodies and SSE answers of /v1/messages; token counts and lists of models beside them."""
+
+    name = "anthropic"
+
+    def __init__(self, *, max_depth: int = DEFAULT_DEPTH, conceal: bool = True) -> None:
+        self._max_depth = max_depth
+        self._conceal = conceal
+
+    def decode_request(self, path: str, content_type: str, body: bytes) -> Document:  # noqa: ARG002
+        reader = AnthropicReader(Cause.MALFORMED_BODY)
+        return request_document(
+            content_type, body, self._max_depth, reader, known=READ_IN_REQUESTS, limits=("max_tokens",)
+        )
+
+    def decode_answer(self, path: str, content_type: str, body: bytes, status: int = 200) -> Document:  # noqa: ARG002
+        reader = AnthropicReader(Cause.ANSWER_MALFORMED)
+        return answer_document(content_type, status, body, self._max_depth, reader, conceal=self._conceal)
+
+    def reads_answer(self, path: str, content_type: str, status: int) -> bool:  # noqa: ARG002
+        return readable(content_type, status) or (status < 300 and is_event_stream(content_type))
+
+    def answer_stream(self, path: str, content_type: str) -> AnswerStream | None:  # noqa: ARG002
+        if not is_event_stream(content_type):
+            return None
+        return anthropic_stream(max_depth=self._max_depth, conceal=self._conceal)
+
+    def error_body(self, status: int, message: str, decision_id: str) -> tuple[str, bytes]:
+        named = _ERRORS.get(status, "invalid_request_error" if status < 500 else "api_error")
+        error = {"type": named, "message": message}
+        body = {"type": "error", "error": error, "request_id": f"bartizan_{decision_id}"}
+        return "application/json", json.dumps(body).encode()

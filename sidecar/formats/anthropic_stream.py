@@ -1,0 +1,170 @@
+"""Streamed Anthropic messages: typed SSE events; each content block is a text stream of its own.
+
+Blocks open, get deltas and close (https://docs.anthropic.com/en/docs/build-with-claude/streaming), so held-back text
+goes before the event that closes its block, and a cut closes what is open. Clients go by the event's name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sidecar.formats.anthropic_reader import ANTHROPIC_WORDS, AnthropicReader, sealed
+from sidecar.formats.base import TextPart
+from sidecar.formats.event_stream import JsonEventStream, Reading, index_of
+from sidecar.formats.json_text import DEFAULT_DEPTH, Path
+from sidecar.formats.openai_fields import unread
+from sidecar.formats.sse import EventSplitter, encode
+from sidecar.model.decision import Cause
+
+_DELTAS = {"text": "text_delta", "thinking": "thinking_delta", "partial_json": "input_json_delta"}
+_DELTA_TYPES = frozenset({*_DELTAS.values(), "signature_delta", "citations_delta"})
+_HELD = re.compile(r"content\[(\d+)\]\.(text|thinking|partial_json)")
+_TYPES = (
+    "message_start",
+    "content_block_start",
+    "content_block_delta",
+    "content_block_stop",
+    "message_delta",
+    "message_stop",
+    "ping",
+    "error",
+)
+
+
+def anthropic_stream(*, max_depth: int = DEFAULT_DEPTH, conceal: bool = True) -> JsonEventStream:
+    """AnswerStream of /v1/messages."""
+    return JsonEventStream(MessageEvents(), EventSplitter(), max_depth=max_depth, conceal=conceal)
+
+
+class MessageEvents:
+    """EventReader of this protocol. What it knows of open blocks follows what went out, not what was read ahead."""
+
+    event_names = frozenset(kind.encode() for kind in _TYPES)
+
+    def __init__(self) -> None:
+        self._started = False
+        self._open: dict[int, None] = {}
+        self._told = False
+        """The reason for the end is out."""
+        self._stopped = False
+        self._tokens = 0
+
+    def read(self, value: dict[str, Any], reading: Reading) -> None:
+        kind = value.get("type")
+        rest = {key: item for key, item in value.items() if key != "type" or item not in _TYPES}
+        match kind:
+            case "message_start" if isinstance(message := rest.pop("message", None), dict):
+                _whole(reading, lambda reader: reader.answer(message), ("message",))
+                usage = message.get("usage")
+                tokens = usage.get("output_tokens") if isinstance(usage, dict) else 0
+                count = tokens if isinstance(tokens, int) else 0
+                reading.mark = lambda: self._start(count)
+            case "content_block_start" if isinstance(block := rest.pop("content_block", None), dict):
+                index = index_of(rest.pop("index", None), 0)
+                _block(block, index, reading)
+                reading.mark = lambda: self._open.update({index: None})
+            case "content_block_delta" if isinstance(delta := rest.pop("delta", None), dict):
+                _delta(delta, index_of(rest.pop("index", None), 0), reading)
+            case "content_block_stop":
+                index = index_of(rest.pop("index", None), 0)
+                reading.finished.append(f"content[{index}].")
+                reading.mark = lambda: self._open.pop(index, None)
+            case "message_delta":
+                reading.rest(
+                    {key: rest.pop(key, None) for key in ("delta", "usage")},
+                    (),
+                    known=True,
+                    words=ANTHROPIC_WORDS,
+                )
+                reading.mark = self._tell
+            case "message_stop" | "error":
+                if kind == "error":
+                    reading.rest({"error": rest.pop("error", None)}, (), known=True)
+                reading.final = True
+                reading.mark = self._stop
+            case _:
+                pass
+        reading.rest(rest, (), words=ANTHROPIC_WORDS)
+
+    def sent(self, reading: Reading) -> Mapping[Path, str]:
+        if reading.mark is not None:
+            reading.mark()
+        return {}
+
+    def closing(self, pending: Sequence[TextPart]) -> bytes:
+        out = bytearray()
+        for part in pending:
+            match = _HELD.fullmatch(part.location)
+            if match is None:
+                raise ValueError(f"no text stream of this protocol: {part.location}")
+            delta = {"type": _DELTAS[match[2]], match[2]: part.text}
+            out += _event("content_block_delta", index=int(match[1]), delta=delta)
+        return bytes(out)
+
+    def cut(self, decision_id: str) -> bytes:
+        if self._stopped:
+            return b""
+        decision = {"decision": decision_id}
+        if not self._started:
+            error = {"type": "api_error", "message": "The answer was withheld."}
+            return _event("error", error=error, bartizan=decision)
+        out = bytearray()
+        for index in self._open:
+            out += _event("content_block_stop", index=index)
+        if not self._told:
+            delta = {"stop_reason": "refusal", "stop_sequence": None}
+            usage = {"output_tokens": self._tokens}
+            out += _event("message_delta", delta=delta, usage=usage, bartizan=decision)
+        return bytes(out) + _event("message_stop")
+
+    def _start(self, tokens: int) -> None:
+        self._started = True
+        self._tokens = tokens
+
+    def _tell(self) -> None:
+        self._told = True
+
+    def _stop(self) -> None:
+        self._stopped = True
+
+
+def _block(block: dict[str, Any], index: int, reading: Reading) -> None:
+    """A block that begins. Its text, mostly empty, belongs to the deltas that follow."""
+    path: Path = ("content_block",)
+    streamed = [key for key in ("text", "thinking") if isinstance(block.get(key), str)]
+    for key in streamed:
+        reading.text(block[key], (*path, key), f"content[{index}].{key}")
+    rest = {key: item for key, item in block.items() if key not in streamed}
+    _whole(reading, lambda reader: reader.block(rest, (), "assistant"), path)
+
+
+def _delta(delta: dict[str, Any], index: int, reading: Reading) -> None:
+    path: Path = ("delta",)
+    name = f"content[{index}]"
+    reading.text(delta.get("text"), (*path, "text"), f"{name}.text")
+    reading.text(delta.get("thinking"), (*path, "thinking"), f"{name}.thinking")
+    reading.json_text(delta.get("partial_json"), (*path, "partial_json"), f"{name}.partial_json")
+    rest = unread(delta, _DELTAS)
+    if rest.get("type") in _DELTA_TYPES:
+        del rest["type"]
+    if sealed(rest.get("signature")):
+        del rest["signature"]
+    if (citation := rest.pop("citation", None)) is not None:
+        reading.rest({"citation": citation}, path, known=True, words=ANTHROPIC_WORDS)
+    reading.rest(rest, path, words=ANTHROPIC_WORDS)
+
+
+def _whole(reading: Reading, read: Callable[[AnthropicReader], None], path: Path) -> None:
+    """What a document reader finds in a part of the event."""
+    reader = AnthropicReader(Cause.ANSWER_MALFORMED)
+    read(reader)
+    reading.whole(reader.texts, path)
+    reading.unscanned.update(dict.fromkeys(reader.unscanned))
+
+
+def _event(kind: str, **members: Any) -> bytes:
+    data = json.dumps({"type": kind, **members}, ensure_ascii=False).encode()
+    return encode(data, kind.encode())

@@ -1,0 +1,88 @@
+"""Whole bodies of protocols whose JSON objects a reader knows: decoded, checked for doubtful spelling, listed as text.
+
+Shared by openai.py, anthropic.py and ollama.py; what a body holds is told by their readers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol
+
+from sidecar.formats.answers import decode_model_json, error_document
+from sidecar.formats.base import Document, FormatError
+from sidecar.formats.documents import JsonDocument, TextAt
+from sidecar.formats.json_text import decode
+from sidecar.formats.media_type import demand_json
+from sidecar.formats.openai_fields import UNREADABLE
+from sidecar.formats.walk import take_unreadable
+from sidecar.model.decision import Cause
+from sidecar.model.request import BodyFacts
+
+
+class BodyReader(Protocol):
+    """Walks one body and collects its texts. Raises FormatError for anything of an unexpected type."""
+
+    @property
+    def texts(self) -> Sequence[TextAt]: ...
+    @property
+    def unscanned(self) -> Sequence[str]: ...
+    def request(self, value: dict[str, Any]) -> None: ...
+    def answer(self, value: dict[str, Any]) -> None: ...
+
+
+def request_document(
+    content_type: str,
+    body: bytes,
+    max_depth: int,
+    reader: BodyReader,
+    *,
+    known: Collection[str],
+    limits: Sequence[str],
+    streams: bool = False,
+) -> Document:
+    """A client's request. `known` fields may stand in one spelling only; `limits` name fields that bound the answer.
+
+    `streams`: whether an answer is streamed when the request doesn't say.
+    """
+    demand_json(content_type)
+    text, value = decode(body, max_depth=max_depth, any_case=True)
+    if not isinstance(value, dict):
+        raise FormatError(Cause.MALFORMED_BODY, "the body is not an object")
+    for key in value:  # some engines take "Model" for model: rules must have seen it
+        if key not in known and key.casefold() in known:
+            raise FormatError(Cause.MALFORMED_BODY, "a known field in another spelling")
+    reader.request(value)
+    facts = _facts(value, limits, streams=streams)
+    return JsonDocument(body, text, facts=facts, texts=reader.texts, unscanned=reader.unscanned)
+
+
+def answer_document(
+    content_type: str, status: int, body: bytes, max_depth: int, reader: BodyReader, *, conceal: bool
+) -> Document:
+    """A model's answer; one outside of 2xx by its strings. `conceal` takes out what says the text again unreadably."""
+    if not 200 <= status < 300:
+        return error_document(content_type, status, body, max_depth, UNREADABLE if conceal else ())
+    text, value = decode_model_json(content_type, body, max_depth)
+    if not isinstance(value, dict):
+        raise FormatError(Cause.ANSWER_MALFORMED, "the answer is not an object")
+    unreadable = take_unreadable(value, UNREADABLE)
+    reader.answer(value)
+    if conceal:
+        hidden = [at for at, _ in unreadable]
+        return JsonDocument(body, text, texts=reader.texts, unscanned=reader.unscanned, hidden=hidden)
+    passed = dict.fromkeys((*reader.unscanned, *(name for _, name in unreadable)))
+    return JsonDocument(body, text, texts=reader.texts, unscanned=tuple(passed))
+
+
+def _facts(value: dict[str, Any], limits: Sequence[str], *, streams: bool) -> BodyFacts:
+    """Strict types: an engine that coerces "true" to true would otherwise do what a rule did not see."""
+    model, stream = value.get("model", ""), value.get("stream")
+    if not isinstance(model, str) or not (stream is None or isinstance(stream, bool)):
+        raise FormatError(Cause.MALFORMED_BODY, "model or stream is of the wrong type")
+    most = 0
+    for key in limits:
+        limit = value.get(key)
+        if isinstance(limit, bool) or not (limit is None or isinstance(limit, int)):
+            raise FormatError(Cause.MALFORMED_BODY, f"{key} is not a whole number")
+        most = max(most, limit or 0)
+    return BodyFacts(model=model, stream=streams if stream is None else stream, max_tokens=most)

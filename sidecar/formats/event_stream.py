@@ -1,0 +1,227 @@
+"""Streamed answers whose events are JSON objects: framing, strict decoding and edits, the same for every protocol.
+
+What an event of a protocol holds is told by its reader (openai_stream.py, responses_stream.py, anthropic_stream.py,
+mcp.py, ollama.py). Where texts are checked, an event is cleaned before anybody sees it: of what no check reads (log
+probabilities, token ids) and of all lines that are not its data.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from sidecar.formats.base import FormatError, StreamPiece, TextPart
+from sidecar.formats.documents import TextAt, strings
+from sidecar.formats.embedded import Unescaper
+from sidecar.formats.json_text import DEFAULT_DEPTH, Path, decode, has_surrogate, splice, string_token
+from sidecar.formats.openai_fields import UNREADABLE, WORDS
+from sidecar.formats.walk import take_unreadable
+from sidecar.model.decision import Cause
+
+MAX_INDEX = 127
+_MAX_STREAMS = 256
+_OTHER = "other"
+DONE = b"[DONE]"
+
+
+class RawEvent(Protocol):
+    """One event as bytes: with other data, or without what no check reads."""
+
+    @property
+    def raw(self) -> bytes: ...
+    @property
+    def data(self) -> bytes | None: ...
+    def with_data(self, data: bytes) -> bytes: ...
+    def with_only(self, data: bytes) -> RawEvent: ...
+    def only_data(self, names: Container[bytes]) -> RawEvent: ...
+
+
+class Splitter(Protocol):
+    """Bytes in, whole events out."""
+
+    def feed(self, chunk: bytes, *, end: bool) -> Sequence[RawEvent]: ...
+
+
+class Reading:
+    """What one event holds, filled by a protocol's reader."""
+
+    def __init__(self, unescapers: dict[str, Unescaper]) -> None:
+        self._unescapers = unescapers
+        self.places: list[TextAt] = []
+        self.finished: list[str] = []
+        """Prefixes of text streams that end with this event."""
+        self.rewritten: set[Path] = set()
+        """Places whose text is another writing of what the bytes say."""
+        self.unscanned: dict[str, None] = {}
+        self.final = False
+        self.mark: Any = None
+        """The reader's own, given back to it when the event goes out."""
+        self._others = 0
+
+    def text(self, value: Any, path: Path, name: str) -> None:
+        """The next piece of the text stream `name`."""
+        if isinstance(value, str):
+            if value:
+                self.places.append(TextAt(path, value, name=name))
+        elif value is not None:
+            raise malformed(f"{path[-1]} is not a string")
+
+    def json_text(self, value: Any, path: Path, name: str) -> None:
+        """The next piece of a JSON text that is streamed as a string: its needless escapes are written out."""
+        if isinstance(value, str) and value:
+            plain = self._unescapers.setdefault(name, Unescaper()).feed(value)
+            if plain != value:
+                self.rewritten.add(path)
+            self.places.append(TextAt(path, plain, name=name))
+        elif value is not None and not isinstance(value, str):
+            raise malformed(f"{path[-1]} is not a string")
+
+    def rest(self, value: Any, path: Path, *, known: bool = False, words: Container[str] = WORDS) -> None:
+        """Strings that are whole in this event, or of whose way over events nothing is known: then it says so."""
+        for place in strings(value, path, _OTHER, known=words) if value else ():
+            if place.text:
+                self._others += 1
+                self.places.append(replace(place, name=f"{_OTHER}#{self._others}"))
+                if not known:
+                    self.unscanned["unknown_field"] = None
+
+    def whole(self, places: Sequence[TextAt], path: Path) -> None:
+        """Texts that are whole in this event, as a document reader found them below `path`."""
+        for place in places:
+            self._others += 1
+            self.places.append(replace(place, path=(*path, *place.path), name=f"{_OTHER}#{self._others}"))
+
+    def end(self) -> None:
+        """Called last."""
+        if self._others:
+            self.finished.append(f"{_OTHER}#")
+
+
+class EventReader(Protocol):
+    """What one protocol says in its events. Holds the state of one stream."""
+
+    @property
+    def event_names(self) -> Container[bytes]:
+        """SSE event names of the protocol: all others are taken out where texts are checked."""
+
+    def read(self, value: dict[str, Any], reading: Reading) -> None:
+        """List what this event holds. Raises FormatError ANSWER_MALFORMED for what can't be."""
+
+    def sent(self, reading: Reading) -> Mapping[Path, str]:
+        """An event goes out now. Returns JSON tokens that must change in it for the protocol's own order."""
+
+    def closing(self, pending: Sequence[TextPart]) -> bytes:
+        """Events that carry held-back text of these text streams."""
+
+    def cut(self, decision_id: str) -> bytes:
+        """A valid end of the stream, given what went out."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """One decoded event; `reading` is None for one without JSON."""
+
+    event: RawEvent
+    text: str
+    reading: Reading | None
+    piece: StreamPiece
+
+
+class JsonEventStream:
+    """AnswerStream over a protocol's reader and a splitter of bytes into events."""
+
+    def __init__(
+        self,
+        reader: EventReader,
+        splitter: Splitter,
+        *,
+        max_depth: int = DEFAULT_DEPTH,
+        conceal: bool = True,
+    ) -> None:
+        self._reader = reader
+        self._splitter = splitter
+        self._max_depth = max_depth
+        self._conceal = conceal
+        self._chunks: deque[_Chunk] = deque()
+        self._streams: set[str] = set()
+        self._unescapers: dict[str, Unescaper] = {}
+
+    def feed(self, chunk: bytes, *, end: bool) -> None:
+        for event in self._splitter.feed(chunk, end=end):
+            self._chunks.append(self._read(event))
+
+    def events(self) -> Sequence[StreamPiece]:
+        return [chunk.piece for chunk in self._chunks]
+
+    def take(self, texts: Sequence[str] | None) -> bytes:
+        chunk = self._chunks.popleft()
+        if chunk.reading is None:
+            return chunk.event.raw
+        edits = dict(self._reader.sent(chunk.reading))
+        if texts is not None:
+            if any(has_surrogate(text) for text in texts):
+                raise ValueError("text that UTF-8 can't carry")
+            for place, text in zip(chunk.reading.places, texts, strict=True):
+                if text != place.text or place.path in chunk.reading.rewritten:
+                    edits[place.path] = string_token(text)
+        if texts is None and not edits:
+            return chunk.event.raw
+        return chunk.event.with_data(splice(chunk.text, edits).encode())
+
+    def closing(self, pending: Sequence[TextPart]) -> bytes:
+        return self._reader.closing(pending)
+
+    def cut(self, decision_id: str) -> bytes:
+        return self._reader.cut(decision_id)
+
+    def _read(self, event: RawEvent) -> _Chunk:
+        if self._conceal:
+            event = event.only_data(self._reader.event_names)
+        data = event.data
+        if data is None or not data.strip():
+            return _Chunk(event, "", None, StreamPiece(texts=()))
+        if data.strip() == DONE:
+            return _Chunk(event, "", None, StreamPiece(texts=(), final=True))
+        try:
+            text, value = decode(data, max_depth=self._max_depth)
+        except FormatError as error:
+            raise malformed(error.detail) from None
+        if not isinstance(value, dict):
+            raise malformed("an event is not an object")
+        unreadable = take_unreadable(value, UNREADABLE)
+        if self._conceal and unreadable:
+            text = splice(text, {at: "null" for at, _ in unreadable})
+            event = event.with_only(text.encode())
+        reading = Reading(self._unescapers)
+        self._reader.read(value, reading)
+        reading.end()
+        self._streams.update(place.name for place in reading.places)
+        if len(self._streams) > _MAX_STREAMS:
+            raise malformed("too many text streams")
+        passed = [] if self._conceal else [name for _, name in unreadable]
+        piece = StreamPiece(
+            texts=tuple(
+                TextPart(location=place.name, text=place.text, role=place.role or "assistant")
+                for place in reading.places
+            ),
+            final=reading.final,
+            finished=tuple(reading.finished),
+            altered=bool(reading.rewritten),
+            unscanned=tuple(dict.fromkeys((*reading.unscanned, *passed))),
+        )
+        return _Chunk(event, text, reading, piece)
+
+
+def index_of(value: Any, position: int) -> int:
+    """A protocol's own index of a choice, block or call; by position where it is not given."""
+    index = position if value is None else value
+    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index <= MAX_INDEX:
+        raise malformed("an index is out of range")
+    return index
+
+
+def malformed(detail: str) -> FormatError:
+    """Whatever is wrong with an event is the model's fault."""
+    return FormatError(Cause.ANSWER_MALFORMED, detail)
