@@ -13,7 +13,9 @@ _FIXED = {
     "openai": (
         Route(path="/v1/chat/completions"),
         Route(path="/v1/completions"),
+        Route(path="/v1/responses"),
         Route(path="/v1/embeddings"),
+        Route(path="/v1/moderations"),
         _MODELS,
     ),
     "anthropic": (Route(path="/v1/messages"), Route(path="/v1/messages/count_tokens"), _MODELS),

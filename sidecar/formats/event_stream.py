@@ -90,8 +90,15 @@ class Reading:
     def whole(self, places: Sequence[TextAt], path: Path) -> None:
         """Texts that are whole in this event, as a document reader found them below `path`."""
         for place in places:
+            if place.embedded and place.inner:
+                continue  # a part of a JSON text, which is read as one, like its deltas
             self._others += 1
-            self.places.append(replace(place, path=(*path, *place.path), name=f"{_OTHER}#{self._others}"))
+            at, text = (*path, *place.path), place.text
+            if place.embedded:
+                text = Unescaper().feed(place.embedded)
+                if text != place.embedded:
+                    self.rewritten.add(at)
+            self.places.append(TextAt(at, text, place.role, f"{_OTHER}#{self._others}"))
 
     def end(self) -> None:
         """Called last."""

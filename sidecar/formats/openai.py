@@ -1,7 +1,7 @@
-"""The OpenAI protocol: chat completions, completions and embeddings, as vLLM and others serve them.
+"""The OpenAI protocol: chat and plain completions, responses, embeddings and moderations, as vLLM and others serve them.
 
 Text is recognised by the fields of the body (openai_reader.py), not by the path, so that an engine's alias of a path
-is read the same. Streams are in openai_stream.py.
+is read the same. Streams are in openai_stream.py and responses_stream.py.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from sidecar.formats.json_text import DEFAULT_DEPTH
 from sidecar.formats.media_type import is_event_stream
 from sidecar.formats.openai_reader import LIMITS, READ_IN_REQUESTS, OpenAIReader
 from sidecar.formats.openai_stream import openai_stream
+from sidecar.formats.responses_stream import responses_stream
 from sidecar.model.decision import Cause
 
 
@@ -46,6 +47,8 @@ class OpenAIFormat:
     def answer_stream(self, path: str, content_type: str) -> AnswerStream | None:
         if not is_event_stream(content_type):
             return None
+        if path.rstrip("/").endswith("/responses"):
+            return responses_stream(max_depth=self._max_depth, conceal=self._conceal)
         return openai_stream(
             legacy=not path.rstrip("/").endswith("/chat/completions"),
             max_depth=self._max_depth,

@@ -47,10 +47,29 @@ json_schema additionalProperties anyOf oneOf allOf const minItems maxItems minLe
 prompt_tokens completion_tokens total_tokens cached_tokens audio_tokens reasoning_tokens input_tokens output_tokens
 prompt_tokens_details completion_tokens_details input_tokens_details output_tokens_details
 accepted_prediction_tokens rejected_prediction_tokens queue_time prompt_time completion_time total_time
-embedding embeddings output
+embedding embeddings output status call_id instructions max_output_tokens tools incomplete_details annotations
+summary encrypted_content previous_response_id results flagged categories category_scores
 """
 WORDS = frozenset((*_WORDS.split(), *FIELDS))
 """Keys that the protocol itself names: nobody says anything with them."""
+
+PART_TEXTS = ("text", "refusal", "thinking")
+MEDIA = {
+    "image_url": ("image_url",),
+    "input_image": ("image_url", "file_id"),
+    "image": ("image", "image_url"),
+    "input_audio": ("input_audio",),
+    "audio_url": ("audio_url",),
+    "video_url": ("video_url",),
+    "file": (),
+    "input_file": (),
+}
+"""Parts that are not text, and the members of them that are not looked at."""
+CALLS = frozenset({"function_call", "custom_tool_call", "mcp_call"})
+TYPES = frozenset(
+    {"text", "input_text", "output_text", "summary_text", "reasoning_text", *PART_TEXTS, *MEDIA}
+    | {"message", "function", "custom", *CALLS}
+)
 
 _SHAPE = re.compile(r"[A-Za-z0-9_.:/+\-]{0,128}")
 _MOMENT = 10**11
@@ -73,3 +92,10 @@ def unread(value: dict[str, Any], known: Container[str]) -> dict[str, Any]:
         for key, item in value.items()
         if key not in known and not (key in FIELDS and (item is None or engines_own(key, item)))
     }
+
+
+def is_item(kind: Any) -> bool:
+    """Whether an item of this type is read apart from messages."""
+    return isinstance(kind, str) and (
+        kind in CALLS or kind == "reasoning" or (kind.endswith("_output") and shaped(kind))
+    )

@@ -13,7 +13,18 @@ from sidecar.formats.base import DEFINITION, FILE_DATA, PROMPT_EMBEDS, TOKEN_IDS
 from sidecar.formats.documents import TextAt, strings
 from sidecar.formats.embedded import embedded_texts
 from sidecar.formats.json_text import Path, location
-from sidecar.formats.openai_fields import ROLES, TEXTS, WORDS, shaped, unread
+from sidecar.formats.openai_fields import (
+    CALLS,
+    MEDIA,
+    PART_TEXTS,
+    ROLES,
+    TEXTS,
+    TYPES,
+    WORDS,
+    is_item,
+    shaped,
+    unread,
+)
 from sidecar.model.decision import Cause
 
 # Fields by which the application defines the model's task: rules against role play don't apply to them.
@@ -39,21 +50,6 @@ LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 _READ_APART = frozenset({"messages", *_PROMPTS, *_DEFINITIONS, *_UNREADABLE})
 READ_IN_REQUESTS = frozenset({*_READ_APART, "model", "stream", *LIMITS})
 """Fields of a request that mean something here."""
-_TEXT_KEYS = ("text", "refusal", "thinking")
-_MEDIA = {
-    "image_url": ("image_url",),
-    "input_image": ("image_url", "file_id"),
-    "image": ("image", "image_url"),
-    "input_audio": ("input_audio",),
-    "audio_url": ("audio_url",),
-    "video_url": ("video_url",),
-    "file": (),
-    "input_file": (),
-}
-"""Parts that are not text, and the members of them that are not looked at."""
-_TYPES = frozenset(
-    {"text", "input_text", "output_text", "message", "function", "custom", *_TEXT_KEYS, *_MEDIA}
-)
 _MESSAGE_TEXTS = (*TEXTS, "name")
 _MESSAGE_KEYS = frozenset({"role", "audio", "tool_calls", "function_call", *_MESSAGE_TEXTS})
 _AUDIO_KEYS = frozenset({"data", "transcript"})
@@ -100,6 +96,10 @@ class OpenAIReader:
 
     def answer(self, value: dict[str, Any]) -> None:
         if "choices" not in value:
+            if isinstance(output := value.get("output"), list):
+                for index, item in enumerate(output):
+                    self.item(item, ("output", index))
+                value = {key: member for key, member in value.items() if key != "output"}
             self._unknown_answer(value)
             return
         choices = value.get("choices") or []
@@ -114,6 +114,29 @@ class OpenAIReader:
             self._string(choice.get("text"), (*path, "text"), "assistant")
             self._rest(choice, path, f"choices[{index}].other", {"message", "text"})
         self._rest(value, (), "other", {"choices"})
+
+    def item(self, item: Any, path: Path) -> None:
+        """One item of the Responses API: a message, a call, what came of it, a piece of reasoning, or a newer one."""
+        kind = item.get("type") if isinstance(item, dict) else None
+        if not isinstance(kind, str) or not is_item(kind):
+            self._message(item, path)
+        elif kind in CALLS:
+            self._function(item, path, "assistant")
+        else:
+            role = "assistant" if kind == "reasoning" else "tool"
+            known = {"type"}
+            for key in ("summary", "content", "output"):
+                if isinstance(item.get(key), str | list):
+                    known.add(key)
+                    self._content(item[key], (*path, key), role)
+            if isinstance(sealed := item.get("encrypted_content"), str) and _BASE64.fullmatch(sealed):
+                known.add("encrypted_content")
+                self._pass("encrypted_content")
+            self._rest(item, path, f"{location(path)}.other", known, role)
+
+    def part(self, part: dict[str, Any], path: Path) -> None:
+        """One part of an answer's message."""
+        self._part(part, path, "assistant")
 
     def _unknown_answer(self, value: dict[str, Any]) -> None:
         """Embeddings, lists of models and whatever else an engine says: every string is text but encoded vectors."""
@@ -147,7 +170,7 @@ class OpenAIReader:
         else:
             rest = {key: item for key, item in value.items() if key not in known}
         kind = rest.get("type")
-        if isinstance(kind, str) and kind in _TYPES:
+        if isinstance(kind, str) and kind in TYPES:
             del rest["type"]
         if rest:
             self._strings(rest, path, root, role)
@@ -165,7 +188,7 @@ class OpenAIReader:
             self._call(call, (*path, "tool_calls", index), role)
         if message.get("function_call") is not None:
             self._function(message["function_call"], (*path, "function_call"), role)
-        root = f"{path[0]}[{path[1]}]"
+        root = location(path)
         if isinstance(audio := message.get("audio"), dict):
             self._string(audio.get("transcript"), (*path, "audio", "transcript"), role)
             self._pass("audio")
@@ -200,12 +223,12 @@ class OpenAIReader:
         kind = part.get("type")
         if not (kind is None or isinstance(kind, str)):
             self._refuse("a part's type is not a string")
-        for key in _TEXT_KEYS:
+        for key in PART_TEXTS:
             self._string(part.get(key), (*path, key), role)
-        known = {*_TEXT_KEYS}
-        if kind in _MEDIA:
+        known = {*PART_TEXTS}
+        if kind in MEDIA:
             self._pass(kind)
-            known.update(_MEDIA[kind])
+            known.update(MEDIA[kind])
         part = self._without_file_data(part)
         if isinstance(file := part.get("file"), dict):
             part = {**part, "file": self._without_file_data(file)}
@@ -242,6 +265,9 @@ class OpenAIReader:
         self._rest(function, path, f"{location(path)}.other", (*_FUNCTION_TEXTS, "arguments"), role)
 
     def _prompt(self, prompt: Any, path: Path) -> None:
+        if isinstance(prompt, dict):  # a stored prompt by its id, and what fills it in
+            self._strings(prompt, path, location(path), "user")
+            return
         if not isinstance(prompt, list):
             self._string(prompt, path, "user")
             return
@@ -251,8 +277,10 @@ class OpenAIReader:
                     self._string(item, (*path, index), "user")
                 case int() | list() if not isinstance(item, bool):
                     self._pass(TOKEN_IDS)
+                case dict() if "role" in item or is_item(item.get("type")):
+                    self.item(item, (*path, index))
                 case dict():
-                    self._strings(item, (*path, index), f"{path[0]}[{index}]", "user")
+                    self._part(item, (*path, index), "user")
                 case _:
                     self._refuse("a prompt is of an unknown type")
 

@@ -18,7 +18,7 @@ from sidecar.formats.json_text import DEFAULT_DEPTH, Path
 from sidecar.formats.openai_fields import TEXTS, engines_own, unread
 from sidecar.formats.sse import EventSplitter, encode
 
-_CALL = re.compile(r"choices\[(\d+)\]\.delta\.tool_calls\[(\d+)\]\.function\.arguments")
+_CALL = re.compile(r"choices\[(\d+)\]\.delta\.tool_calls\[(\d+)\]\.(function|custom)\.(arguments|input)")
 _FIELD = re.compile(r"choices\[(\d+)\]\.delta\.([a-z_]+)")
 _LEGACY = re.compile(r"choices\[(\d+)\]\.text")
 
@@ -102,11 +102,23 @@ def _delta(delta: dict[str, Any], path: Path, name: str, reading: Reading) -> No
             raise malformed("a tool call is not an object")
         index = index_of(call.get("index"), position)
         at: Path = (*path, "tool_calls", position)
-        reading.rest(unread(call, ("index", "function")), at)
+        reading.rest(unread(call, ("index", "function", "custom")), at)
         arguments = f"{name}.tool_calls[{index}].function.arguments"
         _function(call.get("function"), (*at, "function"), arguments, reading)
+        if isinstance(custom := call.get("custom"), dict):
+            reading.text(
+                custom.get("input"), (*at, "custom", "input"), f"{name}.tool_calls[{index}].custom.input"
+            )
+            custom = unread(custom, ("input",))
+        reading.rest({"custom": custom} if custom else {}, at, known=True)
     _function(delta.get("function_call"), (*path, "function_call"), f"{name}.function_call", reading)
-    reading.rest(unread(delta, ("tool_calls", "function_call", *TEXTS)), path)
+    rest = unread(delta, ("tool_calls", "function_call", *TEXTS))
+    if isinstance(audio := rest.get("audio"), dict):
+        reading.text(audio.get("transcript"), (*path, "audio", "transcript"), f"{name}.audio")
+        if isinstance(audio.get("data"), str):
+            reading.unscanned["audio"] = None
+        rest["audio"] = unread(audio, ("data", "transcript", "expires_at"))
+    reading.rest(rest, path)
 
 
 def _function(function: Any, path: Path, name: str, reading: Reading) -> None:
@@ -120,11 +132,12 @@ def _function(function: Any, path: Path, name: str, reading: Reading) -> None:
 def _held(location: str, text: str) -> dict[str, Any]:
     """A choice that carries held-back text of one text stream."""
     if match := _CALL.fullmatch(location):
-        call = {"index": int(match[2]), "function": {"arguments": text}}
+        call = {"index": int(match[2]), match[3]: {match[4]: text}}
         return {"index": int(match[1]), "delta": {"tool_calls": [call]}, "finish_reason": None}
     if match := _LEGACY.fullmatch(location):
         return {"index": int(match[1]), "text": text, "finish_reason": None}
     if match := _FIELD.fullmatch(location):
-        delta = {"function_call": {"arguments": text}} if match[2] == "function_call" else {match[2]: text}
+        nested = {"function_call": {"arguments": text}, "audio": {"transcript": text}}
+        delta = {match[2]: nested.get(match[2], text)}
         return {"index": int(match[1]), "delta": delta, "finish_reason": None}
     raise ValueError(f"no text stream of this protocol: {location}")

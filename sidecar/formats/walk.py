@@ -54,7 +54,7 @@ def take_unreadable(value: Any, keys: Container[str]) -> list[tuple[Path, str]]:
         elif isinstance(here, dict):
             members = here.items()
         for key, item in members:
-            if item is None:
+            if item is None or item == []:
                 continue
             if key in keys:
                 found.append(((*at, key), str(key)))
