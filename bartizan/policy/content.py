@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from bartizan.policy.reading import at, invalid, repeated, strings, structs
 _TEXT_FIELD = {"input": "inputText", "output": "outputText"}
 _FIELDS = ("inputText", "outputText", "outputScores")
 _SCORE_CHECKS = frozenset({"probabilities"})
+_IN_A_PATH = re.compile(r"[A-Za-z0-9._~-]+")
 _BODILESS = frozenset({"GET", "DELETE"})
 
 
@@ -32,6 +34,10 @@ def _routes(document: Any) -> Iterator[Problem]:
     if facts and facts.routes == "required" and not at(document, "spec", "routes"):
         message = f"protocol {protocol} needs at least one route; other paths answer 404"
         yield Problem(path="spec.routes", code="missing_field", message=message, hint="add - path: /predict")
+    name = at(document, "spec", "model", "name")
+    named = facts is not None and facts.routes == "default" and not routes
+    if named and isinstance(name, str) and not _IN_A_PATH.fullmatch(name):
+        yield invalid("spec.model.name", f"can't stand in the paths of protocol {protocol}; give routes")
     seen: dict[tuple[str, str], str] = {}
     for path, route in routes:
         method, target = route.get("method", ROUTE_METHOD), route.get("path")
@@ -43,11 +49,16 @@ def _routes(document: Any) -> Iterator[Problem]:
             if "//" in target or {".", ".."} & set(target.split("/")):
                 message = "no request has this path: empty, . and .. segments are normalised away"
                 yield invalid(f"{path}.path", message)
-        if protocol == "opaque":
+        if facts and facts.routes != "fixed" and not facts.fields:
             for field in _FIELDS:
                 if route.get(field):
-                    message = "opaque bodies are not read"
-                    hint = "use protocol json_fields, or leave it out"
+                    message = f"protocol {protocol} knows where its texts are"
+                    hint = "leave it out, or use protocol json_fields"
+                    if not facts.texts:
+                        message, hint = (
+                            f"{protocol} bodies are not read",
+                            "use protocol json_fields, or leave it out",
+                        )
                     yield Problem(path=f"{path}.{field}", code="not_applicable", message=message, hint=hint)
         elif method in _BODILESS and route.get("inputText"):
             message = f"{method} requests have no body to read"

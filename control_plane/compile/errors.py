@@ -34,7 +34,7 @@ def _routes(policy: ModelPolicy) -> Iterator[Problem]:
                 hint="remove routes",
             )
         return
-    if not spec.routes:
+    if not spec.routes and PROTOCOLS[spec.model.protocol].routes == "required":
         yield Problem(
             path="spec.routes",
             code="routes_missing",

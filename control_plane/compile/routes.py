@@ -6,7 +6,7 @@ Only what the guard can read is here: files, batches, fine-tuning and engines' o
 from __future__ import annotations
 
 from bartizan.policy.protocols import PROTOCOLS
-from bartizan.policy.schema import ModelPolicySpec, Route
+from bartizan.policy.schema import Method, ModelPolicySpec, Route
 
 _MODELS = Route(path="/v1/models", method="GET")
 _FIXED = {
@@ -21,9 +21,32 @@ _FIXED = {
     "anthropic": (Route(path="/v1/messages"), Route(path="/v1/messages/count_tokens"), _MODELS),
 }
 
+_NAMED: dict[str, tuple[tuple[str, Method], ...]] = {
+    "kserve_v2": (
+        ("/v2/models/{}/infer", "POST"),
+        ("/v2/models/{}", "GET"),
+        ("/v2/models/{}/ready", "GET"),
+        ("/v2/health/live", "GET"),
+        ("/v2/health/ready", "GET"),
+        ("/v2", "GET"),
+    ),
+    "kserve_v1": (
+        ("/v1/models/{}:predict", "POST"),
+        ("/v1/models/{}:classify", "POST"),
+        ("/v1/models/{}:regress", "POST"),
+        ("/v1/models/{}", "GET"),
+    ),
+}
+"""With the model's name in them."""
+
 
 def routes_of(spec: ModelPolicySpec) -> tuple[Route, ...]:
     """The policy's routes, or its protocol's own."""
-    if PROTOCOLS[spec.model.protocol].routes == "required":
+    if spec.routes or PROTOCOLS[spec.model.protocol].routes == "required":
         return spec.routes
-    return _FIXED[spec.model.protocol]
+    if PROTOCOLS[spec.model.protocol].routes == "fixed":
+        return _FIXED[spec.model.protocol]
+    return tuple(
+        Route(path=path.format(spec.model.name), method=method)
+        for path, method in _NAMED[spec.model.protocol]
+    )

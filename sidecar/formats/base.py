@@ -30,7 +30,10 @@ DEFINITION = "definition"
 TOKEN_IDS = "token_ids"
 PROMPT_EMBEDS = "prompt_embeds"
 FILE_DATA = "file_data"
-UNREADABLE = frozenset({TOKEN_IDS, PROMPT_EMBEDS, FILE_DATA})
+SHARED_MEMORY = "shared_memory"
+TENSOR = "tensor"
+"""Numbers that are a model's input: features, pixels, but also token ids."""
+UNREADABLE = frozenset({TOKEN_IDS, PROMPT_EMBEDS, FILE_DATA, SHARED_MEMORY})
 """Kinds of unscanned content that are the prompt itself in another form: with input checks they are refused."""
 
 

@@ -9,6 +9,7 @@ from sidecar.formats.base import Format
 from sidecar.formats.json_fields import JsonFieldsFormat
 from sidecar.formats.opaque import OpaqueFormat
 from sidecar.formats.openai import OpenAIFormat
+from sidecar.formats.predict import PredictFormat
 
 
 def build_format(plan: GuardPlan) -> Format:
@@ -20,6 +21,8 @@ def build_format(plan: GuardPlan) -> Format:
             return OpenAIFormat(max_depth=plan.json_depth, conceal=conceal)
         case "anthropic":
             return AnthropicFormat(max_depth=plan.json_depth, conceal=conceal)
+        case "kserve_v1" | "kserve_v2" as version:
+            return PredictFormat(version, strict=version == "kserve_v2", max_depth=plan.json_depth)
         case "json_fields":
             return JsonFieldsFormat(plan.routes, max_depth=plan.json_depth)
         case "opaque":

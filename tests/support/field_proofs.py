@@ -41,6 +41,10 @@ PROOFS: dict[str, tuple[str, ...]] = {
     "spec.model.protocol=anthropic": (
         "tests/e2e/test_anthropic_client.py::test_every_text_of_a_request_is_checked_and_its_other_bytes_stay",
     ),
+    **{
+        f"spec.model.protocol={name}": (f"tests/e2e/test_protocols.py::test_{name}_is_read_both_ways",)
+        for name in ("kserve_v2", "kserve_v1")
+    },
     "spec.model.credential.secret": _CREDENTIAL,
     "spec.model.credential.header": _CREDENTIAL,
     "spec.model.credential.prefix": _CREDENTIAL,

@@ -157,12 +157,13 @@ ANSWERS: dict[str, Answer] = {
 
 
 class RawModel:
-    """Answers are chosen by `says`. `down()` refuses connections until `up()`."""
+    """Answers are chosen by `says`, or given as `script`. `down()` refuses connections until `up()`."""
 
     def __init__(self, default: str = "echo") -> None:
         self.port = free_port()
         self.default = default
         self.says = default
+        self.script: Answer | None = None
         self.received: list[Received] = []
         self.unreadable: list[bytes] = []
         self.disconnects = 0
@@ -199,7 +200,7 @@ class RawModel:
                 while (request := self._read(stream)) is not None:
                     self.received.append(request)
                     name = self.says
-                    ANSWERS[name](request, connection.sendall)
+                    (self.script or ANSWERS[name])(request, connection.sendall)
                     if name in {"reset", "cut_short"}:
                         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                         return

@@ -85,6 +85,8 @@ def _body(protocol: Protocol, message: str) -> SubstitutionFormatString:
     if protocol == "anthropic":
         error = {"type": "api_error", "message": message}
         body.update({"type": "error", "error": error, "request_id": f"bartizan_{decision}"})
+    elif protocol in {"kserve_v1", "kserve_v2"}:
+        body.update({"error": message, "decision": decision})
     elif protocol == "openai":
         body.update({"error": {"message": message, "type": "gateway_error", "code": "%RESPONSE_CODE%"}})
     else:

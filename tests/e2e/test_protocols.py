@@ -1,0 +1,141 @@
+"""Protocols beside OpenAI's and Anthropic's against real Envoy, agent and worker: texts, scores, streams, errors.
+
+One sidecar is shared: a test publishes the policy of its protocol.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from bartizan.policy.keyset import KeyRecord, KeySet, key_hash, new_key
+from tests.support.local_sidecar import LocalSidecar, enforced
+from tests.support.raw_model import RawModel, answer
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("protocols")]
+
+KEY = new_key()
+EMAIL, CANARY = "jane@example.org", "canary-7f3a9c21"
+SCORES = {"probabilities": {"decimals": 2}}
+
+
+def policy(protocol: str, *output: Any, **spec: Any) -> str:
+    checks = [{"pii": {"types": ["email"]}}, {"canary": {"tokens": [CANARY], "action": "cut"}}, *output]
+    document = {
+        "apiVersion": "bartizan.dev/v1alpha1",
+        "kind": "ModelPolicy",
+        "metadata": {"name": "protocols"},
+        "spec": {
+            "selector": {"matchLabels": {"app": "protocols"}},
+            "listener": {"address": "127.0.0.1", "port": "{port}", "tls": "none"},
+            "model": {"name": "m-1", "protocol": protocol, "port": "{model}"},
+            "tenants": ["acme"],
+            "authn": {"apiKeys": {"set": "keys"}},
+            "input": [{"pii": {"types": ["email"]}}, {"secrets": {}}],
+            "output": checks,
+            **spec,
+        },
+    }
+    return json.dumps(document).replace('"{port}"', "{port}").replace('"{model}"', "{model}")
+
+
+@dataclass(slots=True)
+class World:
+    sidecar: LocalSidecar
+    model: RawModel
+    version: int = 1
+
+    def use(self, text: str) -> None:
+        self.version += 1
+        self.sidecar.publish(self.sidecar.signed(self.version, text))
+        self.sidecar.until(lambda now: enforced(now, self.version))
+
+    def says(self, body: Any, *, status: str = "200 OK", kind: str = "application/json") -> None:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.model.script = lambda _request, write: write(answer(data, status=status, kind=kind))
+
+    def ask(self, path: str, body: Any = None, *, method: str = "POST") -> tuple[int, bytes, str]:
+        """Status, body and content type."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.sidecar.port, timeout=20)
+        headers = {"x-api-key": KEY, **({"content-type": "application/json"} if body is not None else {})}
+        data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        with contextlib.closing(connection):
+            connection.request(method, path, body=data, headers=headers)
+            response = connection.getresponse()
+            return response.status, response.read(), response.headers.get("content-type", "")
+
+    def got(self) -> bytes:
+        """What reached the model last."""
+        return self.model.received[-1].body
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    keys = KeySet(
+        name="keys", version=1, keys=(KeyRecord(id="k1", hash=key_hash(KEY), tenant="acme", plan="gold"),)
+    )
+    with contextlib.ExitStack() as stack:
+        model = RawModel("echo")
+        stack.callback(model.down)
+        sidecar = LocalSidecar(policy("kserve_v2"), model.port, keys)
+        stack.callback(sidecar.close)
+        sidecar.start()
+        yield World(sidecar, model)
+
+
+def test_kserve_v2_is_read_both_ways(world: World) -> None:
+    world.use(policy("kserve_v2", SCORES))
+    tensor = {"name": "text", "shape": [2], "datatype": "BYTES", "data": [f"I am {EMAIL}", "plain"]}
+    output = {"name": "p", "shape": [2], "datatype": "FP32", "data": [0.87654321, 0.12345679]}
+    said = {"name": "why", "shape": [1], "datatype": "BYTES", "data": [f"see {EMAIL}"]}
+    world.says({"model_name": "m-1", "outputs": [output, said]})
+    status, body, _ = world.ask("/v2/models/m-1/infer", {"inputs": [tensor]})
+    assert status == 200
+    assert json.loads(world.got())["inputs"][0]["data"] == ["I am [EMAIL]", "plain"]
+    outputs = json.loads(body)["outputs"]
+    assert (outputs[0]["data"], outputs[1]["data"]) == ([0.88, 0.12], ["see [EMAIL]"])
+    world.says({"name": "m-1", "versions": ["1"], "inputs": [], "outputs": []})
+    assert world.ask("/v2/models/m-1", method="GET")[0] == 200
+    before = len(world.model.received)
+    shared = {**tensor, "data": [], "parameters": {"shared_memory_region": "r"}}
+    assert world.ask("/v2/models/m-1/infer", {"inputs": [shared]})[0] == 400
+    assert world.ask("/v2/models/other/infer", {"inputs": [tensor]})[0] == 404
+    assert world.ask("/v2/repository/models/m-1/load", {})[0] == 404
+    leak = "AKIA" + "Q3EGRIJ7SNNH2LKP"
+    status, body, kind = world.ask("/v2/models/m-1/infer", {"inputs": [{**tensor, "data": [leak]}]})
+    assert (status, kind, set(json.loads(body))) == (403, "application/json", {"error", "decision"})
+    assert len(world.model.received) == before
+    world.says({"error": f"no such input; ask {EMAIL}"}, status="400 Bad Request")
+    assert (
+        world.ask("/v2/models/m-1/infer", {"inputs": [tensor]})[1]
+        == b'{"error": "no such input; ask [EMAIL]"}'
+    )
+    world.says({"model_name": "m-1"})
+    assert world.ask("/v2/models/m-1/infer", {"inputs": [tensor]})[0] == 502
+
+
+def test_kserve_v1_is_read_both_ways(world: World) -> None:
+    world.use(policy("kserve_v1", SCORES))
+    world.says({"predictions": [[0.87654321, 0.12345679], {"label": f"see {EMAIL}", "score": 0.99999}]})
+    status, body, _ = world.ask("/v1/models/m-1:predict", {"instances": [{"text": EMAIL, "age": 41}]})
+    assert status == 200
+    assert json.loads(world.got()) == {"instances": [{"text": "[EMAIL]", "age": 41}]}
+    assert json.loads(body) == {"predictions": [[0.88, 0.12], {"label": "see [EMAIL]", "score": 1.0}]}
+    assert world.ask("/v1/models/m-1:predict", {"instances": [{"b64": "aGk="}]})[0] == 400
+    assert world.ask("/v1/models/m-1:unload", {})[0] == 404
+
+
+def test_routes_of_the_policy_stand_in_place_of_the_protocols(world: World) -> None:
+    """TorchServe and MLflow speak the same bodies on paths of their own."""
+    world.use(policy("kserve_v1", SCORES, routes=[{"path": "/predictions/m-1"}]))
+    world.says({"good": 0.87654321})
+    status, body, _ = world.ask("/predictions/m-1", [{"data": f"I am {EMAIL}"}])
+    assert (status, json.loads(body)) == (200, {"good": 0.88})
+    assert json.loads(world.got()) == [{"data": "I am [EMAIL]"}]
+    assert world.ask("/v1/models/m-1:predict", {"instances": []})[0] == 404
