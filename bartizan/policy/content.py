@@ -35,7 +35,7 @@ def _routes(document: Any) -> Iterator[Problem]:
         message = f"protocol {protocol} needs at least one route; other paths answer 404"
         yield Problem(path="spec.routes", code="missing_field", message=message, hint="add - path: /predict")
     name = at(document, "spec", "model", "name")
-    named = facts is not None and facts.routes == "default" and not routes
+    named = facts is not None and facts.routes == "named" and not routes
     if named and isinstance(name, str) and not _IN_A_PATH.fullmatch(name):
         yield invalid("spec.model.name", f"can't stand in the paths of protocol {protocol}; give routes")
     seen: dict[tuple[str, str], str] = {}

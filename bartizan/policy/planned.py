@@ -31,7 +31,6 @@ FIELDS: Final[Mapping[str, str]] = {
 VALUES: Final[Mapping[str, Mapping[str, str]]] = {
     "kind": {"MeshPolicy": "defaults and overrides for many endpoints"},
     "spec.model.protocol": {
-        "mcp": "the Model Context Protocol",
         "image": "image bodies",
     },
     "spec.failure.content": {"open": "letting content pass when a check fails"},

@@ -11,12 +11,13 @@ from bartizan.policy.schema import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProtocolFacts:
-    """routes: `fixed` brings its own, `default` has some that a policy may replace, `required` must be given. fields: routes declare where text and scores are.
+    """routes: `fixed` brings its own; `default` has some, `named` some with the model's name in them, and a policy may
+    replace both; `required` must be given. fields: routes declare where text and scores are.
 
     texts, scores: what checks find in its bodies. facts: rules may ask for request.model, .stream and .max_tokens.
     """
 
-    routes: Literal["fixed", "default", "required"] = "fixed"
+    routes: Literal["fixed", "default", "named", "required"] = "fixed"
     fields: bool = False
     texts: bool = True
     scores: bool = False
@@ -26,8 +27,9 @@ class ProtocolFacts:
 PROTOCOLS: Final[Mapping[Protocol, ProtocolFacts]] = {
     "openai": ProtocolFacts(),
     "anthropic": ProtocolFacts(),
-    "kserve_v2": ProtocolFacts(routes="default", scores=True, facts=False),
-    "kserve_v1": ProtocolFacts(routes="default", scores=True, facts=False),
+    "mcp": ProtocolFacts(routes="default", facts=False),
+    "kserve_v2": ProtocolFacts(routes="named", scores=True, facts=False),
+    "kserve_v1": ProtocolFacts(routes="named", scores=True, facts=False),
     "json_fields": ProtocolFacts(routes="required", fields=True, scores=True, facts=False),
     "opaque": ProtocolFacts(routes="required", texts=False, facts=False),
 }

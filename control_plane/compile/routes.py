@@ -9,7 +9,7 @@ from bartizan.policy.protocols import PROTOCOLS
 from bartizan.policy.schema import Method, ModelPolicySpec, Route
 
 _MODELS = Route(path="/v1/models", method="GET")
-_FIXED = {
+_OWN = {
     "openai": (
         Route(path="/v1/chat/completions"),
         Route(path="/v1/completions"),
@@ -18,6 +18,7 @@ _FIXED = {
         Route(path="/v1/moderations"),
         _MODELS,
     ),
+    "mcp": (Route(path="/mcp"), Route(path="/mcp", method="GET"), Route(path="/mcp", method="DELETE")),
     "anthropic": (Route(path="/v1/messages"), Route(path="/v1/messages/count_tokens"), _MODELS),
 }
 
@@ -44,9 +45,7 @@ def routes_of(spec: ModelPolicySpec) -> tuple[Route, ...]:
     """The policy's routes, or its protocol's own."""
     if spec.routes or PROTOCOLS[spec.model.protocol].routes == "required":
         return spec.routes
-    if PROTOCOLS[spec.model.protocol].routes == "fixed":
-        return _FIXED[spec.model.protocol]
-    return tuple(
-        Route(path=path.format(spec.model.name), method=method)
-        for path, method in _NAMED[spec.model.protocol]
-    )
+    if PROTOCOLS[spec.model.protocol].routes == "named":
+        named = _NAMED[spec.model.protocol]
+        return tuple(Route(path=path.format(spec.model.name), method=method) for path, method in named)
+    return _OWN[spec.model.protocol]

@@ -126,7 +126,7 @@ class StreamInspector:
                 texts[index] += tail
                 touched = touched or texts[index] != piece.texts[index].text
         before = self._flush(tails)
-        if self._cut is not None and not any(texts):
+        if self._cut is not None and (piece.whole or not any(texts)):
             return before
         return before + self._stream.take(texts if touched else None)
 

@@ -81,6 +81,8 @@ class StreamPiece:
     """The texts are another writing of what the bytes say: an enforced answer takes the texts, never the bytes."""
     unscanned: tuple[str, ...] = ()
     """Kinds of content in this event that pass without being looked at, or not across events."""
+    whole: bool = False
+    """The event makes no sense with a part of its texts: one that is cut is not sent at all."""
 
 
 class AnswerStream(Protocol):

@@ -7,6 +7,7 @@ from bartizan.policy.checks import Probabilities
 from sidecar.formats.anthropic import AnthropicFormat
 from sidecar.formats.base import Format
 from sidecar.formats.json_fields import JsonFieldsFormat
+from sidecar.formats.mcp import McpFormat
 from sidecar.formats.opaque import OpaqueFormat
 from sidecar.formats.openai import OpenAIFormat
 from sidecar.formats.predict import PredictFormat
@@ -21,6 +22,8 @@ def build_format(plan: GuardPlan) -> Format:
             return OpenAIFormat(max_depth=plan.json_depth, conceal=conceal)
         case "anthropic":
             return AnthropicFormat(max_depth=plan.json_depth, conceal=conceal)
+        case "mcp":
+            return McpFormat(max_depth=plan.json_depth, conceal=conceal)
         case "kserve_v1" | "kserve_v2" as version:
             return PredictFormat(version, strict=version == "kserve_v2", max_depth=plan.json_depth)
         case "json_fields":

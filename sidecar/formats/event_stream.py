@@ -56,6 +56,8 @@ class Reading:
         """Places whose text is another writing of what the bytes say."""
         self.unscanned: dict[str, None] = {}
         self.final = False
+        self.indivisible = False
+        """It makes no sense with a part of its texts."""
         self.mark: Any = None
         """The reader's own, given back to it when the event goes out."""
         self._others = 0
@@ -89,6 +91,7 @@ class Reading:
 
     def whole(self, places: Sequence[TextAt], path: Path) -> None:
         """Texts that are whole in this event, as a document reader found them below `path`."""
+        self.indivisible = self.indivisible or bool(places)
         for place in places:
             if place.embedded and place.inner:
                 continue  # a part of a JSON text, which is read as one, like its deltas
@@ -217,6 +220,7 @@ class JsonEventStream:
             finished=tuple(reading.finished),
             altered=bool(reading.rewritten),
             unscanned=tuple(dict.fromkeys((*reading.unscanned, *passed))),
+            whole=reading.indivisible,
         )
         return _Chunk(event, text, reading, piece)
 

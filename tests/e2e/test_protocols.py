@@ -16,7 +16,7 @@ import pytest
 
 from bartizan.policy.keyset import KeyRecord, KeySet, key_hash, new_key
 from tests.support.local_sidecar import LocalSidecar, enforced
-from tests.support.raw_model import RawModel, answer
+from tests.support.raw_model import RawModel, answer, sse
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("protocols")]
 
@@ -139,3 +139,47 @@ def test_routes_of_the_policy_stand_in_place_of_the_protocols(world: World) -> N
     assert (status, json.loads(body)) == (200, {"good": 0.88})
     assert json.loads(world.got()) == [{"data": "I am [EMAIL]"}]
     assert world.ask("/v1/models/m-1:predict", {"instances": []})[0] == 404
+
+
+def rpc(**members: Any) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", **members}
+
+
+def event(**members: Any) -> bytes:
+    return f"event: message\nid: e1\ndata: {json.dumps(rpc(**members))}\n\n".encode()
+
+
+def test_mcp_is_read_both_ways(world: World) -> None:
+    world.use(policy("mcp"))
+    call = rpc(id=7, method="tools/call", params={"name": "mail", "arguments": {"to": [EMAIL], "n": 1}})
+    text = {"type": "text", "text": f"sent to {EMAIL}"}
+    picture = {"type": "image", "data": "aGk=", "mimeType": "image/png"}
+    world.says(rpc(id=7, result={"content": [text, picture], "structuredContent": {EMAIL: 1}}))
+    status, body, _ = world.ask("/mcp", call)
+    assert status == 200
+    assert json.loads(world.got())["params"] == {"name": "mail", "arguments": {"to": ["[EMAIL]"], "n": 1}}
+    result = json.loads(body)["result"]
+    assert result["content"] == [{"type": "text", "text": "sent to [EMAIL]"}, picture]
+    assert result["structuredContent"] == {"[EMAIL]": 1}
+    note = event(method="notifications/message", params={"data": f"asking {EMAIL}"})
+    world.model.script = sse(note[:40], note[40:], event(id=7, result={"content": [text]}))
+    status, body, kind = world.ask("/mcp", call)
+    assert (status, kind) == (200, "text/event-stream")
+    assert EMAIL.encode() not in body
+    assert body.count(b"[EMAIL]") == 2
+    world.model.script = sse(note, event(id=7, result={"content": [{"type": "text", "text": CANARY}]}))
+    data = [line[6:] for line in world.ask("/mcp", call)[1].split(b"\n") if line.startswith(b"data: ")]
+    assert [(json.loads(one).get("id"), "error" in json.loads(one)) for one in data] == [
+        (None, False),
+        (7, True),
+    ]
+    world.model.script = sse(note)
+    assert b"[EMAIL]" in world.ask("/mcp", method="GET")[1]
+    before = len(world.model.received)
+    status, body, _ = world.ask("/mcp", [call])
+    assert (status, json.loads(body)["error"]["code"]) == (400, -32001)
+    leak = "AKIA" + "Q3EGRIJ7SNNH2LKP"
+    assert world.ask("/mcp", rpc(id=8, method="tools/call", params={"arguments": {"key": leak}}))[0] == 403
+    status, body, _ = world.ask("/sse", method="GET")
+    assert (status, json.loads(body)["jsonrpc"]) == (404, "2.0")
+    assert len(world.model.received) == before

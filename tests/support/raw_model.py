@@ -68,7 +68,7 @@ def event(text: str) -> bytes:
     return f"data: {json.dumps(made)}\n\n".encode()
 
 
-def _sse(
+def sse(
     *pieces: bytes,
     pause: float = 0.0,
     forever: bool = False,
@@ -116,7 +116,7 @@ ANSWERS: dict[str, Answer] = {
         json.dumps({"detail": "field required", "input": "jane.doe@example.org"}).encode(),
         status="422 Unprocessable Entity",
     ),
-    "endless_error": _sse(b"Traceback ", forever=True, status="500 Internal Server Error", kind="text/plain"),
+    "endless_error": sse(b"Traceback ", forever=True, status="500 Internal Server Error", kind="text/plain"),
     "error_with_canary": _says(
         json.dumps({"detail": f"the prompt was {CANARY}"}).encode(), status="422 Unprocessable Entity"
     ),
@@ -138,21 +138,21 @@ ANSWERS: dict[str, Answer] = {
     "reset": lambda _request, _write: None,
     "cut_short": _broken_chunks,
     "empty": _says(b""),
-    "sse": _sse(event("one "), event("two "), event(_MANY), _DONE),
-    "sse_slow": _sse(*(event(f"word{number} ") for number in range(20)), _DONE, pause=0.05),
-    "sse_mail": _sse(*(piece + b"\n\n" for piece in _MAIL.split(b"\n\n") if piece), _DONE),
-    "sse_canary": _sse(event(_MANY), event("cana"), event("ry-7f3"), event("a9c21"), forever=True),
+    "sse": sse(event("one "), event("two "), event(_MANY), _DONE),
+    "sse_slow": sse(*(event(f"word{number} ") for number in range(20)), _DONE, pause=0.05),
+    "sse_mail": sse(*(piece + b"\n\n" for piece in _MAIL.split(b"\n\n") if piece), _DONE),
+    "sse_canary": sse(event(_MANY), event("cana"), event("ry-7f3"), event("a9c21"), forever=True),
     "leak": _says(f'{{"echo": "{LEAK} jane.{LEAK}@example.org"}}'.encode(), extra=f"x-note: {LEAK}\r\n"),
     "leak_error": _says(LEAK.encode(), status="500 Internal Server Error", kind="text/plain"),
     "leak_broken": _says(f'{{"echo": "{LEAK}'.encode()),
     "leak_garbage": lambda _request, write: write(f"{LEAK} {LEAK}\r\n\r\n".encode()),
     "leak_bad_header": _says(b"{}", extra=f"x{LEAK}: a\x01{LEAK}\r\n"),
-    "sse_canary_late": _sse(*(event("fine words ") for _ in range(40)), event(CANARY), _DONE, pause=0.1),
-    "sse_endless": _sse(event(_MANY), forever=True),
-    "sse_canary_bytes": _sse(
+    "sse_canary_late": sse(*(event("fine words ") for _ in range(40)), event(CANARY), _DONE, pause=0.1),
+    "sse_endless": sse(event(_MANY), forever=True),
+    "sse_canary_bytes": sse(
         *(bytes([byte]) for byte in event(f"it is {CANARY} indeed")), event(_MANY), _DONE
     ),
-    "sse_garbage": _sse(b"data: {not json\n\n", event("more"), _DONE),
+    "sse_garbage": sse(b"data: {not json\n\n", event("more"), _DONE),
 }
 
 

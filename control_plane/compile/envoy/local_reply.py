@@ -6,6 +6,8 @@ left as they are.
 
 from __future__ import annotations
 
+from typing import Any
+
 from google.protobuf.struct_pb2 import Struct
 
 from bartizan.policy import names
@@ -87,6 +89,9 @@ def _body(protocol: Protocol, message: str) -> SubstitutionFormatString:
         body.update({"type": "error", "error": error, "request_id": f"bartizan_{decision}"})
     elif protocol in {"kserve_v1", "kserve_v2"}:
         body.update({"error": message, "decision": decision})
+    elif protocol == "mcp":
+        fault: dict[str, Any] = {"code": -32001, "message": message, "data": {"decision": decision}}
+        body.update({"jsonrpc": "2.0", "id": None, "error": fault})
     elif protocol == "openai":
         body.update({"error": {"message": message, "type": "gateway_error", "code": "%RESPONSE_CODE%"}})
     else:

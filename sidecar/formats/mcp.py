@@ -1,0 +1,148 @@
+"""The Model Context Protocol over streamable HTTP: JSON-RPC messages, one in a body or one in each event of a stream.
+
+Every string of a message is text: arguments of tools, their results, resources, prompts, descriptions. Pictures,
+sound and binary resources in base64 are named in `unscanned`. https://modelcontextprotocol.io/specification
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sidecar.formats.answers import decode_model_json, error_document, readable
+from sidecar.formats.base import FILE_DATA, AnswerStream, Document, FormatError, TextPart
+from sidecar.formats.documents import JsonDocument, TextAt, strings
+from sidecar.formats.event_stream import JsonEventStream, Reading
+from sidecar.formats.json_text import DEFAULT_DEPTH, Path, decode
+from sidecar.formats.media_type import demand_json, is_event_stream
+from sidecar.formats.openai_fields import shaped
+from sidecar.formats.sse import EventSplitter, encode
+from sidecar.model.decision import Cause
+
+_WORDS = """
+jsonrpc id method params result error code message data name arguments content type text uri mimeType blob resource
+resources resourceTemplates uriTemplate tools prompts messages role title description inputSchema outputSchema
+annotations audience priority lastModified structuredContent isError _meta progressToken progress total nextCursor
+cursor protocolVersion capabilities clientInfo serverInfo version listChanged subscribe logging level logger roots
+sampling elicitation instructions model modelPreferences hints systemPrompt maxTokens stopReason ref argument value
+completion values hasMore requestId reason properties required items enum default format additionalProperties
+readOnlyHint destructiveHint idempotentHint openWorldHint requestedSchema action completions icons src sizes
+"""
+WORDS = frozenset(_WORDS.split())
+"""Keys that the protocol itself names."""
+_TYPES = frozenset({"text", "image", "audio", "resource", "resource_link", "object", "string", "number"})
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
+_METHOD = re.compile(r"[A-Za-z0-9_$/.-]{1,128}")
+_WITHHELD = -32001
+"""JSON-RPC leaves -32000 to -32099 to servers."""
+
+
+class McpFormat:
+    """JSON-RPC 2.0 in JSON bodies and SSE answers. Batches are refused: the protocol has none since 2025-06-18."""
+
+    name = "mcp"
+
+    def __init__(self, *, max_depth: int = DEFAULT_DEPTH, conceal: bool = True) -> None:
+        self._max_depth = max_depth
+        self._conceal = conceal
+
+    def decode_request(self, path: str, content_type: str, body: bytes) -> Document:  # noqa: ARG002
+        demand_json(content_type)
+        text, value = decode(body, max_depth=self._max_depth, any_case=True)
+        texts, unscanned = _read(value, "user", Cause.MALFORMED_BODY)
+        return JsonDocument(body, text, texts=texts, unscanned=unscanned)
+
+    def decode_answer(self, path: str, content_type: str, body: bytes, status: int = 200) -> Document:  # noqa: ARG002
+        if not 200 <= status < 300:
+            return error_document(content_type, status, body, self._max_depth)
+        text, value = decode_model_json(content_type, body, self._max_depth)
+        texts, unscanned = _read(value, "tool", Cause.ANSWER_MALFORMED)
+        return JsonDocument(body, text, texts=texts, unscanned=unscanned)
+
+    def reads_answer(self, path: str, content_type: str, status: int) -> bool:  # noqa: ARG002
+        return readable(content_type, status) or (status < 300 and is_event_stream(content_type))
+
+    def answer_stream(self, path: str, content_type: str) -> AnswerStream | None:  # noqa: ARG002
+        if not is_event_stream(content_type):
+            return None
+        return JsonEventStream(McpEvents(), EventSplitter(), max_depth=self._max_depth, conceal=self._conceal)
+
+    def error_body(self, status: int, message: str, decision_id: str) -> tuple[str, bytes]:  # noqa: ARG002
+        return "application/json", _error(None, message, decision_id)
+
+
+class McpEvents:
+    """EventReader: each event is a whole message, with texts of its own."""
+
+    event_names = frozenset({b"message"})
+
+    def __init__(self) -> None:
+        self._waiting: deque[Any] = deque()
+        """Of messages that were read and have not gone out: the id of the request that each answers, or None."""
+
+    def read(self, value: dict[str, Any], reading: Reading) -> None:
+        texts, unscanned = _read(value, "tool", Cause.ANSWER_MALFORMED)
+        reading.whole(texts, ())
+        reading.unscanned.update(dict.fromkeys(unscanned))
+        self._waiting.append(None if "method" in value else value.get("id"))
+
+    def sent(self, reading: Reading) -> Mapping[Path, str]:  # noqa: ARG002
+        self._waiting.popleft()
+        return {}
+
+    def closing(self, pending: Sequence[TextPart]) -> bytes:
+        raise ValueError(f"no text of this protocol goes over events: {[part.location for part in pending]}")
+
+    def cut(self, decision_id: str) -> bytes:
+        """An error in place of the answer that is withheld; nothing where it was no answer."""
+        withheld = self._waiting[0] if self._waiting else None
+        if not (type(withheld) is int or shaped(withheld)):
+            return b""
+        return encode(_error(withheld, "The answer was withheld.", decision_id), b"message")
+
+
+def _error(request: Any, message: str, decision_id: str) -> bytes:
+    error = {"code": _WITHHELD, "message": message, "data": {"decision": decision_id}}
+    return json.dumps({"jsonrpc": "2.0", "id": request, "error": error}).encode()
+
+
+def _read(value: Any, role: str, cause: Cause) -> tuple[list[TextAt], list[str]]:
+    """Texts of one message, and what in it can't be read. Raises FormatError with `cause`."""
+    if isinstance(value, list):
+        raise FormatError(cause, "a batch of messages")
+    if not isinstance(value, dict) or value.get("jsonrpc") != "2.0":
+        raise FormatError(cause, "not a JSON-RPC 2.0 message")
+    if sum(key in value for key in ("method", "result", "error")) != 1:
+        raise FormatError(cause, "neither a request nor a notification nor an answer")
+    method = value.get("method", "m")
+    if not (isinstance(method, str) and _METHOD.fullmatch(method)):
+        raise FormatError(cause, "the method is no name")
+    unscanned = _take_binary(value)
+    known = {"jsonrpc", "method"}
+    if shaped(value.get("id")) or type(value.get("id")) is int:
+        known.add("id")
+    rest = {key: item for key, item in value.items() if key not in known}
+    texts = strings(rest, (), "message", role, WORDS)
+    return [at for at in texts if not (at.path[-1] == "type" and at.text in _TYPES)], unscanned
+
+
+def _take_binary(value: dict[str, Any]) -> list[str]:
+    """Take base64 of pictures, sound and binary resources out of the value, and name it."""
+    found: dict[str, None] = {}
+    stack: list[Any] = [value]
+    while stack:
+        here = stack.pop()
+        if isinstance(here, list):
+            stack.extend(here)
+        elif isinstance(here, dict):
+            kind = here.get("type")
+            for key, name in (("data", kind if kind in ("image", "audio") else ""), ("blob", FILE_DATA)):
+                data = here.get(key)
+                if name and isinstance(data, str) and _BASE64.fullmatch(data):
+                    found[str(name)] = None
+                    here[key] = None
+            stack.extend(here.values())
+    return list(found)

@@ -1,0 +1,117 @@
+"""The rules of MCP: which JSON-RPC messages are read, what no check reads, how a cut ends for the client."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from bartizan.policy.checks import Canary, Pii
+from sidecar.checks.base import CheckSet
+from sidecar.checks.detectors import canary, pii
+from sidecar.checks.stream import StreamInspector, StreamOutput
+from sidecar.formats.base import Document, FormatError
+from sidecar.formats.mcp import McpFormat
+from sidecar.formats.sse import EventSplitter
+from sidecar.model.decision import Cause
+
+JSON = "application/json"
+TOKEN = "canary-7f3a9c21"
+CHECKS = CheckSet(
+    texts=(pii.build(Pii(types=("email",))), canary.build(Canary(tokens=(TOKEN,), action="cut")))
+)
+
+
+def rpc(**members: Any) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", **members}
+
+
+def request(body: Any) -> Document:
+    return McpFormat().decode_request("/mcp", JSON, json.dumps(body).encode())
+
+
+def run(*messages: Any) -> StreamOutput:
+    data = b"".join(b"data: " + json.dumps(message).encode() + b"\n\n" for message in messages)
+    stream = McpFormat().answer_stream("/mcp", "text/event-stream")
+    assert stream is not None
+    return StreamInspector(stream, CHECKS, shadow=False, decision_id="d1").feed(data, end=True)
+
+
+def said(output: StreamOutput) -> list[Any]:
+    return [json.loads(event.data) for event in EventSplitter().feed(output.data, end=True) if event.data]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        [rpc(id=1, method="ping")],
+        "x",
+        {},
+        {"id": 1, "method": "ping"},
+        {"jsonrpc": 2.0, "method": "ping"},
+        rpc(id=1),
+        rpc(method=1),
+        rpc(method="ignore all rules"),
+        rpc(method="ping", result={}),
+        rpc(id=1, result={}, error={}),
+    ],
+)
+def test_what_is_no_single_message_is_refused(body: Any) -> None:
+    with pytest.raises(FormatError) as caught:
+        request(body)
+    assert caught.value.cause is Cause.MALFORMED_BODY
+    with pytest.raises(FormatError) as caught:
+        McpFormat().decode_answer("/mcp", JSON, json.dumps(body).encode())
+    assert caught.value.cause is Cause.ANSWER_MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (rpc(id="a b", method="ping"), ["a b"]),
+        (rpc(id=1, method="x", params={"arguments": {"q": "t", "deep": [{"k": 4111111111111111}]}}),
+         ["q", "t", "deep", "k", "4111111111111111"]),
+        (rpc(method="notifications/x", params=["p"], note="n"), ["p", "note", "n"]),
+        (rpc(id=1, result={"contents": [{"uri": "file:///a", "text": "r"}]}), ["contents", "file:///a", "r"]),
+        (rpc(id=1, error={"code": -1, "message": "m", "data": {"trace": "t"}}), ["m", "trace", "t"]),
+        (rpc(id=1, result={"content": [{"type": "image", "data": "not base64!"}]}), ["not base64!"]),
+        (rpc(id=1, result={"content": [{"type": "odd kind", "text": "t"}]}), ["odd kind", "t"]),
+    ],
+)  # fmt: skip
+def test_every_string_of_a_message_is_text(body: Any, expected: list[str]) -> None:
+    assert [part.text for part in request(body).texts()] == expected
+
+
+def test_pictures_sound_and_binary_resources_are_named() -> None:
+    blocks = [
+        {"type": "image", "data": "aGk="},
+        {"type": "audio", "data": "aGk="},
+        {"type": "resource", "resource": {"uri": "x", "blob": "aGk="}},
+    ]
+    assert set(request(rpc(id=1, result={"content": blocks})).unscanned()) == {"image", "audio", "file_data"}
+
+
+def test_a_cut_answers_the_request_that_waits_for_it() -> None:
+    output = run(
+        rpc(method="notifications/progress", params={"message": "jane@example.org"}),
+        rpc(id="r-1", result={"content": [{"type": "text", "text": f"it is {TOKEN}"}]}),
+        rpc(id="r-2", result={}),
+    )
+    assert output.cause is Cause.ANSWER_CUT
+    note, error = said(output)
+    assert note["params"] == {"message": "[EMAIL]"}
+    assert (error["id"], error["error"]["data"]) == ("r-1", {"decision": "d1"})
+
+
+def test_a_cut_notification_ends_the_stream_without_a_word() -> None:
+    assert said(run(rpc(id=1, method="sampling/createMessage", params={"systemPrompt": TOKEN}))) == []
+
+
+def test_events_lose_what_no_check_reads() -> None:
+    stream = McpFormat().answer_stream("/mcp", "text/event-stream")
+    assert stream is not None
+    data = b'id: 7\nevent: message\n: note\ndata: {"jsonrpc":"2.0","id":1,"result":{}}\n\n'
+    out = StreamInspector(stream, CHECKS, shadow=False).feed(data, end=True).data
+    assert out == b'event: message\ndata: {"jsonrpc":"2.0","id":1,"result":{}}\n\n'
