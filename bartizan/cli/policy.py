@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import yaml
 
+from bartizan.cli.bench import bench
 from bartizan.cli.clock import moment
 from bartizan.cli.connection import Connection, pass_connection
 from bartizan.policy.jsonschema import policy_json_schema
@@ -18,6 +19,9 @@ POLICY_FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False
 @click.group()
 def policy() -> None:
     """Policies: what holds at a model's endpoint."""
+
+
+policy.add_command(bench)
 
 
 @policy.command()

@@ -21,6 +21,7 @@ from bartizan.cli import (
     keys,
     laptop,
     policy,
+    scan,
     secrets,
     servers,
     status,
@@ -84,6 +85,7 @@ for command in (
     audit.audit,
     inject.inject,
     analyze.analyze,
+    scan.scan,
     doctor.doctor,
 ):
     cli.add_command(command)
@@ -100,6 +102,8 @@ def _accept_output(command: click.Command) -> None:
     if isinstance(command, click.Group):
         for below in command.commands.values():
             _accept_output(below)
+        return
+    if any("--output" in parameter.opts for parameter in command.params):
         return
     option = click.Option(
         ["--output"], type=click.Choice(STYLES), expose_value=False, is_eager=True, callback=_say_output

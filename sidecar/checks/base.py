@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from sidecar.formats.base import TextPart
 from sidecar.model.finding import Action, Edit, Finding
@@ -42,6 +42,40 @@ class Match:
     end: int
     kind: str
     replacement: str
+    score: float = 1.0
+    """How sure it is, 0 to 1: 1 with a checksum or a provider's own form, less where a word beside it decides."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a report says of one hit beyond the finding: where it is in the part's text, how sure it is, by which rule."""
+
+    kind: str
+    action: Action
+    start: int
+    end: int
+    score: float
+    rule: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """A check's evidence (one or more for each of its findings), its score for the text, hit or not, 0 to 1, and the
+    edits of its inspection.
+    """
+
+    score: float = 0.0
+    evidence: tuple[Evidence, ...] = ()
+    edits: tuple[Edit, ...] = ()
+
+
+@runtime_checkable
+class ExplainedCheck(Protocol):
+    """A check that says more than its findings when asked. Its evidence names the same kinds as its findings."""
+
+    name: str
+
+    def explain(self, part: TextPart) -> Explanation: ...
 
 
 class SpanCheck(TextCheck, Protocol):

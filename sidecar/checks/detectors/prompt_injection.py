@@ -7,19 +7,25 @@ role rules don't apply to them, nor does the model, which can't tell an operator
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import re2
 
 from bartizan.policy.checks import PromptInjection
 from sidecar.checks import views
-from sidecar.checks.base import CLEAN, Inspection, TextCheck
+from sidecar.checks.alignment import align
+from sidecar.checks.base import CLEAN, Evidence, Explanation, Inspection, TextCheck
 from sidecar.checks.detectors import injection_rules
 from sidecar.checks.detectors.injection_model.model import SHORT, InjectionModel, shipped
 from sidecar.checks.spans import ACTIONS
 from sidecar.formats.base import TextPart
 from sidecar.model.finding import Action, Finding
 
+_Place: TypeAlias = tuple[str, str, tuple[int, int]]
+"""Category, rule, where."""
 _MEMORY = 8 << 20
 """RE2's ceiling for one set's states, which it builds as texts need them and starts anew when they are full."""
 _SETS = 4
@@ -37,6 +43,7 @@ class _Rules:
     """RE2 sets and the category of each of their patterns."""
 
     def __init__(self, rules: Sequence[tuple[str, str]], sets: int = 1) -> None:
+        self._rules = tuple(rules)
         options = re2.Options()
         options.max_mem = _MEMORY
         options.log_errors = False
@@ -56,10 +63,31 @@ class _Rules:
         data = text.encode()
         return {kinds[index] for rule_set, kinds in self._sets for index in rule_set.Match(data) or ()}
 
+    def places(self, text: str) -> list[_Place]:
+        """Category, number and first place of every rule that matches, for reports: rule by rule, so slowly."""
+        if not self.kinds(text):
+            return []
+        numbers: Counter[str] = Counter()
+        out: list[_Place] = []
+        for kind, pattern in self._rules:
+            numbers[kind] += 1
+            if match := re2.search(pattern, text):
+                out.append((kind, f"{kind}/{numbers[kind]}", match.span()))
+        return out
+
 
 _FOLDED = _Rules(injection_rules.FOLDED, _SETS)
 _PLAIN = _Rules(injection_rules.PLAIN)
 _SQUEEZED = _Rules([(_ENCODED, pattern) for pattern in injection_rules.SQUEEZED])
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """Categories that stand, what to do about them, and the model's probability if it was asked."""
+
+    kinds: set[str]
+    action: Action
+    likely: float | None = None
 
 
 class PromptInjectionCheck:
@@ -79,32 +107,68 @@ class PromptInjectionCheck:
         self._model = model
 
     def inspect(self, part: TextPart) -> Inspection:
-        reading = _Reading(part.text)
-        kinds = reading.kinds()
-        action = self._action
-        if part.role in _APPLICATION:
-            kinds -= _NOT_FOR_APPLICATION
-        elif self._model and kinds and self._doubted(self._model, reading, kinds):
-            kinds = set()
-        elif self._model and not kinds:
-            action = self._judged(self._model, reading)
-            kinds = {_LIKELY} if action else set()
-        if not kinds:
+        decided = self._decide(_Reading(part.text), part.role)
+        if not decided.kinds:
             return CLEAN
         return Inspection(
             findings=tuple(
-                Finding(check=self.name, kind=kind, action=action, location=part.location)
-                for kind in sorted(kinds)
+                Finding(check=self.name, kind=kind, action=decided.action, location=part.location)
+                for kind in sorted(decided.kinds)
             )
         )
 
-    def _doubted(self, model: InjectionModel, reading: _Reading, kinds: set[str]) -> bool:
-        if len(reading.folded) > SHORT or not reading.folded.isascii() or kinds & _UNDOUBTED:
-            return False
-        return model.probability(reading.folded) < model.thresholds.doubt
+    def explain(self, part: TextPart) -> Explanation:
+        """The score is the model's probability; a rule that stands lifts it to the threshold that denies."""
+        reading = _Reading(part.text)
+        decided = self._decide(reading, part.role)
+        score = decided.likely
+        if score is None and self._model and part.role not in _APPLICATION:
+            score = self._probability(self._model, reading)
+        score = score or 0.0
+        if not decided.kinds:
+            return Explanation(score=score)
+        if decided.kinds != {_LIKELY}:
+            score = max(score, self._model.thresholds.block if self._model else 1.0)
+        return Explanation(
+            score=score,
+            evidence=tuple(
+                Evidence(kind=kind, action=decided.action, start=start, end=end, score=score, rule=rule)
+                for kind, rule, (start, end) in self._places(part.text, reading, decided.kinds)
+            ),
+        )
 
-    def _judged(self, model: InjectionModel, reading: _Reading) -> Action:
-        likely = max(model.probability(text) for text in (reading.folded, *reading.hidden()))
+    def _places(self, text: str, reading: _Reading, kinds: set[str]) -> list[_Place]:
+        """Which rules these kinds come from, and where in the text. A finding in a view stands for the whole text."""
+        lines = align(text, reading.folded, lambda stretch: views.folded(views.plain(stretch)))
+        places = [
+            (kind, rule, lines.original(*span)) for kind, rule, span in reading.places() if kind in kinds
+        ]
+        if _LIKELY in kinds and self._model:
+            _, start, end = self._model.worst(reading.folded)
+            places.append((_LIKELY, "model/linear", lines.original(start, end)))
+        named = {kind for kind, _, _ in places}
+        return places + [(kind, f"{kind}/view", (0, len(text))) for kind in sorted(kinds - named)]
+
+    def _decide(self, reading: _Reading, role: str) -> _Decided:
+        kinds = reading.kinds()
+        if role in _APPLICATION:
+            return _Decided(kinds - _NOT_FOR_APPLICATION, self._action)
+        if self._model is None:
+            return _Decided(kinds, self._action)
+        if not kinds:
+            likely = self._probability(self._model, reading)
+            action = self._judged(self._model, likely)
+            return _Decided({_LIKELY} if action else set(), action, likely)
+        if len(reading.folded) > SHORT or not reading.folded.isascii() or kinds & _UNDOUBTED:
+            return _Decided(kinds, self._action)
+        likely = self._model.probability(reading.folded)
+        stands = likely >= self._model.thresholds.doubt
+        return _Decided(kinds if stands else set(), self._action, likely)
+
+    def _probability(self, model: InjectionModel, reading: _Reading) -> float:
+        return max(model.probability(text) for text in (reading.folded, *reading.hidden()))
+
+    def _judged(self, model: InjectionModel, likely: float) -> Action:
         if likely >= model.thresholds.block:
             return self._action
         return Action.FLAG if likely >= model.thresholds.flag else Action.ALLOW
@@ -131,6 +195,13 @@ class _Reading:
     def hidden(self) -> tuple[str, ...]:
         """What was encoded or invisible, folded, as one text; none if nothing was."""
         return (views.folded(" ".join(self._decoded)),) if self._decoded else ()
+
+    def places(self) -> list[_Place]:
+        """Which rules match the folded text, and where in it; those of views are not placed."""
+        found = _FOLDED.places(self.folded)
+        if len(self._normal) == len(self.folded) and not self._normal.isascii():
+            found += _PLAIN.places(self._normal)
+        return found
 
     def kinds(self) -> set[str]:
         kinds = _FOLDED.kinds(self.folded)

@@ -15,7 +15,7 @@ from typing import Literal
 import re2
 
 from bartizan.policy.checks import Sanitize
-from sidecar.checks.base import CLEAN, Inspection, TextCheck
+from sidecar.checks.base import CLEAN, Evidence, Explanation, Inspection, TextCheck
 from sidecar.formats.base import TextPart
 from sidecar.model.finding import Action, Edit, Finding
 
@@ -67,6 +67,24 @@ class UnicodeSanitizer:
             return CLEAN
         edit = Edit(start=0, end=len(part.text), replacement=text)
         return Inspection(findings=tuple(findings), edits=(edit,))
+
+    def explain(self, part: TextPart) -> Explanation:
+        """Where the first and the last character of each kind stood that went."""
+        inspection = self.inspect(part)
+        evidence: list[Evidence] = []
+        for finding in inspection.findings:
+            places = [found.span() for found in _STRIPPED[finding.kind].finditer(part.text)]
+            evidence.append(
+                Evidence(
+                    kind=finding.kind,
+                    action=finding.action,
+                    start=places[0][0] if places else 0,
+                    end=places[-1][1] if places else len(part.text),
+                    score=0.5,
+                    rule=f"strip/{finding.kind}",
+                )
+            )
+        return Explanation(score=0.5 if evidence else 0.0, evidence=tuple(evidence), edits=inspection.edits)
 
 
 def build(config: Sanitize) -> TextCheck:

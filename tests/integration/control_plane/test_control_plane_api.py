@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import ssl
 from typing import Any
 
@@ -11,6 +12,7 @@ import aiohttp
 import pytest
 import yaml
 
+from bartizan.cli.scan_audit import records, verdict_of
 from bartizan.errors import Conflict, DependencyUnavailable, Forbidden, InvalidInput, NotFound, PolicyInvalid
 from bartizan.identity import JoinToken, secret_hash
 from bartizan.policy.keyset import key_hash
@@ -18,6 +20,7 @@ from bartizan.policy.signing import verify_bundle
 from control_plane.fleet.proof import Instance, Observation, Wanted
 from control_plane.store.base import AuditRow
 from protos.gen.bartizan.policy.v1 import policy_pb2
+from sidecar.scan.summary import Summary
 
 SPIFFE = "spiffe://test.local/ns/prod/sa/model"
 
@@ -320,3 +323,39 @@ async def test_every_refusal_is_a_problem_document(
         told = await answer.json(content_type="application/problem+json")
         assert (answer.status, told["status"], told["code"]) == (status, status, code)
         assert answer.headers["x-request-id"] == told["request_id"] == "test-request-1"
+
+
+async def test_a_scan_of_the_audit_pages_through_all_records_and_counts_their_findings(house: Any) -> None:
+    finding = {"check": "pii", "kind": "email", "action": "redact", "location": "text"}
+    rows = [
+        AuditRow(
+            id=f"{n}",
+            time=n,
+            tenant="acme",
+            json=json.dumps(
+                {
+                    "id": f"{n}",
+                    "tenant": "acme",
+                    "action": "redact" if n % 3 == 0 else "allow",
+                    "findings": [finding] if n % 3 == 0 else [],
+                }
+            ),
+        )
+        for n in range(1_200)
+    ]
+    async with house.store.begin() as work:
+        await work.audit.add(rows)
+    async with house.client() as client:
+        seen = [record async for record in records(client, {"tenant": "acme"})]
+    assert len(seen) == 1_200
+    made = Summary()
+    for index, record in enumerate(seen):
+        verdict, source = verdict_of(record)
+        made.add(index, verdict, source, "")
+    assert made.data()["kinds"] == {"pii:email": 400}
+    assert made.data()["sources"][0] == {
+        "source": "acme",
+        "lines": 1_200,
+        "hits": 400,
+        "kinds": {"pii:email": 400},
+    }

@@ -83,9 +83,17 @@ class InjectionModel:
 
     def probability(self, text: str) -> float:
         """How likely this folded text attacks the application: the worst of its windows, 0 to 1."""
+        return self.worst(text)[0]
+
+    def worst(self, text: str) -> tuple[float, int, int]:
+        """The probability, and the window that has it: where it starts and ends in what was read of the text."""
         read = _sample(text)
-        found = grams(read, len(read) + 2 if len(read) <= WINDOW else _BLOCK)
-        return self._calibrated(float(self._scores(found).max()))
+        if len(read) <= WINDOW:
+            found = grams(read, len(read) + 2)
+            return self._calibrated(float(self._scores(found)[0])), 0, len(read)
+        scores = self._scores(grams(read, _BLOCK))
+        at = int(scores.argmax())
+        return self._calibrated(float(scores[at])), at * _BLOCK, min(len(read), (at + 2) * _BLOCK)
 
     def _scores(self, found: Grams) -> NDArray[np.float64]:
         """The raw score of every window: one block, or two neighbours where there are several."""

@@ -1,0 +1,123 @@
+"""Where results of a scan go: lines to standard output as they come, reports to files, a progress bar to the terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bartizan.cli.output import Output
+from bartizan.errors import InvalidInput
+from sidecar.scan import html, records
+from sidecar.scan.judge import Verdict
+
+SUFFIXES = (".html", ".json", ".csv")
+_REFRESH_SECONDS = 0.2
+
+
+class Sink:
+    """Writes what a scan finds while it runs. Only one of jsonl and csv goes to standard output."""
+
+    def __init__(self, style: str, reports: tuple[Path, ...]) -> None:
+        if unknown := [str(report) for report in reports if report.suffix not in SUFFIXES]:
+            raise InvalidInput(f"{', '.join(unknown)}: a report ends with {', '.join(SUFFIXES)}")
+        self._json = style == "jsonl"
+        self._tables: list[IO[str]] = [sys.stdout] if style == "csv" else []
+        self._files = [report for report in reports if report.suffix == ".csv"]
+        self._opened: list[IO[str]] = []
+
+    def __enter__(self) -> Self:
+        for file in self._files:
+            try:
+                opened = file.open("w", encoding="utf-8", newline="")
+            except OSError as error:
+                raise InvalidInput(f"{file} can't be written: {error.strerror}") from error
+            self._opened.append(opened)
+        self._tables += self._opened
+        for table in self._tables:
+            table.write(records.csv_header())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        sys.stdout.flush()
+        for opened in self._opened:
+            opened.close()
+
+    def verdict(self, index: int, source: str, verdict: Verdict) -> None:
+        if self._json:
+            sys.stdout.buffer.write(records.json_line(index, verdict))
+        if self._tables:
+            rows = records.csv_lines(index, source, verdict)
+            for table in self._tables:
+                table.write(rows)
+
+    def fault(self, index: int, fault: str) -> None:
+        if self._json:
+            sys.stdout.buffer.write(records.json_fault(index, fault))
+        for table in self._tables:
+            table.write(records.csv_fault(index, fault))
+
+
+def progress(lines: Iterable[bytes], size: int, hits: Callable[[], int]) -> Iterator[bytes]:
+    """The lines, with a bar on standard error if that is a terminal. `size` in bytes, 0 if it is not known."""
+    if not sys.stderr.isatty():
+        yield from lines
+        return
+    columns = (
+        TextColumn("{task.completed} of {task.total} bytes" if size else "{task.completed} bytes"),
+        BarColumn(),
+        TextColumn("{task.fields[lines]} lines, {task.fields[rate]:.0f}/s, {task.fields[hits]} hit"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=size or None, lines=0, rate=0.0, hits=0)
+        started = shown = time.monotonic()
+        done = 0
+        for count, line in enumerate(lines, start=1):
+            yield line
+            done += len(line) + 1
+            if (now := time.monotonic()) - shown > _REFRESH_SECONDS:
+                shown = now
+                bar.update(task, completed=done, lines=count, rate=count / (now - started), hits=hits())
+        bar.update(task, completed=size or done, hits=hits())
+
+
+def write_summary(
+    output: Output, style: str, reports: tuple[Path, ...], summary: dict[str, Any], *, title: str, policy: str
+) -> None:
+    """The end of a scan: reports, and the summary on standard output unless lines went there."""
+    for report in reports:
+        if report.suffix == ".html":
+            report.write_text(html.page(summary, title=title, policy=policy), encoding="utf-8")
+        elif report.suffix == ".json":
+            data = {"title": title, "policy": policy, **summary}
+            report.write_bytes(msgspec.json.format(msgspec.json.encode(data), indent=2) + b"\n")
+    if style == "json":
+        output.data({"title": title, "policy": policy, **summary})
+    elif style == "table":
+        _tables(output, summary)
+
+
+def _tables(output: Output, summary: dict[str, Any]) -> None:
+    actions = [(name, count) for name, count in summary["actions"].items()]
+    output.rows(("action", "lines"), [*actions, ("all", summary["lines"])], data=None)
+    if summary["kinds"]:
+        output.rows(("kind", "lines"), list(summary["kinds"].items()), data=None)
+    if summary["sources"]:
+        rows = [(one["source"], one["lines"], one["hits"]) for one in summary["sources"][:10]]
+        output.rows(("source", "lines", "hits"), rows, data=None)
+    if summary["clusters"]:
+        groups = [
+            (one["size"], one["first_line"], ", ".join(one["kinds"]), one.get("excerpt", ""))
+            for one in summary["clusters"][:10]
+        ]
+        output.rows(("alike", "first line", "kinds", ""), groups, data=None)
