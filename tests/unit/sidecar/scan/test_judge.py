@@ -45,7 +45,7 @@ def test_a_check_explains_exactly_its_findings(role: str) -> None:
         for text in TEXTS:
             part = TextPart(location="x", text=text, role=role)
             said = {(one.kind, one.action) for one in check.explain(part).evidence}
-            assert said == {(one.kind, one.action) for one in check.inspect(part).findings}, text  # type: ignore[attr-defined]
+            assert said == {(one.kind, one.action) for one in check.inspect(part).findings}, text
 
 
 @pytest.mark.parametrize("text", TEXTS)
