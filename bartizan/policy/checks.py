@@ -13,7 +13,23 @@ import msgspec
 from msgspec import Meta
 
 StripKind = Literal["zero-width", "bidi", "tags", "control"]
-PiiType = Literal["email", "phone", "iban", "card"]
+PiiType = Literal[
+    "email",
+    "phone",
+    "iban",
+    "card",
+    "ssn",
+    "national_id",
+    "passport",
+    "driving_licence",
+    "ip",
+    "mac",
+    "crypto",
+    "birth_date",
+    "address",
+    "coordinates",
+]
+AllowedText = Annotated[str, Meta(min_length=3, max_length=254)]
 CanaryToken = Annotated[str, Meta(min_length=8, max_length=128)]
 
 
@@ -51,9 +67,11 @@ class Secrets(CheckConfig, frozen=True, tag="secrets"):
 
 
 class Pii(CheckConfig, frozen=True, tag="pii"):
-    """Personal data with a checkable form, in requests or answers."""
+    """Personal data that has a form, in requests or answers."""
 
     types: Annotated[tuple[PiiType, ...], Meta(min_length=1)] = ("email", "phone", "iban", "card")
+    allow: Annotated[tuple[AllowedText, ...], Meta(max_length=256)] = ()
+    replacement: Literal["placeholder", "mask"] = "placeholder"
     action: Literal["deny", "redact", "flag"] = "redact"
 
 

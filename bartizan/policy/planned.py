@@ -35,8 +35,6 @@ VALUES: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "spec.failure.content": {"open": "letting content pass when a check fails"},
     "spec.listener.tls": {"mesh": "the mesh's own identity on the listener"},
-    "spec.input[].pii.types[]": {"ssn": "the detector for social security numbers"},
-    "spec.output[].pii.types[]": {"ssn": "the detector for social security numbers"},
 }
 """Path of a field -> its planned values -> what they stand for."""
 

@@ -42,6 +42,8 @@ class Match:
     end: int
     kind: str
     replacement: str
+    rule: str = ""
+    """The form that matched, where a kind has several ("es/dni")."""
     score: float = 1.0
     """How sure it is, 0 to 1: 1 with a checksum or a provider's own form, less where a word beside it decides."""
 

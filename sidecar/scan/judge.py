@@ -134,7 +134,7 @@ def _spans(check: SpanCheck, part: TextPart) -> Explanation:
             start=match.start,
             end=match.end,
             score=match.score,
-            rule=f"{check.name}/{match.kind}",
+            rule=f"{check.name}/{match.rule or match.kind}",
         )
         for match in matches
     )

@@ -408,8 +408,25 @@ def test_bodies_are_bounded_in_size_and_depth(world: World) -> None:
     assert world.ask("/in", b'{"text": "a", "b": [[[[1]]]]}').status == 400
 
 
-# Four policies hold every check with every action; which text is judged by which one is in the tables below.
-TEXTS = {"email": EMAIL, "card": CARD, "iban": IBAN, "phone": PHONE, "secrets": SECRET, "canary": CANARY}
+# These policies hold every check with every action; which text is judged by which one is in the tables below.
+TEXTS = {
+    "email": EMAIL,
+    "card": CARD,
+    "iban": IBAN,
+    "phone": PHONE,
+    "secrets": SECRET,
+    "canary": CANARY,
+    "ssn": "536-90-4399",
+    "national_id": "756.9217.0769.85",
+    "passport": "passport C01X00T47",
+    "driving_licence": "driving licence F162823540116",
+    "ip": "8.8.8.8",
+    "mac": "00:1B:44:11:3A:B7",
+    "crypto": "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa",
+    "birth_date": "born on 1951-10-23",
+    "address": "1600 Pennsylvania Avenue",
+    "coordinates": "52.520008, 13.404954",
+}
 HIDDEN = {"zero-width": "\u200b", "bidi": "\u202e", "tags": "\U000e0041", "control": "\x07"}
 WRITTEN = "\ufb01 e\u0301"
 FORMS = {"nfkc": "fi \u00e9", "nfc": "\ufb01 \u00e9", "none": WRITTEN}
@@ -435,8 +452,32 @@ POLICIES: dict[str, dict[str, Any]] = {
     "4": {
         "sanitize": ("control", "none"),
         "injection": "",
-        "in": {"card": "redact"},
-        "out": {"card": "redact"},
+        "in": {
+            "card": "redact",
+            "national_id": "redact",
+            "passport": "flag",
+            "ip": "redact",
+            "address": "deny",
+        },
+        "out": {
+            "card": "redact",
+            "national_id": "redact",
+            "passport": "flag",
+            "ip": "redact",
+            "address": "deny",
+        },
+    },
+    "5": {
+        "sanitize": ("control", "none"),
+        "injection": "",
+        "in": {"ssn": "redact", "driving_licence": "deny", "mac": "flag", "birth_date": "redact"},
+        "out": {"ssn": "redact", "driving_licence": "deny", "mac": "flag", "birth_date": "redact"},
+    },
+    "6": {
+        "sanitize": ("control", "none"),
+        "injection": "",
+        "in": {"crypto": "redact", "coordinates": "redact"},
+        "out": {"crypto": "redact", "coordinates": "redact"},
     },
 }
 
@@ -469,6 +510,21 @@ def test_every_check_does_what_its_action_says(world: World, number: str) -> Non
     everything = "a" + "b".join(HIDDEN.values()) + "c " + WRITTEN
     assert world.ask("/in", {"text": everything}).status == 200
     assert world.said() == everything.replace(HIDDEN[strip], "").replace(WRITTEN, FORMS[form])
+
+
+def test_personal_data_is_masked_or_let_pass_where_the_policy_says_so(world: World) -> None:
+    spec = {"types": ["email", "card"], "allow": ["@help.example", CARD], "replacement": "mask"}
+    world.use(input=[{"pii": spec}], output=[{"pii": spec}])
+    text = f"jane@a.example, info@help.example, {CARD}, 5555555555554444"
+    left = f"j***@a.example, info@help.example, {CARD}, ************4444"
+    assert world.ask("/in", {"text": text}).status == 200
+    assert world.said() == left
+    assert world.ask("/out", {"text": text}).json()["echo"] == left
+    spec = {"types": ["email"], "replacement": "placeholder"}
+    world.use(input=[{"pii": spec}], output=[{"pii": spec}])
+    assert world.ask("/in", {"text": "jane@a.example"}).status == 200
+    assert world.said() == "[EMAIL]"
+    assert world.ask("/out", {"text": "jane@a.example"}).json()["echo"] == "[EMAIL]"
 
 
 def test_the_injection_model_judges_what_no_rule_knows_unless_it_is_off(world: World) -> None:

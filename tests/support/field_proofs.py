@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
+from bartizan.policy.checks import PiiType
+
 FIELDS = "tests/e2e/test_policy_fields.py::"
 GUARD = "tests/e2e/test_guard_envoy.py::"
 
@@ -83,7 +87,14 @@ PROOFS: dict[str, tuple[str, ...]] = {
     **{
         f"spec.{side}[].pii.types[]={kind}": _CHECKS
         for side in ("input", "output")
-        for kind in ("email", "phone", "iban", "card")
+        for kind in get_args(PiiType)
+    },
+    **{
+        f"spec.{side}[].pii.{leaf}": (
+            FIELDS + "test_personal_data_is_masked_or_let_pass_where_the_policy_says_so",
+        )
+        for side in ("input", "output")
+        for leaf in ("allow[]", "replacement=mask", "replacement=placeholder")
     },
     "spec.output[].canary.tokens[]": _CHECKS,
     "spec.output[].canary.action=cut": (

@@ -1,6 +1,7 @@
-"""Finds personal data that has a checkable form: e-mail addresses, phone numbers, IBANs (mod 97), cards (Luhn).
+"""Finds personal data that has a form: e-mail addresses here, numbers of phones, accounts and cards in pii_numbers.py,
+papers, machines, wallets and places by the tables of national_forms.py and pii_places.py.
 
-Numbers are told from order ids by checksum, issuer, country and the way they are written; see pii_numbers.py.
+Numbers are told from order ids by checksum, issuer, country, the way they are written and the word before them.
 L is 321: the longest address (64 + 1 + 255 characters) and one after it.
 """
 
@@ -8,14 +9,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from bartizan.policy.checks import Pii
 from sidecar.checks.base import Inspection, Match, SpanCheck
-from sidecar.checks.detectors import pii_numbers
+from sidecar.checks.detectors import pii_forms, pii_numbers
+from sidecar.checks.detectors.national_forms import NATIONAL_IDS, SSN
+from sidecar.checks.detectors.pii_forms import Forms
+from sidecar.checks.detectors.pii_places import PLACES
 from sidecar.checks.spans import ACTIONS, TOO_MANY, Allowance, disjoint, inspection
 from sidecar.formats.base import TextPart
 from sidecar.model.finding import Action
 
+_LAST_FOUR = frozenset(
+    {"phone", "iban", "card", "ssn", "national_id", "passport", "driving_licence", "crypto"}
+)
 _LOCAL_MAX = 64
 _DOMAIN_MAX = 255
 _LOCAL_CHARS = r"A-Za-z0-9\u00c0-\u024f.!#$%&*+/=?^_{|}~\-"
@@ -33,23 +41,41 @@ class PiiCheck:
     """SpanCheck of the chosen types."""
 
     name = "pii"
-    context = pii_numbers.CONTEXT
+    context = max(pii_numbers.CONTEXT, pii_forms.CONTEXT)
     max_match = _LOCAL_MAX + 1 + _DOMAIN_MAX + 1
 
-    def __init__(self, types: Sequence[str], action: Action) -> None:
+    def __init__(
+        self,
+        types: Sequence[str],
+        action: Action,
+        *,
+        allow: Sequence[str] = (),
+        mask: bool = False,
+    ) -> None:
+        """`allow`: what is no finding, in any case; "@example.com" means every address there."""
         self.action = action
+        self._allowed = frozenset(entry.lower() for entry in allow)
+        self._mask = mask
         self._email = "email" in types
         self._numbers = tuple(kind for kind in ("iban", "card", "phone") if kind in types)
+        self._forms = Forms([form for form in (*SSN, *NATIONAL_IDS, *PLACES) if form.kind in types])
 
     def inspect(self, part: TextPart) -> Inspection:
         return inspection(self.name, self.action, part, self.matches(part.text))
 
     def matches(self, text: str, start: int = 0) -> list[Match]:
-        found: list[Match] = []
+        found = list(self._forms.find(text, start))
         if self._email:
             found += _emails(text, start)
         if self._numbers:
             found += pii_numbers.find(text, start, self._numbers)
+        if self._allowed:
+            found = [match for match in found if not self._is_allowed(text[match.start : match.end].lower())]
+        if self._mask:
+            found = [
+                replace(match, replacement=masked(match.kind, text[match.start : match.end]))
+                for match in found
+            ]
         return disjoint(found) if found else found
 
     def settled(self, text: str) -> int:
@@ -57,11 +83,36 @@ class PiiCheck:
         held = pii_numbers.open_length(tail, self._numbers) if self._numbers else 0
         if self._email:
             held = max(held, _open_email(tail))
+        held = max(held, self._forms.open_length(tail))
         return len(text) - held
+
+    def _is_allowed(self, found: str) -> bool:
+        return found in self._allowed or ("@" in found and found[found.rindex("@") :] in self._allowed)
 
 
 def build(config: Pii) -> SpanCheck:
-    return PiiCheck(config.types, ACTIONS[config.action])
+    return PiiCheck(
+        config.types,
+        ACTIONS[config.action],
+        allow=config.allow,
+        mask=config.replacement == "mask",
+    )
+
+
+def masked(kind: str, found: str) -> str:
+    """Stars for letters and digits. What people tell numbers by stays: the last four of eight or more; of an e-mail
+    address its first letter and its domain.
+    """
+    if kind == "email" and "@" in found:
+        name, _, domain = found.rpartition("@")
+        return f"{name[0]}***@{domain}"
+    signs = sum(char.isalnum() for char in found)
+    kept = 4 if kind in _LAST_FOUR and signs >= 8 else 0
+    out: list[str] = []
+    for char in found:
+        out.append("*" if char.isalnum() and signs > kept else char)
+        signs -= char.isalnum()
+    return "".join(out)
 
 
 def _emails(text: str, start: int) -> Iterator[Match]:
