@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 StripKind = Literal["zero-width", "bidi", "tags", "control"]
 PiiType = Literal[
@@ -30,6 +30,10 @@ PiiType = Literal[
     "coordinates",
 ]
 AllowedText = Annotated[str, Meta(min_length=3, max_length=254)]
+HostPattern = Annotated[
+    str, Meta(pattern=r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9-]{0,62}\.?){0,8}[A-Za-z0-9]$", max_length=253)
+]
+Label = Annotated[str, Meta(min_length=1, max_length=128)]
 CanaryToken = Annotated[str, Meta(min_length=8, max_length=128)]
 
 
@@ -82,11 +86,26 @@ class Canary(CheckConfig, frozen=True, tag="canary"):
     action: Literal["cut", "redact", "flag"] = "cut"
 
 
+class Exfiltration(CheckConfig, frozen=True, tag="exfiltration"):
+    """Links, images, tags and data URLs in an answer that lead to other hosts than `links` names."""
+
+    links: Annotated[tuple[HostPattern, ...], Meta(max_length=256)] = ()
+    action: Literal["redact", "cut", "flag"] = "redact"
+
+
+class Markup(CheckConfig, frozen=True, tag="markup"):
+    """Markup that runs or hides: scripts, frames, event handlers, javascript: URLs, hidden text."""
+
+    action: Literal["redact", "deny", "flag"] = "redact"
+
+
 class Probabilities(CheckConfig, frozen=True, tag="probabilities"):
-    """Rounds the scores of a classic model's answer, against extraction and membership inference."""
+    """Coarsens the scores of a classic model's answer, against extraction and membership inference."""
 
     decimals: Annotated[int, Meta(ge=0, le=6)] = 2
+    top: Annotated[int, Meta(ge=1, le=1000)] | UnsetType = UNSET
+    labels: Annotated[tuple[Label, ...], Meta(max_length=256)] = ()
 
 
-InputCheck = Sanitize | PromptInjection | Secrets | Pii
-OutputCheck = Pii | Secrets | Canary | Probabilities
+InputCheck = Sanitize | Markup | PromptInjection | Secrets | Pii
+OutputCheck = Pii | Secrets | Canary | Exfiltration | Markup | Probabilities

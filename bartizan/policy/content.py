@@ -101,6 +101,8 @@ def _checks(document: Any) -> Iterator[Problem]:
             if isinstance(config, dict):
                 yield from repeated(strings(config, "types", under=place), "type")
                 yield from repeated(strings(config, "strip", under=place), "kind")
+                yield from repeated(strings(config, "links", under=place), "host")
+                yield from repeated(strings(config, "labels", under=place), "label")
                 tokens += strings(config, "tokens", under=place)
     yield from repeated(tokens, "token")
     for path, token in tokens:

@@ -76,5 +76,10 @@ FIELDS: Final[Mapping[str, str]] = {
     "Pii.action": "What a finding leads to.",
     "Canary.tokens": "The strings, each once.",
     "Canary.action": "What a finding leads to: cut ends the answer there.",
+    "Exfiltration.links": "Hosts that answers may link to: docs.example, or *.docs.example for every host below it.",
+    "Exfiltration.action": "What a finding leads to. redact puts [LINK] in its place.",
+    "Markup.action": "What a finding leads to. redact puts [MARKUP] in its place.",
     "Probabilities.decimals": "Decimal places that remain.",
+    "Probabilities.top": "How many scores of a list or mapping remain, the highest; the others become 0.0.",
+    "Probabilities.labels": "Keys of mappings whose scores remain; the scores of others become 0.0. Default: all.",
 }

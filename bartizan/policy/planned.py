@@ -22,9 +22,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "spec.defaults": "inheritance between policies (kind MeshPolicy)",
     "spec.overrides": "inheritance between policies (kind MeshPolicy)",
     "spec.input[].image": "image checks",
-    "spec.output[].exfiltration": "exfiltration checks on links and images",
     "spec.output[].image": "image checks",
-    "spec.output[].probabilities.top": "keeping only the top classes",
 }
 """Path of a planned field -> what it stands for."""
 

@@ -10,6 +10,7 @@ from typing import Any, get_args
 from jsonschema import Draft202012Validator, ValidationError, validators
 
 from bartizan.errors import Problem
+from bartizan.policy import checks
 from bartizan.policy import schema as language
 from bartizan.policy.authored import CHECK_LISTS
 from bartizan.policy.documents import join
@@ -46,6 +47,7 @@ _ALIASES: tuple[tuple[Any, str], ...] = (
 PATTERNS: dict[str, str] = {get_args(alias)[1].pattern: meaning for alias, meaning in _ALIASES} | {
     r"^https://[^\s?#]{1,255}$": "an https:// URL without query",
     r"^https://[^\s#]{1,512}$": "an https:// URL",
+    get_args(checks.HostPattern)[1].pattern: "a host name such as docs.example, or *.docs.example",
     r"^[a-z0-9-]{1,64}$": "a header name in lower case",
     r"^[A-Za-z0-9._-]{0,32} ?$": "up to 32 letters, digits and ._- and at most one space after them",
 }

@@ -102,7 +102,8 @@ class ScoreCheck(Protocol):
 
     name: str
 
-    def adjust(self, value: float) -> float: ...
+    def adjust(self, scores: Sequence[tuple[str, float]]) -> list[float]:
+        """The values that take the place of these, in their order. A location ends with the score's key or index."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from bartizan.policy import checks as config
 from sidecar.checks.base import CheckSet, ScoreCheck, TextCheck
-from sidecar.checks.detectors import canary, pii, prompt_injection, secrets
+from sidecar.checks.detectors import canary, exfiltration, markup, pii, prompt_injection, secrets
 from sidecar.checks.sanitizers import unicode
 from sidecar.checks.validators import probabilities
 
@@ -17,6 +17,8 @@ TEXTS: dict[type[config.CheckConfig], Callable[[Any], TextCheck]] = {
     config.Secrets: secrets.build,
     config.Pii: pii.build,
     config.Canary: canary.build,
+    config.Exfiltration: exfiltration.build,
+    config.Markup: markup.build,
 }
 SCORES: dict[type[config.CheckConfig], Callable[[Any], ScoreCheck]] = {
     config.Probabilities: probabilities.build,

@@ -104,14 +104,17 @@ def _inspect_part(part: TextPart, checks: CheckSet) -> tuple[Sequence[Finding], 
 def _adjust_scores(
     document: Document, checks: CheckSet, findings: dict[Finding, None], *, shadow: bool
 ) -> bool:
+    scores = document.scores() if checks.scores else ()
+    now = [value for _, value in scores]
+    for check in checks.scores:
+        adjusted = check.adjust([(location, value) for (location, _), value in zip(scores, now, strict=True)])
+        if adjusted != now:
+            findings[Finding(check=check.name, kind="adjusted", action=Action.REDACT)] = None
+        now = adjusted
     changed = False
-    for location, value in document.scores() if checks.scores else ():
-        adjusted = value
-        for check in checks.scores:
-            before, adjusted = adjusted, check.adjust(adjusted)
-            if adjusted != before:
-                changed = True
-                findings[Finding(check=check.name, kind="adjusted", action=Action.REDACT)] = None
-        if adjusted != value and not shadow:
-            document.set_score(location, adjusted)
+    for (location, value), adjusted_value in zip(scores, now, strict=True):
+        if adjusted_value != value:
+            changed = True
+            if not shadow:
+                document.set_score(location, adjusted_value)
     return changed

@@ -24,6 +24,7 @@ _STRINGS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _BRACKETS = re.compile(r"[\[\]{}]")
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+_PLAIN_KEY = re.compile(r"[A-Za-z_$][\w$-]*", re.ASCII)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -94,13 +95,15 @@ def string_token(text: str) -> str:
 
 
 def location(path: Path) -> str:
-    """A path as people write it: ("choices", 0, "text") is "choices[0].text"."""
+    """A path as people write it: ("choices", 0, "text") is "choices[0].text". No two paths are written alike."""
     out = ""
     for step in path:
         if isinstance(step, int):
             out += f"[{step}]"
-        else:
+        elif _PLAIN_KEY.fullmatch(step):
             out += f".{step}" if out else step
+        else:
+            out += f"[{string_token(step)}]"
     return out
 
 

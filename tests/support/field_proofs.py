@@ -7,6 +7,7 @@ from typing import get_args
 from bartizan.policy.checks import PiiType
 
 FIELDS = "tests/e2e/test_policy_fields.py::"
+OUTPUT = "tests/e2e/test_output_fields.py::"
 GUARD = "tests/e2e/test_guard_envoy.py::"
 
 _CHECKS = (FIELDS + "test_every_check_does_what_its_action_says",)
@@ -24,6 +25,9 @@ _DECLARED = (FIELDS + "test_declared_fields_are_inspected_and_others_not",)
 _WHO = (FIELDS + "test_only_listed_tenants_and_keys_of_the_named_set_get_in",)
 _SHADOW = (FIELDS + "test_shadow_records_and_enforce_refuses",)
 _NAMED = (FIELDS + "test_the_document_names_the_policy_everywhere",)
+_LINKS = (OUTPUT + "test_links_to_hosts_that_are_not_listed_do_what_the_action_says",)
+_MARKUP = (OUTPUT + "test_markup_does_what_the_action_says_in_requests_and_answers",)
+_COARSE = (OUTPUT + "test_only_the_highest_scores_and_those_of_listed_labels_remain",)
 
 PROOFS: dict[str, tuple[str, ...]] = {
     "metadata.name": _NAMED,
@@ -107,6 +111,15 @@ PROOFS: dict[str, tuple[str, ...]] = {
         *_DECLARED,
         FIELDS + "test_scores_are_rounded_to_the_decimals",
     ),
+    "spec.output[].probabilities.top": _COARSE,
+    "spec.output[].probabilities.labels[]": _COARSE,
+    "spec.output[].exfiltration.links[]": _LINKS,
+    **{f"spec.output[].exfiltration.action={action}": _LINKS for action in ("redact", "cut", "flag")},
+    **{
+        f"spec.{side}[].markup.action={action}": _MARKUP
+        for side in ("input", "output")
+        for action in ("redact", "deny", "flag")
+    },
     "spec.failure.content=closed": (
         FIELDS + "test_what_cannot_be_checked_is_refused",
         GUARD + "test_a_dead_guard_is_503_and_never_a_pass",

@@ -174,8 +174,6 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("rollout", {"spec.rollout": {}}, "spec.rollout", "unsupported", "planned"),
     ("image", {"spec.input": [{"image": {}}]}, "spec.input[0].image", "unsupported", "planned"),
     ("ml", {"spec.input": [{"promptInjection": {"model": "large"}}]}, "spec.input[0].promptInjection.model", "invalid_value", "default"),
-    ("exfiltration", {"spec.output": [{"exfiltration": {}}]}, "spec.output[0].exfiltration", "unsupported", "planned"),
-    ("top", {"spec.output": [{"probabilities": {"top": 3}}]}, "spec.output[0].probabilities.top", "unsupported", "planned"),
     ("images", {"spec.model.protocol": "image"}, "spec.model.protocol", "unsupported", "planned"),
     ("fail open", {"spec.failure": {"content": "open"}}, "spec.failure.content", "unsupported", "planned"),
     ("mesh tls", {"spec.listener.tls": "mesh"}, "spec.listener.tls", "unsupported", "planned"),

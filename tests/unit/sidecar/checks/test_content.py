@@ -100,9 +100,22 @@ def test_scores_are_rounded_where_they_stand() -> None:
     ],
 )
 def test_rounding_is_half_to_even_on_the_written_digits(value: float, decimals: int, expected: float) -> None:
-    adjusted = probabilities.build(Probabilities(decimals=decimals)).adjust(value)
+    (adjusted,) = probabilities.build(Probabilities(decimals=decimals)).adjust([("p", value)])
     assert adjusted == expected
     assert not str(adjusted).startswith("-")
+
+
+def test_scores_of_one_list_or_mapping_are_ranked_together_whatever_their_keys() -> None:
+    body = b'{"p": [{"U.S. [politics]": 0.5, "b": 0.3, "c\\"d": 0.2}, [0.1, 0.9, 0.9]], "q": 0.4}'
+    form = JsonFieldsFormat([Route(path="/p", output_scores=("$.p", "$.q"))])
+    document = form.decode_answer("/p", "application/json", body)
+    config = Probabilities(top=1, labels=("b", 'c"d', "q"))
+    result = inspect_document(document, CheckSet(scores=[probabilities.build(config)]), shadow=False)
+    assert json.loads(document.encode()) == {
+        "p": [{"U.S. [politics]": 0.0, "b": 0.3, 'c"d': 0.0}, [0.0, 0.9, 0.0]],
+        "q": 0.4,
+    }
+    assert result.changed
 
 
 def test_rules_about_role_and_extraction_do_not_bind_the_application() -> None:

@@ -1,0 +1,65 @@
+"""Fields of checks on answers, against real Envoy, agent and worker: each test fails when its field is ignored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.e2e.test_policy_fields import World, world  # noqa: F401 - the fixture
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("output_fields")]
+
+OUT: dict[str, Any] = {
+    "routes": [{"path": "/in", "inputText": ["$.text"]}, {"path": "/out", "outputText": ["$.echo"]}]
+}
+SCORES: dict[str, Any] = {"routes": [{"path": "/out", "outputScores": ["$.probabilities"]}]}
+EVIL, LISTED = "![x](https://evil.example/?d=1)", "see https://docs.example/a and https://a.cdn.example/b"
+SCRIPT = "a <b onclick=f()> b"
+
+
+def kinds(world: World, answer: Any) -> set[tuple[str, str, str]]:  # noqa: F811
+    found = world.record(answer).get("findings", ())
+    return {(one["check"], one["kind"], one["action"]) for one in found}
+
+
+def test_links_to_hosts_that_are_not_listed_do_what_the_action_says(world: World) -> None:  # noqa: F811
+    for action, status in (("redact", 200), ("cut", 403), ("flag", 200)):
+        check = {"exfiltration": {"links": ["docs.example", "*.cdn.example"], "action": action}}
+        world.use(**OUT, output=[check])
+        answer = world.ask("/out", {"text": LISTED})
+        assert (answer.status, answer.json()["echo"]) == (200, LISTED)
+        answer = world.ask("/out", {"text": EVIL})
+        assert answer.status == status, action
+        if status == 200:
+            assert answer.json()["echo"] == ("![x]([LINK])" if action == "redact" else EVIL)
+        assert kinds(world, answer) == {("exfiltration", "link", action)}
+    world.use(**OUT, output=[{"exfiltration": {}}])
+    assert world.ask("/out", {"text": LISTED}).json()["echo"] == "see [LINK] and [LINK]"
+
+
+def test_markup_does_what_the_action_says_in_requests_and_answers(world: World) -> None:  # noqa: F811
+    for action, status in (("redact", 200), ("deny", 403), ("flag", 200)):
+        world.use(**OUT, input=[{"markup": {"action": action}}], output=[{"markup": {"action": action}}])
+        left = "a [MARKUP] b" if action == "redact" else SCRIPT
+        before = world.reached()
+        answer = world.ask("/in", {"text": SCRIPT})
+        assert (answer.status, world.reached() - before) == (status, int(status == 200)), action
+        if status == 200:
+            assert world.said() == left
+        assert kinds(world, answer) == {("markup", "event_handler", action)}
+        answer = world.ask("/out", {"text": SCRIPT})
+        assert answer.status == status, action
+        if status == 200:
+            assert answer.json()["echo"] == left
+        assert kinds(world, answer) == {("markup", "event_handler", action)}
+
+
+def test_only_the_highest_scores_and_those_of_listed_labels_remain(world: World) -> None:  # noqa: F811
+    for field, left in (
+        ({}, {"good": 0.88, "bad": 0.12}),
+        ({"top": 1}, {"good": 0.88, "bad": 0.0}),
+        ({"labels": ["bad"]}, {"good": 0.0, "bad": 0.12}),
+    ):
+        world.use(**SCORES, output=[{"probabilities": field}])
+        assert world.ask("/out").json()["probabilities"] == left
