@@ -23,6 +23,7 @@ SUPPORTED: frozenset[str] = frozenset(
         "authz.cel",
         "limits.requests",
         "model.credential",
+        "answers.errors",
         "mode.shadow",
         *(f"format.{protocol}" for protocol in get_args(Protocol)),
         *(f"check.{tag}" for tag in _CHECKS),
@@ -40,6 +41,7 @@ def required_by(spec: ModelPolicySpec) -> tuple[str, ...]:
         "authz.cel": bool(spec.authz),
         "limits.requests": bool(spec.limits.requests),
         "model.credential": spec.model.credential is not UNSET,
+        "answers.errors": not spec.output and spec.mode == "enforce",
         "mode.shadow": spec.mode == "shadow",
     }
     return tuple(

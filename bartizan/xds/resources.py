@@ -22,17 +22,22 @@ from protos.gen.envoy.extensions.access_loggers.grpc.v3 import als_pb2
 from protos.gen.envoy.extensions.compression.gzip.decompressor.v3 import gzip_pb2
 from protos.gen.envoy.extensions.filters.http.buffer.v3 import buffer_pb2
 from protos.gen.envoy.extensions.filters.http.credential_injector.v3 import credential_injector_pb2
+from protos.gen.envoy.extensions.filters.http.custom_response.v3 import custom_response_pb2
 from protos.gen.envoy.extensions.filters.http.decompressor.v3 import decompressor_pb2
 from protos.gen.envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
 from protos.gen.envoy.extensions.filters.http.ext_proc.v3 import ext_proc_pb2
 from protos.gen.envoy.extensions.filters.http.rbac.v3 import rbac_pb2
 from protos.gen.envoy.extensions.filters.http.router.v3 import router_pb2
 from protos.gen.envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
+from protos.gen.envoy.extensions.http.custom_response.local_response_policy.v3 import (
+    local_response_policy_pb2,
+)
 from protos.gen.envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2
 from protos.gen.envoy.extensions.http.injected_credentials.generic.v3 import generic_pb2
 from protos.gen.envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 from protos.gen.envoy.extensions.transport_sockets.tls.v3 import tls_pb2
 from protos.gen.envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
+from protos.gen.envoy.type.matcher.v3 import http_inputs_pb2, status_code_input_pb2
 
 READABLE = (
     als_pb2.HttpGrpcAccessLogConfig,
@@ -40,6 +45,7 @@ READABLE = (
     cel_pb2.ExpressionFilter,
     cluster_pb2.Cluster,
     credential_injector_pb2.CredentialInjector,
+    custom_response_pb2.CustomResponse,
     decompressor_pb2.Decompressor,
     ext_authz_pb2.ExtAuthz,
     ext_proc_pb2.ExternalProcessor,
@@ -47,14 +53,17 @@ READABLE = (
     gzip_pb2.Gzip,
     header_mutation_pb2.HeaderMutation,
     http_connection_manager_pb2.HttpConnectionManager,
+    http_inputs_pb2.HttpResponseHeaderMatchInput,
     http_protocol_options_pb2.HttpProtocolOptions,
     listener_pb2.Listener,
+    local_response_policy_pb2.LocalResponsePolicy,
     opentelemetry_pb2.OpenTelemetryConfig,
     previous_hosts_pb2.PreviousHostsPredicate,
     rbac_pb2.RBAC,
     route_components_pb2.VirtualHost,
     route_pb2.RouteConfiguration,
     router_pb2.Router,
+    status_code_input_pb2.HttpResponseStatusCodeClassMatchInput,
     tls_pb2.DownstreamTlsContext,
 )
 """Types that an agent of this release can read in a bundle (and those declared beside them)."""

@@ -44,6 +44,14 @@ def _lines(resolved: Resolved) -> Iterator[tuple[str, str, str]]:
     yield from _headers_only(resolved)
     yield "limits.body.max", f"Envoy buffer, {resolved.body_max} bytes", "413 before anybody reads the body"
     yield from _content(resolved)
+    if resolved.answers_checked:
+        yield "the model's errors", "guard worker in ext_proc", "5xx and stack traces get a body of ours"
+    elif spec.mode == "enforce":
+        yield (
+            "the model's errors",
+            "Envoy custom_response",
+            "5xx, redirects and what is not JSON get a body of ours",
+        )
     if resolved.credential:
         header = resolved.credential.header
         yield (

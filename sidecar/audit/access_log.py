@@ -55,7 +55,9 @@ def native_record(entry: accesslog_pb2.HTTPAccessLogEntry, context: tuple[str, s
     start = common.start_time
     # what the client sees in x-bartizan-decision, so that it can be asked for
     decision = response.response_headers.get(HEADER_DECISION) or common.stream_id
-    if _GUARDS_ID.fullmatch(decision):
+    allowed = _GUARDS_ID.fullmatch(decision) is not None
+    replaced = allowed and not details  # the custom_response filter gives none
+    if allowed:
         # the guard let it pass and has a record of that id; of two with one id only one is kept
         decision += RECORD_ENVOY
     tags = {name: value for name, value in common.custom_tags.items() if value != "-"}
@@ -66,8 +68,8 @@ def native_record(entry: accesslog_pb2.HTTPAccessLogEntry, context: tuple[str, s
         revision=tags.get("revision") or plan_id,
         source="envoy",
         phase="native",
-        action="deny",
-        cause=native_cause(details, status),
+        action="redact" if replaced else "deny",
+        cause="model_error" if replaced else native_cause(details, status),
         status=status,
         method=_method(entry.request.request_method),
         request_bytes=entry.request.request_body_bytes,

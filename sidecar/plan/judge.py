@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -16,6 +17,11 @@ from sidecar.plan.plan import Plan
 
 _BODYLESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 _REPLACED = "The model answered with an error."
+_STACK_TRACE = re.compile(
+    rb"Traceback \(most recent call last\)|File \\?\"[^\"\n]{1,300}\", line \d|\bat [\w.$<>]{1,200}\([\w$]{1,100}\.(?:java|kt|scala|js|ts):\d"
+    rb"|goroutine \d+ \[|panicked at |\.(?:cpp|cc|cu|h|rs|go):\d+[:)\s]|\bsite-packages/"
+)
+"""Of Python, Java and its kin, JavaScript, Go, Rust and C++."""
 ERROR_REPLACED = Finding(check="answer", kind="error_replaced", action=Action.REDACT)
 
 
@@ -111,10 +117,15 @@ def judge_answer(
     decision_id: str,
     gone: Callable[[], bool] = lambda: False,
 ) -> Judgement:
-    """An error (status >= 400) that is not in the plan's protocol keeps its status and gets a body of ours: no leak."""
+    """An answer that is no success keeps its status and gets a body of ours, but for an error of the client's (4xx) in the
+    plan's protocol: it is inspected like any other, and must hold no stack trace.
+    """
     made = Judgement()
     if not body:
         return made
+    if 300 <= status < 400 or status >= 500 or (status >= 400 and _STACK_TRACE.search(body)):
+        made.unscanned = ("model_error",)
+        return _replace(plan, made, status, decision_id)
     try:
         document = plan.format.decode_answer(path, content_type, body, status)
         if too_many_texts(document, plan.output):
@@ -123,10 +134,8 @@ def judge_answer(
         cause = Cause.ANSWER_TOO_LARGE if error.cause is Cause.ANSWER_TOO_LARGE else Cause.ANSWER_MALFORMED
         made.unscanned = (cause.value,)
         if status >= 400:
-            made.content_type, made.body = plan.format.error_body(status, _REPLACED, decision_id)
-            made.findings = (ERROR_REPLACED,)
-        else:
-            made.refusal = deny(cause, detail=error.detail)
+            return _replace(plan, made, status, decision_id)
+        made.refusal = deny(cause, detail=error.detail)
         return made
     result = inspect_document(document, plan.output, shadow=plan.shadow, gone=gone)
     made.findings = result.findings
@@ -136,4 +145,10 @@ def judge_answer(
         made.refusal = deny(Cause.ANSWER_DENIED)
     elif not plan.shadow and (encoded := document.encode()) is not body:
         made.body = encoded  # edited, or a format took out what no check can read
+    return made
+
+
+def _replace(plan: Plan, made: Judgement, status: int, decision_id: str) -> Judgement:
+    made.content_type, made.body = plan.format.error_body(status, _REPLACED, decision_id)
+    made.findings = (ERROR_REPLACED,)
     return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -60,6 +61,12 @@ async def test_envoy_accepts_every_golden_bootstrap(case: str, golden_root: Path
     await validate((golden_root / "bootstrap" / case / "bootstrap.json").read_text(), tmp_path)
 
 
+UNFINISHED = re.compile(
+    r"message '[\w.]*(CustomResponse|LocalResponsePolicy)' is contained in .* work-in-progress"
+)
+"""The one warning that docs/adr/0040 accepts."""
+
+
 async def validate(config: str, folder: Path) -> None:
     path = folder / "envoy.json"
     path.write_text(config)
@@ -70,7 +77,8 @@ async def validate(config: str, folder: Path) -> None:
     output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()
     # a deprecated or misspelt field is only a warning for Envoy
-    assert "warning" not in output.decode().lower(), output.decode()
+    lines = [line for line in output.decode().splitlines() if not UNFINISHED.search(line)]
+    assert "warning" not in "\n".join(lines).lower(), output.decode()
 
 
 @dataclass(slots=True)

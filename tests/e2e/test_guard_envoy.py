@@ -220,7 +220,7 @@ async def test_errors_of_the_model_keep_their_status_and_unreadable_ones_get_our
         assert b"Traceback" not in body
         assert answer.content_type == "application/problem+json"
     record = await fields.guard.next_record()
-    assert (record.status, record.unscanned_reason) == (500, "answer_malformed")
+    assert (record.status, record.unscanned_reason) == (500, "model_error")
 
 
 async def test_large_answers_come_whole(fields: Gateway) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.test_policy_fields import World, world  # noqa: F401 - the fixture
+from tests.support.raw_client import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("output_fields")]
 
@@ -21,6 +22,12 @@ SCRIPT = "a <b onclick=f()> b"
 def kinds(world: World, answer: Any) -> set[tuple[str, str, str]]:  # noqa: F811
     found = world.record(answer).get("findings", ())
     return {(one["check"], one["kind"], one["action"]) for one in found}
+
+
+def native(world: World, answer: Any) -> set[tuple[str, str]]:  # noqa: F811
+    """What Envoy said beside the guard."""
+    name = f"{answer.headers['x-bartizan-decision']}-e"
+    return {(one["cause"], one["action"]) for one in world.sidecar.records() if one["id"] == name}
 
 
 def test_links_to_hosts_that_are_not_listed_do_what_the_action_says(world: World) -> None:  # noqa: F811
@@ -63,3 +70,34 @@ def test_only_the_highest_scores_and_those_of_listed_labels_remain(world: World)
     ):
         world.use(**SCORES, output=[{"probabilities": field}])
         assert world.ask("/out").json()["probabilities"] == left
+
+
+@pytest.mark.parametrize("checked", [False, True])
+def test_what_a_models_errors_say_stays_here_whether_answers_are_checked_or_not(
+    world: World,  # noqa: F811
+    checked: bool,
+) -> None:
+    world.use(**OUT, **({"output": [{"pii": {}}]} if checked else {}))
+    for said, status in (
+        ("stack_trace", 500),
+        ("json_fault", 500),
+        ("html_error", 404),
+        ("bare_error", 400),
+        ("redirect", 302),
+    ):
+        world.model.says = said
+        answer = world.ask("/out")
+        assert answer.status == status, said
+        assert b"Traceback" not in answer.body, said
+        assert "location" not in answer.headers, said
+        if said != "redirect":
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert b"model answered with an error" in answer.body, said
+        assert len(answer.headers["x-bartizan-decision"]) >= 32
+        if checked:
+            assert kinds(world, answer) == {("answer", "error_replaced", "redact")}
+        elif status >= 400:
+            assert wait_until(lambda: native(world, answer) == {("model_error", "redact")}, 10)  # noqa: B023
+    world.model.says = "json_error"
+    answer = world.ask("/out")
+    assert (answer.status, answer.json()["detail"]) == (422, "field required")

@@ -116,6 +116,17 @@ ANSWERS: dict[str, Answer] = {
         json.dumps({"detail": "field required", "input": "jane.doe@example.org"}).encode(),
         status="422 Unprocessable Entity",
     ),
+    "json_fault": _says(json.dumps({"detail": STACK_TRACE}).encode(), status="500 Internal Server Error"),
+    "html_error": _says(STACK_TRACE.encode(), status="404 Not Found", kind="text/html"),
+    "bare_error": lambda _request, write: write(
+        b"HTTP/1.1 400 Bad Request\r\ncontent-length: 9\r\n\r\nTraceback"
+    ),
+    "redirect": _says(
+        STACK_TRACE.encode(),
+        status="302 Found",
+        kind="text/html",
+        extra="location: http://10.0.0.1:8000/x\r\n",
+    ),
     "endless_error": sse(b"Traceback ", forever=True, status="500 Internal Server Error", kind="text/plain"),
     "error_with_canary": _says(
         json.dumps({"detail": f"the prompt was {CANARY}"}).encode(), status="422 Unprocessable Entity"

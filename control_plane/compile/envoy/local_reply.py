@@ -39,7 +39,7 @@ RETRY_AFTER_SECONDS = "1"
 
 # The guard's id when it let the request pass before; a request that Envoy can't even parse has no stream id yet.
 _GUARDS_ID = f'{{"command": "DYNAMIC_METADATA", "param": "{names.AUTHZ_METADATA}:decision_id"}}'
-_DECISION = f'%COALESCE({{"operators": [{_GUARDS_ID}, "STREAM_ID", "UNIQUE_ID"]}})%'
+DECISION = f'%COALESCE({{"operators": [{_GUARDS_ID}, "STREAM_ID", "UNIQUE_ID"]}})%'
 
 
 def local_reply(protocol: Protocol) -> LocalReplyConfig:
@@ -64,8 +64,8 @@ def _mapper(
     filters = from_envoy if status is None else _all(from_envoy, _status(status))
     return ResponseMapper(
         filter=filters,
-        body_format_override=_body(protocol, message),
-        headers_to_add=[header(names.HEADER_DECISION, _DECISION), *headers],
+        body_format_override=body_format(protocol, message),
+        headers_to_add=[header(names.HEADER_DECISION, DECISION), *headers],
     )
 
 
@@ -79,11 +79,12 @@ def _hung_guard(protocol: Protocol, retry: HeaderValueOption) -> ResponseMapper:
     return mapper
 
 
-def _body(protocol: Protocol, message: str) -> SubstitutionFormatString:
+def body_format(
+    protocol: Protocol, message: str, decision: str = f"%RESPONSE_HEADER({names.HEADER_DECISION})%"
+) -> SubstitutionFormatString:
     """Like the guard's own error bodies: the protocol's error object, else problem+json (RFC 9457)."""
     body = Struct()
     content_type = "application/json"
-    decision = f"%RESPONSE_HEADER({names.HEADER_DECISION})%"
     if protocol == "anthropic":
         error = {"type": "api_error", "message": message}
         body.update({"type": "error", "error": error, "request_id": f"bartizan_{decision}"})

@@ -37,7 +37,8 @@ PROBE_ROUTE = "probe"
 LAST_ROUTE = "undeclared"
 
 # What must not come back from the model as if the guard had said it.
-_NOT_FROM_MODEL = (names.HEADER_DECISION, names.HEADER_PROBE, names.HEADER_PROOF)
+# Nor may it send clients elsewhere: a redirect of a model names a host behind us, or one of its own choice.
+_NOT_FROM_MODEL = (names.HEADER_DECISION, names.HEADER_PROBE, names.HEADER_PROOF, "location", "refresh")
 
 
 def route_configuration(resolved: Resolved) -> RouteConfiguration:

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from control_plane.compile.envoy.filters import (
     buffer,
     credential_injector,
+    custom_response,
     decompressor,
     early_buffer,
     ext_authz,
@@ -45,6 +46,7 @@ FILTERS: tuple[Filter, ...] = (
     Filter(name=buffer.NAME, build=buffer.build, per_route=buffer.per_route),
     Filter(name=ext_proc.NAME, build=ext_proc.build),
     Filter(name=credential_injector.NAME, build=credential_injector.build, on_probe=False),
+    Filter(name=custom_response.NAME, build=custom_response.build),
     Filter(name=router.NAME, build=router.build, everywhere=True),
 )
 

@@ -51,14 +51,18 @@ def filters(given: Bundle) -> list[str]:
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
-        ({}, ["rbac", "ext_authz", "buffer", "router"]),
+        ({}, ["rbac", "ext_authz", "buffer", "custom_response", "router"]),
         (
             {"input": [{"check": "pii"}]},
+            ["rbac", "ext_authz", "decompressor", "buffer", "ext_proc", "custom_response", "router"],
+        ),
+        (
+            {"output": [{"check": "pii"}]},
             ["rbac", "ext_authz", "decompressor", "buffer", "ext_proc", "router"],
         ),
         (
             {"model": {"name": "m", "protocol": "json_fields", "credential": {"secret": "k"}}},
-            ["rbac", "ext_authz", "buffer", "credential_injector", "router"],
+            ["rbac", "ext_authz", "buffer", "credential_injector", "custom_response", "router"],
         ),
     ],
 )
