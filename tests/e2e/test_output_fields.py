@@ -77,7 +77,8 @@ def test_what_a_models_errors_say_stays_here_whether_answers_are_checked_or_not(
     world: World,  # noqa: F811
     checked: bool,
 ) -> None:
-    world.use(**OUT, **({"output": [{"pii": {}}]} if checked else {}))
+    output: dict[str, Any] = {"output": [{"pii": {}}]} if checked else {}
+    world.use(**OUT, **output)
     for said, status in (
         ("stack_trace", 500),
         ("json_fault", 500),
