@@ -1,4 +1,6 @@
-"""A client of HTTP/2 that ends a request as HTTP/1 clients seldom do: with trailers, with or without a body."""
+"""A client of HTTP/2: a whole body within the window that it is given, or an end as HTTP/1 clients seldom make it, with
+trailers.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +47,32 @@ async def post_with_trailers(
                 if _note(reply, client.events()):
                     break
                 writer.write(client.data_to_send(_MOST))
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+    return reply
+
+
+async def post(port: int, path: str, headers: Mapping[str, str], body: bytes) -> Http2Reply:
+    """POST a body of any size; its last DATA frame ends the stream."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    client = ngh2.Connection(ngh2.Role.CLIENT)
+    client.initiate_connection({})
+    sent = [(":method", "POST"), (":scheme", "http"), (":authority", "model"), (":path", path)]
+    fields = [(name.encode(), value.encode()) for name, value in [*sent, *headers.items()]]
+    stream = client.send_request(fields, end_stream=False)
+    client.send_data(stream, body, end_stream=True)
+    reply = Http2Reply()
+    try:
+        async with asyncio.timeout(20):
+            while True:
+                writer.write(client.data_to_send(_MOST))
+                if not (read := await reader.read(1 << 16)):
+                    break
+                client.receive_data(read)
+                if _note(reply, client.events()):
+                    break
     finally:
         writer.close()
         with contextlib.suppress(ConnectionError):

@@ -178,6 +178,8 @@ class RawModel:
         self.received: list[Received] = []
         self.unreadable: list[bytes] = []
         self.disconnects = 0
+        self.accepted = 0
+        """Connections so far: also of requests of which nothing readable came."""
         self._listening: socket.socket | None = None
         self._connections: set[socket.socket] = set()
         self.up()
@@ -202,6 +204,7 @@ class RawModel:
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = listening.accept()
+                self.accepted += 1
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
