@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
+import msgspec
+
 from bartizan.errors import BartizanError
 from sidecar.checks.base import CheckSet
 from sidecar.formats.base import Document, TextPart
@@ -97,7 +99,7 @@ def _inspect_part(part: TextPart, checks: CheckSet) -> tuple[Sequence[Finding], 
         findings += inspection.findings
         if inspection.edits:
             text = apply_edits(part.text, inspection.edits)
-            part = replace(part, text=text)
+            part = msgspec.structs.replace(part, text=text)
     return findings, part.text
 
 

@@ -9,21 +9,23 @@ Checks that only flag, and shadow mode, hold back nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import ClassVar
 
 from sidecar.checks.base import CheckSet, Match, SpanCheck, TextCheck
 from sidecar.formats.base import AnswerStream, FormatError, StreamPiece, TextPart
 from sidecar.model.decision import Cause
 from sidecar.model.finding import Action, Finding
+from sidecar.model.value import Value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamOutput:
+class StreamOutput(Value, frozen=True, kw_only=True):
     """What one call of `feed` gave: everything in it is of this call alone, totals are the inspector's.
 
     data: bytes for the client. cut: the stream is over, `data` ends with the protocol's own last event.
     cause: why it was cut, else None. findings: new ones. scanned_bytes, total_bytes: text in UTF-8.
     """
+
+    hidden: ClassVar[frozenset[str]] = frozenset({"data"})
 
     data: bytes
     cut: bool = False
@@ -148,6 +150,8 @@ class StreamInspector:
     def _finish(self, prefixes: Sequence[str], *, every: bool) -> dict[str, str]:
         """End these text streams; what was held back of each, by location."""
         tails: dict[str, str] = {}
+        if not every and not prefixes:
+            return tails
         for location in list(self._pipes):
             if every or location.startswith(tuple(prefixes)):
                 pipe = self._pipes.pop(location)
@@ -164,8 +168,9 @@ class StreamInspector:
         return self._stream.closing([TextPart(location=at, text=text) for at, text in tails.items()])
 
     def _note(self, pipe: _Pipe) -> None:
-        self._found.update(dict.fromkeys(pipe.findings))
-        pipe.findings.clear()
+        if pipe.findings:
+            self._found.update(dict.fromkeys(pipe.findings))
+            pipe.findings.clear()
         if pipe.blocked and not self._shadow:
             self._cut = Cause.ANSWER_CUT
 
@@ -181,17 +186,21 @@ class _Pipe:
 
     @property
     def holding(self) -> bool:
-        return any(stage.held and not stage.passive for stage in self._stages)
+        for stage in self._stages:  # many times for each event: a loop costs a third of any()
+            if stage.held and not stage.passive:
+                return True
+        return False
 
     def feed(self, text: str, *, end: bool) -> str:
         """Text that left the last stage. After a blocking match only what stood before it."""
         for stage in self._stages:
             text, matches, blocked = stage.feed(text, end=end)
             check = stage.check
-            self.findings += [
-                Finding(check=check.name, kind=match.kind, action=check.action, location=self._location)
-                for match in matches
-            ]
+            if matches:
+                self.findings += [
+                    Finding(check=check.name, kind=match.kind, action=check.action, location=self._location)
+                    for match in matches
+                ]
             if blocked:
                 self.blocked = end = True
         return text

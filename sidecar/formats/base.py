@@ -7,16 +7,17 @@ and re-encodes only when an edit or a rounding changed something: untouched bodi
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from sidecar.model.decision import Cause
 from sidecar.model.request import BodyFacts
+from sidecar.model.value import Value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextPart:
+class TextPart(Value, frozen=True, kw_only=True):
     """One piece of text. `location` is stable inside one document ("messages[0].content")."""
+
+    hidden: ClassVar[frozenset[str]] = frozenset({"text"})
 
     location: str
     text: str
@@ -68,8 +69,7 @@ class Document(Protocol):
         """The original bytes if nothing changed, else the re-encoded document."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamPiece:
+class StreamPiece(Value, frozen=True, kw_only=True):
     """One event of a streamed answer: its text deltas (location = the text's own stream, "choices[0].delta.content")."""
 
     texts: tuple[TextPart, ...]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
 
 from sidecar.formats.base import FormatError, TextPart
 from sidecar.formats.json_text import Path, decode, has_surrogate, location, splice, string_token
@@ -18,8 +19,7 @@ _NOTHING_LEFT = '"[REDACTED]"'
 _DEPTH = 256
 
 
-@dataclass(frozen=True, slots=True)
-class TextAt:
+class TextAt(msgspec.Struct, frozen=True, gc=False):
     """A text and where it stands. `name` is its location where the path holds keys that the client chose.
 
     A text of a JSON text that is itself a string of the document (`embedded`, found at `path`) stands there at `inner`;
@@ -91,7 +91,7 @@ class JsonDocument:
         for name, part in self._parts.items():
             at = self._embedded.get(name)
             if at is not None and at.inner is None and (edits := self._inner_edits.get(at.path)):
-                yield replace(part, text=splice(at.embedded, edits))
+                yield msgspec.structs.replace(part, text=splice(at.embedded, edits))
             else:
                 yield part
 
@@ -101,7 +101,7 @@ class JsonDocument:
         path = self._paths[location]
         if has_surrogate(text):
             raise ValueError("text that UTF-8 can't carry")
-        self._parts[location] = replace(part, text=text)
+        self._parts[location] = msgspec.structs.replace(part, text=text)
         at = self._embedded.get(location)
         if at is not None and at.inner is not None:
             self._inner_edits.setdefault(path, {})[at.inner] = string_token(text)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Protocol
+
+import msgspec
 
 from sidecar.formats.base import FormatError, StreamPiece, TextPart
 from sidecar.formats.documents import TextAt, strings
@@ -85,7 +86,7 @@ class Reading:
         for place in strings(value, path, _OTHER, known=words) if value else ():
             if place.text:
                 self._others += 1
-                self.places.append(replace(place, name=f"{_OTHER}#{self._others}"))
+                self.places.append(msgspec.structs.replace(place, name=f"{_OTHER}#{self._others}"))
                 if not known:
                     self.unscanned["unknown_field"] = None
 
@@ -129,8 +130,7 @@ class EventReader(Protocol):
         """A valid end of the stream, given what went out."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Chunk:
+class _Chunk(msgspec.Struct, frozen=True, gc=False):
     """One decoded event; `reading` is None for one without JSON."""
 
     event: RawEvent

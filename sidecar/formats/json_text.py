@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from json.decoder import JSONDecoder, scanstring  # type: ignore[attr-defined]
 from typing import Any
 
 from sidecar.formats.base import FormatError
@@ -23,6 +24,11 @@ DEFAULT_DEPTH = 32
 _STRINGS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _BRACKETS = re.compile(r"[\[\]{}]")
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
+_BLANK = re.compile(r"[ \t\n\r]+")
+_FEW = 4
+"""So many values are sought one by one; of more, all tokens are looked at once."""
+_value = JSONDecoder().scan_once  # type: ignore[attr-defined]  # what json's own decoder is made of, not in its stubs
+_string = scanstring
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _PLAIN_KEY = re.compile(r"[A-Za-z_$][\w$-]*", re.ASCII)
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -82,7 +88,13 @@ def splice(text: str, replacements: Mapping[Path, str]) -> str:
     """
     out: list[str] = []
     done = 0
-    for start, end, token in sorted(_locate(text, replacements)):
+    few = len(replacements) <= _FEW and not any(KEY in path for path in replacements)
+    found = (
+        [(*_seek(text, path), token) for path, token in replacements.items()]
+        if few
+        else _locate(text, replacements)
+    )
+    for start, end, token in sorted(found):
         out += (text[done:start], token)
         done = end
     out.append(text[done:])
@@ -119,6 +131,30 @@ def _limit_depth(text: str, max_depth: int) -> None:
                 raise FormatError(Cause.BODY_TOO_DEEP, f"nested deeper than {max_depth}")
         else:
             depth -= 1
+
+
+def _seek(text: str, path: Path) -> tuple[int, int]:
+    """The span of the value at one path. What stands before it is skipped by json's scanner, which is in C."""
+    at = _blank(text, 0)
+    for step in path:
+        at = _blank(text, at + 1)
+        if isinstance(step, int):
+            for _ in range(step):
+                at = _blank(text, _blank(text, _value(text, at)[1]) + 1)
+            continue
+        while True:
+            key, at = _string(text, at + 1)
+            at = _blank(text, _blank(text, at) + 1)
+            if key == step:
+                break
+            at = _blank(text, _blank(text, _value(text, at)[1]) + 1)
+    return at, _value(text, at)[1]
+
+
+def _blank(text: str, at: int) -> int:
+    """Where the next token begins."""
+    found = _BLANK.match(text, at)
+    return at if found is None else found.end()
 
 
 def _locate(text: str, wanted: Mapping[Path, str]) -> list[tuple[int, int, str]]:
@@ -177,5 +213,5 @@ def _no_constant(name: str) -> Any:
     raise ValueError(name)
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_no_constant)
-_ANY_CASE = json.JSONDecoder(object_pairs_hook=_members_any_case, parse_constant=_no_constant)
+_DECODER = JSONDecoder(object_pairs_hook=_members, parse_constant=_no_constant)
+_ANY_CASE = JSONDecoder(object_pairs_hook=_members_any_case, parse_constant=_no_constant)

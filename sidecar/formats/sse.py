@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container
-from dataclasses import dataclass
+
+import msgspec
 
 from sidecar.formats.base import FormatError
 from sidecar.model.decision import Cause
@@ -19,15 +20,21 @@ _BOUNDARY = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 _LINE = re.compile(rb"([^\r\n]*)(\r\n|\n|\r|\Z)")
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One event: its bytes as they came, and its data lines joined (None if it has none, as comments)."""
 
     raw: bytes
     data: bytes | None
 
+    @property
+    def _plain(self) -> bool:
+        """Nothing but its data, as most engines write it."""
+        return self.data is not None and len(self.raw) == len(self.data) + 8 and self.raw == encode(self.data)
+
     def with_data(self, data: bytes) -> bytes:
         """The event with other data; id, event name, comments and their order stay."""
+        if self._plain and b"\n" not in data:
+            return encode(data)
         out = bytearray()
         written = False
         for line, ending in _lines(self.raw):
@@ -48,7 +55,7 @@ class Event:
 
         Of the event's name only one of these stays; of a comment alone the sign of life.
         """
-        if self.data is not None and self.raw == b"data: " + self.data + b"\n\n":
+        if self._plain:
             return self
         lines = [line for line, _ in _lines(self.raw)]
         if all(_harmless(line, names) for line in lines):

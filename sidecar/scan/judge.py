@@ -7,8 +7,10 @@ the language; nothing here decides anything that a request's way would decide ot
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from bartizan.policy.checks import InputCheck
 from sidecar.checks.alignment import Alignment, align, composed, identity, spliced
@@ -98,7 +100,7 @@ class Judge:
             if edits:
                 rewritten = apply_edits(part.text, edits)
                 lines = _moved(lines, part.text, rewritten, edits, check)
-                part = replace(part, text=rewritten)
+                part = msgspec.structs.replace(part, text=rewritten)
         return score, hits
 
 
