@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.propagate import extract
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -22,6 +21,9 @@ def provider(service: str, endpoint: str) -> TracerProvider | None:
     """A provider that exports to `endpoint` (OTLP gRPC, plain text on loopback or unix), or None without endpoint."""
     if not endpoint:
         return None
+    # brings grpcio along, which a guard worker without tracing does not need
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
     made = TracerProvider(resource=Resource.create({"service.name": service}))
     made.add_span_processor(
         BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, insecure=True), schedule_delay_millis=200)
