@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup
 PROTOS := $(shell find protos -name '*.proto') protos/envoy_roots.txt protos/generate.py
 .DEFAULT_GOAL := help
-.PHONY: help setup protos demo up down test unit e2e lint type arch bench check format lock reference
+.PHONY: help setup protos demo up down test test-k8s unit e2e lint type arch bench check format lock reference
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## make .venv with everything pinned by hash, generate the protobuf stubs
 
@@ -41,6 +41,10 @@ unit: $(STAMP) ## the tests that start no servers
 
 e2e: $(STAMP) ## the tests with real servers
 	$(BIN)/pytest tests/e2e
+
+test-k8s: $(STAMP) ## the tests against a real kube-apiserver; binaries: tests/k8s/assets.sh FOLDER, KUBEBUILDER_ASSETS=FOLDER
+	@test -x "$(KUBEBUILDER_ASSETS)/kube-apiserver" || { echo "Set KUBEBUILDER_ASSETS to a folder with kube-apiserver and etcd; to build them: tests/k8s/assets.sh FOLDER"; exit 1; }
+	CI=true $(BIN)/pytest tests/k8s
 
 lint: $(STAMP) type arch ## ruff, mypy, import contracts
 	$(BIN)/ruff check .

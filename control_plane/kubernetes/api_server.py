@@ -44,8 +44,8 @@ class ApiServer:
     async def get(self, path: str, **query: str) -> Json:
         return await self._call("GET", path, query=query)
 
-    async def post(self, path: str, body: Json) -> Json:
-        return await self._call("POST", path, body=body)
+    async def post(self, path: str, body: Json, **query: str) -> Json:
+        return await self._call("POST", path, query=query, body=body)
 
     async def put(self, path: str, body: Json) -> Json:
         return await self._call("PUT", path, body=body)

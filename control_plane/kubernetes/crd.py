@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from bartizan.policy.authored import CHECK_LISTS
 from bartizan.policy.defaults import LISTENER_PORT, MODEL_PORT
 from bartizan.policy.jsonschema import policy_json_schema
 from control_plane.kubernetes.objects import GROUP, KIND, PLURAL, VERSION, Status
@@ -18,7 +19,6 @@ from control_plane.kubernetes.structural import structural
 NAME = f"{PLURAL}.{GROUP}"
 _RULES = "x-kubernetes-validations"
 _LABEL = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
-_CHECKED = ("input", "output")
 
 
 def model_policy_crd() -> dict[str, Any]:
@@ -120,6 +120,11 @@ def _add_rules(spec: dict[str, Any]) -> None:
     fields["authz"]["items"][_RULES] = [
         _rule("has(self.allow) != has(self.deny)", "expected exactly one of allow and deny")
     ]
+    for direction in CHECK_LISTS:
+        # kubectl apply (not --server-side) drops nulls, and minProperties then refuses what is left of a bare check.
+        fields[direction]["items"]["description"] = (
+            "One check. Without settings it is written as NAME: {}, because kubectl apply drops empty values."
+        )
     fields["limits"]["properties"]["requests"] |= {
         "maxItems": 3,
         _RULES: [
