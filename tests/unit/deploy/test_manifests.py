@@ -1,0 +1,159 @@
+"""deploy/k8s: every overlay builds, every object is one that Kubernetes knows, and what it promises is kept."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from prometheus_client.metrics import MetricWrapperBase
+
+from bartizan.policy.validate import validate_document
+from bartizan.telemetry import metrics
+
+ROOT = Path(__file__).parents[3]
+K8S = ROOT / "deploy/k8s"
+OVERLAYS = sorted(path.name for path in (K8S / "overlays").iterdir())
+EXAMPLES = sorted((K8S / "examples").glob("*.yaml"))
+KUBECTL = Path(sys.executable).with_name("kubectl")
+RELEASE = "1.34"
+# Kinds of other projects, for which kubernetes-validate has no schema.
+FOREIGN = {"ServiceMonitor", "PodMonitor", "PrometheusRule", "InferenceService", "ModelPolicy"}
+
+
+@cache
+def built(overlay: str) -> list[dict[str, Any]]:
+    done = subprocess.run(
+        [KUBECTL, "kustomize", K8S / "overlays" / overlay], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "deprecated" not in done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def kinds(overlay: str, kind: str) -> list[dict[str, Any]]:
+    return [each for each in built(overlay) if each["kind"] == kind]
+
+
+def pods(overlay: str) -> list[tuple[str, dict[str, Any]]]:
+    return [
+        (each["metadata"]["name"], each["spec"]["template"]["spec"]) for each in kinds(overlay, "Deployment")
+    ]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_overlay_builds_and_kubernetes_schemas_accept_every_object(overlay: str) -> None:
+    for each in built(overlay):
+        if each["kind"] not in FOREIGN:
+            kubernetes_validate.validate(each, RELEASE, strict=True)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_is_valid_and_its_policy_too(example: Path) -> None:
+    documents = list(yaml.safe_load_all(example.read_text()))
+    policies = 0
+    for each in documents:
+        if each["kind"] == "ModelPolicy":
+            validate_document(each)
+            policies += 1
+        elif each["kind"] not in FOREIGN:
+            kubernetes_validate.validate(each, RELEASE, strict=True)
+    assert policies == 1
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_container_is_confined(overlay: str) -> None:
+    for name, spec in pods(overlay):
+        assert spec["securityContext"]["runAsNonRoot"] is True, name
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        for container in [*spec["containers"], *spec.get("initContainers", [])]:
+            context = container["securityContext"]
+            assert context["allowPrivilegeEscalation"] is False, container["name"]
+            assert context["readOnlyRootFilesystem"] is True, container["name"]
+            assert context["capabilities"] == {"drop": ["ALL"]}, container["name"]
+            assert "memory" in container["resources"]["limits"], container["name"]
+
+
+def test_production_names_images_by_digest_and_holds_no_secret() -> None:
+    for _, spec in pods("prod"):
+        for container in [*spec["containers"], *spec.get("initContainers", [])]:
+            assert "@sha256:" in container["image"]
+    assert not kinds("prod", "Secret")
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_control_plane_is_one_replica_and_may_be_evicted(overlay: str) -> None:
+    (made,) = [each for each in kinds(overlay, "Deployment") if each["metadata"]["name"] == "bartizan"]
+    assert made["spec"]["replicas"] == 1
+    assert made["spec"]["strategy"] == {"type": "Recreate"}
+    (budget,) = [
+        each for each in kinds(overlay, "PodDisruptionBudget") if each["metadata"]["name"] == "bartizan"
+    ]
+    assert budget["spec"]["maxUnavailable"] == 1
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_nothing_may_speak_with_anything_by_default(overlay: str) -> None:
+    (deny,) = [each for each in kinds(overlay, "NetworkPolicy") if each["metadata"]["name"] == "default-deny"]
+    assert deny["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_no_role_has_a_wildcard_or_reads_secrets(overlay: str) -> None:
+    for each in [*kinds(overlay, "ClusterRole"), *kinds(overlay, "Role")]:
+        for rule in each["rules"]:
+            assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+            assert "secrets" not in rule["resources"]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_service_and_policy_selects_a_workload(overlay: str) -> None:
+    templates = [
+        each["spec"]["template"]["metadata"]["labels"].items() for each in kinds(overlay, "Deployment")
+    ]
+    selectors = [
+        *(each["spec"]["selector"] for each in kinds(overlay, "Service")),
+        *(each["spec"]["selector"]["matchLabels"] for each in kinds(overlay, "PodDisruptionBudget")),
+        *(
+            each["spec"]["podSelector"]["matchLabels"]
+            for each in kinds(overlay, "NetworkPolicy")
+            if each["spec"]["podSelector"]
+        ),
+    ]
+    for selector in selectors:
+        assert any(selector.items() <= labels for labels in templates), selector
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_setting_is_one_that_the_control_plane_knows(overlay: str) -> None:
+    documented = set(re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "docs/settings.md").read_text(), re.MULTILINE))
+    (settings,) = [
+        each
+        for each in kinds(overlay, "ConfigMap")
+        if each["metadata"]["name"].startswith("bartizan-settings")
+    ]
+    named = set(settings["data"])
+    for _, spec in pods(overlay):
+        for container in spec["containers"]:
+            named |= {one["name"] for one in container.get("env", [])}
+    assert {name for name in named if name.startswith(("BARTIZAN_", "OTEL_"))} <= documented
+
+
+def test_alerts_speak_of_metrics_that_exist() -> None:
+    known = {
+        name
+        for value in vars(metrics).values()
+        if isinstance(value, MetricWrapperBase)
+        for family in value.describe()
+        for name in (family.name, f"{family.name}_total")
+    }
+    rules = (K8S / "components/monitoring/rules.yaml").read_text()
+    used = set(re.findall(r"\b(bartizan_[a-z_]+)\b", rules))
+    assert used
+    assert used <= known
