@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import random
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import grpc.aio
 from opentelemetry import trace
 
 from bartizan import tasks
-from bartizan.errors import BartizanError, DependencyUnavailable
+from bartizan.errors import DependencyUnavailable
 from bartizan.identity import JoinToken, TrustDocument
 from bartizan.telemetry.logging import get_logger
 from bartizan.telemetry.tracing import provider
@@ -33,12 +31,14 @@ from control_plane.api.routes.catalog import operations
 from control_plane.api.server import application
 from control_plane.audit.ingest import AuditService
 from control_plane.audit.retention import Retention
+from control_plane.come_up import come_up
 from control_plane.fleet.ledger import Ledger
 from control_plane.fleet.service import FleetService
 from control_plane.identity.attest import Attestor
 from control_plane.identity.attest_service import AttestService, RenewService
 from control_plane.identity.issuer import Issuer
 from control_plane.identity.makeshift import makeshift_material
+from control_plane.injector.webhook_configuration import webhook_hosts
 from control_plane.listening import listen_grpc, listen_http
 from control_plane.policies.definitions import Definitions
 from control_plane.policies.keys import Keys
@@ -55,9 +55,11 @@ from control_plane.secrets.vault import Vault, VaultSettings
 from control_plane.settings import Address, Settings
 from control_plane.state_files import replica_name, write_ca
 from control_plane.store.sql.store import SqlStore, open_store
+from control_plane.version import own_version
 from protos.gen.bartizan.identity.v1 import identity_pb2_grpc
 
 if TYPE_CHECKING:
+    from control_plane.injector.serving import ServedWebhook
     from control_plane.kubernetes.cluster import Cluster
 
 _log = get_logger()
@@ -82,7 +84,7 @@ class ControlPlane:
         self.vault = vault
         self.source = CertificateSource(makeshift_material(settings.advertise))
         self.issuer = Issuer(
-            vault, trust_domain=settings.trust_domain, hosts=(settings.advertise,), source=self.source
+            vault, trust_domain=settings.trust_domain, hosts=_hosts(settings), source=self.source
         )
         self.signer = TransitSigner(vault, settings.signing_key)
         self.ledger = Ledger(lease=settings.rotation_lease)
@@ -108,6 +110,13 @@ class ControlPlane:
                 lease=settings.rotation_lease, soak=settings.rotation_soak, drain=settings.rotation_drain
             ),
         )
+        self.webhook: ServedWebhook | None = None
+        if cluster is not None and settings.injector is not None:
+            from control_plane.injector.serving import ServedWebhook
+
+            self.webhook = ServedWebhook(
+                settings.injector, cluster.server, store, roots=self._roots, trust=self._trust_bytes
+            )
         self.tokens = Tokens(store, settings.state_dir / "bootstrap-token")
         self.starting: tuple[str, ...] = ("starting",)
         self.ports: dict[str, int] = {}
@@ -120,10 +129,12 @@ class ControlPlane:
             background: list[asyncio.Task[Any]] = [tasks.start(group, self.vault.run(), name="vault")]
             async with AsyncExitStack() as edge:
                 await self._serve_api(edge)
-                come_up = tasks.start(group, self._come_up(), name="come-up")
+                coming_up = tasks.start(
+                    group, come_up(self.issuer, self.signer, self._waits_for), name="come-up"
+                )
                 stopping = tasks.start(group, stop.wait(), name="stop")
-                await asyncio.wait({come_up, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                background += [come_up, stopping]
+                await asyncio.wait({coming_up, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                background += [coming_up, stopping]
                 if not stop.is_set():
                     background += await self._open_planes(group, edge)
                     await stop.wait()
@@ -151,24 +162,6 @@ class ControlPlane:
             edge, metrics_application(), "metrics", self.settings.metrics, None
         )
         _log.info("api_listening", address=str(self.settings.api), port=self.ports["api"])
-
-    async def _come_up(self) -> None:
-        """Until Vault has given us an issuing certificate and the verification keys."""
-        pause = 0.2
-        while True:
-            try:
-                await self.issuer.start()
-                await self.signer.refresh()
-                return
-            except DependencyUnavailable as error:
-                reason, why = "vault_unavailable", str(error)
-            except BartizanError as error:
-                reason, why = "vault_refused", str(error)
-            if self.starting != (reason,):
-                _log.warning("waiting_for_vault", reason=why)
-            self.starting = (reason,)
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-            pause = min(pause * 2, 5.0)
 
     async def _open_planes(self, group: asyncio.TaskGroup, edge: AsyncExitStack) -> list[asyncio.Task[None]]:
         write_ca(self.settings.state_dir, self.issuer.roots_pem)
@@ -204,6 +197,10 @@ class ControlPlane:
             "certificate": self._follow_certificate(),
             "ledger-watch": follow(self.ledger, self.publisher, self.engine.wake),
         }
+        if self.webhook is not None and self.settings.webhook is not None:
+            app, where = self.webhook.application, self.settings.webhook
+            self.ports["webhook"] = await listen_http(edge, app, "webhook", where, self.source)
+            work["webhook-upkeep"] = self.webhook.upkeep.run()
         if self.cluster is not None:
             removed = self.publisher.instance_removed
             work["kubernetes"] = self.cluster.follow(
@@ -230,6 +227,9 @@ class ControlPlane:
             raise DependencyUnavailable("rotations need Vault, which was not reached yet", retry_after=2.0)
         return self.engine
 
+    def _waits_for(self, reason: str) -> None:
+        self.starting = (reason,)
+
     def _not_ready(self) -> tuple[str, ...]:
         return self.starting or (() if self.issuer.ready else ("issuer_expired",))
 
@@ -240,6 +240,9 @@ class ControlPlane:
             roots=self.issuer.roots_pem,
             verification_keys={name: base64.b64encode(raw).decode() for name, raw in keys.items()},
         )
+
+    def _roots(self) -> bytes:
+        return "".join(self.issuer.roots_pem).encode()
 
     async def _trust_bytes(self) -> bytes:
         return (await self._trust()).encode()
@@ -255,6 +258,11 @@ class ControlPlane:
             attest=f"{host}:{self.ports['attest']}",
             trust=(await self._trust()).digest(),
         ).encode()
+
+
+def _hosts(settings: Settings) -> tuple[str, ...]:
+    service = webhook_hosts(settings.kubernetes_namespace) if settings.webhook else ()
+    return (settings.advertise, *service)
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
@@ -285,11 +293,3 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
 
             cluster = await stack.enter_async_context(open_cluster(settings))
         await ControlPlane(settings, store, vault, cluster).run(stop)
-
-
-def own_version() -> str:
-    """The installed distribution's version."""
-    try:
-        return version("bartizan")
-    except PackageNotFoundError:
-        return "0"

@@ -73,6 +73,10 @@ class Settings:
     """How pods' tokens are checked."""
     kubernetes_namespace: str
     """Where the lease of the one replica that reconciles is: our own namespace."""
+    webhook: Address | None
+    """Where the admission webhooks listen; None: they don't."""
+    injector: Path | None
+    """The injector's configuration, for the webhooks."""
     audit_days: int
     """How long decision records are kept; 0: for ever."""
     otlp_endpoint: str
@@ -117,10 +121,15 @@ def read(variables: Mapping[str, str]) -> Settings:
         kubernetes_namespace=reader.get(
             "KUBERNETES_NAMESPACE", _matching(_NAMESPACE, "a namespace"), "bartizan-system"
         ),
+        webhook=reader.get("WEBHOOK_LISTEN", _optional_address, ""),
+        injector=reader.get("INJECTOR_CONFIG", _optional_file, ""),
         audit_days=reader.get("AUDIT_DAYS", _days, "90"),
         otlp_endpoint=reader.get(_OTLP, _optional_url, ""),
         log_level=reader.get(_LOG_LEVEL, _level, "info"),
     )
+    if settings.webhook is not None:
+        reader.need("INJECTOR_CONFIG", settings.injector, "WEBHOOK_LISTEN: says what pods get")
+        reader.need("KUBERNETES", settings.kubernetes, "WEBHOOK_LISTEN: the webhooks belong to a cluster")
     reader.finish()
     return settings
 
@@ -145,6 +154,12 @@ class _Reader:
             self._problems.append(Problem(path=variable, code="invalid_setting", message=str(error)))
             # finish() raises before anybody sees this.
             return None  # type: ignore[return-value]
+
+    def need(self, name: str, value: object, because: str) -> None:
+        """Another setting makes this one necessary."""
+        if not value:
+            path, message = _PREFIX + name, f"needed by {_PREFIX}{because}"
+            self._problems.append(Problem(path=path, code="missing_setting", message=message))
 
     def finish(self) -> None:
         for variable in sorted(self._variables):
@@ -173,6 +188,18 @@ def _address(text: str) -> Address:
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ValueError("must be HOST:PORT")
     return Address(host=host, port=int(port))
+
+
+def read_address(text: str) -> Address:
+    """For a command line. Raises InvalidInput."""
+    try:
+        return _address(text)
+    except ValueError as error:
+        raise InvalidInput(f"{text!r} {error}") from None
+
+
+def _optional_address(text: str) -> Address | None:
+    return _address(text) if text else None
 
 
 def _url(text: str) -> str:

@@ -49,4 +49,7 @@ RECONCILES = Counter(
     "bartizan_kubernetes_reconciles_total", "ModelPolicy objects applied or deleted, by result.", ["result"]
 )
 RECONCILE_LEADER = Gauge("bartizan_kubernetes_leader", "1 while this replica reconciles ModelPolicy objects.")
+ADMISSIONS = Counter(
+    "bartizan_admissions_total", "Admission reviews answered, by webhook and outcome.", ["webhook", "outcome"]
+)
 AUDIT_STORED = Counter("bartizan_audit_stored_total", "Audit records and gaps stored by the control plane.")

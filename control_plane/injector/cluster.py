@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 
+from bartizan.errors import NotFound
 from control_plane.kubernetes.api_server import ApiServer, connect
 
 _AUDITED: Final = (
@@ -13,6 +15,8 @@ _AUDITED: Final = (
     ("NetworkPolicy", "networking.k8s.io/v1", "/apis/networking.k8s.io/v1", "networkpolicies"),
 )
 _PAGE: Final = "500"
+_KEPT_SECONDS: Final = 10.0
+_MOST_KEPT: Final = 10_000
 
 
 async def read_cluster(where: str, namespace: str = "") -> list[dict[str, Any]]:
@@ -49,3 +53,27 @@ async def _listed(server: ApiServer, path: str) -> list[dict[str, Any]]:
         if not token:
             return found
         more = {"continue": str(token)}
+
+
+class NamespaceLabels:
+    """Labels of namespaces, kept for a few seconds: a Deployment's pods come many at a time."""
+
+    def __init__(self, server: ApiServer) -> None:
+        self._server = server
+        self._kept: dict[str, tuple[float, dict[str, str]]] = {}
+
+    async def __call__(self, name: str) -> dict[str, str]:
+        """Empty for a namespace that is gone. Raises DependencyUnavailable or DependencyRefused."""
+        now = time.monotonic()
+        until, labels = self._kept.get(name, (0.0, {}))
+        if now < until:
+            return labels
+        try:
+            found = await self._server.get(f"/api/v1/namespaces/{name}")
+        except NotFound:
+            return {}
+        labels = {str(key): str(value) for key, value in (found["metadata"].get("labels") or {}).items()}
+        if len(self._kept) >= _MOST_KEPT:
+            self._kept.clear()
+        self._kept[name] = (now + _KEPT_SECONDS, labels)
+        return labels

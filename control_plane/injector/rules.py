@@ -42,6 +42,7 @@ class Rule:
 
 CAPABILITIES: Final = ("ALL", "BPF", "NET_ADMIN", "SYS_ADMIN", "SYS_MODULE", "SYS_PTRACE")
 """With one of these a container can undo redirect rules, or read and stop processes of the sidecar."""
+ACCOUNT_MOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 OPT_OUT: Final = f'or keep the pod out with the label {names.INJECT}: "false"'
 
 
@@ -94,6 +95,7 @@ def _sidecar_rules(config: Config) -> tuple[Rule, ...]:
     facts = dict(FACTS)
     allowed = [*fixed, *facts, *free_environment()]
     mounts = {path: name for name, path in MOUNTS.items()}
+    needed = [path for path, name in mounts.items() if name != names.TLS_VOLUME]
     hook = f"c.lifecycle.preStop.exec.command in [{', '.join(_list(pre_stop(n)) for n in range(6))}]"
     return (
         Rule(
@@ -133,9 +135,12 @@ def _sidecar_rules(config: Config) -> tuple[Rule, ...]:
             path=f"spec.initContainers[{names.SIDECAR}].volumeMounts",
             message="something else is mounted into the sidecar",
             hint="leave its mounts as they were injected",
+            # The API server itself mounts the account's own token into every container.
             expression="variables.sidecars.all(c, has(c.volumeMounts) && !has(c.volumeDevices) &&"
-            f" c.volumeMounts.all(m, m.mountPath in {_list(mounts)} && m.name == {_map(mounts)}[m.mountPath]"
-            " && !has(m.subPath) && !has(m.subPathExpr)))",
+            f" c.volumeMounts.all(m, ((m.mountPath in {_list(mounts)} && m.name == {_map(mounts)}[m.mountPath]) ||"
+            f" (m.mountPath == {_text(ACCOUNT_MOUNT)} && m.name.startsWith('kube-api-access-')))"
+            " && !has(m.subPath) && !has(m.subPathExpr))"
+            f" && {_list(needed)}.all(n, c.volumeMounts.exists(m, m.mountPath == n)))",
         ),
         Rule(
             code="sidecar_volumes",

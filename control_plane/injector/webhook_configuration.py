@@ -28,6 +28,11 @@ VALIDATE_PATH: Final = "/validate"
 TIMEOUT_SECONDS: Final = 5
 
 
+def webhook_hosts(namespace: str) -> tuple[str, ...]:
+    """The names under which the API server knows our Service."""
+    return (f"{SERVICE}.{namespace}.svc", f"{SERVICE}.{namespace}")
+
+
 def webhook_configurations(config: Config, namespace: str) -> list[dict[str, Any]]:
     """`namespace` holds our Service bartizan-webhook (port 443)."""
     return [_mutating(config, namespace), _validating(config, namespace)]

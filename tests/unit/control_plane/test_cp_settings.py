@@ -57,3 +57,19 @@ def test_addresses_are_read_and_shown_alike(text: str, address: Address) -> None
     settings = read({**GOOD, "BARTIZAN_CP_API_LISTEN": text})
     assert settings.api == address
     assert str(settings.api) == text
+
+
+def test_webhooks_need_a_cluster_and_a_configuration() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        read({**GOOD, "BARTIZAN_CP_WEBHOOK_LISTEN": "127.0.0.1:9443"})
+    assert [each.path for each in caught.value.problems] == [
+        "BARTIZAN_CP_INJECTOR_CONFIG",
+        "BARTIZAN_CP_KUBERNETES",
+    ]
+    whole = {
+        "BARTIZAN_CP_WEBHOOK_LISTEN": "127.0.0.1:9443",
+        "BARTIZAN_CP_INJECTOR_CONFIG": "/etc/bartizan/injector.yaml",
+        "BARTIZAN_CP_KUBERNETES": "in-cluster",
+    }
+    assert read({**GOOD, **whole}).webhook == Address(host="127.0.0.1", port=9443)
+    assert read(GOOD).webhook is None

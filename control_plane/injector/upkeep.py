@@ -1,0 +1,117 @@
+"""Keeps in the cluster what makes injection work: `caBundle` of the webhooks, the trust document in each namespace.
+
+One look every 30 s; a change that somebody else made is mended then. Failures are logged and tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from bartizan.errors import BartizanError, Conflict, NotFound
+from bartizan.telemetry.logging import get_logger
+from control_plane.injector import names
+from control_plane.injector.admission_policy import LABELS
+from control_plane.injector.bundle_upkeep import with_bundle
+from control_plane.injector.config import Config
+from control_plane.injector.webhook_configuration import MUTATING, VALIDATING
+from control_plane.kubernetes.api_server import ApiServer
+
+EVERY: Final = 30.0
+TRUST_KEY: Final = "trust.json"
+_ADMISSION: Final = "/apis/admissionregistration.k8s.io/v1"
+CONFIGURATIONS: Final = (
+    f"{_ADMISSION}/mutatingwebhookconfigurations/{MUTATING}",
+    f"{_ADMISSION}/validatingwebhookconfigurations/{VALIDATING}",
+)
+
+log = get_logger()
+
+
+class Upkeep:
+    """roots: PEM of the CAs under which the webhook serves; trust: the trust document, None for a lone injector."""
+
+    def __init__(
+        self,
+        server: ApiServer,
+        config: Config,
+        roots: Callable[[], bytes],
+        trust: Callable[[], Awaitable[bytes]] | None,
+    ) -> None:
+        self._server = server
+        self._config = config
+        self._roots = roots
+        self._trust = trust
+        self._said = ""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self.look()
+                self._said = ""
+            except BartizanError as error:
+                if str(error) != self._said:
+                    log.warning("upkeep_failed", reason=str(error))
+                self._said = str(error)
+            await asyncio.sleep(EVERY if not self._said else EVERY / 10)
+
+    async def look(self) -> None:
+        """Put right what is not. Raises DependencyError."""
+        await self.publish(self._roots())
+        if self._trust is not None:
+            document = (await self._trust()).decode()
+            for namespace in await self._namespaces():
+                await self._put_trust(namespace, document)
+
+    async def publish(self, roots: bytes) -> None:
+        """Let the API server trust these roots, too. A configuration that is not installed is passed over."""
+        for path in CONFIGURATIONS:
+            try:
+                configuration = await self._server.get(path)
+                changed = with_bundle(configuration, roots, dt.datetime.now(dt.UTC))
+                if changed is not None:
+                    await self._server.put(path, changed)
+                    log.info("webhook_roots_written", configuration=path.rpartition("/")[2])
+            except NotFound:
+                log.debug("webhook_configuration_missing", path=path)
+            except Conflict:
+                # another replica was faster; the next look sees what it wrote
+                log.debug("webhook_configuration_changed_meanwhile", path=path)
+
+    async def _namespaces(self) -> list[str]:
+        found: set[str] = set()
+        for selector in (f"{names.INJECTION}=enabled", f"{names.ENFORCE}=true"):
+            listed = await self._server.get("/api/v1/namespaces", labelSelector=selector)
+            found |= {
+                each["metadata"]["name"]
+                for each in listed.get("items") or []
+                if "deletionTimestamp" not in each["metadata"]
+            }
+        return sorted(found - set(self._config.exempt_namespaces))
+
+    async def _put_trust(self, namespace: str, document: str) -> None:
+        folder = f"/api/v1/namespaces/{namespace}/configmaps"
+        name = self._config.trust_config_map
+        data = {TRUST_KEY: document}
+        try:
+            existing = await self._server.get(f"{folder}/{name}")
+            if (existing.get("data") or {}) != data:
+                await self._server.merge(f"{folder}/{name}", {"data": {**_absent(existing), **data}})
+                log.info("trust_written", namespace=namespace)
+        except NotFound:
+            metadata = {"name": name, "namespace": namespace, "labels": dict(LABELS)}
+            try:
+                await self._server.post(
+                    folder, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+                )
+                log.info("trust_written", namespace=namespace)
+            except (Conflict, NotFound):
+                log.debug("namespace_changed_meanwhile", namespace=namespace)
+
+
+def _absent(existing: dict[str, Any]) -> dict[str, None]:
+    """For a merge patch: keys that must go."""
+    return dict.fromkeys(existing.get("data") or {})
