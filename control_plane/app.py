@@ -114,8 +114,9 @@ class ControlPlane:
         if cluster is not None and settings.injector is not None:
             from control_plane.injector.serving import ServedWebhook
 
+            roots = self._roots if settings.webhook else None
             self.webhook = ServedWebhook(
-                settings.injector, cluster.server, store, roots=self._roots, trust=self._trust_bytes
+                settings.injector, cluster.server, store, roots=roots, trust=self._trust_bytes
             )
         self.tokens = Tokens(store, settings.state_dir / "bootstrap-token")
         self.starting: tuple[str, ...] = ("starting",)
@@ -197,10 +198,11 @@ class ControlPlane:
             "certificate": self._follow_certificate(),
             "ledger-watch": follow(self.ledger, self.publisher, self.engine.wake),
         }
-        if self.webhook is not None and self.settings.webhook is not None:
-            app, where = self.webhook.application, self.settings.webhook
-            self.ports["webhook"] = await listen_http(edge, app, "webhook", where, self.source)
-            work["webhook-upkeep"] = self.webhook.upkeep.run()
+        if self.webhook is not None:
+            work["injection-upkeep"] = self.webhook.upkeep.run()
+            if (where := self.settings.webhook) is not None:
+                app = self.webhook.application
+                self.ports["webhook"] = await listen_http(edge, app, "webhook", where, self.source)
         if self.cluster is not None:
             removed = self.publisher.instance_removed
             work["kubernetes"] = self.cluster.follow(

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any, Final
 
-from bartizan.errors import NotFound
+import msgspec
+
+from bartizan.errors import InvalidInput, NotFound
+from bartizan.policy.schema import API_VERSION, ModelPolicy
+from bartizan.policy.validate import parse_policy
+from bartizan.telemetry.logging import get_logger
 from control_plane.kubernetes.api_server import ApiServer, connect
 
 _AUDITED: Final = (
@@ -17,6 +23,8 @@ _AUDITED: Final = (
 _PAGE: Final = "500"
 _KEPT_SECONDS: Final = 10.0
 _MOST_KEPT: Final = 10_000
+
+log = get_logger()
 
 
 async def read_cluster(where: str, namespace: str = "") -> list[dict[str, Any]]:
@@ -77,3 +85,38 @@ class NamespaceLabels:
             self._kept.clear()
         self._kept[name] = (now + _KEPT_SECONDS, labels)
         return labels
+
+
+class ClusterPolicies:
+    """The ModelPolicy objects of a namespace: all that a webhook without a control plane can know of policies."""
+
+    def __init__(self, server: ApiServer) -> None:
+        self._server = server
+
+    async def __call__(self, namespace: str) -> list[ModelPolicy]:
+        """Raises DependencyError. What is not valid does not count as a guard."""
+        try:
+            listed = await _listed(self._server, f"/apis/{API_VERSION}/namespaces/{namespace}/modelpolicies")
+        except NotFound:
+            return []
+        found = []
+        for each in listed:
+            policy = await asyncio.to_thread(_parsed, namespace, each)
+            if policy is not None:
+                found.append(policy)
+        return found
+
+
+def _parsed(namespace: str, item: dict[str, Any]) -> ModelPolicy | None:
+    name = str(item.get("metadata", {}).get("name", ""))
+    document = {
+        "apiVersion": API_VERSION,
+        "kind": "ModelPolicy",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": item.get("spec"),
+    }
+    try:
+        return parse_policy(msgspec.json.encode(document))
+    except InvalidInput:
+        log.warning("cluster_policy_invalid", policy=f"{namespace}/{name}")
+        return None

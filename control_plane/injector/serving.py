@@ -62,10 +62,12 @@ class ServedWebhook:
         server: ApiServer,
         store: Store,
         *,
-        roots: Callable[[], bytes],
+        roots: Callable[[], bytes] | None,
         trust: Callable[[], Awaitable[bytes]],
     ) -> None:
-        """Raises InvalidInput for a wrong configuration file."""
+        """roots: None where the webhooks are served elsewhere (`bartizan injector run`) and only the trust document is
+        ours to keep. Raises InvalidInput for a wrong configuration file.
+        """
         config = load_config(file)
         webhook = Webhook(config, NamespaceLabels(server), PublishedPolicies(store))
         self.application = webhook.application()

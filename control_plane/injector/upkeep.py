@@ -31,13 +31,13 @@ log = get_logger()
 
 
 class Upkeep:
-    """roots: PEM of the CAs under which the webhook serves; trust: the trust document, None for a lone injector."""
+    """roots: PEM of the CAs under which the webhook serves; trust: the trust document. None: not ours to keep."""
 
     def __init__(
         self,
         server: ApiServer,
         config: Config,
-        roots: Callable[[], bytes],
+        roots: Callable[[], bytes] | None,
         trust: Callable[[], Awaitable[bytes]] | None,
     ) -> None:
         self._server = server
@@ -60,7 +60,8 @@ class Upkeep:
 
     async def look(self) -> None:
         """Put right what is not. Raises DependencyError."""
-        await self.publish(self._roots())
+        if self._roots is not None:
+            await self.publish(self._roots())
         if self._trust is not None:
             document = (await self._trust()).decode()
             for namespace in await self._namespaces():

@@ -40,7 +40,7 @@ def webhook_configurations(config: Config, namespace: str) -> list[dict[str, Any
 
 def _mutating(config: Config, namespace: str) -> dict[str, Any]:
     create = [{**POD_RULES[0], "operations": ["CREATE"], "resources": ["pods"]}]
-    common = {**_webhook(namespace, MUTATE_PATH), "rules": create, "reinvocationPolicy": "Never"}
+    common = {"rules": create, "reinvocationPolicy": "Never"}
     not_out = {"key": names.INJECT, "operator": "NotIn", "values": ["false"]}
     not_enabled = {"key": names.INJECTION, "operator": "NotIn", "values": ["enabled"]}
     return {
@@ -50,6 +50,7 @@ def _mutating(config: Config, namespace: str) -> dict[str, Any]:
         "webhooks": [
             {
                 "name": "namespace.inject.bartizan.dev",
+                **_webhook(namespace, MUTATE_PATH),
                 **common,
                 "namespaceSelector": {
                     "matchLabels": {names.INJECTION: "enabled"},
@@ -59,6 +60,7 @@ def _mutating(config: Config, namespace: str) -> dict[str, Any]:
             },
             {
                 "name": "pod.inject.bartizan.dev",
+                **_webhook(namespace, MUTATE_PATH),
                 **common,
                 "namespaceSelector": {"matchExpressions": [not_enabled, not_exempt(config)]},
                 "objectSelector": {"matchLabels": {names.INJECT: "true"}},

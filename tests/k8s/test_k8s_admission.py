@@ -1,0 +1,95 @@
+"""A real API server judges pods by the generated admission policy, and as the webhook's own evaluation does."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+import pytest_asyncio
+import yaml
+
+from bartizan.errors import DependencyRefused, NotFound
+from control_plane.injector import names
+from control_plane.injector.admission_policy import NAME, admission_policy
+from control_plane.injector.judge import Judge
+from control_plane.injector.patch import Injected, inject
+from tests.k8s.control import KubeCluster
+from tests.k8s.pods import answer, make_namespace
+from tests.support.pod_cases import CASES, case_config, case_namespace, case_pod
+from tests.unit.control_plane.injector.test_rules import BROKEN, injected
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+CONFIG = case_config("plain_one_port")
+JUDGE = Judge(CONFIG)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def guarded(cluster: KubeCluster) -> AsyncIterator[KubeCluster]:
+    """An enforced namespace, the policy, and no webhook at all."""
+    await make_namespace(cluster, "enforced", enforce="true")
+    await make_namespace(cluster, "free")
+    cluster.apply(yaml.safe_dump_all(admission_policy(CONFIG)))
+    for _ in range(100):  # until the API server has taken the policy in
+        if NAME in await answer(cluster, case_pod("plain_one_port"), "enforced"):
+            break
+    yield cluster
+    for kind in ("validatingadmissionpolicybinding", "validatingadmissionpolicy"):
+        cluster.kubectl("delete", kind, NAME)
+
+
+async def test_what_the_injector_makes_is_admitted(guarded: KubeCluster) -> None:
+    refused = {}
+    for case in CASES:
+        config = case_config(case)
+        result = inject(case_pod(case), case_namespace(case), config)
+        if (
+            not isinstance(result, Injected)
+            or case.startswith("options_config")
+            or case == "redirect_excluded"
+        ):
+            continue
+        why = await answer(guarded, result.pod, "enforced")
+        if why:
+            refused[case] = why
+    assert refused == {}
+
+
+async def test_a_broken_pod_is_refused_for_the_rule_that_it_breaks_here(guarded: KubeCluster) -> None:
+    differ = {}
+    for case, (code, change) in BROKEN.items():
+        pod = injected()
+        change(pod)
+        pod = msgspec.json.decode(msgspec.json.encode(pod))
+        why = await answer(guarded, pod, "enforced")
+        if f"{code}:" not in why and not _by_kubernetes_itself(why):
+            differ[case] = why
+    assert differ == {}
+
+
+def _by_kubernetes_itself(why: str) -> bool:
+    return "is invalid: " in why or "may not be" in why
+
+
+async def test_only_enforced_namespaces_are_judged(guarded: KubeCluster) -> None:
+    assert await answer(guarded, case_pod("plain_one_port"), "free") == ""
+    await make_namespace(guarded, "kube-system", enforce="true")
+    assert await answer(guarded, case_pod("plain_one_port"), "kube-system") == "", (
+        "a label there must not stop it"
+    )
+
+
+async def test_a_label_on_a_running_guarded_pod_does_not_open_it(guarded: KubeCluster) -> None:
+    pod = injected()
+    pod["metadata"].update(name="opened", namespace="enforced")
+    await guarded.server.post("/api/v1/namespaces/enforced/pods", pod)
+    path = "/api/v1/namespaces/enforced/pods/opened"
+    await guarded.server.merge(path, {"metadata": {"labels": {names.INJECT: "false"}}})
+    await guarded.server.merge(path, {"metadata": {"finalizers": ["bartizan.dev/test"]}})
+    debug = {"spec": {"ephemeralContainers": [{"name": "debug", "image": "busybox"}]}}
+    with pytest.raises(DependencyRefused, match="ephemeral_containers"):
+        await guarded.server.merge(f"{path}/ephemeralcontainers", debug)
+    await guarded.server.merge(path, {"metadata": {"finalizers": None}})
+    guarded.kubectl("delete", "pod", "opened", "-n", "enforced", "--force", "--grace-period=0")
+    with pytest.raises(NotFound):
+        await guarded.server.get(path)
