@@ -116,7 +116,9 @@ class ApiServer:
         content_type: str,
         timeout: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
-        headers = {"Accept": "application/json", "Content-Type": content_type}
+        # A cluster's token keys come only as a type of their own.
+        accept = "application/json, application/jwk-set+json"
+        headers = {"Accept": accept, "Content-Type": content_type}
         await self._client.update_params_for_auth(headers, [], ["BearerToken"])
         url = f"{self._client.configuration.host}{path}{'?' + urlencode(query) if query else ''}"
         answer: aiohttp.ClientResponse = await self._client.rest_client.request(
