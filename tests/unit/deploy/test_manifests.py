@@ -99,6 +99,40 @@ def test_the_control_plane_is_one_replica_and_may_be_evicted(overlay: str) -> No
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_webhooks_are_two_at_least_and_one_always_stays(overlay: str) -> None:
+    (scaler,) = kinds(overlay, "HorizontalPodAutoscaler")
+    assert scaler["spec"]["scaleTargetRef"]["name"] == "bartizan-injector"
+    assert scaler["spec"]["minReplicas"] >= 2
+    (made,) = [
+        each for each in kinds(overlay, "Deployment") if each["metadata"]["name"] == "bartizan-injector"
+    ]
+    assert "replicas" not in made["spec"], "the autoscaler's number would be taken back at every apply"
+    assert made["spec"]["template"]["spec"]["affinity"]["podAntiAffinity"]
+    (budget,) = [
+        each
+        for each in kinds(overlay, "PodDisruptionBudget")
+        if each["metadata"]["name"] == "bartizan-injector"
+    ]
+    assert budget["spec"]["minAvailable"] == 1
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_webhooks_are_where_the_api_server_calls_them(overlay: str) -> None:
+    services = {each["metadata"]["name"]: each["spec"]["ports"] for each in kinds(overlay, "Service")}
+    configurations = [
+        *kinds(overlay, "MutatingWebhookConfiguration"),
+        *kinds(overlay, "ValidatingWebhookConfiguration"),
+    ]
+    assert len(configurations) == 2
+    for each in configurations:
+        for webhook in each["webhooks"]:
+            service = webhook["clientConfig"]["service"]
+            assert service["namespace"] == "bartizan-system"
+            assert service.get("port", 443) in [port["port"] for port in services[service["name"]]]
+            assert webhook["failurePolicy"] == "Fail"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_nothing_may_speak_with_anything_by_default(overlay: str) -> None:
     (deny,) = [each for each in kinds(overlay, "NetworkPolicy") if each["metadata"]["name"] == "default-deny"]
     assert deny["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
