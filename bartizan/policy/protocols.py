@@ -27,6 +27,7 @@ class ProtocolFacts:
 PROTOCOLS: Final[Mapping[Protocol, ProtocolFacts]] = {
     "openai": ProtocolFacts(),
     "anthropic": ProtocolFacts(),
+    "ollama": ProtocolFacts(),
     "mcp": ProtocolFacts(routes="default", facts=False),
     "kserve_v2": ProtocolFacts(routes="named", scores=True, facts=False),
     "kserve_v1": ProtocolFacts(routes="named", scores=True, facts=False),

@@ -25,7 +25,7 @@ Expression = Annotated[str, Meta(min_length=1, max_length=2048)]
 FieldPath = Annotated[str, Meta(pattern=r"^\$(\.[A-Za-z_][A-Za-z0-9_-]*|\[\*\]|\[[0-9]{1,4}\])*$")]
 RoutePath = Annotated[str, Meta(pattern=r"^/[A-Za-z0-9._~!$&'()*+,=:@/-]{0,255}$")]
 Method = Literal["GET", "POST", "PUT", "DELETE"]
-Protocol = Literal["openai", "anthropic", "mcp", "kserve_v2", "kserve_v1", "json_fields", "opaque"]
+Protocol = Literal["openai", "anthropic", "ollama", "mcp", "kserve_v2", "kserve_v1", "json_fields", "opaque"]
 
 
 class Node(

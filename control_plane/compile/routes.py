@@ -18,6 +18,14 @@ _OWN = {
         Route(path="/v1/moderations"),
         _MODELS,
     ),
+    "ollama": (
+        Route(path="/api/chat"),
+        Route(path="/api/generate"),
+        Route(path="/api/embed"),
+        Route(path="/api/embeddings"),
+        Route(path="/api/tags", method="GET"),
+        Route(path="/api/version", method="GET"),
+    ),
     "mcp": (Route(path="/mcp"), Route(path="/mcp", method="GET"), Route(path="/mcp", method="DELETE")),
     "anthropic": (Route(path="/v1/messages"), Route(path="/v1/messages/count_tokens"), _MODELS),
 }

@@ -38,11 +38,12 @@ def request_document(
     *,
     known: Collection[str],
     limits: Sequence[str],
+    within: str = "",
     streams: bool = False,
 ) -> Document:
     """A client's request. `known` fields may stand in one spelling only; `limits` name fields that bound the answer.
 
-    `streams`: whether an answer is streamed when the request doesn't say.
+    `within`: the member that holds the limits. `streams`: whether an answer is streamed when the request doesn't say.
     """
     demand_json(content_type)
     text, value = decode(body, max_depth=max_depth, any_case=True)
@@ -52,7 +53,7 @@ def request_document(
         if key not in known and key.casefold() in known:
             raise FormatError(Cause.MALFORMED_BODY, "a known field in another spelling")
     reader.request(value)
-    facts = _facts(value, limits, streams=streams)
+    facts = _facts(value, value.get(within) if within else value, limits, streams=streams)
     return JsonDocument(body, text, facts=facts, texts=reader.texts, unscanned=reader.unscanned)
 
 
@@ -74,14 +75,14 @@ def answer_document(
     return JsonDocument(body, text, texts=reader.texts, unscanned=tuple(passed))
 
 
-def _facts(value: dict[str, Any], limits: Sequence[str], *, streams: bool) -> BodyFacts:
+def _facts(value: dict[str, Any], holder: Any, limits: Sequence[str], *, streams: bool) -> BodyFacts:
     """Strict types: an engine that coerces "true" to true would otherwise do what a rule did not see."""
     model, stream = value.get("model", ""), value.get("stream")
     if not isinstance(model, str) or not (stream is None or isinstance(stream, bool)):
         raise FormatError(Cause.MALFORMED_BODY, "model or stream is of the wrong type")
     most = 0
-    for key in limits:
-        limit = value.get(key)
+    for key in limits if isinstance(holder, dict) else ():
+        limit = holder.get(key)
         if isinstance(limit, bool) or not (limit is None or isinstance(limit, int)):
             raise FormatError(Cause.MALFORMED_BODY, f"{key} is not a whole number")
         most = max(most, limit or 0)

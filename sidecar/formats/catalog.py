@@ -8,6 +8,7 @@ from sidecar.formats.anthropic import AnthropicFormat
 from sidecar.formats.base import Format
 from sidecar.formats.json_fields import JsonFieldsFormat
 from sidecar.formats.mcp import McpFormat
+from sidecar.formats.ollama import OllamaFormat
 from sidecar.formats.opaque import OpaqueFormat
 from sidecar.formats.openai import OpenAIFormat
 from sidecar.formats.predict import PredictFormat
@@ -22,6 +23,8 @@ def build_format(plan: GuardPlan) -> Format:
             return OpenAIFormat(max_depth=plan.json_depth, conceal=conceal)
         case "anthropic":
             return AnthropicFormat(max_depth=plan.json_depth, conceal=conceal)
+        case "ollama":
+            return OllamaFormat(max_depth=plan.json_depth, conceal=conceal)
         case "mcp":
             return McpFormat(max_depth=plan.json_depth, conceal=conceal)
         case "kserve_v1" | "kserve_v2" as version:

@@ -49,6 +49,7 @@ prompt_tokens_details completion_tokens_details input_tokens_details output_toke
 accepted_prediction_tokens rejected_prediction_tokens queue_time prompt_time completion_time total_time
 embedding embeddings output status call_id instructions max_output_tokens tools incomplete_details annotations
 summary encrypted_content previous_response_id results flagged categories category_scores
+thinking done done_reason options num_predict num_ctx images keep_alive think raw
 """
 WORDS = frozenset((*_WORDS.split(), *FIELDS))
 """Keys that the protocol itself names: nobody says anything with them."""

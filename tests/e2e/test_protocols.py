@@ -183,3 +183,38 @@ def test_mcp_is_read_both_ways(world: World) -> None:
     status, body, _ = world.ask("/sse", method="GET")
     assert (status, json.loads(body)["jsonrpc"]) == (404, "2.0")
     assert len(world.model.received) == before
+
+
+def line(text: str, **more: Any) -> bytes:
+    message = {"role": "assistant", "content": text}
+    made = {"model": "m", "created_at": "2026-01-01T00:00:00Z", "message": message, "done": False, **more}
+    return json.dumps(made).encode() + b"\n"
+
+
+def test_ollama_is_read_both_ways(world: World) -> None:
+    world.use(policy("ollama", authz=[{"name": "small", "deny": "request.max_tokens > 100"}]))
+    ask = {"model": "m", "messages": [{"role": "user", "content": f"I am {EMAIL}", "images": ["aGk="]}]}
+    ended = line("", done=True, done_reason="stop", total_duration=4915112345678)
+    kind = "application/x-ndjson"
+    world.model.script = sse(
+        line("ask jane@exam"), line("ple.org now")[:9], line("ple.org now")[9:], ended, kind=kind
+    )
+    status, body, got = world.ask("/api/chat", ask)
+    assert (status, got) == (200, kind)
+    lines = [json.loads(one) for one in body.splitlines()]
+    assert "".join(one["message"]["content"] for one in lines) == "ask [EMAIL] now"
+    assert lines[-1] == json.loads(ended)
+    sent = json.loads(world.got())["messages"][0]
+    assert (sent["content"], sent["images"]) == ("I am [EMAIL]", ["aGk="])
+    world.model.script = sse(line("it is cana"), line("ry-7f3a9c21"), line("more"), ended, kind=kind)
+    last = json.loads(world.ask("/api/chat", ask)[1].splitlines()[-1])
+    assert (last["done"], last["done_reason"]) == (True, "content_filter")
+    world.says({"model": "m", "response": f"see {EMAIL}", "context": [1, 2], "done": True})
+    _, body, _ = world.ask("/api/generate", {"model": "m", "prompt": EMAIL, "stream": False})
+    assert json.loads(body) == {"model": "m", "response": "see [EMAIL]", "context": None, "done": True}
+    before = len(world.model.received)
+    assert world.ask("/api/generate", {"model": "m", "prompt": "x", "context": [1]})[0] == 400
+    assert world.ask("/api/chat", {**ask, "options": {"num_predict": 101}})[0] == 403
+    for admin in ("/api/pull", "/api/create", "/api/copy"):
+        assert world.ask(admin, {})[0] == 404
+    assert len(world.model.received) == before

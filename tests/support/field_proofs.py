@@ -51,7 +51,7 @@ PROOFS: dict[str, tuple[str, ...]] = {
     ),
     **{
         f"spec.model.protocol={name}": (f"tests/e2e/test_protocols.py::test_{name}_is_read_both_ways",)
-        for name in ("kserve_v2", "kserve_v1", "mcp")
+        for name in ("kserve_v2", "kserve_v1", "mcp", "ollama")
     },
     "spec.model.credential.secret": _CREDENTIAL,
     "spec.model.credential.header": _CREDENTIAL,

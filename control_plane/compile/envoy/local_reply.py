@@ -88,7 +88,7 @@ def body_format(
     if protocol == "anthropic":
         error = {"type": "api_error", "message": message}
         body.update({"type": "error", "error": error, "request_id": f"bartizan_{decision}"})
-    elif protocol in {"kserve_v1", "kserve_v2"}:
+    elif protocol in {"kserve_v1", "kserve_v2", "ollama"}:
         body.update({"error": message, "decision": decision})
     elif protocol == "mcp":
         fault: dict[str, Any] = {"code": -32001, "message": message, "data": {"decision": decision}}

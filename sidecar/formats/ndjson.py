@@ -1,0 +1,62 @@
+"""Newline-delimited JSON as bytes: an incremental splitter into lines that can be given other data."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass
+
+from sidecar.formats.base import FormatError
+from sidecar.formats.sse import MAX_EVENT_BYTES
+from sidecar.model.decision import Cause
+
+MEDIA_TYPES = frozenset({"application/x-ndjson", "application/jsonl", "application/x-jsonlines"})
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line with its end."""
+
+    raw: bytes
+
+    @property
+    def data(self) -> bytes | None:
+        return self.raw.strip(b" \t\r\n") or None
+
+    def with_data(self, data: bytes) -> bytes:
+        """The line with other data; its end stays."""
+        return data + (self.raw[len(self.raw.rstrip(b"\r\n")) :] or b"\n")
+
+    def with_only(self, data: bytes) -> Line:
+        return Line(self.with_data(data))
+
+    def only_data(self, names: Container[bytes]) -> Line:  # noqa: ARG002
+        """A line holds nothing else."""
+        return self
+
+
+class LineSplitter:
+    """Bytes in, whole lines out. Raises FormatError when one line grows beyond the limit."""
+
+    def __init__(self, max_line_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._buffer = bytearray()
+        self._searched = 0
+        self._max = max_line_bytes
+
+    def feed(self, chunk: bytes, *, end: bool) -> list[Line]:
+        """Lines that are whole now; at the end also one without an end of its own."""
+        self._buffer += chunk
+        lines: list[Line] = []
+        done = 0
+        position = self._searched
+        while (found := self._buffer.find(b"\n", position)) >= 0:
+            lines.append(Line(bytes(self._buffer[done : found + 1])))
+            done = position = found + 1
+        del self._buffer[:done]
+        self._searched = len(self._buffer)
+        if len(self._buffer) > self._max:
+            raise FormatError(Cause.ANSWER_TOO_LARGE, "one line of the stream is too large")
+        if end and self._buffer:
+            lines.append(Line(bytes(self._buffer)))
+            self._buffer.clear()
+            self._searched = 0
+        return lines
