@@ -117,7 +117,7 @@ class StreamInspector:
         if not piece.texts and not piece.finished and not piece.final:
             return self._stream.take(None)
         texts: list[str] = []
-        touched = piece.altered
+        touched = False
         for part in piece.texts:
             text, held = self._push(part) if self._cut is None else ("", True)
             texts.append(text)

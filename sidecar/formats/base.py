@@ -77,8 +77,6 @@ class StreamPiece(Value, frozen=True, kw_only=True):
     """The whole answer ends here ("[DONE]")."""
     finished: tuple[str, ...] = ()
     """Prefixes of the text streams that end with this event ("choices[0]."): nothing follows on them."""
-    altered: bool = False
-    """The texts are another writing of what the bytes say: an enforced answer takes the texts, never the bytes."""
     unscanned: tuple[str, ...] = ()
     """Kinds of content in this event that pass without being looked at, or not across events."""
     whole: bool = False
@@ -95,7 +93,7 @@ class AnswerStream(Protocol):
         """Whole events decoded and not yet taken."""
 
     def take(self, texts: Sequence[str] | None) -> bytes:
-        """Encode the oldest event: None = its original bytes, else with these texts in place of its own."""
+        """Encode the oldest event: None = with its own texts, else with these in their place."""
 
     def closing(self, pending: Sequence[TextPart]) -> bytes:
         """Held-back text as an event of its own, before the stream's last event or at its end."""

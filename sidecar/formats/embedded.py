@@ -1,7 +1,7 @@
-"""JSON texts inside strings, such as a tool call's arguments: what a reader of them sees, whole or streamed.
+"""JSON texts inside strings, such as a tool call's arguments: what a reader of them sees.
 
-A whole one is decoded, so that no escape hides a text; edits go into it and it stays JSON. A streamed one can't be
-decoded before its end: its needless escapes are written out instead, which changes its bytes but not its meaning.
+They are decoded, so that no escape hides a text; edits go into them and they stay JSON. Streamed ones are in
+streamed_json.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def embedded_texts(text: str, path: Path, root: str, role: str, max_depth: int) 
     try:
         _, value = decode(text.encode(), max_depth=max_depth)
     except FormatError:
-        return [TextAt(path, _ESCAPE.sub(_written, text), role, root)]
+        return [TextAt(path, written_out(text), role, root)]
     if isinstance(value, str):
         return [TextAt(path, value, role, root, embedded=text, inner=())]
     inside = [
@@ -34,26 +34,9 @@ def embedded_texts(text: str, path: Path, root: str, role: str, max_depth: int) 
     return [*inside, TextAt(path, text, role, root, embedded=text)]
 
 
-class Unescaper:
-    """Writes out escapes of one streamed JSON text where the character itself may stand; keeps one cut in two."""
-
-    def __init__(self) -> None:
-        self._open = ""
-
-    def feed(self, text: str) -> str:
-        """The next piece, with what was open before it."""
-        whole, self._open = self._open + text, ""
-        return _ESCAPE.sub(self._one, whole) if "\\" in whole else whole
-
-    def _one(self, escape: re.Match[str]) -> str:
-        if escape[1]:
-            char = chr(int(escape[1], 16))
-            needed = char < " " or char in '"\\' or "\ud800" <= char <= "\udfff"
-            return escape[0] if needed else char
-        if escape[2]:
-            return "/" if escape[2] == "/" else escape[0]
-        self._open = escape[0]
-        return ""
+def written_out(text: str) -> str:
+    """A text with its escapes as the characters that they stand for, as a lenient reader may take it."""
+    return _ESCAPE.sub(_written, text)
 
 
 def _written(escape: re.Match[str]) -> str:

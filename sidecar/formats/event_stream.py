@@ -15,9 +15,9 @@ import msgspec
 
 from sidecar.formats.base import FormatError, StreamPiece, TextPart
 from sidecar.formats.documents import TextAt, strings
-from sidecar.formats.embedded import Unescaper
 from sidecar.formats.json_text import DEFAULT_DEPTH, Path, decode, has_surrogate, splice, string_token
 from sidecar.formats.openai_fields import UNREADABLE, WORDS
+from sidecar.formats.streamed_json import StreamedJson
 from sidecar.formats.walk import take_unreadable
 from sidecar.model.decision import Cause
 
@@ -45,16 +45,25 @@ class Splitter(Protocol):
     def feed(self, chunk: bytes, *, end: bool) -> Sequence[RawEvent]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """A piece of a JSON text: the way back from its view, what the bytes say, and whether no escape is cut in two."""
+
+    json_text: StreamedJson
+    raw: str
+    whole: bool
+
+
 class Reading:
     """What one event holds, filled by a protocol's reader."""
 
-    def __init__(self, unescapers: dict[str, Unescaper]) -> None:
-        self._unescapers = unescapers
+    def __init__(self, json_texts: dict[str, StreamedJson]) -> None:
+        self._json_texts = json_texts
         self.places: list[TextAt] = []
         self.finished: list[str] = []
         """Prefixes of text streams that end with this event."""
-        self.rewritten: set[Path] = set()
-        """Places whose text is another writing of what the bytes say."""
+        self.encoded: dict[Path, _Encoded] = {}
+        """Places whose text is a view of a JSON text."""
         self.unscanned: dict[str, None] = {}
         self.final = False
         self.indivisible = False
@@ -72,12 +81,9 @@ class Reading:
             raise malformed(f"{path[-1]} is not a string")
 
     def json_text(self, value: Any, path: Path, name: str) -> None:
-        """The next piece of a JSON text that is streamed as a string: its needless escapes are written out."""
+        """The next piece of a JSON text that is streamed as a string."""
         if isinstance(value, str) and value:
-            plain = self._unescapers.setdefault(name, Unescaper()).feed(value)
-            if plain != value:
-                self.rewritten.add(path)
-            self.places.append(TextAt(path, plain, name=name))
+            self._view(self._json_texts.setdefault(name, StreamedJson()), value, path, name)
         elif value is not None and not isinstance(value, str):
             raise malformed(f"{path[-1]} is not a string")
 
@@ -97,12 +103,17 @@ class Reading:
             if place.embedded and place.inner:
                 continue  # a part of a JSON text, which is read as one, like its deltas
             self._others += 1
-            at, text = (*path, *place.path), place.text
+            at, name = (*path, *place.path), f"{_OTHER}#{self._others}"
             if place.embedded:
-                text = Unescaper().feed(place.embedded)
-                if text != place.embedded:
-                    self.rewritten.add(at)
-            self.places.append(TextAt(at, text, place.role, f"{_OTHER}#{self._others}"))
+                self._view(StreamedJson(), place.embedded, at, name, place.role)
+            else:
+                self.places.append(TextAt(at, place.text, place.role, name))
+
+    def _view(self, json_text: StreamedJson, value: str, path: Path, name: str, role: str = "") -> None:
+        began_whole = json_text.whole
+        view = json_text.read(value)
+        self.encoded[path] = _Encoded(json_text, value, whole=began_whole and json_text.whole)
+        self.places.append(TextAt(path, view, role, name))
 
     def end(self) -> None:
         """Called last."""
@@ -156,7 +167,7 @@ class JsonEventStream:
         self._conceal = conceal
         self._chunks: deque[_Chunk] = deque()
         self._streams: set[str] = set()
-        self._unescapers: dict[str, Unescaper] = {}
+        self._json_texts: dict[str, StreamedJson] = {}
 
     def feed(self, chunk: bytes, *, end: bool) -> None:
         for event in self._splitter.feed(chunk, end=end):
@@ -169,19 +180,30 @@ class JsonEventStream:
         chunk = self._chunks.popleft()
         if chunk.reading is None:
             return chunk.event.raw
-        edits = dict(self._reader.sent(chunk.reading))
-        if texts is not None:
-            if any(has_surrogate(text) for text in texts):
-                raise ValueError("text that UTF-8 can't carry")
-            for place, text in zip(chunk.reading.places, texts, strict=True):
-                if text != place.text or place.path in chunk.reading.rewritten:
-                    edits[place.path] = string_token(text)
-        if texts is None and not edits:
+        reading = chunk.reading
+        edits = dict(self._reader.sent(reading))
+        said = [place.text for place in reading.places] if texts is None else texts
+        if any(has_surrogate(text) for text in said):
+            raise ValueError("text that UTF-8 can't carry")
+        for place, text in zip(reading.places, said, strict=True):
+            if encoded := reading.encoded.get(place.path):
+                written = encoded.json_text.write(text)
+                if not (encoded.whole and text == place.text) and written != encoded.raw:
+                    edits[place.path] = string_token(written)
+            elif text != place.text:
+                edits[place.path] = string_token(text)
+        if not edits:
             return chunk.event.raw
         return chunk.event.with_data(splice(chunk.text, edits).encode())
 
     def closing(self, pending: Sequence[TextPart]) -> bytes:
-        return self._reader.closing(pending)
+        said = [
+            replace(part, text=self._json_texts[part.location].write(part.text))
+            if part.location in self._json_texts
+            else part
+            for part in pending
+        ]
+        return self._reader.closing(said)
 
     def cut(self, decision_id: str) -> bytes:
         return self._reader.cut(decision_id)
@@ -204,7 +226,7 @@ class JsonEventStream:
         if self._conceal and unreadable:
             text = splice(text, {at: "null" for at, _ in unreadable})
             event = event.with_only(text.encode())
-        reading = Reading(self._unescapers)
+        reading = Reading(self._json_texts)
         self._reader.read(value, reading)
         reading.end()
         self._streams.update(place.name for place in reading.places)
@@ -218,7 +240,6 @@ class JsonEventStream:
             ),
             final=reading.final,
             finished=tuple(reading.finished),
-            altered=bool(reading.rewritten),
             unscanned=tuple(dict.fromkeys((*reading.unscanned, *passed))),
             whole=reading.indivisible,
         )
