@@ -1,4 +1,4 @@
-"""Finds credentials by the forms that providers gave them (secret_rules.py) and private keys in PEM.
+"""Finds credentials by the forms that providers gave them, by the name before them, and private keys in PEM.
 
 L is 16,384: a PEM key. In a stream one is held from its BEGIN line on until its END is there; every other format is
 one word, so at most the last word is held.
@@ -13,12 +13,16 @@ import re2
 
 from bartizan.policy.checks import Secrets
 from sidecar.checks.base import Inspection, Match, SpanCheck
-from sidecar.checks.detectors.secret_rules import RULES, SecretRule
+from sidecar.checks.detectors import secret_rules
+from sidecar.checks.detectors.secret_rule import SecretRule
+from sidecar.checks.detectors.secret_rules_announced import ANNOUNCED
+from sidecar.checks.detectors.secret_rules_services import SERVICES
 from sidecar.checks.spans import ACTIONS, TOO_MANY, Allowance, disjoint, inspection
 from sidecar.formats.base import TextPart
 from sidecar.model.finding import Action
 
 PLACEHOLDER = "[SECRET]"
+RULES = (*secret_rules.RULES, *SERVICES, *ANNOUNCED)
 _WORD_MAX = 4200
 _UNHINTED_MAX = 64
 """How far before its hint a secret may begin, and a hint itself: all that an unhinted word must hold back."""
@@ -109,12 +113,24 @@ def _words(rule: SecretRule, text: str, start: int, allowance: Allowance) -> Ite
                 if match is not None or not allowance.spend():
                     break
         following = at + len(rule.hint)
-        if match is not None and match.start(group) >= start:
+        if match is not None:
             first, end = match.span(group)
-            if len(set(text[first:end])) >= _DISTINCT:
-                yield Match(start=first, end=end, kind=rule.kind, replacement=PLACEHOLDER)
+            if _is_secret(rule, text[first:end], whole=not group):
+                if first >= start:
+                    yield Match(
+                        start=first, end=end, kind=rule.kind, replacement=PLACEHOLDER, score=rule.score
+                    )
                 following = max(following, end)
         at = text.find(rule.hint, following)
+
+
+def _is_secret(rule: SecretRule, found: str, *, whole: bool) -> bool:
+    """Not a placeholder. `whole`: the word holds the hint, so that a stream shows all of it before it is judged."""
+    if len(set(found)) < _DISTINCT or (rule.valid is not None and not rule.valid(found)):
+        return False
+    return not whole or (
+        2 * max(found.count(char) for char in set(found)) <= len(found) and not found.endswith("EXAMPLE")
+    )
 
 
 def _earliest(rule: SecretRule, text: str, at: int, floor: int) -> int:
