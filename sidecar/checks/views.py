@@ -36,7 +36,7 @@ _ENTITY = re.compile(r"(?:&#x?[0-9a-fA-F]{1,6};){3}")
 _ESCAPES = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})")
 _HEX_DIGITS = re.compile(r"0x|\\x|[^0-9a-fA-F]")
 _LEET_WORD = re.compile(r"[a-z][013457@$!|]+[a-z]")
-_SPELLED = re.compile(r"(?<![a-z0-9])[a-z](?:[ .\-_*|/]{1,2}[a-z0-9]){6,}(?![a-z0-9])")
+_SPELLED = re.compile(r"(?<![a-z0-9])[a-z](?:[ .\-_*|/\\]{1,2}[a-z0-9]){6,}(?![a-z0-9])")
 _NOT_LETTER = re.compile(r"[^a-z0-9]+")
 
 _LOOK_ALIKES = str.maketrans(

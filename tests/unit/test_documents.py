@@ -5,16 +5,18 @@ import importlib.util
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from bartizan.errors import InvalidInput
+from bartizan.policy.checks import PiiType
 from control_plane import settings as control_plane_settings
 from control_plane.api.ports import Parts
 from control_plane.api.routes.catalog import operations
 from sidecar import settings as sidecar_settings
 from sidecar.agent import conditions
+from sidecar.checks.detectors import secrets
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -104,6 +106,14 @@ def test_every_direct_dependency_is_listed_with_the_licence_that_it_states() -> 
     assert (ROOT / "docs/third-party-licences.md").read_text() == licences.page(), (
         "run: python requirements/licences.py > docs/third-party-licences.md"
     )
+
+
+def test_every_kind_of_personal_data_and_of_secrets_is_documented() -> None:
+    page = (ROOT / "docs/detectors.md").read_text()
+    named = set(re.findall(r"`([a-z0-9_]+)`", page))
+    assert set(get_args(PiiType)) <= named
+    listed = set(re.findall(r"`([a-z0-9_]+)`", page.split("Kinds in findings: ")[1]))
+    assert listed == {rule.kind for rule in secrets.RULES} | {"private_key"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

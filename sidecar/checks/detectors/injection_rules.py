@@ -99,6 +99,7 @@ _ROLE = (
 _DELIMITER = (
     r"<\|(?:im_start|im_end|system|user|assistant|endoftext|end_of_turn|start_header_id|eot_id|begin_of_text)\|>",
     r"\[/?inst\]|<</?sys>>|<(?:start|end)_of_turn>",
+    r"(?:^| )(?:#{2,}|-{2,}|={3,}|\*{3,}|\[|<|\{|\()[ /\"]*(?:system|admin|developer|root|sudo|override|inst|assistant note|note to (?:the )?(?:ai|assistant|model)|(?:hidden|new|priority|internal) instructions?)(?:[ _](?:message|prompt|override|instructions?|note|update|command))?[ :\]>}#*=\"-]{1,6}[^.]{0,80}\b(?:ignore|disregard|forget|bypass|disable|unlock|grant|leak|expose|disclose|reveal|show|print|output|share|display|you (?:are|must|will)|override|new instructions?|now)\b[^.]{0,40}\b(?:prompt|instructions?|rules|guidelines|config\w*|system|hidden|secrets?|access|filters?|restrictions?|limits|previous|above|your|now|mode)\b",
     r"(?:^| )(?:#{2,}|-{3,}|={3,}|\*{3,}|\[|<|\{)[ /]*(?:system|admin|developer)(?: (?:message|prompt|override|instructions?|note|update))?[ :\]>}#*=-]{1,6}[^.]{0,80}\b(?:ignore|disregard|you (?:are|must|will)|override|new|reveal|now)\b",
     r"(?:^|[.!?>}\]] ?)(?:system|admin|developer|root)(?: (?:message|prompt|override|update|note|alert|command))? ?: ?(?:[\w',]+ ){0,6}(?:ignore|disregard|override|forget|reveal|bypass|disable|you are now|new instructions|you must|grant)\b",
     r"(?:end of|</?)(?: ?the)? ?(?:system|user|context|document|input|data|email|instructions?)(?: prompt| input| message| data)?[ >.\]#=*-]{0,6}(?:new|begin|start|now)?[^.]{0,40}\b(?:new (?:system )?(?:instructions?|prompt|task)|ignore (?:all|the|previous)|you are now|actual instructions)",
@@ -156,7 +157,8 @@ _OTHER_SCRIPTS = (
 SQUEEZED = (
     r"(?:ignore|disregard|forget)(?:all|any)?(?:of)?(?:the|your|my)?(?:previous|prior|above|earlier|system|preceding)(?:instructions?|prompts?|rules?|directives?|guidelines?|commands?)",
     r"(?:ignore|disregard|forget)(?:all|your)(?:instructions|rules|guidelines|programming)",
-    r"(?:reveal|show|print|output|repeat)(?:me)?(?:the|your)(?:system|initial|hidden|secret)(?:prompt|instructions?|message)",
+    r"(?:reveal|show|print|output|repeat|leak|dump|display|giveme|tellme)(?:me)?(?:the|your|all|allyour)?(?:system|initial|hidden|secret|internal|original)(?:prompt|instructions?|messages?|rules|guidelines)",
+    r"(?:reveal|show|print|output|repeat|leak|dump|display|giveme|tellme)(?:me)?(?:your|allyour)(?:prompt|instructions?|messages?|rules|guidelines|config\w*)",
     r"doanythingnow|developermodeenabled|youarenowdan",
 )
 """For text spelled letter by letter, joined without spaces."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import re2
 
@@ -159,7 +159,7 @@ class PromptInjectionCheck:
             likely = self._probability(self._model, reading)
             action = self._judged(self._model, likely)
             return _Decided({_LIKELY} if action else set(), action, likely)
-        if len(reading.folded) > SHORT or not reading.folded.isascii() or kinds & _UNDOUBTED:
+        if not _doubtful(reading, kinds):
             return _Decided(kinds, self._action)
         likely = self._model.probability(reading.folded)
         stands = likely >= self._model.thresholds.doubt
@@ -182,6 +182,20 @@ def build(config: PromptInjection) -> TextCheck:
 def rule_kinds(text: str) -> set[str]:
     """Categories of the rules that match some view of this text."""
     return _Reading(text).kinds()
+
+
+def rule_verdict(text: str) -> Literal["none", "doubtful", "firm"]:
+    """What the rules alone say, and whether the model may take it back. For the figures of a training."""
+    reading = _Reading(text)
+    kinds = reading.kinds()
+    if not kinds:
+        return "none"
+    return "doubtful" if _doubtful(reading, kinds) else "firm"
+
+
+def _doubtful(reading: _Reading, kinds: set[str]) -> bool:
+    """Whether these kinds may be a figure of speech: in a short, plain text, and not by their very form an attack."""
+    return len(reading.folded) <= SHORT and reading.folded.isascii() and not kinds & _UNDOUBTED
 
 
 class _Reading:

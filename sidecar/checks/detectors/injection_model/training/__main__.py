@@ -21,7 +21,7 @@ from sidecar.checks.detectors.injection_model.training import compose, fit, repo
 from sidecar.checks.detectors.injection_model.training.sources import JUDGE_ONLY, Sample
 
 SEED = 0
-COMPOSED = 8_000
+COMPOSED = 12_000
 LEFT_OUT_CAP = 2_000
 FLAG_RATE = 0.008
 BLOCK_RATE = 0.001
@@ -48,10 +48,11 @@ def train(data: Path, out: Path, *, composed: int = COMPOSED, cap: int = LEFT_OU
     samples = [*sources.read(data, cap), *own]
     kinds = fit.matrices([sample.text for sample in samples])
     left = report.leave_out(samples, kinds, _say)
-    rules = _rules([sample.text for sample in samples])
+    rules = report.rule_hits([sample.text for sample in samples])
     slope, offset = report.calibrate(samples, left.scores)
-    flag, block = (report.threshold(samples, left.scores, rate) for rate in (FLAG_RATE, BLOCK_RATE))
     doubt = float((np.log(DOUBT / (1 - DOUBT)) - offset) / slope)
+    standing = rules.standing(left.scores, doubt)
+    flag, block = (report.threshold(samples, left.scores, rate, standing) for rate in (FLAG_RATE, BLOCK_RATE))
     figures = {
         name: {
             "score": at,
@@ -61,14 +62,14 @@ def train(data: Path, out: Path, *, composed: int = COMPOSED, cap: int = LEFT_OU
         for name, at in (("flag", flag), ("block", block))
     }
     out.mkdir(parents=True, exist_ok=True)
-    np.savez(out / "left_out.npz", scores=left.scores, rules=rules)
-    learnt = [sample for sample in [*sources.read(data, LEARNT_CAP), *own] if sample.group != JUDGE_ONLY]
-    model = fit.fit(fit.matrices([sample.text for sample in learnt]), learnt)
+    np.savez(out / "left_out.npz", scores=left.scores, rules=rules.any, firm=rules.firm)
+    learnt, parts = _learnt([*sources.read(data, LEARNT_CAP), *own])
+    model = fit.fit(parts, learnt)
     arrays, steps, rarity_steps = fit.quantised(model)
     weights = packed(arrays)
     (out / "weights.npz").write_bytes(weights)
     manifest = {
-        "name": "bartizan-injection-linear-1",
+        "name": "bartizan-injection-linear-2",
         "sha256": hashlib.sha256(weights).hexdigest(),
         "bias": model.bias,
         "scales": steps,
@@ -81,6 +82,8 @@ def train(data: Path, out: Path, *, composed: int = COMPOSED, cap: int = LEFT_OU
             "seed": SEED,
             "data_sha256": hashlib.sha256((data / "prompts.jsonl").read_bytes()).hexdigest(),
             "strength": fit.STRENGTH,
+            "alone": fit.ALONE,
+            "noise": fit.NOISE,
             "sources": described(learnt),
         },
     }
@@ -109,10 +112,13 @@ def _own(count: int) -> list[Sample]:
     ]
 
 
-def _rules(texts: Sequence[str]) -> np.typing.NDArray[np.bool_]:
-    from sidecar.checks.detectors.prompt_injection import rule_kinds
-
-    return np.array([bool(rule_kinds(text)) for text in texts])
+def _learnt(samples: Sequence[Sample]) -> tuple[list[Sample], list[fit.Matrix]]:
+    """The rows that the shipped model learns, and their n-grams."""
+    allowed = [sample for sample in samples if sample.group != JUDGE_ONLY]
+    kinds = fit.matrices([sample.text for sample in allowed])
+    chosen = fit.plausible(kinds, allowed)
+    kept = [sample for sample, wanted in zip(allowed, chosen, strict=True) if wanted]
+    return kept, [matrix[chosen] for matrix in kinds]
 
 
 def described(samples: Sequence[Sample]) -> dict[str, dict[str, str | int]]:

@@ -1,4 +1,4 @@
-"""Fills the grammars benign.toml and attacks.toml: the same seed gives the same sentences everywhere."""
+"""Fills the grammars (attacks*.toml, benign*.toml): the same seed gives the same sentences everywhere."""
 
 from __future__ import annotations
 
@@ -6,20 +6,33 @@ import random
 import re
 import tomllib
 from importlib import resources
-from typing import Any
+from typing import Any, Final
 
 _SLOT = re.compile(r"\{(\w+)\}")
 _DEPTH = 4
+ATTACKS: Final = ("attacks", "attacks_manners", "attacks_languages")
+BENIGN: Final = ("benign", "benign_manners")
 
 
 def benign(count: int, seed: int) -> list[str]:
-    """`count` distinct benign sentences (fewer if the grammar is exhausted), whole sentences first."""
-    return _compose(_grammar("benign"), count, seed)
+    """`count` distinct benign sentences (fewer if the grammars are exhausted), whole sentences first."""
+    return _every(BENIGN, count, seed)
 
 
 def attacks(count: int, seed: int) -> list[str]:
     """`count` distinct attacks, whole sentences first."""
-    return _compose(_grammar("attacks"), count, seed)
+    return _every(ATTACKS, count, seed)
+
+
+def _every(names: tuple[str, ...], count: int, seed: int) -> list[str]:
+    """Each grammar's share is that of its templates."""
+    grammars = [_grammar(name) for name in names]
+    templates = sum(len(grammar["templates"]) for grammar in grammars)
+    out: dict[str, None] = {}
+    for grammar in grammars:
+        share = -(-count * len(grammar["templates"]) // templates)
+        out.update(dict.fromkeys(_compose(grammar, share, seed)))
+    return list(out)[:count]
 
 
 def _grammar(name: str) -> dict[str, Any]:
@@ -43,7 +56,7 @@ def _compose(grammar: dict[str, Any], count: int, seed: int) -> list[str]:
 
 
 def _cased(text: str, rng: random.Random) -> str:
-    text = text.replace("..", ".").replace("?.", "?")
+    text = text.replace("..", ".").replace("?.", "?").replace("  ", " ").replace(" .", ".")
     style = rng.random()
     if style < 0.7:
         return text[:1].upper() + text[1:]

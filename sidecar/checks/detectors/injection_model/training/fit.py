@@ -8,7 +8,7 @@ from __future__ import annotations
 import collections
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,12 @@ SOURCE_CAP = 1_200
 """No source weighs more than this many rows."""
 STRENGTH = 4.0
 ROUNDS = 60
+ALONE = 0.3
+"""How much of its weight an n-gram keeps that only one source holds: it tells the source more often than the attack."""
+OWN: Final = "composed"
+NOISE = 0.2
+"""Attack rows in which a model that learnt our own sentences alone sees less than this are not learnt: most of them
+can't be told from harmless text without their context, and teach the model that harmless words are attacks."""
 
 Matrix = Any
 """scipy.sparse.csr_matrix: scipy has no types."""
@@ -76,7 +82,7 @@ def fit(kinds: Sequence[Matrix], samples: Sequence[Sample]) -> Linear:
     from scipy.sparse import diags, hstack
     from sklearn.linear_model import LogisticRegression
 
-    rarities = [_rarity(matrix) for matrix in kinds]
+    rarities = [_rarity(matrix) * _spread(matrix, samples) for matrix in kinds]
     scaled = []
     for matrix, rarity in zip(kinds, rarities, strict=True):
         norms = np.sqrt(np.maximum(matrix @ (rarity * rarity), 1e-9))
@@ -87,6 +93,20 @@ def fit(kinds: Sequence[Matrix], samples: Sequence[Sample]) -> Linear:
     cuts = np.cumsum([1 << bits for bits in BITS])[:-1]
     weights = np.split(regression.coef_[0].astype(np.float32), cuts)
     return Linear(tuple(weights), tuple(rarities), float(regression.intercept_[0]))
+
+
+def plausible(kinds: Sequence[Matrix], samples: Sequence[Sample]) -> NDArray[np.bool_]:
+    """Which rows may be learnt from: not the attacks that our own sentences say nothing about. No row of a data set
+    has a say in this, so leaving sources out stays honest.
+    """
+    own = np.array([sample.source == OWN for sample in samples])
+    attacks = np.array([sample.label == 1 for sample in samples])
+    if not (own & attacks).any():
+        return np.ones(len(samples), np.bool_)
+    rows = [sample for sample in samples if sample.source == OWN]
+    scores = fit([matrix[own] for matrix in kinds], rows).scores(kinds)
+    kept: NDArray[np.bool_] = own | ~attacks | (1 / (1 + np.exp(-scores)) >= NOISE)
+    return kept
 
 
 def quantised(model: Linear) -> tuple[dict[str, NDArray[Any]], list[float], list[float]]:
@@ -119,6 +139,22 @@ def restored(
         ),
         bias,
     )
+
+
+def _spread(matrix: Matrix, samples: Sequence[Sample]) -> NDArray[np.float32]:
+    """1 for n-grams that several sources or our own sentences hold, ALONE for the others."""
+    from scipy.sparse import csr_matrix
+
+    names = sorted({sample.source for sample in samples})
+    places = {name: place for place, name in enumerate(names)}
+    rows = [places[sample.source] for sample in samples]
+    ones = np.ones(len(rows), np.float32)
+    belongs = csr_matrix((ones, (rows, range(len(rows)))), shape=(len(names), len(rows)))
+    held = (belongs @ matrix > 0).astype(np.float32).T @ np.array(
+        [2.0 if name == OWN else 1.0 for name in names]
+    )
+    spread: NDArray[np.float32] = np.where(held >= 2, 1.0, ALONE).astype(np.float32)
+    return spread
 
 
 def _rarity(matrix: Matrix) -> NDArray[np.float32]:

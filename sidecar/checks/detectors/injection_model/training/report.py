@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.checks.detectors.injection_model.model import SHORT
 from sidecar.checks.detectors.injection_model.training import judged
-from sidecar.checks.detectors.injection_model.training.fit import Linear, Matrix, fit, matrices
+from sidecar.checks.detectors.injection_model.training.fit import Linear, Matrix, fit, matrices, plausible
 from sidecar.checks.detectors.injection_model.training.sources import GROUPS, JUDGE_ONLY, Sample
 
 Scores = NDArray[np.float64]
@@ -30,7 +29,9 @@ class LeftOut:
 
 
 def leave_out(samples: Sequence[Sample], kinds: Sequence[Matrix], say: Callable[[str], None]) -> LeftOut:
-    """Fit once per group of sources."""
+    """Fit once per group of sources, on plausible rows; judge all rows."""
+    learnt = plausible(kinds, samples)
+    say(f"{int((~learnt).sum())} attack rows are judged but not learnt")
     groups = np.array([sample.group for sample in samples])
     own = {name: matrices(texts) for name, texts in OWN.items()}
     scores = np.zeros(len(samples))
@@ -40,7 +41,7 @@ def leave_out(samples: Sequence[Sample], kinds: Sequence[Matrix], say: Callable[
         away = groups == group
         if not away.any():
             continue
-        model = _fit_rows(samples, kinds, ~away & (groups != JUDGE_ONLY))
+        model = _fit_rows(samples, kinds, learnt & ~away & (groups != JUDGE_ONLY))
         scores[away] = model.scores([matrix[away] for matrix in kinds])
         judges.append(model.scores([matrix[groups == JUDGE_ONLY] for matrix in kinds]))
         for name, parts in own.items():
@@ -85,30 +86,54 @@ def calibrate(samples: Sequence[Sample], scores: Scores) -> tuple[float, float]:
     return float(line.coef_[0, 0]), float(line.intercept_[0])
 
 
-def threshold(samples: Sequence[Sample], scores: Scores, rate: float) -> float:
-    """The score that `rate` of left-out benign texts reach, every source counting the same."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleHits:
+    """Rows that a rule hits, and those of them that the model can't take back."""
+
+    any: NDArray[np.bool_]
+    firm: NDArray[np.bool_]
+
+    def standing(self, scores: Scores, doubt: float) -> NDArray[np.bool_]:
+        """What the detector makes of them."""
+        return self.firm | (self.any & (scores >= doubt))
+
+
+def rule_hits(texts: Sequence[str]) -> RuleHits:
+    from sidecar.checks.detectors.prompt_injection import rule_verdict
+
+    said = np.array([rule_verdict(text) for text in texts])
+    return RuleHits(any=said != "none", firm=said == "firm")
+
+
+def threshold(
+    samples: Sequence[Sample], scores: Scores, rate: float, standing: NDArray[np.bool_] | None = None
+) -> float:
+    """The score that `rate` of left-out benign texts reach, every source counting the same. Of the rate, what rules
+    hit anyway (`standing`) is spent already.
+    """
     weights = balance(samples, 0)
-    order = np.argsort(-scores)
+    reaching = scores if standing is None else np.where(standing, np.inf, scores)
+    order = np.argsort(-reaching, kind="stable")
     reached = np.cumsum(weights[order])
-    return float(scores[order][min(int(np.searchsorted(reached, rate)), len(order) - 1)])
+    at = reaching[order][min(int(np.searchsorted(reached, rate)), len(order) - 1)]
+    return float(at) if np.isfinite(at) else float(scores.max())
 
 
 def table(
-    samples: Sequence[Sample], scores: Scores, rules: NDArray[np.bool_], at: float, doubt: float
+    samples: Sequence[Sample], scores: Scores, rules: RuleHits, at: float, doubt: float
 ) -> list[dict[str, Any]]:
     """Per source: how many rows the model, the rules, and the detector hit at this threshold.
 
-    The detector is either of them, less what the rules find in short texts that score below `doubt`.
+    The detector is either of them, less what rules find in short texts that score below `doubt`.
     """
-    short = np.array([len(sample.text) <= SHORT for sample in samples])
-    detector = (scores >= at) | (rules & ~(short & (scores < doubt)))
+    detector = (scores >= at) | rules.standing(scores, doubt)
     sources = np.array([sample.source for sample in samples])
     labels = np.array([sample.label for sample in samples])
     out: list[dict[str, Any]] = []
     for label in (1, 0):
         for source in sorted(set(sources[labels == label]) - {"composed"}):
             rows = (sources == source) & (labels == label)
-            shares = {"model": scores >= at, "rules": rules, "detector": detector}
+            shares = {"model": scores >= at, "rules": rules.any, "detector": detector}
             out.append(
                 {"source": str(source), "label": label, "rows": int(rows.sum())}
                 | {name: round(float(found[rows].mean()), 4) for name, found in shares.items()}
