@@ -7,7 +7,7 @@ line in sidecar/checks/catalog.py.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -34,6 +34,7 @@ HostPattern = Annotated[
     str, Meta(pattern=r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9-]{0,62}\.?){0,8}[A-Za-z0-9]$", max_length=253)
 ]
 Label = Annotated[str, Meta(min_length=1, max_length=128)]
+ToolName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:/-]{1,128}$")]
 CanaryToken = Annotated[str, Meta(min_length=8, max_length=128)]
 
 
@@ -99,6 +100,21 @@ class Markup(CheckConfig, frozen=True, tag="markup"):
     action: Literal["redact", "deny", "flag"] = "redact"
 
 
+class Tools(CheckConfig, frozen=True, tag="tools"):
+    """Which tools an answer may call, and what their arguments must look like (JSON Schema, draft 2020-12)."""
+
+    allow: Annotated[tuple[ToolName, ...], Meta(max_length=256)] = ()
+    schemas: Annotated[dict[str, dict[str, Any]], Meta(max_length=256)] = {}
+    action: Literal["deny", "flag"] = "deny"
+
+
+class Structured(CheckConfig, frozen=True, tag="structured"):
+    """The text of an answer must be JSON that fits a schema (draft 2020-12)."""
+
+    schema: dict[str, Any]
+    action: Literal["deny", "flag"] = "deny"
+
+
 class Probabilities(CheckConfig, frozen=True, tag="probabilities"):
     """Coarsens the scores of a classic model's answer, against extraction and membership inference."""
 
@@ -108,4 +124,4 @@ class Probabilities(CheckConfig, frozen=True, tag="probabilities"):
 
 
 InputCheck = Sanitize | Markup | PromptInjection | Secrets | Pii
-OutputCheck = Pii | Secrets | Canary | Exfiltration | Markup | Probabilities
+OutputCheck = Pii | Secrets | Canary | Exfiltration | Markup | Tools | Structured | Probabilities

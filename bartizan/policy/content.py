@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from bartizan.errors import Problem
+from bartizan.errors import InvalidInput, Problem
 from bartizan.policy.authored import CHECK_LISTS
+from bartizan.policy.bounded_schema import BoundedSchema
 from bartizan.policy.defaults import ROUTE_METHOD
+from bartizan.policy.documents import join
 from bartizan.policy.protocols import facts_of
 from bartizan.policy.reading import at, invalid, repeated, strings, structs
 
@@ -16,6 +18,7 @@ _TEXT_FIELD = {"input": "inputText", "output": "outputText"}
 _FIELDS = ("inputText", "outputText", "outputScores")
 _SCORE_CHECKS = frozenset({"probabilities"})
 _IN_A_PATH = re.compile(r"[A-Za-z0-9._~-]+")
+_CHAT_CHECKS = frozenset({"tools", "structured"})
 _BODILESS = frozenset({"GET", "DELETE"})
 
 
@@ -87,6 +90,9 @@ def _checks(document: Any) -> Iterator[Problem]:
                 yield Problem(
                     path=place, code="not_applicable", message=message, hint="use protocol json_fields"
                 )
+            elif protocol != "openai" and name in _CHAT_CHECKS:
+                message = f"{name} reads answers of protocol openai only"
+                yield Problem(path=place, code="not_applicable", message=message, hint="leave it out")
             elif facts and name in _SCORE_CHECKS and not facts.scores:
                 message = f"answers of protocol {protocol} hold no scores"
                 yield Problem(path=place, code="not_applicable", message=message)
@@ -99,6 +105,7 @@ def _checks(document: Any) -> Iterator[Problem]:
                     )
                     yield Problem(path=place, code="missing_field", message=message, hint=hint)
             if isinstance(config, dict):
+                yield from _schemas(name, config, place)
                 yield from repeated(strings(config, "types", under=place), "type")
                 yield from repeated(strings(config, "strip", under=place), "kind")
                 yield from repeated(strings(config, "links", under=place), "host")
@@ -108,3 +115,25 @@ def _checks(document: Any) -> Iterator[Problem]:
     for path, token in tokens:
         if token.strip() != token:
             yield invalid(path, "begins or ends with white space, which answers seldom keep")
+
+
+def _schemas(check: str, config: dict[str, Any], place: str) -> Iterator[Problem]:
+    """JSON schemas that can't be used, and those of tools that may not be called."""
+    found: dict[str, Any] = {}
+    if check == "structured":
+        found[f"{place}.schema"] = config.get("schema")
+    elif check == "tools":
+        yield from repeated(strings(config, "allow", under=place), "tool")
+        schemas = config.get("schemas")
+        for tool, schema in schemas.items() if isinstance(schemas, dict) else ():
+            path = join(f"{place}.schemas", str(tool))
+            found[path] = schema
+            if tool not in (config.get("allow") or ()):
+                yield invalid(path, "the schema of a tool that `allow` does not name")
+    for path, schema in found.items():
+        if isinstance(schema, dict):
+            try:
+                BoundedSchema(schema)
+            except InvalidInput as refusal:
+                for problem in refusal.problems:
+                    yield Problem(path=path + problem.path, code=problem.code, message=problem.message)

@@ -5,7 +5,7 @@ Checks never see bytes, headers or the network. They are built once per plan (ca
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -97,6 +97,22 @@ class SpanCheck(TextCheck, Protocol):
         """
 
 
+class WholeCheck(Protocol):
+    """A validator of texts of an answer that mean something only when they are complete and seen together."""
+
+    name: str
+    action: Action
+
+    def reads(self, location: str) -> bool:
+        """Whether it looks at this text at all."""
+
+    def holds(self, location: str) -> bool:
+        """Whether a stream must keep this text until it is complete."""
+
+    def judge(self, texts: Mapping[str, str], *, complete: bool) -> list[Finding]:
+        """Of all texts that it reads, by location; not `complete`: more may follow on each that it holds."""
+
+
 class ScoreCheck(Protocol):
     """A validator of a classic model's scores."""
 
@@ -112,6 +128,7 @@ class CheckSet:
 
     texts: Sequence[TextCheck] = field(default=())
     scores: Sequence[ScoreCheck] = field(default=())
+    wholes: Sequence[WholeCheck] = field(default=())
 
     def __bool__(self) -> bool:
-        return bool(self.texts or self.scores)
+        return bool(self.texts or self.scores or self.wholes)

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bartizan.policy import checks as config
-from sidecar.checks.base import CheckSet, ScoreCheck, TextCheck
+from sidecar.checks.base import CheckSet, ScoreCheck, TextCheck, WholeCheck
 from sidecar.checks.detectors import canary, exfiltration, markup, pii, prompt_injection, secrets
 from sidecar.checks.sanitizers import unicode
-from sidecar.checks.validators import probabilities
+from sidecar.checks.validators import probabilities, structured, tools
 
 TEXTS: dict[type[config.CheckConfig], Callable[[Any], TextCheck]] = {
     config.Sanitize: unicode.build,
@@ -23,11 +23,19 @@ TEXTS: dict[type[config.CheckConfig], Callable[[Any], TextCheck]] = {
 SCORES: dict[type[config.CheckConfig], Callable[[Any], ScoreCheck]] = {
     config.Probabilities: probabilities.build,
 }
+WHOLES: dict[type[config.CheckConfig], Callable[[Any], WholeCheck]] = {
+    config.Tools: tools.build,
+    config.Structured: structured.build,
+}
 
 
 def build_checks(configs: Sequence[config.InputCheck | config.OutputCheck]) -> CheckSet:
     """The checks of one direction, in policy order. Raises KeyError for a check that this release doesn't know."""
+    known = {*TEXTS, *SCORES, *WHOLES}
+    if strange := [type(item) for item in configs if type(item) not in known]:
+        raise KeyError(strange[0])
     return CheckSet(
-        texts=tuple(TEXTS[type(item)](item) for item in configs if type(item) not in SCORES),
+        texts=tuple(TEXTS[type(item)](item) for item in configs if type(item) in TEXTS),
         scores=tuple(SCORES[type(item)](item) for item in configs if type(item) in SCORES),
+        wholes=tuple(WHOLES[type(item)](item) for item in configs if type(item) in WHOLES),
     )

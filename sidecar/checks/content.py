@@ -67,6 +67,11 @@ def inspect_document(
                 changed = True
                 if not shadow:
                     document.replace(part.location, text)
+    if checks.wholes:
+        texts = {part.location: part.text for part in document.texts()}
+        for whole in checks.wholes:
+            read = {location: text for location, text in texts.items() if whole.reads(location)}
+            findings.update(dict.fromkeys(whole.judge(read, complete=True)))
     changed = _adjust_scores(document, checks, findings, shadow=shadow) or changed
     every = tuple(findings)
     return ContentResult(

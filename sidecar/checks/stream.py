@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from sidecar.checks.base import CheckSet, Match, SpanCheck, TextCheck
+from sidecar.checks.kept_texts import KeptTexts
 from sidecar.formats.base import AnswerStream, FormatError, StreamPiece, TextPart
 from sidecar.model.decision import Cause
 from sidecar.model.finding import Action, Finding
@@ -43,10 +44,12 @@ class StreamInspector:
     ) -> None:
         self._stream = stream
         self._checks = [_span_check(check) for check in checks.texts]
+        self._kept = KeptTexts(checks.wholes, shadow=shadow)
         self._shadow = shadow
         self._decision_id = decision_id
         self._pipes: dict[str, _Pipe] = {}
         self._cut: Cause | None = None
+        self._refused = False  # by a validator: nothing of the event that showed it flows
         self._unreadable = False
         self.unscanned: dict[str, None] = {}
         """Kinds of content that passed without being looked at."""
@@ -128,7 +131,7 @@ class StreamInspector:
                 texts[index] += tail
                 touched = touched or texts[index] != piece.texts[index].text
         before = self._flush(tails)
-        if self._cut is not None and (piece.whole or not any(texts)):
+        if self._cut is not None and (piece.whole or self._refused or not any(texts)):
             return before
         return before + self._stream.take(texts if touched else None)
 
@@ -136,7 +139,8 @@ class StreamInspector:
         """What may flow of this text stream now, and whether any of its text is or was held back."""
         size = len(part.text.encode())
         self.total_bytes += size
-        if not self._checks:
+        kept = self._kept.reads(part.location)
+        if not self._checks and not kept:
             return part.text, False
         self.scanned_bytes += size
         pipe = self._pipes.get(part.location)
@@ -145,6 +149,10 @@ class StreamInspector:
         held = pipe.holding
         text = pipe.feed(part.text, end=False)
         self._note(pipe)
+        if kept and self._cut is None:
+            text = self._kept.take(part.location, text)
+            self._judge()
+            return ("" if self._cut else text), True
         return text, held or pipe.holding
 
     def _finish(self, prefixes: Sequence[str], *, every: bool) -> dict[str, str]:
@@ -159,8 +167,19 @@ class StreamInspector:
                     tails[location] = tail
                 self._note(pipe)
                 if self._cut is not None:
-                    break
-        return tails
+                    return tails
+        tails |= self._kept.end(prefixes, tails, every=every)
+        self._judge()
+        return {} if self._cut is not None else {at: tail for at, tail in tails.items() if tail}
+
+    def _judge(self) -> None:
+        """Take what validators of complete texts found."""
+        findings = self._kept.findings
+        self._found.update(dict.fromkeys(findings))
+        if not self._shadow and any(finding.action >= Action.CUT for finding in findings):
+            self._cut = Cause.ANSWER_CUT
+            self._refused = True
+        findings.clear()
 
     def _flush(self, tails: dict[str, str]) -> bytes:
         if not tails:

@@ -106,10 +106,11 @@ def _delta(delta: dict[str, Any], path: Path, name: str, reading: Reading) -> No
         arguments = f"{name}.tool_calls[{index}].function.arguments"
         _function(call.get("function"), (*at, "function"), arguments, reading)
         if isinstance(custom := call.get("custom"), dict):
+            _name(custom, (*at, "custom"), f"{name}.tool_calls[{index}].custom", reading)
             reading.text(
                 custom.get("input"), (*at, "custom", "input"), f"{name}.tool_calls[{index}].custom.input"
             )
-            custom = unread(custom, ("input",))
+            custom = unread(custom, ("input", "name"))
         reading.rest({"custom": custom} if custom else {}, at, known=True)
     _function(delta.get("function_call"), (*path, "function_call"), f"{name}.function_call", reading)
     rest = unread(delta, ("tool_calls", "function_call", *TEXTS))
@@ -125,8 +126,16 @@ def _function(function: Any, path: Path, name: str, reading: Reading) -> None:
     if not isinstance(function, dict):
         reading.rest({} if function is None else {"function": function}, path[:-1])
         return
+    _name(function, path, name.removesuffix(".arguments"), reading)
     reading.json_text(function.get("arguments"), (*path, "arguments"), name)
-    reading.rest(unread(function, ("arguments",)), path, known=True)
+    reading.rest(unread(function, ("arguments", "name")), path, known=True)
+
+
+def _name(called: dict[str, Any], path: Path, place: str, reading: Reading) -> None:
+    """A tool's name is whole in its event."""
+    if called.get("name") is not None:
+        reading.text(called["name"], (*path, "name"), f"{place}.name")
+        reading.finished.append(f"{place}.name")
 
 
 def _held(location: str, text: str) -> dict[str, Any]:

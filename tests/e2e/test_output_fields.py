@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -70,6 +71,69 @@ def test_only_the_highest_scores_and_those_of_listed_labels_remain(world: World)
     ):
         world.use(**SCORES, output=[{"probabilities": field}])
         assert world.ask("/out").json()["probabilities"] == left
+
+
+TOOL_SCHEMA = {"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"]}
+MOOD_SCHEMA = {"type": "object", "properties": {"mood": {"enum": ["good", "bad"]}}, "required": ["mood"]}
+
+
+def chat(world: World, says: str, check: dict[str, Any]) -> tuple[Any, str]:  # noqa: F811
+    """The answer of a chat model that says this, and what a client gathers of it."""
+    world.use(model={"name": "m", "protocol": "openai", "port": "{model}"}, routes=None, output=[check])
+    world.model.says = says
+    answer = world.ask("/v1/chat/completions", {"messages": [{"role": "user", "content": "hello"}]})
+    gathered = answer.body.decode()
+    if answer.headers["content-type"] == "text/event-stream":
+        events = [json.loads(line[6:]) for line in gathered.splitlines() if line.startswith("data: {")]
+        deltas = [choice for event in events for choice in event["choices"]]
+        gathered = "".join(
+            one["delta"].get("content")
+            or "".join(
+                call["function"].get("name", "") + call["function"]["arguments"]
+                for call in one["delta"].get("tool_calls", ())
+            )
+            for one in deltas
+        )
+    return answer, gathered
+
+
+@pytest.mark.parametrize("stream", ["", "sse_"])
+def test_only_listed_tools_are_called_and_only_with_fitting_arguments(world: World, stream: str) -> None:  # noqa: F811
+    whole = {"tools": {"allow": ["search"], "schemas": {"search": TOOL_SCHEMA}, "action": "deny"}}
+    names = {"tools": {"allow": ["search"]}}
+    flag = {"tools": {"allow": ["search"], "schemas": {"search": TOOL_SCHEMA}, "action": "flag"}}
+    for check, says, kind in (
+        (whole, "tool", ""),
+        (whole, "tool_evil", "tool_not_allowed"),
+        (whole, "tool_odd", "tool_arguments"),
+        (names, "tool_odd", ""),
+        (names, "tool_evil", "tool_not_allowed"),
+        (flag, "tool_odd", "tool_arguments"),
+        ({"tools": {}}, "tool", "tool_not_allowed"),
+    ):
+        answer, gathered = chat(world, stream + says, check)
+        action = "flag" if check is flag else "cut" if stream else "deny"
+        case = (says, check)
+        assert kinds(world, answer) == (
+            {("tools", kind, "flag" if check is flag else "deny")} if kind else set()
+        ), case
+        blocked = bool(kind) and action != "flag"
+        assert answer.status == (403 if blocked and not stream else 200), case
+        assert any(word in gathered for word in ("tea", ": 7", "cmd", "shell")) != blocked, (case, gathered)
+        if stream:
+            assert ("content_filter" in answer.body.decode()) == blocked, case
+
+
+@pytest.mark.parametrize("stream", ["", "sse_"])
+def test_an_answers_text_fits_the_schema_or_is_withheld(world: World, stream: str) -> None:  # noqa: F811
+    for action in ("deny", "flag"):
+        check = {"structured": {"schema": MOOD_SCHEMA, "action": action}}
+        answer, gathered = chat(world, f"{stream}json" if stream else "chat_json", check)
+        assert (answer.status, "good" in gathered, kinds(world, answer)) == (200, True, set())
+        answer, gathered = chat(world, f"{stream}odd_json" if stream else "chat_odd_json", check)
+        assert answer.status == (403 if action == "deny" and not stream else 200)
+        assert ("ugly" in gathered) == (action == "flag")
+        assert kinds(world, answer) == {("structured", "schema_mismatch", action)}
 
 
 @pytest.mark.parametrize("checked", [False, True])

@@ -27,6 +27,8 @@ _SHADOW = (FIELDS + "test_shadow_records_and_enforce_refuses",)
 _NAMED = (FIELDS + "test_the_document_names_the_policy_everywhere",)
 _LINKS = (OUTPUT + "test_links_to_hosts_that_are_not_listed_do_what_the_action_says",)
 _MARKUP = (OUTPUT + "test_markup_does_what_the_action_says_in_requests_and_answers",)
+_TOOLS = (OUTPUT + "test_only_listed_tools_are_called_and_only_with_fitting_arguments",)
+_STRUCTURED = (OUTPUT + "test_an_answers_text_fits_the_schema_or_is_withheld",)
 _COARSE = (OUTPUT + "test_only_the_highest_scores_and_those_of_listed_labels_remain",)
 
 PROOFS: dict[str, tuple[str, ...]] = {
@@ -120,6 +122,13 @@ PROOFS: dict[str, tuple[str, ...]] = {
         for side in ("input", "output")
         for action in ("redact", "deny", "flag")
     },
+    "spec.output[].tools.allow[]": _TOOLS,
+    "spec.output[].tools.schemas": _TOOLS,
+    "spec.output[].tools.action=deny": _TOOLS,
+    "spec.output[].tools.action=flag": _TOOLS,
+    "spec.output[].structured.schema": _STRUCTURED,
+    "spec.output[].structured.action=deny": _STRUCTURED,
+    "spec.output[].structured.action=flag": _STRUCTURED,
     "spec.failure.content=closed": (
         FIELDS + "test_what_cannot_be_checked_is_refused",
         GUARD + "test_a_dead_guard_is_503_and_never_a_pass",

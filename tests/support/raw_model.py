@@ -104,6 +104,37 @@ def _broken_chunks(_request: Received, write: Write) -> None:
     )
 
 
+def _message(**message: object) -> Answer:
+    choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": "stop"}
+    return _says(json.dumps({"id": "c", "object": "chat.completion", "choices": [choice]}).encode())
+
+
+def _content(text: str) -> Answer:
+    return _message(content=text)
+
+
+def _tool(name: str, arguments: str) -> Answer:
+    call = {"id": "call_1", "type": "function", "function": {"name": name, "arguments": arguments}}
+    return _message(content=None, tool_calls=[call])
+
+
+def _tool_events(name: str, arguments: str) -> list[bytes]:
+    first = {"index": 0, "id": "call_1", "type": "function", "function": {"name": name, "arguments": ""}}
+    calls = [first, *({"index": 0, "function": {"arguments": char}} for char in arguments)]
+    deltas = [({"tool_calls": [call]}, None) for call in calls]
+    made = [
+        {"index": 0, "delta": delta, "finish_reason": end} for delta, end in [*deltas, ({}, "tool_calls")]
+    ]
+    return [
+        b"data: "
+        + json.dumps(
+            {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [one]}
+        ).encode()
+        + b"\n\n"
+        for one in made
+    ]
+
+
 ANSWERS: dict[str, Answer] = {
     "echo": _echo,
     "chat": _chat,
@@ -149,6 +180,16 @@ ANSWERS: dict[str, Answer] = {
     "reset": lambda _request, _write: None,
     "cut_short": _broken_chunks,
     "empty": _says(b""),
+    "tool": _tool("search", '{"q": "tea"}'),
+    "tool_evil": _tool("shell", '{"cmd": "id"}'),
+    "tool_odd": _tool("search", '{"q": 7}'),
+    "sse_tool": sse(*_tool_events("search", '{"q": "tea"}'), _DONE),
+    "sse_tool_evil": sse(*_tool_events("shell", '{"cmd": "id"}'), _DONE),
+    "sse_tool_odd": sse(*_tool_events("search", '{"q": 7}'), _DONE),
+    "chat_json": _content('{"mood": "good"}'),
+    "chat_odd_json": _content('{"mood": "ugly"}'),
+    "sse_json": sse(event('{"mood"'), event(': "good"}'), _DONE),
+    "sse_odd_json": sse(event('{"mood"'), event(': "ugly"}'), _DONE),
     "sse": sse(event("one "), event("two "), event(_MANY), _DONE),
     "sse_slow": sse(*(event(f"word{number} ") for number in range(20)), _DONE, pause=0.05),
     "sse_mail": sse(*(piece + b"\n\n" for piece in _MAIL.split(b"\n\n") if piece), _DONE),

@@ -1,0 +1,80 @@
+"""Judges the tool calls of an answer in the OpenAI protocol: listed names only, arguments by the tool's schema.
+
+A streamed name is judged as it comes; arguments with a schema are kept until they are complete. L is MAX_WHOLE.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from bartizan.policy.bounded_schema import BoundedSchema
+from bartizan.policy.checks import Tools
+from sidecar.checks.base import WholeCheck
+from sidecar.checks.spans import ACTIONS
+from sidecar.checks.validators.whole import MAX_WHOLE, read_json
+from sidecar.model.finding import Action, Finding
+
+_CALL = re.compile(
+    r"(?P<call>choices\[\d+\]\.(?:message|delta)\.(?:tool_calls\[\d+\]|function_call))"
+    r"(?:\.(?:function|custom))?(?:\.(?P<part>name|arguments|input))?(?P<inner>#.*)?"
+)
+
+
+class ToolsCheck:
+    """WholeCheck over all calls of one answer."""
+
+    name = "tools"
+
+    def __init__(self, allow: frozenset[str], schemas: Mapping[str, dict[str, Any]], action: Action) -> None:
+        self.action = action
+        self._allow = allow
+        self._schemas = {name: BoundedSchema(schema) for name, schema in schemas.items()}
+
+    def reads(self, location: str) -> bool:
+        call = _CALL.fullmatch(location)
+        return call is not None and (call["part"] == "name" or bool(self._schemas))
+
+    def holds(self, location: str) -> bool:
+        call = _CALL.fullmatch(location)
+        return bool(self._schemas) and call is not None and call["part"] != "name"
+
+    def judge(self, texts: Mapping[str, str], *, complete: bool) -> list[Finding]:
+        calls: dict[str, dict[str, str]] = defaultdict(dict)
+        inner: set[str] = set()
+        for location, text in texts.items():
+            call = _CALL.fullmatch(location)
+            if call is None:
+                continue
+            if call["inner"]:
+                inner.add(call["call"])
+            else:
+                calls[call["call"]][call["part"] or "arguments"] = text
+        return [
+            Finding(check=self.name, kind=kind, action=self.action, location=call)
+            for call in dict.fromkeys((*calls, *inner))
+            for kind in self._kinds(calls.get(call, {}), complete=complete, odd=call in inner)
+        ]
+
+    def _kinds(self, call: Mapping[str, str], *, complete: bool, odd: bool) -> list[str]:
+        name = call.get("name")
+        if name is None:
+            return ["tool_without_name"] if complete else []
+        if name not in self._allow:
+            return ["tool_not_allowed"]
+        schema = self._schemas.get(name)
+        if schema is None or not complete:
+            return []
+        said = call.get("arguments", call.get("input", ""))
+        if not said and odd:
+            return [
+                "tool_arguments"
+            ]  # an object in place of its text, which this can't compare with a schema
+        known, value = read_json(said or "{}")
+        return [] if known and len(said) <= MAX_WHOLE and schema.admits(value) else ["tool_arguments"]
+
+
+def build(config: Tools) -> WholeCheck:
+    return ToolsCheck(frozenset(config.allow), config.schemas, ACTIONS[config.action])
