@@ -113,7 +113,7 @@ def test_only_listed_tools_are_called_and_only_with_fitting_arguments(world: Wor
     ):
         answer, gathered = chat(world, stream + says, check)
         action = "flag" if check is flag else "cut" if stream else "deny"
-        case = (says, check)
+        case: tuple[str, Any] = (says, check)
         assert kinds(world, answer) == (
             {("tools", kind, "flag" if check is flag else "deny")} if kind else set()
         ), case
