@@ -14,7 +14,7 @@ from sidecar.checks.content import inspect_document
 from sidecar.checks.kept_texts import MAX_KEPT
 from sidecar.checks.stream import StreamInspector
 from sidecar.formats.openai import OpenAIFormat
-from sidecar.formats.openai_stream import OpenAIStream
+from sidecar.formats.openai_stream import openai_stream
 from sidecar.model.decision import Cause
 from sidecar.model.finding import Action
 
@@ -38,7 +38,7 @@ def call(index: int, **function: str) -> dict[str, object]:
 
 
 def run(data: bytes, sizes: list[int], checks: CheckSet = CHECKS) -> tuple[bytes, Cause | None, set[str]]:
-    inspector = StreamInspector(OpenAIStream(legacy=False), checks, shadow=False)
+    inspector = StreamInspector(openai_stream(legacy=False), checks, shadow=False)
     out, at, cause = b"", 0, None
     for size in [*sizes, len(data)]:
         output = inspector.feed(data[at : at + size], at + size >= len(data))
