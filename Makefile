@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup
 PROTOS := $(shell find protos -name '*.proto') protos/envoy_roots.txt protos/generate.py
 .DEFAULT_GOAL := help
-.PHONY: help setup protos demo up down test test-k8s unit e2e lint type arch bench check format lock reference
+.PHONY: help setup protos demo up down test test-k8s unit e2e lint type arch bench soak profile check format lock reference
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
@@ -57,8 +57,14 @@ type: $(STAMP) ## mypy --strict
 arch: $(STAMP) ## the import contracts
 	$(BIN)/lint-imports
 
-bench: $(STAMP) ## measure on this machine: table, build/bench.json
+bench: $(STAMP) ## measure on this machine: table, build/bench.json, build/bench.svg (ARGS=full: 30 minutes)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(STAMP) ## MINUTES=30 of mixed load: no wrong decision, no leak, nothing stuck; build/soak.json
+	$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),30) $(ARGS)
+
+profile: $(STAMP) ## where each path's time goes: build/profile/*.svg and a table of the top costs
+	$(BIN)/python -m benchmarks.profile $(ARGS)
 
 check: lint test ## what CI runs
 

@@ -1,4 +1,4 @@
-"""What is measured: each case is a configuration in front of the same upstream, and a request."""
+"""What is measured: each case is a front (Envoy, a sidecar, a peer) before the same upstream, and a request."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from sidecar.worker_settings import DEFAULT_WIRE
 
-Front = Literal["envoy", "sidecar"]
+Front = Literal["envoy", "sidecar", "grpc", "http", "proxy"]
 DETECTORS: list[dict[str, Any]] = [{"sanitize": {}}, {"promptInjection": {}}, {"secrets": {}}, {"pii": {}}]
 OUTPUT: list[dict[str, Any]] = [
     {"canary": {"tokens": ["canary-0123456789"]}},
@@ -25,19 +25,40 @@ _PROSE = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """front "envoy": Envoy alone, with `filters` of the compiled chain kept. "sidecar": agent, Envoy and worker, whose
-    wire engine is `wire`.
+    wire engine is `wire`. "grpc", "http": Envoy with an ext_authz peer, "proxy": a peer that is a proxy itself; all
+    three are started by `command`.
     """
 
     path: str
+    base: str = "no_filter"
+    """The row that `ratio` and `added_*` compare with."""
     front: Front = "sidecar"
     filters: tuple[str, ...] = ()
+    needs: str = ""
+    """An Envoy filter that the compiled policy must have; without it the row is skipped, and says so."""
     checks: dict[str, Any] = field(default_factory=dict)
+    credential: Literal["key", "jwt"] = "key"
     prompt_bytes: int = 900
     stream: bool = False
     connections: int = 32
+    rate: float = 200.0
+    """Requests a second of the open loop."""
+    wide: bool = False
+    """Also with 256 connections."""
     wire: Literal["ngh2", "grpcio"] = DEFAULT_WIRE
+    command: str = ""
+    body: bool = False
+    """An ext_authz peer gets the request's body, too."""
+    own: bool = False
+    """A front of its own even where another case has the same one."""
 
-    def policy(self, port: int, model_port: int) -> dict[str, Any]:
+    @property
+    def front_key(self) -> str:
+        """Cases with the same one share their running front."""
+        parts = (self.front, self.filters, self.checks, self.credential, self.wire, self.command, self.body)
+        return f"{parts} {self.path if self.own else ''}"
+
+    def policy(self, port: int, model_port: int, authn: dict[str, Any] | None = None) -> dict[str, Any]:
         """The policy document of this case; 100 % of requests audited, 10 % traced, as shipped."""
         return {
             "apiVersion": "bartizan.dev/v1alpha1",
@@ -48,35 +69,66 @@ class Case:
                 "listener": {"address": "127.0.0.1", "port": port, "tls": "none"},
                 "model": {"name": "bench", "protocol": "openai", "port": model_port},
                 "tenants": ["acme"],
-                "authn": {"apiKeys": {"set": "bench"}},
+                "authn": authn or {"apiKeys": {"set": "bench"}},
                 "authz": [{"name": "plan", "deny": 'identity.plan == "trial"'}],
                 "limits": {"requests": [{"per": "key", "rate": "1000000/s"}], "body": {"max": "4MiB"}},
                 **self.checks,
             },
         }
 
-    def request(self, port: int, key: str) -> bytes:
-        """The whole HTTP/1.1 request."""
+    def request(self, port: int, credential: str, *, user: str = "") -> bytes:
+        """The whole HTTP/1.1 request. `credential` is one header line."""
         prose = (_PROSE * (self.prompt_bytes // len(_PROSE) + 1))[: self.prompt_bytes]
         document: dict[str, Any] = {"model": "bench", "messages": [{"role": "user", "content": prose}]}
         if self.stream:
             document["stream"] = True
+        if user:
+            document["user"] = user
         body = json.dumps(document, separators=(",", ":")).encode()
         head = (
-            f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nx-api-key: {key}\r\n"
+            f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n{credential}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
 
 
+_RBAC, _BUFFER, _JWT = (f"envoy.filters.http.{name}" for name in ("rbac", "buffer", "jwt_authn"))
+_REQUEST: dict[str, Any] = {"input": DETECTORS}
+_BOTH: dict[str, Any] = {"input": DETECTORS, "output": OUTPUT}
+
 CASES = (
-    Case(path="no_filter", front="envoy"),
-    Case(path="native_only", front="envoy", filters=("envoy.filters.http.rbac", "envoy.filters.http.buffer")),
-    Case(path="ext_authz_ngh2", wire="ngh2"),
-    Case(path="ext_authz_grpcio", wire="grpcio"),
-    Case(path="ext_proc_request", checks={"input": DETECTORS}),
-    Case(path="ext_proc_request_response", checks={"input": DETECTORS, "output": OUTPUT}),
-    Case(path="sse_no_filter", front="envoy", stream=True, connections=8),
-    Case(path="sse_50", checks={"input": DETECTORS, "output": OUTPUT}, stream=True, connections=8),
-    Case(path="prompt_220k", checks={"input": DETECTORS}, prompt_bytes=220_000, connections=20),
-)
+    Case(path="no_filter", front="envoy", wide=True),
+    Case(path="native_only", front="envoy", filters=(_RBAC, _BUFFER)),
+    Case(path="native_jwt", credential="jwt", needs=_JWT),
+    Case(path="ext_authz_jwt", credential="jwt"),
+    Case(path="ext_authz_ngh2", wire="ngh2", wide=True),
+    Case(path="ext_authz_grpcio", wire="grpcio", wide=True),
+    Case(path="ext_proc_request", checks=_REQUEST),
+    Case(path="ext_proc_request_16k", base="no_filter_16k", checks=_REQUEST, prompt_bytes=16_000, rate=50),
+    Case(path="ext_proc_request_response", checks=_BOTH, wide=True),
+    Case(path="no_filter_16k", front="envoy", prompt_bytes=16_000, rate=50),
+    Case(
+        path="no_filter_220k",
+        base="no_filter_220k",
+        front="envoy",
+        prompt_bytes=220_000,
+        connections=20,
+        rate=10,
+    ),
+    Case(
+        path="prompt_220k",
+        base="no_filter_220k",
+        checks=_REQUEST,
+        prompt_bytes=220_000,
+        connections=20,
+        rate=10,
+        own=True,
+    ),
+    Case(
+        path="sse_no_filter", base="sse_no_filter", front="envoy", stream=True, connections=8, rate=20
+    ),
+    Case(path="sse_50", base="sse_no_filter", checks=_BOTH, stream=True, connections=8, rate=20),
+)  # fmt: skip
+
+STREAMS = Case(path="streams_2000", checks={"output": OUTPUT}, stream=True, prompt_bytes=100)
+"""Many long answers at once, inspected as they flow: benchmarks/streams.py."""

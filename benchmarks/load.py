@@ -1,4 +1,5 @@
-"""A closed-loop HTTP/1.1 load generator on raw asyncio, run as its own process: python -m benchmarks.load SPEC.
+"""A closed-loop HTTP/1.1 load generator on uvloop, run as its own process: python -m benchmarks.load SPEC. Used for
+streams, single connections and wherever wrk is not installed (benchmarks/generators.py).
 
 SPEC is JSON on standard input (see Spec); the result is JSON on standard output. Keep-alive, no retries. Closed loop
 means that latencies under saturation suffer from coordinated omission: compare them between rows only.
@@ -9,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from typing import cast
 
 import msgspec
+import uvloop
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True):
-    """What to send: `requests` limits the count, `seconds` the time, whichever comes first."""
+    """What to send: `requests` limits the count, `seconds` the time, whichever comes first. `rate`: open loop only."""
 
     host: str
     port: int
@@ -22,7 +25,8 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     connections: int
     seconds: float
     requests: int = 10_000_000
-    warmup: float = 0.5
+    warmup: float = 0.3
+    rate: float = 0.0
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +39,24 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     p99: float
     first_p50: float
     first_p99: float
+    late_p99: float = 0.0
+    """Open loop: how late the generator itself sent."""
+    first: float = 0.0
+    """The very first answer."""
+
+
+def complete(answer: bytearray) -> bool:
+    """Whether a whole answer is there: by content-length, or by its last chunk. Just enough for what we are told."""
+    head = answer.find(b"\r\n\r\n")
+    if head < 0:
+        return False
+    headers = bytes(answer[:head]).lower()
+    at = headers.find(b"content-length: ")
+    if at >= 0:
+        end = headers.find(b"\r", at)
+        length = int(headers[at + 16 : end if end > 0 else len(headers)])
+        return len(answer) >= head + 4 + length
+    return answer.endswith(b"0\r\n\r\n")
 
 
 class Connection(asyncio.Protocol):
@@ -44,11 +66,11 @@ class Connection(asyncio.Protocol):
         self._spec, self._sink, self._until = spec, sink, until
         self._buffer = bytearray()
         self._started = self._first = 0.0
+        self._over = False
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass
         self._send()
 
     def _send(self) -> None:
@@ -60,28 +82,19 @@ class Connection(asyncio.Protocol):
         if not self._first:
             self._first = time.perf_counter()
         self._buffer += data
-        head = self._buffer.find(b"\r\n\r\n")
-        if head < 0 or not self._complete(head):
+        if not complete(self._buffer):
             return
         now = time.perf_counter()
         status = int(self._buffer[9:12])
         self._sink.append((status, now - self._started, self._first - self._started))
         if now >= self._until or len(self._sink) >= self._spec.requests:
+            self._over = True
             self._transport.close()
         else:
             self._send()
 
-    def _complete(self, head: int) -> bool:
-        headers = bytes(self._buffer[:head]).lower()
-        at = headers.find(b"content-length: ")
-        if at >= 0:
-            end = headers.find(b"\r", at)
-            length = int(headers[at + 16 : end if end > 0 else len(headers)])
-            return len(self._buffer) >= head + 4 + length
-        return self._buffer.endswith(b"0\r\n\r\n")
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if exc is not None or time.perf_counter() < self._until - 0.2:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        if not self._over:
             self._sink.append((0, 0.0, 0.0))
         if not self.done.done():
             self.done.set_result(None)
@@ -89,7 +102,8 @@ class Connection(asyncio.Protocol):
 
 async def run(spec: Spec) -> Result:
     """Warm up, then measure."""
-    await _round(msgspec.structs.replace(spec, seconds=spec.warmup))
+    if spec.warmup:
+        await _round(msgspec.structs.replace(spec, seconds=spec.warmup))
     started = time.perf_counter()
     samples = await _round(spec)
     took = time.perf_counter() - started
@@ -106,6 +120,7 @@ async def run(spec: Spec) -> Result:
         p99=percentile(last, 99),
         first_p50=percentile(first, 50),
         first_p99=percentile(first, 99),
+        first=samples[0][1] * 1000 if samples else 0.0,
     )
 
 
@@ -129,5 +144,5 @@ def percentile(values: list[float], percent: int) -> float:
 
 
 if __name__ == "__main__":
-    outcome = asyncio.run(run(msgspec.json.decode(sys.stdin.buffer.read(), type=Spec)))
+    outcome = uvloop.run(run(msgspec.json.decode(sys.stdin.buffer.read(), type=Spec)))
     sys.stdout.buffer.write(msgspec.json.encode(outcome))

@@ -1,19 +1,17 @@
-"""Starts what a case needs, real processes on loopback, and reads their CPU and memory from /proc."""
+"""Starts what a case needs, real processes on loopback: the upstream, and a front before it."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import json
-import os
+import shlex
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import msgspec
@@ -27,104 +25,93 @@ from bartizan.policy.bundle import Bundle
 from bartizan.policy.keyset import KeyRecord, KeySet, key_hash, new_key
 from bartizan.policy.signing import LocalSigner, canonical
 from bartizan.policy.validate import validate_document
+from benchmarks import envoy_alone
 from benchmarks.cases import Case
+from benchmarks.issuer import Issuer
 from control_plane.compile.bundle import compile_bundle
 from protos.gen.bartizan.policy.v1 import policy_pb2
-from sidecar.agent.bootstrap import bootstrap, bootstrap_json
-
-TICKS = os.sysconf("SC_CLK_TCK")
-PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Front:
-    """A running front of a case. Pids by role: "envoy", "python" (guard worker), "agent"."""
+    """A running front of a case. Pids by role: "envoy", "python" (guard worker or peer), "agent", "upstream"."""
 
     port: int
-    key: str
+    credential: str
+    """One header line that lets a request in."""
     pids: dict[str, int]
     ready_seconds: float
+    policy: str
+    admin: Path
+    """Envoy's admin socket."""
+    model_port: int
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def rss_mb(pid: int) -> float:
-    """Resident memory now."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / 1e6
+class Skipped(Exception):
+    """The case can't be measured here; the text says why."""
 
 
 @asynccontextmanager
 async def front(case: Case) -> AsyncIterator[Front]:
-    """Upstream and front of one case, stopped at the end."""
+    """Upstream and front of one case, stopped at the end. Raises Skipped."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bartizan-bench-")))
         model_port, port, key = free_port(), free_port(), new_key()
-        upstream = await start(
-            "upstream",
-            [sys.executable, "-m", "benchmarks.upstream", str(model_port)],
-            log=folder / "upstream.log",
-        )
-        stack.push_async_callback(upstream.stop)
+        issuer = Issuer(folder) if case.credential == "jwt" else None
+        if issuer is not None:
+            stack.callback(issuer.close)
+        document = case.policy(port, model_port, issuer.authn if issuer else None)
         bundle = compile_bundle(
-            validate_document(case.policy(port, model_port)),
-            revision=1,
-            version=1,
-            issued_at="2026-01-01T00:00:00Z",
+            validate_document(document), revision=1, version=1, issued_at="2026-01-01T00:00:00Z"
         )
+        if case.needs and case.needs not in envoy_alone.filters_of(bundle):
+            raise Skipped(f"the compiled policy has no {case.needs}")
+        command = [sys.executable, "-m", "benchmarks.upstream", str(model_port)]
+        upstream = await start("upstream", command, log=folder / "upstream.log")
+        stack.push_async_callback(upstream.stop)
+        await _open(model_port, upstream)
         began = time.perf_counter()
-        if case.front == "envoy":
-            child, pids = await _envoy(case, bundle, folder), {}
-            stack.push_async_callback(child.stop)
-            await _open(port, child)
-            pids = {"envoy": child.pid}
-        else:
-            child, health = await _sidecar(bundle, key, folder, case.wire)
+        made = Front(
+            port=port,
+            credential=f"authorization: Bearer {issuer.token()}" if issuer else f"x-api-key: {key}",
+            pids={"upstream": upstream.pid},
+            ready_seconds=0.0,
+            policy=bundle.policy,
+            admin=(folder / "run" if case.front == "sidecar" else folder) / "admin.sock",
+            model_port=model_port,
+        )
+        if case.front == "sidecar":
+            child, health = await _sidecar(bundle, key, folder, case.wire, issuer)
             stack.push_async_callback(child.stop)
             pids = await _ready(child, health)
-        yield Front(port=port, key=key, pids=pids, ready_seconds=time.perf_counter() - began)
+        elif case.front == "proxy":
+            pids = await _peer(case, folder, stack, port, model_port, key)
+        else:
+            peer_port = free_port()
+            pids = await _peer(case, folder, stack, peer_port, model_port, key) if case.command else {}
+            file = envoy_alone.configuration(case, bundle, folder, peer_port)
+            child = await start("envoy", envoy_alone.command(file), log=folder / "envoy.log")
+            stack.push_async_callback(child.stop)
+            await _open(port, child)
+            pids["envoy"] = child.pid
+        yield replace(made, pids={**made.pids, **pids}, ready_seconds=time.perf_counter() - began)
 
 
-async def _envoy(case: Case, bundle: Bundle, folder: Path) -> Child:
-    """Envoy alone on a static file: the compiled chain with only `case.filters` and the router."""
-    config: dict[str, Any] = json.loads(bootstrap_json(bootstrap("bench", folder, 1)))
-    config.pop("dynamic_resources")
-    listener = {name: value for name, value in bundle.envoy.listeners[0].items() if name != "@type"}
-    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
-    for name in ("rds", "tracing", "access_log") if not case.filters else ("rds",):
-        manager.pop(name, None)
-    kept = {*case.filters, "envoy.filters.http.router"}
-    manager["http_filters"] = [each for each in manager["http_filters"] if each["name"] in kept]
-    routes = json.loads(json.dumps(bundle.envoy.routes[0]))
-    routes.pop("@type")
-    for host in routes["virtual_hosts"]:
-        for route in host["routes"]:
-            route.pop("typed_per_filter_config", None)
-    manager["route_config"] = routes
-    config["static_resources"]["listeners"] = [listener]
-    config["static_resources"]["clusters"] += [
-        {name: value for name, value in cluster.items() if name != "@type"}
-        for cluster in bundle.envoy.clusters
-    ]
-    file = folder / "envoy.json"
-    file.write_text(json.dumps(config))
-    command = [
-        str(find_binary("envoy")),
-        "-c",
-        str(file),
-        "--concurrency",
-        "1",
-        "--disable-hot-restart",
-        "-l",
-        "error",
-    ]
-    return await start("envoy", command, log=folder / "envoy.log")
+async def _peer(
+    case: Case, folder: Path, stack: AsyncExitStack, port: int, model_port: int, key: str
+) -> dict[str, int]:
+    """A peer gets its port, the upstream's and the one key that it shall let in."""
+    words = [word.format(port=port, upstream=model_port, key=key) for word in shlex.split(case.command)]
+    environment = {"PORT": str(port), "UPSTREAM": f"http://127.0.0.1:{model_port}", "API_KEY": key}
+    child = await start(case.path, words, log=folder / "peer.log", env=environment)
+    stack.push_async_callback(child.stop)
+    await _open(port, child, seconds=120)
+    return {"python": child.pid}
 
 
-async def _sidecar(bundle: Bundle, key: str, folder: Path, wire: str) -> tuple[Child, int]:
+async def _sidecar(
+    bundle: Bundle, key: str, folder: Path, wire: str, issuer: Issuer | None
+) -> tuple[Child, int]:
     """The agent in local mode, with a bundle and a key set signed here."""
     private = ed25519.Ed25519PrivateKey.generate()
     signer = LocalSigner(
@@ -154,8 +141,11 @@ async def _sidecar(bundle: Bundle, key: str, folder: Path, wire: str) -> tuple[C
         "BARTIZAN_KEYSET_FILE": folder / "keys.json",
         "BARTIZAN_HEALTH_LISTEN": f"127.0.0.1:{health}",
         "BARTIZAN_LOG_LEVEL": "error",
+        "BARTIZAN_ENVOY": find_binary("envoy"),
         "BARTIZAN_WIRE": wire,
     }
+    if issuer is not None:
+        settings |= {"BARTIZAN_JWKS_ALLOW": issuer.address, "SSL_CERT_FILE": issuer.certificate}
     environment = {name: str(value) for name, value in settings.items()}
     child = await start(
         "sidecar", [sys.executable, "-m", "sidecar"], log=folder / "sidecar.log", env=environment
@@ -181,8 +171,8 @@ async def _ready(child: Child, health: int) -> dict[str, int]:
             await asyncio.sleep(0.02)
 
 
-async def _open(port: int, child: Child) -> None:
-    async with asyncio.timeout(30):
+async def _open(port: int, child: Child, seconds: float = 30) -> None:
+    async with asyncio.timeout(seconds):
         while True:
             child.check()
             try:
