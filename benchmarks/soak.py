@@ -25,7 +25,7 @@ from benchmarks.cases import DETECTORS, OUTPUT, Case
 from benchmarks.meter import cpu_seconds, open_files, rss_mb
 from benchmarks.report import document
 from benchmarks.scenarios import MIX, PATIENCE, SHED, Client
-from benchmarks.stage import Front, front
+from benchmarks.stage import Front, front, pids_now
 
 CASE = Case(path="soak", checks={"input": DETECTORS, "output": OUTPUT})
 CLIENTS = 16
@@ -50,6 +50,8 @@ class Watch:
     played: Counter[str] = field(default_factory=Counter)
     shed: Counter[str] = field(default_factory=Counter)
     wrong: Counter[str] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)
+    """Processes that went away and were started again."""
     samples: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -65,11 +67,13 @@ async def soak(minutes: float, seed: int) -> dict[str, Any]:
             for number in range(CLIENTS):
                 group.create_task(_play(client, watch, random.Random(seed * 1000 + number), until))
         active = await _settled(running)
+        await _find_again(running, watch)
         rest = _now(running)
         used = {role: cpu_seconds(running.pids[role]) - began[role] for role in _WATCHED}
         never = await _never(running)
-        alive = all(Path(f"/proc/{running.pids[role]}").exists() for role in _WATCHED)
-    return _judge(watch, minutes=minutes, active=active, rest=rest, used=used, never=never, alive=alive)
+        if watch.lost:
+            print(running.log.read_text(errors="replace")[-4000:], file=sys.stderr)
+    return _judge(watch, minutes=minutes, active=active, rest=rest, used=used, never=never)
 
 
 async def _play(client: Client, watch: Watch, chance: random.Random, until: float) -> None:
@@ -99,8 +103,21 @@ def _now(running: Front) -> dict[str, float]:
     return found
 
 
+async def _find_again(running: Front, watch: Watch) -> None:
+    """Note who was lost, and go on with the successors once they are ready."""
+    async with asyncio.timeout(60), aiohttp.ClientSession() as session:
+        while gone := [role for role in _WATCHED if not Path(f"/proc/{running.pids[role]}").exists()]:
+            with contextlib.suppress(aiohttp.ClientError):
+                found = await pids_now(session, running.health)
+                if found:
+                    watch.lost.update(gone)
+                    running.pids.update(found)
+            await asyncio.sleep(0.1)
+
+
 async def _sample(running: Front, watch: Watch, until: float) -> None:
     while time.monotonic() < until:
+        await _find_again(running, watch)
         watch.samples.append(_now(running) | await _active(running))
         last = watch.samples[-1]
         print(
@@ -156,14 +173,12 @@ def _judge(
     rest: dict[str, float],
     used: dict[str, float],
     never: int,
-    alive: bool,
 ) -> dict[str, Any]:
     warm = watch.samples[int(len(watch.samples) * WARM_SHARE) :]
     problems = [f"{count} x {text}" for text, count in watch.wrong.items()]
     if never:
         problems.append(f"the model saw {never} requests that had to be refused")
-    if not alive:
-        problems.append("a process was lost")
+    problems += [f"{role} was lost and started again, {count} times" for role, count in watch.lost.items()]
     problems += [f"still open at the end: {name} {value:.0f}" for name, value in active.items()]
     played = watch.played.total()
     if watch.shed.total() > MOST_SHED * played:

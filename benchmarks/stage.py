@@ -45,6 +45,9 @@ class Front:
     admin: Path
     """Envoy's admin socket."""
     model_port: int
+    log: Path
+    health: int = 0
+    """Port of the agent's status."""
 
 
 class Skipped(Exception):
@@ -79,11 +82,13 @@ async def front(case: Case) -> AsyncIterator[Front]:
             policy=bundle.policy,
             admin=(folder / "run" if case.front == "sidecar" else folder) / "admin.sock",
             model_port=model_port,
+            log=folder / "sidecar.log",
         )
         if case.front == "sidecar":
             child, health = await _sidecar(bundle, key, folder, case.wire, issuer)
             stack.push_async_callback(child.stop)
             pids = await _ready(child, health)
+            made = replace(made, health=health)
         elif case.front == "proxy":
             pids = await _peer(case, folder, stack, port, model_port, key)
         else:
@@ -158,17 +163,20 @@ async def _ready(child: Child, health: int) -> dict[str, int]:
         while True:
             child.check()
             try:
-                async with session.get(f"http://127.0.0.1:{health}/status") as answer:
-                    status = await answer.json()
-                if status["ready"]:
-                    return {
-                        "envoy": status["envoy"]["pid"],
-                        "python": status["workers"]["pids"][0],
-                        "agent": child.pid,
-                    }
+                if found := await pids_now(session, health):
+                    return found | {"agent": child.pid}
             except aiohttp.ClientError:
                 pass
             await asyncio.sleep(0.02)
+
+
+async def pids_now(session: aiohttp.ClientSession, health: int) -> dict[str, int]:
+    """Envoy's and the first worker's; empty while the sidecar is not ready. Raises aiohttp.ClientError."""
+    async with session.get(f"http://127.0.0.1:{health}/status") as answer:
+        status = await answer.json()
+    if not status["ready"] or not status["workers"]["pids"]:
+        return {}
+    return {"envoy": status["envoy"]["pid"], "python": status["workers"]["pids"][0]}
 
 
 async def _open(port: int, child: Child, seconds: float = 30) -> None:

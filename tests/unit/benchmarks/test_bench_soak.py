@@ -48,11 +48,13 @@ async def test_an_answer_is_read_to_the_end_of_its_connection(raw: bytes, expect
     assert await read(reader) == expected
 
 
-def watch(*, growth: float = 0.0, wrong: str = "") -> Watch:
+def watch(*, growth: float = 0.0, wrong: str = "", lost: str = "") -> Watch:
     made = Watch()
     made.played["good"] = 1000
     if wrong:
         made.wrong[wrong] += 1
+    if lost:
+        made.lost[lost] += 1
     for number in range(120):  # ten minutes
         at = number * 5.0
         spike = 30.0 if number % 3 == 0 else 0.0
@@ -69,7 +71,6 @@ GOOD: dict[str, Any] = {
     "rest": {f"{role}_{name}": 20 for role in ("envoy", "python", "agent") for name in ("rss_mb", "files")},
     "used": dict.fromkeys(("envoy", "python", "agent"), 1.0),
     "never": 0,
-    "alive": True,
 }
 
 
@@ -82,7 +83,7 @@ BAD: dict[str, Callable[[], dict[str, Any]]] = {
     "memory that grows": lambda: _judge(watch(growth=2.0), **GOOD),
     "a stuck stream": lambda: _judge(watch(), **GOOD | {"active": {"http.x.downstream_rq_active": 1.0}}),
     "an attack that reached the model": lambda: _judge(watch(), **GOOD | {"never": 1}),
-    "a lost process": lambda: _judge(watch(), **GOOD | {"alive": False}),
+    "a lost process": lambda: _judge(watch(lost="python"), **GOOD),
     "files that stay open": lambda: _judge(watch(), **GOOD | {"rest": GOOD["rest"] | {"python_files": 40}}),
 }
 
