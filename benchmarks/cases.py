@@ -10,6 +10,7 @@ from sidecar.worker_settings import DEFAULT_WIRE
 
 Front = Literal["envoy", "sidecar", "grpc", "http", "proxy"]
 DETECTORS: list[dict[str, Any]] = [{"sanitize": {}}, {"promptInjection": {}}, {"secrets": {}}, {"pii": {}}]
+DECIDING: list[dict[str, Any]] = [{"promptInjection": {}}, {"secrets": {}}, {"pii": {"action": "flag"}}]
 OUTPUT: list[dict[str, Any]] = [
     {"canary": {"tokens": ["canary-0123456789"]}},
     {"secrets": {"action": "redact"}},
@@ -103,6 +104,7 @@ CASES = (
     Case(path="ext_authz_jwt", credential="jwt"),
     Case(path="ext_authz_ngh2", wire="ngh2", wide=True),
     Case(path="ext_authz_grpcio", wire="grpcio", wide=True),
+    Case(path="ext_authz_body", checks={"input": DECIDING}),
     Case(path="ext_proc_request", checks=_REQUEST),
     Case(path="ext_proc_request_16k", base="no_filter_16k", checks=_REQUEST, prompt_bytes=16_000, rate=50),
     Case(path="ext_proc_request_response", checks=_BOTH, wide=True),

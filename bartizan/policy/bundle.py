@@ -102,3 +102,5 @@ class Bundle(Part, frozen=True):
     secrets: tuple[SecretSource, ...] = ()
     content_hop: bool = False
     """Whether routes go through ext_proc: the probe then proves that hop too."""
+    body_in_check: bool = False
+    """Whether small plain bodies are judged in ext_authz, without ext_proc: the probe then proves both ways."""

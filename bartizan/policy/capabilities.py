@@ -15,6 +15,9 @@ from bartizan.policy.schema import ModelPolicySpec, Protocol
 
 _CHECKS = {kind.__struct_config__.tag for union in (InputCheck, OutputCheck) for kind in get_args(union)}
 
+BODY_IN_CHECK = "hop.bodyInCheck"
+"""Judging a request's body in ext_authz, where the compiler finds that no ext_proc is needed."""
+
 SUPPORTED: frozenset[str] = frozenset(
     {
         f"schema.{SCHEMA_VERSION}",
@@ -25,6 +28,7 @@ SUPPORTED: frozenset[str] = frozenset(
         "model.credential",
         "answers.errors",
         "mode.shadow",
+        BODY_IN_CHECK,
         *(f"format.{protocol}" for protocol in get_args(Protocol)),
         *(f"check.{tag}" for tag in _CHECKS),
     }

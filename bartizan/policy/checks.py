@@ -49,6 +49,11 @@ class CheckConfig(
 ):
     """Base of all check configurations."""
 
+    @property
+    def edits(self) -> bool:
+        """Whether it may change what it reads; a check without a choice of action is taken to."""
+        return getattr(self, "action", "redact") == "redact"
+
 
 class Sanitize(CheckConfig, frozen=True, tag="sanitize"):
     """Normalises the text of a request before detectors and the model see it."""

@@ -33,6 +33,8 @@ REVISION = "revision"
 PROC_REVISION_ATTRIBUTE = "xds.route_metadata.filter_metadata['bartizan']['revision']"
 # ext_authz context extension: "1" on routes that also go through ext_proc.
 CONTENT = "content"
+# ext_authz context extension: "1" on routes where the check gets the whole body and says everything there is to say.
+BODY = "body"
 
 # Envoy gives a check this long, waiting in the guard's queue and a second attempt included; the guard reads from what
 # is left of it how long a call has waited.

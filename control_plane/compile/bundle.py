@@ -6,7 +6,7 @@ Third stop on a policy's way (validate -> revise -> compile -> sign -> publish).
 from __future__ import annotations
 
 from bartizan.policy.bundle import SCHEMA_VERSION, Bundle, SecretSource
-from bartizan.policy.capabilities import required_by
+from bartizan.policy.capabilities import BODY_IN_CHECK, required_by
 from bartizan.policy.schema import ModelPolicy
 from control_plane.compile.envoy.resources import envoy_resources
 from control_plane.compile.errors import check
@@ -31,8 +31,11 @@ def compile_bundle(policy: ModelPolicy, *, revision: int, version: int, issued_a
         plan=guard_plan(resolved),
         listener_address=policy.spec.listener.address,
         listener_port=policy.spec.listener.port,
-        requires=required_by(policy.spec),
+        requires=tuple(
+            sorted({*required_by(policy.spec), *((BODY_IN_CHECK,) if resolved.body_in_check else ())})
+        ),
         tls=resolved.tls,
         secrets=(SecretSource(name=resolved.credential.secret),) if resolved.credential else (),
         content_hop=resolved.content_hop,
+        body_in_check=resolved.body_in_check,
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from msgspec import UNSET
 
 from bartizan.policy.schema import ModelPolicy
-from control_plane.compile.envoy.filters import ext_proc
+from control_plane.compile.envoy.filters import ext_authz, ext_proc
 from control_plane.compile.errors import check
 from control_plane.compile.resolve import Resolved, resolve
 
@@ -91,6 +91,8 @@ def _headers_only(resolved: Resolved) -> Iterator[tuple[str, str, str]]:
 
 def _content(resolved: Resolved) -> Iterator[tuple[str, str, str]]:
     spec, guard = resolved.spec, "guard worker in ext_proc"
+    if resolved.body_in_check:
+        guard = "guard worker in ext_authz"
     if not resolved.content_hop:
         yield (
             "bodies",
@@ -98,6 +100,20 @@ def _content(resolved: Resolved) -> Iterator[tuple[str, str, str]]:
             "no rule asks for them: no content hop, compressed ones are refused (415)",
         )
         return
+    if resolved.body_in_check:
+        size = ext_authz.largest_body(resolved)
+        yield (
+            "bodies",
+            f"one ext_authz call with the body, up to {size} bytes",
+            "no check changes a body or reads an answer",
+        )
+        yield (
+            "larger, chunked, gzip ones",
+            "ext_authz, then ext_proc",
+            "the same checks; Envoy holds no more for a caller who is not known yet",
+        )
+    else:
+        yield "bodies", "ext_authz, then ext_proc", _why_two(resolved)
     yield "gzip bodies", "Envoy decompressor", "guard and model read the same plain bytes"
     for rule in resolved.body_authz:
         yield f"authz {rule.name}", guard, "asks for the body"
@@ -115,3 +131,11 @@ def _content(resolved: Resolved) -> Iterator[tuple[str, str, str]]:
         "Envoy ext_proc",
         f"no answer in {ext_proc.MESSAGE_TIMEOUT} s is 503, never a pass",
     )
+
+
+def _why_two(resolved: Resolved) -> str:
+    """Why one ext_authz call is not enough."""
+    if resolved.answers_checked:
+        return "answers are read"
+    editing = [check.__struct_config__.tag for check in resolved.spec.input if check.edits]
+    return f"{', '.join(map(str, editing))} may change the body"

@@ -48,6 +48,15 @@ class Resolved:
         return bool(self.spec.input or self.spec.output or self.body_authz)
 
     @property
+    def body_in_check(self) -> bool:
+        """Whether ext_authz can say all that the policy asks of a request: nothing changes it or reads the answer."""
+        return (
+            self.content_hop
+            and not self.answers_checked
+            and not any(check.edits for check in self.spec.input)
+        )
+
+    @property
     def answers_checked(self) -> bool:
         return bool(self.spec.output)
 

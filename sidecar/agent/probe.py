@@ -10,6 +10,7 @@ import hmac
 import ipaddress
 import secrets
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import aiohttp
@@ -42,8 +43,7 @@ class Prober:
         """Secret, so that nobody else's request can be taken for a probe where only the path is known."""
 
     async def probe(self, bundle: Bundle, plan_hash: str, leaf_sha256: bytes | None) -> ProbeResult:
-        """Both hops where there are two. leaf_sha256: the certificate that must be served, None for plain HTTP."""
-        phases: tuple[Phase, ...] = ("authz", "content") if bundle.content_hop else ("authz",)
+        """Every way that a request may take. leaf_sha256: the certificate that must be served, None for plain HTTP."""
         reason = ""
         # a new connection each time: what is proven is what a new client gets
         connector = aiohttp.TCPConnector(force_close=True, local_addr=_local(bundle.listener_address))
@@ -51,8 +51,8 @@ class Prober:
         async with aiohttp.ClientSession(
             connector=connector, timeout=timeout, auto_decompress=False
         ) as session:
-            for phase in phases:
-                reason = await self._ask(session, bundle, plan_hash, leaf_sha256, phase)
+            for phase, body in _ways(bundle):
+                reason = await self._ask(session, bundle, plan_hash, leaf_sha256, phase, body)
                 if reason:
                     break
         return ProbeResult(good=not reason, at=time.time(), reason=reason)
@@ -64,6 +64,7 @@ class Prober:
         plan_hash: str,
         leaf_sha256: bytes | None,
         phase: Phase,
+        body: bytes | aiohttp.AsyncIterablePayload,
     ) -> str:
         asked = Probe(nonce=secrets.token_hex(16), phase=phase)
         scheme = "http" if leaf_sha256 is None else "https"
@@ -71,7 +72,7 @@ class Prober:
         try:
             async with session.post(
                 url,
-                data=BODY,
+                data=body,
                 headers={
                     HEADER_PROBE: probe_header(self._key, asked.nonce, phase),
                     "content-type": "application/json",
@@ -93,6 +94,20 @@ class Prober:
         if not hmac.compare_digest(given, proof(self._key, asked, plan_hash)):
             return f"wrong_proof_{phase}"
         return ""
+
+
+def _ways(bundle: Bundle) -> list[tuple[Phase, bytes | aiohttp.AsyncIterablePayload]]:
+    """Which hop must deny which request. A body of unannounced length never comes with the ext_authz call."""
+    ways: list[tuple[Phase, bytes | aiohttp.AsyncIterablePayload]] = [("authz", BODY)]
+    if bundle.content_hop:
+        ways.append(("content", BODY))
+    if bundle.body_in_check:
+        ways.append(("content", aiohttp.AsyncIterablePayload(_unannounced())))
+    return ways
+
+
+async def _unannounced() -> AsyncIterator[bytes]:
+    yield BODY
 
 
 def _target(address: str) -> str:

@@ -11,6 +11,7 @@ from typing import Literal, cast
 from bartizan.telemetry import metrics
 from sidecar.audit.record import FindingRecord, Record
 from sidecar.checks.pipeline import Mark, Phase
+from sidecar.exchange import Exchange
 from sidecar.model.decision import Decision
 from sidecar.model.finding import Action, Finding
 from sidecar.model.request import Identity, RequestHead
@@ -109,6 +110,33 @@ def decision_record(
         trace_id=head.trace_id,
         source_address=truncated_address(head.source_address),
         instance_id=instance_id,
+    )
+
+
+def exchange_record(
+    exchange: Exchange, *, decision_id: str, time: float, instance_id: str, revision: str
+) -> Record:
+    """What audit keeps of a request whose body was judged, and of its answer where that was."""
+    trail = exchange.trail
+    return decision_record(
+        decision_id=decision_id,
+        time=time,
+        instance_id=instance_id,
+        plan=exchange.plan,
+        revision=revision,
+        head=exchange.head,
+        phase=exchange.phase,
+        decision=exchange.decision,
+        status=exchange.status,
+        identity=exchange.identity,
+        coverage=Coverage(
+            request_bytes=trail.request_bytes,
+            request_scanned=trail.request_scanned,
+            response_bytes=trail.response_bytes,
+            response_scanned=trail.response_scanned,
+            unscanned_reason=",".join(trail.unscanned),
+        ),
+        shadow=exchange.shadowed,
     )
 
 

@@ -1,24 +1,28 @@
-"""Answers Envoy's ext_authz Check: who, may they, how much. One unary call, headers only.
+"""Answers Envoy's ext_authz Check: who, may they, how much; and what of the body, on routes that send it along.
 
-The result goes on to ext_proc as dynamic metadata. A fault of the guard is a 503 denial, never an exception: Envoy
-must not be the one to decide what a crash means.
+Where ext_proc follows, the result goes on to it as dynamic metadata. A fault of the guard is a 503 denial, never an
+exception: Envoy must not be the one to decide what a crash means.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from bartizan.policy import names
 from bartizan.telemetry.logging import get_logger
-from sidecar.audit.evidence import count, decision_record, observe, refusal_record
+from sidecar.audit.evidence import count, decision_record, exchange_record, observe, refusal_record
 from sidecar.audit.record import Record
-from sidecar.checks.pipeline import Verdict, too_late
+from sidecar.checks.pipeline import Mark, Verdict, too_late
+from sidecar.exchange import Exchange
 from sidecar.model.decision import Cause, Decision, deny
+from sidecar.model.finding import Action
 from sidecar.plan.current import Current, Snapshot
 from sidecar.plan.plan import Plan
 from sidecar.plan.probe import Probe, check_probe, proof
+from sidecar.wire.check_body import exchange_for, judge_body, rendered, take_body
 from sidecar.wire.decision_ids import DecisionIds
 from sidecar.wire.engine import Call
 from sidecar.wire.faults import describe
@@ -33,6 +37,18 @@ log = get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """A question whose head was decided. `plan` is None when the route names none that is known."""
+
+    check: Check
+    plan: Plan | None
+    snapshot: Snapshot
+    verdict: Verdict
+    parent: Parent
+    decision_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExtAuthz:
     """The handler. `audit` takes records and must not block; `clock` is monotonic seconds."""
 
@@ -41,18 +57,23 @@ class ExtAuthz:
     spans: Spans
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
+    clock_ns: Callable[[], int] = time.time_ns
     new_id: Callable[[], str] = field(default_factory=DecisionIds)
 
     async def __call__(self, call: Call, message: bytes) -> bytes:
         arrived = self.clock()
         decision_id = self.new_id()
         try:
-            return self._answer(call, message, arrived, decision_id)
+            answer = self._answer(call, message, arrived, decision_id)
+            return answer if isinstance(answer, bytes) else await self._judge(*answer, call, arrived)
         except Exception as error:
             log.error("check_failed", decision_id=decision_id, **describe(error))
             return self._fault(decision_id)
 
-    def _answer(self, call: Call, message: bytes, arrived: float, decision_id: str) -> bytes:
+    def _answer(
+        self, call: Call, message: bytes, arrived: float, decision_id: str
+    ) -> bytes | tuple[_Asked, Exchange]:
+        """The reply; or the question and the exchange that its body is for."""
         snapshot = self.current.snapshot
         parent = parent_of(call.metadata)
         check = read_check(message, parent.trace_id)
@@ -72,9 +93,19 @@ class ExtAuthz:
                 verdict = too_late(verdict)
         decision = verdict.decision
         refused = refusal(decision, decision_id, plan) if decision.denied else None
-        self._record(check, plan, snapshot, verdict, parent, decision_id)
+        asked = _Asked(
+            check=check,
+            plan=plan,
+            snapshot=snapshot,
+            verdict=verdict,
+            parent=parent,
+            decision_id=decision_id,
+        )
+        self._record(asked)
         if refused is not None:
             return deny_reply(refused, decision_id)
+        if check.body is not None and plan is not None:
+            return asked, exchange_for(check, plan, decision_id, decision.identity, self.clock_ns)
         if not check.content:
             return allow_reply(Handed(decision_id=decision_id, revision=check.revision))
         return allow_reply(
@@ -85,6 +116,21 @@ class ExtAuthz:
                 identity=decision.identity,
             )
         )
+
+    async def _judge(self, asked: _Asked, exchange: Exchange, call: Call, arrived: float) -> bytes:
+        """Judge the body; leave its record, also when Envoy gives up meanwhile."""
+        try:
+            reply = await judge_body(exchange, asked.check)
+            if call.deadline is not None and self.clock() - arrived >= call.deadline:
+                (reply,) = exchange.give_up(Cause.DEADLINE)
+            answer = rendered(reply, exchange, asked.check.revision, asked.snapshot.probe_key)
+        except asyncio.CancelledError:
+            exchange.abandoned = True
+            exchange.trail.leave_unscanned("aborted")
+            self._leave(asked, exchange)
+            raise
+        self._leave(asked, exchange)
+        return answer
 
     def _fault(self, decision_id: str) -> bytes:
         decision = deny(Cause.FAULT)
@@ -104,6 +150,9 @@ class ExtAuthz:
         """Probes carry no credential: only a guard that runs the plan and refuses them can answer with its proof.
         They cost no share of any limit and leave no record.
         """
+        if probe.phase == "content" and check.body is not None:
+            exchange = exchange_for(check, plan, decision_id, None, self.clock_ns, probe)
+            return rendered(take_body(exchange, check), exchange, check.revision, snapshot.probe_key)
         if probe.phase == "content":
             return allow_reply(Handed(decision_id=decision_id, revision=check.revision, probe=probe))
         decision = replace_admissions(plan).head.decide(check.head, snapshot.material).decision
@@ -112,33 +161,26 @@ class ExtAuthz:
         said = proof(snapshot.probe_key, probe, plan.hash)
         return deny_reply(refusal(decision, decision_id, plan, proof=said), decision_id)
 
-    def _record(
-        self,
-        check: Check,
-        plan: Plan | None,
-        snapshot: Snapshot,
-        verdict: Verdict,
-        parent: Parent,
-        decision_id: str,
-    ) -> None:
+    def _record(self, asked: _Asked) -> None:
+        """Of the head; where the body is still to be judged and nothing is told yet, the exchange's record says all."""
+        check, verdict = asked.check, asked.verdict
         decision = verdict.decision
-        if self.spans.wants(parent, always=decision.denied):
-            attributes = _attributes(decision_id, check.revision, decision)
-            self.spans.emit("bartizan.check", parent, verdict.marks, attributes)
-        if check.content and not decision.denied and verdict.would is None:
+        goes_on = (check.content or check.body is not None) and not decision.denied
+        if check.body is None or decision.denied:
+            self._trace(asked, decision, verdict.marks)
+        if goes_on and verdict.would is None:
             observe(verdict.marks)
-            return  # the exchange's own record, at its end, says everything
-        evidence = verdict.would or decision
+            return
         record = decision_record(
             # the exchange will leave a record of the plain id
-            decision_id=decision_id + (names.RECORD_HEAD if check.content and not decision.denied else ""),
+            decision_id=asked.decision_id + (names.RECORD_HEAD if goes_on else ""),
             time=self.wall(),
-            instance_id=snapshot.instance_id,
-            plan=plan,
+            instance_id=asked.snapshot.instance_id,
+            plan=asked.plan,
             revision=check.revision,
             head=check.head,
             phase=verdict.phase,
-            decision=evidence,
+            decision=verdict.would or decision,
             status=decision.status if decision.denied else 0,
             identity=decision.identity,
             shadow=verdict.would is not None,
@@ -146,16 +188,33 @@ class ExtAuthz:
         count(record, verdict.marks)
         self.audit(record)
 
+    def _leave(self, asked: _Asked, exchange: Exchange) -> None:
+        """Record, metrics and span of a request whose body was judged here."""
+        record = exchange_record(
+            exchange,
+            decision_id=asked.decision_id,
+            time=self.wall(),
+            instance_id=asked.snapshot.instance_id,
+            revision=asked.check.revision,
+        )
+        count(record, exchange.trail.marks)
+        self.audit(record)
+        self._trace(asked, exchange.decision, (*asked.verdict.marks, *exchange.trail.marks))
+
+    def _trace(self, asked: _Asked, decision: Decision, marks: Sequence[Mark]) -> None:
+        if self.spans.wants(asked.parent, always=decision.action is Action.DENY):
+            self.spans.emit("bartizan.check", asked.parent, marks, _attributes(asked, decision))
+
 
 def replace_admissions(plan: Plan) -> Plan:
     """The same plan without limits, for probes."""
     return replace(plan, head=replace(plan.head, admissions=()))
 
 
-def _attributes(decision_id: str, revision: str, decision: Decision) -> dict[str, str | int | bool]:
+def _attributes(asked: _Asked, decision: Decision) -> dict[str, str | int | bool]:
     attributes: dict[str, str | int | bool] = {
-        "bartizan.decision_id": decision_id,
-        "bartizan.revision": revision,
+        "bartizan.decision_id": asked.decision_id,
+        "bartizan.revision": asked.check.revision,
         "bartizan.cause": decision.cause.value,
         "bartizan.action": decision.action.name.lower(),
     }

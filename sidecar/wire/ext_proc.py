@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from bartizan.telemetry.logging import get_logger
 from protos.gen.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
-from sidecar.audit.evidence import Coverage, count, decision_record, refusal_record
+from sidecar.audit.evidence import count, exchange_record, refusal_record
 from sidecar.audit.record import Record
 from sidecar.checks.pipeline import Mark
 from sidecar.exchange import Exchange
@@ -26,6 +26,7 @@ from sidecar.plan.plan import Plan
 from sidecar.plan.probe import proof
 from sidecar.wire.engine import Call, CallFailed
 from sidecar.wire.faults import describe
+from sidecar.wire.offload import heavy
 from sidecar.wire.respond import refusal
 from sidecar.wire.trace import Parent, Spans, parent_of
 from sidecar.wire.translate import Handed, handed_on, plan_named, read_event, reply_message
@@ -34,10 +35,6 @@ METHOD = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
 ANSWER_SECONDS = 300.0
 """A model has this long for an answer that is withheld: Envoy has no timer of its own there."""
 MOST_HELD = 256 * 1024 * 1024
-OFFLOAD = 64 * 1024
-OFFLOAD_QUOTES = 256
-"""Bodies from this size on, or with this many quotation marks (two or more for each text of a JSON body), are inspected
-in a thread, so that they do not hold other requests up."""
 _CANCELLED, _INVALID_ARGUMENT, _INTERNAL = 1, 3, 13
 log = get_logger()
 
@@ -157,7 +154,7 @@ class _Session:
             isinstance(event, AnswerTrailers) or (isinstance(event, AnswerBody) and event.end)
         ):
             pieces.append(exchange.held)
-        if sum(map(len, pieces)) >= OFFLOAD or sum(piece.count(b'"') for piece in pieces) >= OFFLOAD_QUOTES:
+        if heavy(*pieces):
             return await asyncio.to_thread(exchange.take, event)
         return exchange.take(event)
 
@@ -250,26 +247,12 @@ class _Session:
         self._recorded = True
         if exchange.probe is not None:
             return
-        decision = exchange.decision
-        record = decision_record(
+        record = exchange_record(
+            exchange,
             decision_id=self._decision_id,
             time=self._owner.wall(),
             instance_id=self._snapshot.instance_id,
-            plan=exchange.plan,
             revision=self._revision,
-            head=exchange.head,
-            phase=exchange.phase,
-            decision=decision,
-            status=exchange.status,
-            identity=exchange.identity,
-            coverage=Coverage(
-                request_bytes=exchange.trail.request_bytes,
-                request_scanned=exchange.trail.request_scanned,
-                response_bytes=exchange.trail.response_bytes,
-                response_scanned=exchange.trail.response_scanned,
-                unscanned_reason=",".join(exchange.trail.unscanned),
-            ),
-            shadow=exchange.shadowed,
         )
         self._leave(record, exchange.trail.marks)
         if self._owner.spans.wants(self._parent, always=record.action in {"deny", "cut"}):

@@ -58,13 +58,15 @@ _INSPECT_ANSWER = ProcessingMode(
 class Check(Value, frozen=True, kw_only=True):
     """One ext_authz question."""
 
-    hidden: ClassVar[frozenset[str]] = frozenset({"probe"})
+    hidden: ClassVar[frozenset[str]] = frozenset({"probe", "body"})
 
     head: RequestHead
     revision: str
     """The plan id that the route names."""
     content: bool
     """Whether the route also goes through ext_proc."""
+    body: bytes | None = None
+    """The whole body, on routes where the check judges it too."""
     probe: str | None
 
 
@@ -84,17 +86,20 @@ def read_check(message: bytes, trace_id: str) -> Check:
     http = attributes.request.http
     headers = http.headers
     extensions = attributes.context_extensions
+    path, _, query = http.path.partition("?")
     return Check(
         head=RequestHead(
             stream_id=http.id,
             method=http.method,
-            path=http.path.partition("?")[0],
+            path=path,
+            query=bool(query),
             headers=headers,
             source_address=attributes.source.address.socket_address.address,
             trace_id=trace_id,
         ),
         revision=extensions.get(names.REVISION, ""),
         content=extensions.get(names.CONTENT, "") == "1",
+        body=http.raw_body if extensions.get(names.BODY, "") == "1" else None,
         probe=headers.get(names.HEADER_PROBE),
     )
 

@@ -11,6 +11,7 @@ from google.protobuf.struct_pb2 import Struct
 
 from bartizan.policy import names, schema
 from bartizan.xds.resources import packed
+from control_plane.compile.envoy.filters import ext_authz
 from control_plane.compile.envoy.filters.catalog import Filter, in_use
 from control_plane.compile.envoy.tracing import no_sampling, sampling
 from control_plane.compile.envoy.values import FALSE, duration
@@ -44,11 +45,22 @@ _NOT_FROM_MODEL = (names.HEADER_DECISION, names.HEADER_PROBE, names.HEADER_PROOF
 def route_configuration(resolved: Resolved) -> RouteConfiguration:
     """Matched in order; all of one virtual host, because the policy, not the client's Host, decides."""
     filters = tuple(entry for entry, _ in in_use(resolved))
+    usual = _per_route(resolved, filters)
+    with_body = _with_body(resolved, filters) if resolved.body_in_check else None
     routes = [
-        _probe(resolved, filters),
+        *(() if with_body is None else (_probe(resolved, filters, with_body, *_comes_with_check(resolved)),)),
+        _probe(resolved, filters, usual),
         *(_too_large(resolved, route, filters) for route in resolved.routes),
         *(() if resolved.content_hop else (_compressed(route, filters) for route in resolved.routes)),
-        *(_declared(resolved, route, filters) for route in resolved.routes),
+        *(
+            ()
+            if with_body is None
+            else (
+                _declared(resolved, route, with_body, *_comes_with_check(resolved))
+                for route in resolved.routes
+            )
+        ),
+        *(_declared(resolved, route, usual) for route in resolved.routes),
         _undeclared(filters),
     ]
     return RouteConfiguration(
@@ -57,26 +69,30 @@ def route_configuration(resolved: Resolved) -> RouteConfiguration:
     )
 
 
-def _probe(resolved: Resolved, filters: tuple[Filter, ...]) -> Route:
+def _probe(
+    resolved: Resolved, filters: tuple[Filter, ...], configured: dict[str, Any], *headers: HeaderMatcher
+) -> Route:
     """All checks of a served route, but no model behind it: by construction a probe can't reach one."""
     match = HeaderMatcher(name=names.HEADER_PROBE, present_match=True)
     return Route(
         name=PROBE_ROUTE,
-        match=RouteMatch(prefix="/", headers=[match]),
+        match=RouteMatch(prefix="/", headers=[match, *headers]),
         direct_response=DirectResponseAction(status=404),
         metadata=_revision(resolved),
         typed_per_filter_config={
-            **_per_route(resolved, filters),
+            **configured,
             **{entry.name: _off() for entry in filters if not entry.on_probe},
         },
         tracing=no_sampling(),
     )
 
 
-def _declared(resolved: Resolved, route: schema.Route, filters: tuple[Filter, ...]) -> Route:
+def _declared(
+    resolved: Resolved, route: schema.Route, configured: dict[str, Any], *headers: HeaderMatcher
+) -> Route:
     return Route(
         name=f"{route.method} {route.path}",
-        match=_match(route),
+        match=_match(route, *headers),
         route=RouteAction(
             cluster=names.CLUSTER_MODEL,
             # An answer may stream for as long as bytes come. No retry_policy: a model is not asked twice.
@@ -85,7 +101,7 @@ def _declared(resolved: Resolved, route: schema.Route, filters: tuple[Filter, ..
         ),
         metadata=_revision(resolved),
         decorator=Decorator(operation=f"ingress {route.method} {route.path}", propagate=FALSE),
-        typed_per_filter_config=_per_route(resolved, filters),
+        typed_per_filter_config=configured,
         # The guard reads plain bytes only, so the model is not asked for others.
         request_headers_to_remove=["accept-encoding"] if resolved.answers_checked else [],
         response_headers_to_remove=_NOT_FROM_MODEL,
@@ -144,6 +160,22 @@ def _refusing(filters: tuple[Filter, ...]) -> dict[str, Any]:
 
 def _per_route(resolved: Resolved, filters: tuple[Filter, ...]) -> dict[str, Any]:
     return {entry.name: packed(entry.per_route(resolved)) for entry in filters if entry.per_route is not None}
+
+
+def _with_body(resolved: Resolved, filters: tuple[Filter, ...]) -> dict[str, Any]:
+    return {
+        **{entry.name: packed(entry.with_body(resolved)) for entry in filters if entry.with_body is not None},
+        **{entry.name: _off() for entry in filters if entry.for_bodies},
+    }
+
+
+def _comes_with_check(resolved: Resolved) -> tuple[HeaderMatcher, ...]:
+    """Announced, small and plain. The same checks judge all others, after the caller is known."""
+    small = Int64Range(start=0, end=ext_authz.largest_body(resolved) + 1)
+    return (
+        HeaderMatcher(name="content-length", range_match=small),
+        HeaderMatcher(name="content-encoding", present_match=True, invert_match=True),
+    )
 
 
 def _revision(resolved: Resolved) -> Metadata:

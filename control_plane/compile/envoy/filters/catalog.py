@@ -34,17 +34,28 @@ class Filter:
     """Its configuration on routes that are served."""
     everywhere: bool = False
     """Whether it also runs on the last route, which only says 404."""
+    with_body: Callable[[Resolved], Message] | None = None
+    """Its configuration on routes where ext_authz gets the body."""
+    for_bodies: bool = False
+    """Whether it is there for bodies on their way to ext_proc only: off where ext_authz gets the body."""
     on_probe: bool = True
     """Whether it also runs on the probe's route."""
 
 
 FILTERS: tuple[Filter, ...] = (
     Filter(name=rbac.NAME, build=rbac.build, everywhere=True),
-    Filter(name=early_buffer.NAME, build=early_buffer.build, per_route=early_buffer.per_route),
-    Filter(name=ext_authz.NAME, build=ext_authz.build, per_route=ext_authz.per_route),
-    Filter(name=decompressor.NAME, build=decompressor.build),
-    Filter(name=buffer.NAME, build=buffer.build, per_route=buffer.per_route),
-    Filter(name=ext_proc.NAME, build=ext_proc.build),
+    Filter(
+        name=early_buffer.NAME, build=early_buffer.build, per_route=early_buffer.per_route, for_bodies=True
+    ),
+    Filter(
+        name=ext_authz.NAME,
+        build=ext_authz.build,
+        per_route=ext_authz.per_route,
+        with_body=ext_authz.with_body,
+    ),
+    Filter(name=decompressor.NAME, build=decompressor.build, for_bodies=True),
+    Filter(name=buffer.NAME, build=buffer.build, per_route=buffer.per_route, for_bodies=True),
+    Filter(name=ext_proc.NAME, build=ext_proc.build, for_bodies=True),
     Filter(name=credential_injector.NAME, build=credential_injector.build, on_probe=False),
     Filter(name=custom_response.NAME, build=custom_response.build),
     Filter(name=router.NAME, build=router.build, everywhere=True),

@@ -11,6 +11,11 @@ CONNECTION_BUFFER = 32 * 1024
 whole body raises it, for that one request.
 """
 
+BODY_IN_CHECK = CONNECTION_BUFFER
+"""Bodies up to this size may come with the ext_authz call. Envoy holds them before anybody knows who calls, so it is no
+more than what Envoy would read ahead anyway.
+"""
+
 SMALL_BODY = 8 * CONNECTION_BUFFER
 """Body limits below this are enforced before ext_authz too: read-ahead stays below half of any larger limit, so that
 raising the buffer to the limit makes Envoy read on, and crossing the limit is seen.

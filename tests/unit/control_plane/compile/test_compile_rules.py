@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from bartizan.errors import PolicyInvalid
 from bartizan.policy.bundle import Bundle
+from bartizan.policy.capabilities import BODY_IN_CHECK as BODY_IN_CHECK_CAPABILITY
 from bartizan.policy.capabilities import SUPPORTED
 from bartizan.policy.schema import ModelPolicy
 from control_plane.compile.bundle import compile_bundle
 from control_plane.compile.envoy.edge import all_but
 from control_plane.compile.envoy.filters.catalog import FILTERS
+from control_plane.compile.envoy.filters.limits import BODY_IN_CHECK
 from control_plane.compile.explain import explain
 
 
@@ -87,6 +89,59 @@ def test_content_hop_exists_exactly_where_bodies_matter(spec: dict[str, Any], ho
     compiled = bundle(policy(**spec))
     assert compiled.content_hop is hop
     assert ("ext_proc" in filters(compiled)) is hop
+
+
+REDACTING = {"check": "secrets", "action": "redact"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "one_call"),
+    [
+        ({}, False),
+        ({"authz": [{"name": "r", "deny": "request.stream"}]}, True),
+        ({"input": [{"check": "promptInjection"}, {"check": "secrets"}]}, True),
+        ({"input": [{"check": "pii", "action": "flag"}]}, True),
+        ({"input": [{"check": "promptInjection"}], "mode": "shadow"}, True),
+        ({"input": [{"check": "pii"}]}, False),
+        ({"input": [{"check": "promptInjection"}, REDACTING]}, False),
+        ({"input": [REDACTING], "mode": "shadow"}, False),
+        ({"input": [{"check": "sanitize"}, {"check": "promptInjection"}]}, False),
+        ({"input": [{"check": "secrets"}], "output": [{"check": "probabilities"}]}, False),
+    ],
+)
+def test_a_body_comes_with_the_check_exactly_where_nothing_is_changed_and_no_answer_read(
+    spec: dict[str, Any], one_call: bool
+) -> None:
+    compiled = bundle(policy(**spec))
+    assert compiled.body_in_check is one_call
+    assert (BODY_IN_CHECK_CAPABILITY in compiled.requires) is one_call
+    routes = compiled.envoy.routes[0]["virtual_hosts"][0]["routes"]
+    served = [route for route in routes if "route" in route]
+    assert len(served) == (2 if one_call else 1)
+    assert any("one ext_authz call with the body" in line for line in explain(policy(**spec))) is one_call
+
+
+@pytest.mark.parametrize(("limit", "largest"), [("1MiB", BODY_IN_CHECK), ("1000B", 1000)])
+def test_only_announced_small_plain_bodies_come_with_the_check(limit: str, largest: int) -> None:
+    compiled = bundle(policy(input=[{"check": "secrets"}], limits={"body": {"max": limit}}))
+    routes = compiled.envoy.routes[0]["virtual_hosts"][0]["routes"]
+    small, usual = (route for route in routes if "route" in route)
+    headers = {match["name"]: match for match in small["match"]["headers"]}
+    assert headers["content-length"]["range_match"] == {"end": str(largest + 1)}
+    assert headers["content-encoding"] == {
+        "name": "content-encoding",
+        "present_match": True,
+        "invert_match": True,
+    }
+    settings = small["typed_per_filter_config"]["envoy.filters.http.ext_authz"]["check_settings"]
+    assert settings["with_request_body"] == {"max_request_bytes": largest, "pack_as_bytes": True}
+    off = {
+        name for name, config in small["typed_per_filter_config"].items() if config.get("disabled") is True
+    }
+    assert "envoy.filters.http.ext_proc" in off
+    later = usual["typed_per_filter_config"]["envoy.filters.http.ext_authz"]["check_settings"]
+    assert later["disable_request_body_buffering"] is True
+    assert "envoy.filters.http.ext_proc" not in usual["typed_per_filter_config"]
 
 
 def test_rules_that_ask_for_the_body_are_kept_apart() -> None:
@@ -219,6 +274,7 @@ def test_explanation_names_every_part_with_its_place() -> None:
     )
     found = {line.partition(" -> ")[0].strip(): line for line in lines}
     assert "ext_proc" in found["authz late"]
+    assert found["bodies"].endswith("ext_authz, then ext_proc: pii may change the body")
     assert "ext_authz" in found["authz early"]
     assert "ext_proc" in found["input pii"]
     assert "ext_authz" in found["limits.requests"]
