@@ -205,7 +205,7 @@ class _Pipe:
 
     @property
     def holding(self) -> bool:
-        for stage in self._stages:  # many times for each event: a loop costs a third of any()
+        for stage in self._stages:  # noqa: SIM110 - often for each event: a loop costs a third of any()
             if stage.held and not stage.passive:
                 return True
         return False

@@ -45,8 +45,7 @@ class Splitter(Protocol):
     def feed(self, chunk: bytes, *, end: bool) -> Sequence[RawEvent]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Encoded:
+class _Encoded(msgspec.Struct, frozen=True, gc=False):
     """A piece of a JSON text: the way back from its view, what the bytes say, and whether no escape is cut in two."""
 
     json_text: StreamedJson
@@ -198,7 +197,7 @@ class JsonEventStream:
 
     def closing(self, pending: Sequence[TextPart]) -> bytes:
         said = [
-            replace(part, text=self._json_texts[part.location].write(part.text))
+            msgspec.structs.replace(part, text=self._json_texts[part.location].write(part.text))
             if part.location in self._json_texts
             else part
             for part in pending
