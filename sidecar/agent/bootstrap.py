@@ -241,7 +241,7 @@ def _action(name: str, resource: str, share: float) -> OverloadAction:
 def _runtime() -> Struct:
     """Spans leave within half a second also when few come."""
     values = Struct()
-    values.update({"tracing": {"opentelemetry": {"flush_interval_ms": 500, "min_flush_spans": 16}}})
+    values.update({"tracing": {"opentelemetry": {"flush_interval_ms": 500, "min_flush_spans": 128}}})
     return values
 
 
