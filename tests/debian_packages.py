@@ -11,7 +11,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-PACKAGES = {"postgresql": "usr/lib/postgresql/*/bin/postgres"}  # Debian package -> a file of it
+# Debian package -> a file of it
+PACKAGES = {
+    "postgresql": "usr/lib/postgresql/*/bin/postgres",
+    "nftables": "usr/sbin/nft",
+    "iptables": "usr/sbin/iptables-restore",
+    "iproute2": "usr/sbin/ip",
+}
 
 
 def main() -> int:

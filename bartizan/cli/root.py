@@ -15,6 +15,7 @@ from bartizan import errors
 from bartizan.cli import (
     analyze,
     audit,
+    capture,
     doctor,
     fleet,
     inject,
@@ -84,6 +85,7 @@ for command in (
     fleet.trust,
     fleet.remove_instance,
     audit.audit,
+    capture.capture,
     inject.inject,
     injector.injector,
     analyze.analyze,

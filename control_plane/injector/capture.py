@@ -54,6 +54,10 @@ def capture_command(config: Config, listener_port: int, excluded: tuple[int, ...
         str(config.user_id),
         "--exclude-inbound",
         ",".join(str(port) for port in (names.HEALTH_PORT, *excluded)),
+        "--egress",
+        config.egress,
+        "--allow-egress",
+        ",".join(config.egress_allow),
     ]
 
 

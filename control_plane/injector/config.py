@@ -11,6 +11,7 @@ from msgspec import Meta
 from bartizan.errors import InvalidInput, Problem
 
 CaptureMode = Literal["port", "redirect"]
+Egress = Literal["open", "public", "none"]
 DIGEST: Final = r"sha256:[a-f0-9]{64}"
 QUANTITY: Final = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 
@@ -20,6 +21,7 @@ ByDigest = Annotated[str, Meta(pattern=f"^[a-z0-9][a-zA-Z0-9._:/-]{{0,254}}@{DIG
 HostPort = Annotated[str, Meta(pattern=r"^[A-Za-z0-9.\[\]:-]{1,253}:[0-9]{1,5}$")]
 Port = Annotated[int, Meta(ge=1024, le=65535)]
 Seconds = Annotated[int, Meta(ge=0, le=3600)]
+Network = Annotated[str, Meta(pattern=r"^[0-9a-f.:]+(/[0-9]{1,3})?$")]
 Domain = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
 
 
@@ -57,6 +59,10 @@ class Config(Part, frozen=True):
     trust_config_map: Domain = "bartizan-trust"
     """In the pod's namespace; key trust.json holds the trust document."""
     capture: CaptureMode = "port"
+    egress: Egress = "open"
+    """What containers of a pod with capture redirect may reach: everything, no internal addresses, or nothing."""
+    egress_allow: tuple[Network, ...] = ()
+    """Networks that stay open then."""
     native_sidecar: bool = True
     """An init container with restartPolicy Always (Kubernetes 1.29); false: a plain container."""
     listener_port: Port = 8443

@@ -49,6 +49,15 @@ def refusals(
     ]
     if options.capture == "redirect":
         found += _redirect(namespace)
+    if options.capture == "port" and config.egress != "open":
+        found.append(
+            _problem(
+                f"metadata.annotations[{names.CAPTURE}]",
+                "egress_needs_redirect",
+                f"the injector's configuration asks for egress {config.egress}, which only capture redirect enforces",
+                f"set {names.CAPTURE}: redirect",
+            )
+        )
     if options.capture == "port" and options.excluded:
         found.append(
             _problem(

@@ -54,6 +54,8 @@ class Local:
     reached: list[str] = field(default_factory=list)
     credentials: list[str] = field(default_factory=list)
     child: Child | None = None
+    prefix: tuple[str, ...] = ()
+    """What stands before the agent's command: a network namespace to enter."""
     ca: trustme.CA = field(default_factory=trustme.CA)
 
     new_signing_key = staticmethod(signing_key)
@@ -143,7 +145,7 @@ class Local:
             }
         self.child = await start(
             "agent",
-            [sys.executable, "-m", "sidecar"],
+            [*self.prefix, sys.executable, "-m", "sidecar"],
             log=self.folder / "agent.log",
             env={
                 "BARTIZAN_RUN_DIR": str(self.folder / "run"),
