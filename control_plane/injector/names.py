@@ -31,6 +31,7 @@ DRAIN_SECONDS: Final = DOMAIN + "drain-seconds"
 WORKERS: Final = DOMAIN + "workers"
 LOG_LEVEL: Final = DOMAIN + "log-level"
 NATIVE: Final = DOMAIN + "native-sidecar"
+BIND_LOOPBACK: Final = DOMAIN + "bind-loopback"
 REWRITE_PROBES: Final = DOMAIN + "rewrite-probes"
 CPU_REQUEST: Final = DOMAIN + "cpu-request"
 CPU_LIMIT: Final = DOMAIN + "cpu-limit"
@@ -50,6 +51,7 @@ READ: Final = frozenset(
         WORKERS,
         LOG_LEVEL,
         NATIVE,
+        BIND_LOOPBACK,
         REWRITE_PROBES,
         CPU_REQUEST,
         CPU_LIMIT,

@@ -30,6 +30,8 @@ class Options:
     workers: int
     log_level: str
     rewrite_probes: bool
+    bind_loopback: bool
+    """Tell the model's server to listen on loopback only."""
     tls_secret: str
     excluded: tuple[int, ...]
     """Ports that are not captured (mode redirect): ways around the guard, which analyze reports."""
@@ -56,6 +58,7 @@ def read_options(config: Config, annotations: Mapping[str, str]) -> tuple[Option
         workers=read.get(names.WORKERS, _whole(1, 64), config.workers),
         log_level=read.get(names.LOG_LEVEL, _level, str(config.log_level)),
         rewrite_probes=read.get(names.REWRITE_PROBES, _boolean, config.rewrite_probes),
+        bind_loopback=read.get(names.BIND_LOOPBACK, _boolean, False),
         tls_secret=read.get(names.TLS_SECRET, _matching(_NAME), ""),
         excluded=read.get(names.EXCLUDE_INBOUND, _ports, ()),
         resources=Resources(

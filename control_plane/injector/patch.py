@@ -18,6 +18,7 @@ from control_plane.injector.config import Config
 from control_plane.injector.container import GRACE_SECONDS, sidecar_container, sidecar_volumes
 from control_plane.injector.guesses import Guess, guess
 from control_plane.injector.json_patch import Operation, difference
+from control_plane.injector.loopback import bind_loopback
 from control_plane.injector.options import Options, read_options
 from control_plane.injector.pods import Document, Pod, read_pod
 from control_plane.injector.probes import rewrite_probes
@@ -87,6 +88,8 @@ def _patched(document: Document, pod: Pod, config: Config, options: Options, gue
     made = copy.deepcopy(document)
     spec, metadata = made["spec"], _below(made, "metadata", dict)
     app_probes = rewrite_probes(pod, made) if options.rewrite_probes else {}
+    if options.bind_loopback:
+        bind_loopback(pod, made, guessed)
     port_name = take_port_name(pod, made, guessed)
     sidecar = sidecar_container(config, options, port_name, app_probes)
     before = _below(spec, "initContainers", list) if options.native or options.capture == "redirect" else []

@@ -13,6 +13,7 @@ from bartizan.errors import Problem
 from control_plane.injector import names
 from control_plane.injector.config import Config
 from control_plane.injector.guesses import KNATIVE_PROXY, Guess
+from control_plane.injector.loopback import loopback_problem
 from control_plane.injector.options import Options
 from control_plane.injector.pods import Pod
 
@@ -47,6 +48,8 @@ def refusals(
         *_users(pod, config),
         *_kinds(pod, options),
     ]
+    if options.bind_loopback and (problem := loopback_problem(pod, guess)) is not None:
+        found.append(problem)
     if options.capture == "redirect":
         found += _redirect(namespace)
     if options.capture == "port" and config.egress != "open":

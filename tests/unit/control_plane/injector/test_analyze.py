@@ -85,6 +85,11 @@ WELL = {
         NAMESPACE,
         deployment({"env": [{"name": "HOST", "value": "127.0.0.1"}]}),
     ),
+    "a server told to listen on loopback": (
+        NAMESPACE,
+        deployment({"args": ["--model", "m"]}, annotations={names.BIND_LOOPBACK: "true"}),
+        service("http"),
+    ),
     "redirect": (NAMESPACE, deployment(annotations={names.CAPTURE: "redirect"}), service(8000)),
     "no model and no label": (deployment({"image": "nginx:1"}),),
     "nothing at all": (),
