@@ -16,6 +16,9 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from bartizan.policy.validate import validate_document
 from bartizan.telemetry import metrics
+from control_plane.injector.config import Config
+from control_plane.injector.webhook_configuration import MUTATING, VALIDATING
+from control_plane.kubernetes import election
 
 ROOT = Path(__file__).parents[3]
 K8S = ROOT / "deploy/k8s"
@@ -144,6 +147,22 @@ def test_no_role_has_a_wildcard_or_reads_secrets(overlay: str) -> None:
         for rule in each["rules"]:
             assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
             assert "secrets" not in rule["resources"]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_names_in_roles_are_those_that_the_code_asks_for(overlay: str) -> None:
+    named = {
+        name
+        for each in [*kinds(overlay, "ClusterRole"), *kinds(overlay, "Role")]
+        for rule in each["rules"]
+        for name in rule.get("resourceNames", [])
+    }
+    assert named == {
+        election.NAME,
+        Config(image=f"x@sha256:{'0' * 64}").trust_config_map,
+        MUTATING,
+        VALIDATING,
+    }
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
