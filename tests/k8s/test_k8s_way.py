@@ -211,6 +211,10 @@ async def test_a_pod_goes_from_its_manifest_to_a_proven_status(way: Way) -> None
         )
         table = await asyncio.to_thread(cluster.kubectl, "get", "modelpolicy", "sentiment", "-n", NAMESPACE)
         assert "ENFORCED 1/1" in table.stdout
+        waited = await asyncio.to_thread(
+            cluster.kubectl, "wait", "--for=condition=Enforced", "modelpolicy/sentiment", "-n", NAMESPACE
+        )
+        assert waited.returncode == 0, waited.stderr
         async with stand.stack.client() as client:
             key = (await client.issue_key("sentiment", tenant="acme")).key
             (instance,) = [each for each in await client.instances() if each.namespace == NAMESPACE]

@@ -49,7 +49,8 @@ def test_every_metric_is_documented_and_every_documented_metric_exists() -> None
 
 
 @pytest.mark.parametrize(
-    "document", ["docs/architecture.md", "CONTRIBUTING.md", "README.md", "docs/operations.md"]
+    "document",
+    ["docs/architecture.md", "CONTRIBUTING.md", "README.md", "docs/operations.md", "docs/kubernetes.md"],
 )
 def test_every_file_that_a_document_names_exists(document: str) -> None:
     text = (ROOT / document).read_text()
