@@ -50,6 +50,18 @@ spec:
 """
 
 
+class Faulty(Policies):
+    """Deleting fails as often as `fails` says, as when the store is away."""
+
+    fails = 0
+
+    async def delete(self, name: str, actor: Actor) -> None:
+        if self.fails:
+            self.fails -= 1
+            raise DependencyUnavailable("the store is away")
+        await super().delete(name, actor)
+
+
 class Signer:
     def __init__(self) -> None:
         key = ed25519.Ed25519PrivateKey.generate()
@@ -70,7 +82,7 @@ def no_certificate(_key_set: Any) -> Any:
 @dataclass
 class Running:
     cluster: ApiServerStand
-    policies: Policies
+    policies: Faulty
     ledger: Ledger
     signer: Signer
     store: SqlStore
@@ -128,7 +140,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
     store = await open_store(f"sqlite+aiosqlite:///{tmp_path}/store.db")
     ledger, signer = Ledger(lease=600), Signer()
     publisher = Publisher(store, ledger, no_certificate)
-    policies = Policies(store, signer, publisher.policy_changed)
+    policies = Faulty(store, signer, publisher.policy_changed)
     async with api_server_stand() as cluster:
         kubeconfig = write_kubeconfig(tmp_path / "config", f"http://127.0.0.1:{cluster.port}")
         async with connect(str(kubeconfig)) as server, asyncio.TaskGroup() as group:
@@ -203,6 +215,15 @@ async def test_a_deleted_object_is_a_deleted_policy(running: Running) -> None:
     await running.summary("NO SIDECAR")
     running.cluster.delete(policy_path("chat"))
     await running.gone("default/chat")
+
+
+async def test_a_deletion_that_could_not_be_stored_is_not_forgotten(running: Running) -> None:
+    running.cluster.policy("chat", SPEC)
+    await running.summary("NO SIDECAR")
+    running.policies.fails = 2
+    running.cluster.delete(policy_path("chat"))
+    await running.gone("default/chat")
+    assert running.policies.fails == 0
 
 
 async def test_what_happened_while_nobody_watched_is_made_up_for(running: Running) -> None:
