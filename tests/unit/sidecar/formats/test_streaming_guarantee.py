@@ -1,0 +1,195 @@
+"""The streaming guarantee: however an answer is split, what flows is what would have flown unstreamed.
+
+BARTIZAN_STREAM_CASES sets the number of cases, such as 100000 for the long form.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bartizan.policy.bundle import GuardModel, GuardPlan
+from bartizan.policy.checks import Canary, Pii, Secrets
+from sidecar.checks.base import CheckSet, TextCheck
+from sidecar.checks.catalog import build_checks
+from sidecar.checks.content import apply_edits, inspect_document
+from sidecar.checks.stream import StreamInspector
+from sidecar.formats.base import Format, TextPart
+from sidecar.formats.catalog import build_format
+from tests.support.wires import ARGUMENTS, WIRES, Wire
+
+CASES = int(os.environ.get("BARTIZAN_STREAM_CASES", "300"))
+TOKENS = ("ZEBRA-phoenix-7731", "geheim-猫-42")
+PLANTED = (
+    "jane.roe+x@mail.example.com",
+    "4111 1111 1111 1111",
+    "4111111111111111",
+    "GB82 WEST 1234 5698 7654 32",
+    "+49 30 1234567",
+    "AKIA" + "Q3EGRIJ7SNNH2LKP",
+    "postgres://app:" + "s3cr3tpass" + "@db.example.com/app",
+    *TOKENS,
+    " ".join(TOKENS[0]),
+)
+PROSE = st.text(
+    st.one_of(
+        st.sampled_from('abz AB Z09 .,-_@+%/()\n\t"\\:=é猫😀'),
+        st.characters(codec="utf-8", exclude_categories=["Cs"]),
+    ),
+    max_size=20,
+)
+TEXTS = st.lists(st.one_of(PROSE, st.sampled_from(PLANTED), st.just(" ")), max_size=6).map("".join)
+ALL = {
+    action: build_checks((Pii(), Secrets(action="redact"), Canary(tokens=TOKENS, action=action)))
+    for action in ("redact", "cut")
+}
+
+
+def _format(wire: Wire) -> Format:
+    model = GuardModel(name="m", protocol=wire.protocol)  # type: ignore[arg-type]
+    plan = GuardPlan(id="1.1", policy="a/b", revision=1, model=model, tenants=("t",), output=(Pii(),))
+    return build_format(plan)
+
+
+FORMATS = {wire.name: _format(wire) for wire in WIRES}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One answer and its way over the wire."""
+
+    wire: Wire
+    texts: dict[str, str]
+    """As the model wrote them: JSON texts for arguments."""
+    data: bytes
+    sizes: list[int]
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> Case:
+    wire = draw(st.sampled_from(WIRES))
+    names = draw(st.lists(st.sampled_from(wire.streams), min_size=1, max_size=3, unique=True))
+    inner, outer = (_writer(draw(st.booleans()), draw(st.booleans())) for _ in range(2))
+    texts: dict[str, str] = {}
+    for name in sorted(names, key=wire.streams.index):
+        said = draw(TEXTS)
+        texts[name] = inner({"a": said, "b": [said[:7], 1]}) if name.startswith(ARGUMENTS) else said
+    queues = {
+        name: _split(text, draw(st.lists(st.integers(0, 400), max_size=12))) for name, text in texts.items()
+    }
+    order = draw(st.lists(st.sampled_from(sorted(queues)), max_size=40))
+    order += [name for name in queues for _ in queues[name]]
+    pieces = [wire.piece(name, queues[name].pop(0)) for name in order if queues[name]]
+    events = [*wire.begin(), *pieces, *wire.end(texts)]
+    for number, event in enumerate(events):
+        if "sequence_number" in event:
+            event["sequence_number"] = number
+    data = b"".join(wire.event(event, outer) for event in events)
+    if wire.kind == "text/event-stream":
+        data = data.replace(b"\n", draw(st.sampled_from([b"\n", b"\r\n", b"\r"])))
+    return Case(wire, texts, data, draw(st.lists(st.integers(1, 60), max_size=60)))
+
+
+def _writer(only_ascii: bool, hidden: bool) -> Callable[[Any], str]:
+    """JSON with or without escapes that are not needed."""
+
+    def dump(value: Any) -> str:
+        text = json.dumps(value, ensure_ascii=only_ascii)
+        return re.sub("[@Z+]", lambda char: f"\\u{ord(char[0]):04x}", text) if hidden else text
+
+    return dump
+
+
+def _split(text: str, cuts: list[int]) -> list[str]:
+    places = sorted({cut % (len(text) + 1) for cut in cuts} | {0, len(text)})
+    return [text[a:b] for a, b in pairwise(places)]
+
+
+def _streamed(case: Case, checks: CheckSet) -> tuple[bytes, bool]:
+    stream = FORMATS[case.wire.name].answer_stream(case.wire.path, case.wire.kind)
+    assert stream is not None
+    inspector = StreamInspector(stream, checks, shadow=False, decision_id="d1")
+    out, at, cut = bytearray(), 0, False
+    for size in [*case.sizes, len(case.data)]:
+        piece = case.data[at : at + size]
+        at += size
+        output = inspector.feed(piece, at >= len(case.data))
+        out += output.data
+        cut = cut or output.cut
+        if at >= len(case.data):
+            break
+    return bytes(out), cut
+
+
+def _plain(texts: dict[str, str]) -> dict[str, Any]:
+    """JSON texts by their meaning."""
+    return {
+        name: json.loads(text) if text and ARGUMENTS in name else text for name, text in texts.items() if text
+    }
+
+
+@settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(case=answers())
+def test_a_redacted_stream_says_what_the_redacted_answer_says(case: Case) -> None:
+    body = json.dumps(case.wire.whole(case.texts)).encode()
+    document = FORMATS[case.wire.name].decode_answer(case.wire.path, "application/json", body)
+    inspect_document(document, ALL["redact"], shadow=False)
+    expected = _plain(case.wire.read(json.loads(document.encode())))
+    for name, text in case.texts.items():
+        if name.startswith(ARGUMENTS):  # a whole JSON text is looked at twice: by its strings, then as a text
+            expected[name] = _in_strings(text, lambda text: _redacted(text, ALL["redact"].texts))
+    out, cut = _streamed(case, ALL["redact"])
+    got = _plain(case.wire.client(out))
+    assert not cut
+    assert {name: text for name, text in got.items() if " " not in name} == expected
+    for name, text in got.items():
+        assert text == expected[name.rpartition(" ")[2]], "said again after its deltas"
+
+
+@settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(case=answers())
+def test_a_cut_stream_says_the_redacted_answer_up_to_the_match(case: Case) -> None:
+    *redacting, canary = ALL["cut"].texts
+    before: dict[str, str] = {}
+    found: set[str] = set()
+    for name, said in case.texts.items():
+        if name.startswith(ARGUMENTS):
+            continue
+        text = _redacted(said, redacting)
+        matches = canary.matches(text)  # type: ignore[attr-defined]
+        before[name] = text[: matches[0].start] if matches else text
+        found |= {name} if matches else set()
+    hidden: set[str] = set()
+    for name, said in case.texts.items():
+        if name.startswith(ARGUMENTS):
+            value = _in_strings(said, lambda text: _redacted(text, redacting))
+            hidden |= {name} if canary.matches(value["a"]) or canary.matches(value["b"][0]) else set()  # type: ignore[attr-defined]
+    out, cut = _streamed(case, ALL["cut"])
+    got = case.wire.client(out)
+    assert cut == bool(found or hidden)
+    for name, text in before.items():
+        assert text.startswith(got.get(name, ""))
+    if cut:
+        assert not any(token in out.decode() for token in TOKENS)
+        assert any(got.get(name, "") == before[name] for name in found) or hidden
+    else:
+        assert {name: got.get(name, "") for name in before} == before
+
+
+def _redacted(text: str, checks: Sequence[TextCheck]) -> str:
+    for check in checks:
+        text = apply_edits(text, check.inspect(TextPart(location="x", text=text)).edits)
+    return text
+
+
+def _in_strings(arguments: str, change: Callable[[str], str]) -> dict[str, Any]:
+    value = json.loads(arguments)
+    return {"a": change(value["a"]), "b": [change(value["b"][0]), *value["b"][1:]]}
