@@ -25,7 +25,13 @@ _ITEM = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _SHORT = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "/": "/"}
+_CONTROL = re.compile(r"[\x00-\x1f]")
 _OUT = re.compile(r'["\\\x00-\x1f]|\[[A-Z][A-Z_]*\]')
+
+
+def as_json(view: str) -> str:
+    """A whole view as JSON again."""
+    return _CONTROL.sub(lambda char: json.dumps(char[0])[1:-1], view)
 
 
 class StreamedJson:
