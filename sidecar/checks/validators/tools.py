@@ -15,6 +15,7 @@ from bartizan.policy.checks import Tools
 from sidecar.checks.base import WholeCheck
 from sidecar.checks.spans import ACTIONS
 from sidecar.checks.validators.whole import MAX_WHOLE, read_json
+from sidecar.formats.streamed_json import as_json
 from sidecar.model.finding import Action, Finding
 
 _CALL = re.compile(
@@ -51,7 +52,9 @@ class ToolsCheck:
             if call["inner"]:
                 inner.add(call["call"])
             else:
-                calls[call["call"]][call["part"] or "arguments"] = text
+                part = call["part"] or "arguments"
+                streamed = ".delta." in location and part == "arguments"
+                calls[call["call"]][part] = as_json(text) if streamed else text
         return [
             Finding(check=self.name, kind=kind, action=self.action, location=call)
             for call in dict.fromkeys((*calls, *inner))

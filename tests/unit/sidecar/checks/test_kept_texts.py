@@ -50,7 +50,16 @@ def run(data: bytes, sizes: list[int], checks: CheckSet = CHECKS) -> tuple[bytes
 
 NAMES = st.sampled_from(["search", "find", "shell"])
 ARGUMENTS = st.sampled_from(
-    ['{"q": "tea"}', '{"q": 7}', '{"q": "jane@mail.example.com"}', "{", "", '{"x": 1}']
+    [
+        '{"q": "tea"}',
+        '{"q": "two\\nlines"}',
+        '{\n "q": 1}',
+        '{"q": 7}',
+        '{"q": "jane@mail.example.com"}',
+        "{",
+        "",
+        '{"x": 1}',
+    ]
 )
 CONTENT = st.sampled_from(["[1, 2]", '[1, "a"]', "words", "[]"])
 
