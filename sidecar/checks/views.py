@@ -35,7 +35,7 @@ _PERCENT = re.compile(r"%[0-9a-fA-F]{2}")
 _ENTITY = re.compile(r"(?:&#x?[0-9a-fA-F]{1,6};){3}")
 _ESCAPES = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})")
 _HEX_DIGITS = re.compile(r"0x|\\x|[^0-9a-fA-F]")
-_LEET_WORD = re.compile(r"[a-z][013457@$!|]+[a-z]")
+_LEET_WORD = re.compile(r"[a-z][013457@$!|€+69]+[a-z]")
 _SPELLED = re.compile(r"(?<![a-z0-9])[a-z](?:[ .\-_*|/\\]{1,2}[a-z0-9]){6,}(?![a-z0-9])")
 _NOT_LETTER = re.compile(r"[^a-z0-9]+")
 
@@ -45,7 +45,10 @@ _LOOK_ALIKES = str.maketrans(
 )
 # Combining marks go: what is left of an accented letter is the letter.
 _FOLDS: dict[int, int | None] = {**_LOOK_ALIKES, **dict.fromkeys(range(0x300, 0x370))}
-_LEET = str.maketrans("013457@$!|", "oieastasil")
+_LEET = str.maketrans("013457@$!|€+69", "oieastasiletgg")
+_LEET_WORDS = 2
+_LEET_MAX_CHARS = 2_000
+"""Code and tables are full of digits inside words; a disguised prompt is short."""
 
 
 def _signs() -> re2.Set:
@@ -91,6 +94,13 @@ def rewritten(normal: str) -> Iterator[str]:
         yield normal.translate(_LEET)
     yield codecs.encode(normal, "rot13")
     yield normal[::-1]
+
+
+def unmasked(normal: str) -> str:
+    """A short folded text with the signs that stand for letters as letters; "" if hardly any word holds one."""
+    if len(normal) > _LEET_MAX_CHARS or len(_LEET_WORD.findall(normal)) < _LEET_WORDS:
+        return ""
+    return normal.translate(_LEET)
 
 
 def spelled(normal: str) -> str:

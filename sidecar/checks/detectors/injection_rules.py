@@ -163,6 +163,36 @@ SQUEEZED = (
 )
 """For text spelled letter by letter, joined without spaces."""
 
+_TELL = (
+    r"(?:reveal|show|print|output|display|disclose|shar(?:e|ing)|expos(?:e|ing)|leak|dump|tell|giv(?:e|ing)|list|repeat|recit(?:e|ing)|provid(?:e|ing)"
+    r"|unveil|divulge|describe|explain|present|see|read|view|access|verify|audit|extract|paste|copy|encode|translate|summari[sz]e|append|send|admit"
+    r"|hand over|release|know|state|quote)"
+)
+_OWN = r"(?:your|hidden|secret|system|initial|internal|confidential|original|ur|underlying|backend|core)"
+_TOLD = (
+    r"(?:prompts?|instructions?|guidelines?|configurations?|config|directives?|initiali[sz]ation|preamble|system message|rules|parameters|restrictions"
+    r"|programming|secrets?|passwords?|training|context)"
+)
+_BOUNDS = (
+    r"(?:guidelines?|protocols?|rules|programming|limits|limitations|filters?|restrictions?|ethic\w*|moral\w*|training|settings|constraints|safety"
+    r"|directives?|procedures|principles|polic(?:ies|y)|guardrails?|safeguards?|instructions?|orders)"
+)
+_LEAVE = (
+    r"(?:ignor(?:e|ing)|disregard|forget|set aside|put aside|put on hold|bypass|abandon|defy|disobey|break|override|overwrite|suspend|disable|deactivate"
+    r"|violate|skip|pause|drop|lift|remove|leave|switch off|turn off|work around|circumvent|renounce|neglect|step outside|outside|beyond|against"
+    r"|instead of|escape|free (?:from|of)|breach|detach)"
+)
+WEAK: tuple[str, ...] = (
+    rf"\b{_TELL}\b[^.!?]{{0,30}}\b{_OWN}\b[^.!?]{{0,20}}\b{_TOLD}\b",
+    rf"\b{_LEAVE}\b[^.!?]{{0,30}}\b(?:your|all|any|usual|standard|default|built-?in|previous|prior|above|the|these|those)\b[^.!?]{{0,24}}\b{_BOUNDS}\b",
+    rf"\b(?:without|no|zero|free of|lacking|devoid of)\b (?:(?:any|all|the|your|ethical|moral|content|safety) ){{0,3}}{_BOUNDS}\b",
+    r"\b(?:what|which)\b[^.!?]{0,40}\b(?:prompt|instructions?|command|directive|guidelines|system message)\b[^.!?]{0,40}\b(?:you|your)\b",
+    r"\b(?:what|which)\b[^.!?]{0,24}\b(?:your|you)\b[^.!?]{0,24}\b(?:prompt|instructions?|command|directive|guidelines|system message)\b",
+    r"\b(?:only|solely|exclusively|nothing but|just)\b[^.!?]{0,12}\b(?:me|my (?:orders|commands|instructions|requests|directives|wishes|authority|guidance))\b",
+    r"\b(?:act|pretend|roleplay|role-play|behave|play|you are now|you're now|you will be|imagine|simulate|become)\b[^.]{0,80}\b(?:unfiltered|uncensored|unrestricted|amoral|evil|jailbr\w+|illegal|no longer|dan|anything)\b",
+)
+"""What people may say, too: these count only together with a model that is in doubt, and then they flag."""
+
 FOLDED: tuple[tuple[str, str], ...] = tuple(
     (kind, pattern)
     for kind, patterns in (

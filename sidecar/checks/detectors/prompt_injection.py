@@ -19,7 +19,7 @@ from sidecar.checks import views
 from sidecar.checks.alignment import align
 from sidecar.checks.base import CLEAN, Evidence, Explanation, Inspection, TextCheck
 from sidecar.checks.detectors import injection_rules
-from sidecar.checks.detectors.injection_model.model import SHORT, InjectionModel, shipped
+from sidecar.checks.detectors.injection_model.model import SHORT, WINDOW, InjectionModel, shipped
 from sidecar.checks.spans import ACTIONS
 from sidecar.formats.base import TextPart
 from sidecar.model.finding import Action, Finding
@@ -31,6 +31,8 @@ _MEMORY = 8 << 20
 _SETS = 4
 """Rules are split into sets: states of one set multiply, those of several only add up (measured: 17 MB, no restarts)."""
 _APPLICATION = frozenset({"system", "developer", "definition"})
+_BROUGHT = frozenset({"tool", "function"})
+"""Roles of what a tool or a search brought: documents, with a threshold of their own."""
 _NOT_FOR_APPLICATION = frozenset({"system_prompt_extraction", "role_hijack", "tool_abuse"})
 _ENCODED = "encoded_payload"
 _LIKELY = "likely_injection"
@@ -78,6 +80,7 @@ class _Rules:
 
 _FOLDED = _Rules(injection_rules.FOLDED, _SETS)
 _PLAIN = _Rules(injection_rules.PLAIN)
+_WEAK = _Rules([(_LIKELY, pattern) for pattern in injection_rules.WEAK])
 _SQUEEZED = _Rules([(_ENCODED, pattern) for pattern in injection_rules.SQUEEZED])
 
 
@@ -94,7 +97,7 @@ class PromptInjectionCheck:
     """TextCheck for requests. A finding per category; an attack in a decoded view is an `encoded_payload`.
 
     The model judges what no rule matched: from its block threshold on its finding has the policy's action, from its
-    flag threshold on it is a flag. And it takes a rule's hit in a short, plain text back where it is in doubt: people
+    flag threshold on it is a flag, from the doubt threshold on where a weak rule seconds it. And it takes a rule's hit in a short, plain text back where it is in doubt: people
     who ask about rules and settings use the words of attacks. Long texts would be a place to drown an attack in.
     """
 
@@ -157,7 +160,9 @@ class PromptInjectionCheck:
             return _Decided(kinds, self._action)
         if not kinds:
             likely = self._probability(self._model, reading)
-            action = self._judged(self._model, likely)
+            action = self._judged(self._model, likely, role)
+            if not action and role not in _BROUGHT and likely >= self._model.thresholds.doubt:
+                action = Action.FLAG if reading.weak() else Action.ALLOW
             return _Decided({_LIKELY} if action else set(), action, likely)
         if not _doubtful(reading, kinds):
             return _Decided(kinds, self._action)
@@ -168,10 +173,14 @@ class PromptInjectionCheck:
     def _probability(self, model: InjectionModel, reading: _Reading) -> float:
         return max(model.probability(text) for text in (reading.folded, *reading.hidden()))
 
-    def _judged(self, model: InjectionModel, likely: float) -> Action:
-        if likely >= model.thresholds.block:
+    def _judged(self, model: InjectionModel, likely: float, role: str) -> Action:
+        flag, block = model.thresholds.flag, model.thresholds.block
+        if role in _BROUGHT:
+            flag = model.thresholds.document
+            block = max(block, flag)
+        if likely >= block:
             return self._action
-        return Action.FLAG if likely >= model.thresholds.flag else Action.ALLOW
+        return Action.FLAG if likely >= flag else Action.ALLOW
 
 
 def build(config: PromptInjection) -> TextCheck:
@@ -184,12 +193,12 @@ def rule_kinds(text: str) -> set[str]:
     return _Reading(text).kinds()
 
 
-def rule_verdict(text: str) -> Literal["none", "doubtful", "firm"]:
-    """What the rules alone say, and whether the model may take it back. For the figures of a training."""
+def rule_verdict(text: str) -> Literal["none", "weak", "doubtful", "firm"]:
+    """What the rules alone say, and whether the model has a say in it. For the figures of a training."""
     reading = _Reading(text)
     kinds = reading.kinds()
     if not kinds:
-        return "none"
+        return "weak" if reading.weak() else "none"
     return "doubtful" if _doubtful(reading, kinds) else "firm"
 
 
@@ -207,8 +216,10 @@ class _Reading:
         self.folded = views.folded(self._normal)
 
     def hidden(self) -> tuple[str, ...]:
-        """What was encoded or invisible, folded, as one text; none if nothing was."""
-        return (views.folded(" ".join(self._decoded)),) if self._decoded else ()
+        """What was encoded or invisible, folded, as one text, and the text itself without the signs that mask it."""
+        unmasked = views.unmasked(self.folded)
+        decoded = views.folded(" ".join(self._decoded)) if self._decoded else ""
+        return tuple(text for text in (decoded, unmasked) if text)
 
     def places(self) -> list[_Place]:
         """Which rules match the folded text, and where in it; those of views are not placed."""
@@ -216,6 +227,10 @@ class _Reading:
         if len(self._normal) == len(self.folded) and not self._normal.isascii():
             found += _PLAIN.places(self._normal)
         return found
+
+    def weak(self) -> bool:
+        """Whether a phrase is there that harmless texts hold, too."""
+        return bool(_WEAK.kinds(self.folded[:WINDOW]))
 
     def kinds(self) -> set[str]:
         kinds = _FOLDED.kinds(self.folded)

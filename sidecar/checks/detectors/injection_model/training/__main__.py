@@ -25,6 +25,8 @@ COMPOSED = 12_000
 LEFT_OUT_CAP = 2_000
 FLAG_RATE = 0.008
 BLOCK_RATE = 0.001
+DOCUMENT_RATE = 0.01
+"""Share of left-out technical documents that may be flagged when a tool brought them."""
 DOUBT = 0.55
 """Probability below which a rule's hit in a short text is taken for a figure of speech."""
 LEARNT_CAP = 4_000
@@ -53,6 +55,7 @@ def train(data: Path, out: Path, *, composed: int = COMPOSED, cap: int = LEFT_OU
     doubt = float((np.log(DOUBT / (1 - DOUBT)) - offset) / slope)
     standing = rules.standing(left.scores, doubt)
     flag, block = (report.threshold(samples, left.scores, rate, standing) for rate in (FLAG_RATE, BLOCK_RATE))
+    document = report.document_threshold(samples, left.scores, DOCUMENT_RATE, standing)
     figures = {
         name: {
             "score": at,
@@ -76,7 +79,10 @@ def train(data: Path, out: Path, *, composed: int = COMPOSED, cap: int = LEFT_OU
         "rarity": rarity_steps,
         "calibration": {"slope": slope, "offset": offset},
         "thresholds": {"doubt": DOUBT}
-        | {name: _probability(slope * at + offset) for name, at in (("flag", flag), ("block", block))},
+        | {
+            name: _probability(slope * at + offset)
+            for name, at in (("flag", flag), ("block", block), ("document", document))
+        },
         "training": {
             "command": "python -m sidecar.checks.detectors.injection_model.training --data DIR --out DIR",
             "seed": SEED,

@@ -88,21 +88,22 @@ def calibrate(samples: Sequence[Sample], scores: Scores) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleHits:
-    """Rows that a rule hits, and those of them that the model can't take back."""
+    """Rows that a rule hits, those of them that the model can't take back, and rows that only a weak rule hits."""
 
     any: NDArray[np.bool_]
     firm: NDArray[np.bool_]
+    weak: NDArray[np.bool_]
 
     def standing(self, scores: Scores, doubt: float) -> NDArray[np.bool_]:
         """What the detector makes of them."""
-        return self.firm | (self.any & (scores >= doubt))
+        return self.firm | ((self.any | self.weak) & (scores >= doubt))
 
 
 def rule_hits(texts: Sequence[str]) -> RuleHits:
     from sidecar.checks.detectors.prompt_injection import rule_verdict
 
     said = np.array([rule_verdict(text) for text in texts])
-    return RuleHits(any=said != "none", firm=said == "firm")
+    return RuleHits(any=(said == "firm") | (said == "doubtful"), firm=said == "firm", weak=said == "weak")
 
 
 def threshold(
@@ -111,7 +112,21 @@ def threshold(
     """The score that `rate` of left-out benign texts reach, every source counting the same. Of the rate, what rules
     hit anyway (`standing`) is spent already.
     """
-    weights = balance(samples, 0)
+    return _reached(balance(samples, 0), scores, rate, standing)
+
+
+def document_threshold(
+    samples: Sequence[Sample], scores: Scores, rate: float, standing: NDArray[np.bool_]
+) -> float:
+    """The same for technical documents, project by project; not below the score that all sources give."""
+    sources = [sample.source if sample.source.startswith("repo_docs_") else "" for sample in samples]
+    counts = collections.Counter(source for source in sources if source)
+    weights = np.array([1 / counts[source] / len(counts) if source else 0.0 for source in sources])
+    everywhere = threshold(samples, scores, rate, standing)
+    return max(everywhere, _reached(weights, scores, rate, standing)) if counts else everywhere
+
+
+def _reached(weights: Scores, scores: Scores, rate: float, standing: NDArray[np.bool_] | None) -> float:
     reaching = scores if standing is None else np.where(standing, np.inf, scores)
     order = np.argsort(-reaching, kind="stable")
     reached = np.cumsum(weights[order])
