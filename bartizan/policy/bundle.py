@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from bartizan.policy.checks import InputCheck, OutputCheck
+from bartizan.policy.engines import PatchRule
 from bartizan.policy.schema import AuthzRule, Jwt, Protocol, Route
 
 SCHEMA_VERSION = 1
@@ -55,6 +56,8 @@ class GuardPlan(Part, frozen=True):
     json_depth: int = 32
     routes: tuple[Route, ...] = ()
     """All declared paths; for protocols with routes of their own the compiler fills them in."""
+    patches: tuple[PatchRule, ...] = ()
+    """Virtual patches for the model's engine."""
     input: tuple[InputCheck, ...] = ()
     output: tuple[OutputCheck, ...] = ()
     mode: Literal["enforce", "shadow"] = "enforce"

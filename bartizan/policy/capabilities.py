@@ -11,6 +11,7 @@ from msgspec import UNSET
 
 from bartizan.policy.bundle import SCHEMA_VERSION
 from bartizan.policy.checks import InputCheck, OutputCheck
+from bartizan.policy.engines import patches
 from bartizan.policy.schema import ModelPolicySpec, Protocol
 
 _CHECKS = {kind.__struct_config__.tag for union in (InputCheck, OutputCheck) for kind in get_args(union)}
@@ -27,6 +28,7 @@ SUPPORTED: frozenset[str] = frozenset(
         "limits.requests",
         "model.credential",
         "answers.errors",
+        "engine.patches",
         "mode.shadow",
         BODY_IN_CHECK,
         *(f"format.{protocol}" for protocol in get_args(Protocol)),
@@ -45,6 +47,9 @@ def required_by(spec: ModelPolicySpec) -> tuple[str, ...]:
         "authz.cel": bool(spec.authz),
         "limits.requests": bool(spec.limits.requests),
         "model.credential": spec.model.credential is not UNSET,
+        "engine.patches": spec.model.engine is not UNSET
+        and spec.model.virtual_patches == "on"
+        and bool(patches(spec.model.engine)),
         "answers.errors": not spec.output and spec.mode == "enforce",
         "mode.shadow": spec.mode == "shadow",
     }

@@ -11,6 +11,7 @@ from bartizan.policy.authored import CHECK_LISTS
 from bartizan.policy.bounded_schema import BoundedSchema
 from bartizan.policy.defaults import ROUTE_METHOD
 from bartizan.policy.documents import join
+from bartizan.policy.engines import NEVER, profiles
 from bartizan.policy.protocols import facts_of
 from bartizan.policy.reading import at, invalid, repeated, strings, structs
 
@@ -24,7 +25,28 @@ _BODILESS = frozenset({"GET", "DELETE"})
 
 def content_problems(document: Any) -> list[Problem]:
     """Every problem of spec.routes, spec.input and spec.output that one field alone does not show."""
-    return [*_routes(document), *_checks(document)]
+    return [*_routes(document), *_engine(document), *_checks(document)]
+
+
+def _engine(document: Any) -> Iterator[Problem]:
+    """Routes that the engine keeps for its administration, and classes of routes that it has none of."""
+    engine = at(document, "spec", "model", "engine")
+    profile = profiles().get(engine) if isinstance(engine, str) else None
+    for path, route in structs(document, "spec", "routes"):
+        method, target = route.get("method", ROUTE_METHOD), route.get("path")
+        if profile and isinstance(target, str) and isinstance(method, str):
+            kind = profile.kind_of(method, target)
+            if kind in NEVER:
+                message = f"is for {'administration' if kind == 'admin' else 'debugging'} of {profile.title}"
+                hint = "reach it on the model's own port, from its pod or host"
+                yield Problem(path=f"{path}.path", code="engine_route", message=message, hint=hint)
+    exposed = strings(document, "spec", "model", "expose")
+    yield from repeated(exposed, "class")
+    for path, wanted in exposed:
+        if profile is None:
+            yield Problem(path=path, code="not_applicable", message="needs an engine whose routes are known")
+        elif not any(route.kind == wanted and route.method == "GET" for route in profile.routes):
+            yield Problem(path=path, code="not_applicable", message=f"{profile.title} has no such routes")
 
 
 def _routes(document: Any) -> Iterator[Problem]:

@@ -89,6 +89,7 @@ CODES = {
     "conflict": "two fields contradict each other",
     "duplicate": "the same entry stands twice in a list",
     "duplicate_field": "the same key stands twice in a mapping",
+    "engine_route": "the model's engine keeps this route for its administration or debugging",
     "invalid_expression": "a CEL expression does not compile",
     "invalid_value": "the value is not one of those allowed",
     "malformed": "the text is no YAML or JSON document",

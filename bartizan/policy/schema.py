@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from bartizan.policy.checks import InputCheck, OutputCheck
+from bartizan.policy.engines import Engine, Exposed
 
 API_VERSION = "bartizan.dev/v1alpha1"
 
@@ -81,7 +82,9 @@ class Model(Node, frozen=True):
     name: Annotated[str, Meta(min_length=1, max_length=128)]
     protocol: Protocol
     port: Port = 8000
-    engine: Annotated[str, Meta(max_length=64)] = ""
+    engine: Engine | UnsetType = UNSET
+    expose: tuple[Exposed, ...] = ()
+    virtual_patches: Literal["on", "off"] = "on"
     labels: dict[str, str] = {}
     credential: Credential | UnsetType = UNSET
 

@@ -41,6 +41,14 @@ def _lines(resolved: Resolved) -> Iterator[tuple[str, str, str]]:
         "spoofed headers, path tricks and upgrades end before any check",
     )
     yield "routes", f"Envoy routes ({len(resolved.routes)})", "exact path and method; everything else is 404"
+    for exposed in resolved.exposed:
+        yield f"expose {exposed.path}", "Envoy routes", "authenticated and limited; bodies are not read"
+    if resolved.closed:
+        yield (
+            f"engine {spec.model.engine}",
+            f"Envoy routes ({len(resolved.closed)})",
+            "administration, debugging and metrics are 403, recorded as engine_route",
+        )
     yield from _headers_only(resolved)
     yield "limits.body.max", f"Envoy buffer, {resolved.body_max} bytes", "413 before anybody reads the body"
     yield from _content(resolved)
@@ -118,6 +126,9 @@ def _content(resolved: Resolved) -> Iterator[tuple[str, str, str]]:
     for rule in resolved.body_authz:
         yield f"authz {rule.name}", guard, "asks for the body"
     yield "limits.body.jsonDepth", guard, "counted while the body is decoded"
+    if resolved.patches:
+        ids = ", ".join(dict.fromkeys(rule.id for rule in resolved.patches))
+        yield "model.virtualPatches", guard, f"JSON requests: {ids}"
     for reader in spec.input:
         yield f"input {reader.__struct_config__.tag}", guard, "reads or changes the request body"
     for filtering in spec.output:

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from msgspec import UNSET, UnsetType
 
 from bartizan.policy.bundle import RateLimit, TlsSource
+from bartizan.policy.engines import EngineRoute, PatchRule
 from bartizan.policy.expressions import compile_expression
 from bartizan.policy.quantities import parse_bytes, parse_rate, rate_number
 from bartizan.policy.schema import AuthzRule, Credential, ModelPolicy, ModelPolicySpec, RequestLimit, Route
+from control_plane.compile.engine import closed_routes, exposed_routes, virtual_patches
 from control_plane.compile.routes import routes_of
 
 
@@ -32,6 +34,11 @@ class Resolved:
     """Bytes, after decompression."""
     authz: tuple[AuthzRule, ...]
     body_authz: tuple[AuthzRule, ...]
+    exposed: tuple[Route, ...] = ()
+    """Routes of the engine beside `routes`, whose bodies nobody reads."""
+    closed: tuple[EngineRoute, ...] = ()
+    """Routes of the engine that are refused by name."""
+    patches: tuple[PatchRule, ...] = ()
 
     @property
     def spec(self) -> ModelPolicySpec:
@@ -45,7 +52,7 @@ class Resolved:
     @property
     def content_hop(self) -> bool:
         """Whether bodies must reach the guard."""
-        return bool(self.spec.input or self.spec.output or self.body_authz)
+        return bool(self.spec.input or self.spec.output or self.body_authz or self.patches)
 
     @property
     def body_in_check(self) -> bool:
@@ -71,6 +78,9 @@ def resolve(policy: ModelPolicy, *, revision: int, version: int) -> Resolved:
         routes=routes_of(spec),
         tls=_tls(policy),
         credential=None if spec.model.credential is UNSET else spec.model.credential,
+        exposed=exposed_routes(spec),
+        closed=closed_routes(spec),
+        patches=virtual_patches(spec),
         rate_limits=tuple(_rate_limit(limit) for limit in spec.limits.requests),
         body_max=parse_bytes(spec.limits.body.max),
         authz=tuple(rule for rule in spec.authz if not _asks_body(rule)),

@@ -37,7 +37,7 @@ _CAUSES = (
     ("low_version", "protocol"),
 )
 # what the compiled routes refuse by themselves
-_ROUTED = {413: "body_too_large", 415: "unsupported_encoding"}
+_ROUTED = {403: "engine_route", 413: "body_too_large", 415: "unsupported_encoding"}
 _GUARDS_ID = re.compile(r"[0-9a-f]{32}")
 
 Context = Callable[[], tuple[str, str, str]]

@@ -33,6 +33,7 @@ class Cause(StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     UNSUPPORTED_ENCODING = "unsupported_encoding"
     QUERY_NOT_ALLOWED = "query_not_allowed"
+    VIRTUAL_PATCH = "virtual_patch"
     # content
     CONTENT_DENIED = "content_denied"
     ANSWER_DENIED = "answer_denied"
@@ -67,6 +68,7 @@ STATUS: dict[Cause, int] = {
     Cause.UNSUPPORTED_MEDIA_TYPE: 415,
     Cause.UNSUPPORTED_ENCODING: 415,
     Cause.QUERY_NOT_ALLOWED: 400,
+    Cause.VIRTUAL_PATCH: 403,
     Cause.CONTENT_DENIED: 403,
     Cause.ANSWER_DENIED: 403,
     Cause.ANSWER_CUT: 200,

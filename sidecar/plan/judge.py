@@ -76,6 +76,8 @@ def judge_request(
         made.refusal = deny(Cause.MODEL_NOT_ALLOWED)
     elif (rule := plan.body_rules.refuses(identity, head, facts)) is not None:
         made.refusal = deny(Cause.FORBIDDEN, detail=rule)
+    elif plan.patches and (patch := plan.patches.refuses(body)) is not None:
+        made.refusal = deny(Cause.VIRTUAL_PATCH, detail=patch)
     elif head.query and plan.input:
         # frameworks take arguments from there too, and no check reads them
         made.refusal = deny(Cause.QUERY_NOT_ALLOWED)

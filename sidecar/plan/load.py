@@ -18,6 +18,7 @@ from sidecar.checks.authz.rules import build_rules
 from sidecar.checks.authz.tenant import TenantGate
 from sidecar.checks.catalog import build_checks
 from sidecar.checks.pipeline import HeadChecks
+from sidecar.checks.validators.patches import Patches
 from sidecar.formats.catalog import build_format
 from sidecar.plan.plan import Plan
 
@@ -51,6 +52,7 @@ def load_plan(plan: GuardPlan, buckets: Buckets, *, clock_ns: Callable[[], int] 
             format=build_format(plan),
             input=build_checks(plan.input),
             output=build_checks(plan.output),
+            patches=Patches(plan.patches),
             routes=frozenset((route.method, route.path) for route in plan.routes),
             max_body_bytes=plan.max_body_bytes,
             shadow=plan.mode == "shadow",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from sidecar.checks.authz.rules import RuleSet
 from sidecar.checks.base import CheckSet
 from sidecar.checks.pipeline import HeadChecks
+from sidecar.checks.validators.patches import Patches
 from sidecar.formats.base import Format
 
 
@@ -22,6 +23,7 @@ class Plan:
     format: Format
     input: CheckSet
     output: CheckSet
+    patches: Patches
     routes: frozenset[tuple[str, str]] = field(repr=False)
     """Method and path of every declared route."""
     max_body_bytes: int

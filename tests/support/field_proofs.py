@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import get_args
 
 from bartizan.policy.checks import PiiType
+from bartizan.policy.engines import Engine
 
 FIELDS = "tests/e2e/test_policy_fields.py::"
+ENGINE = "tests/e2e/test_engine_fields.py::"
 OUTPUT = "tests/e2e/test_output_fields.py::"
 GUARD = "tests/e2e/test_guard_envoy.py::"
 
@@ -129,6 +131,24 @@ PROOFS: dict[str, tuple[str, ...]] = {
     "spec.output[].structured.schema": _STRUCTURED,
     "spec.output[].structured.action=deny": _STRUCTURED,
     "spec.output[].structured.action=flag": _STRUCTURED,
+    **{
+        f"spec.model.engine={name}": (
+            ENGINE + "test_routes_for_administration_and_debugging_are_refused_by_name",
+        )
+        for name in get_args(Engine)
+    },
+    **{
+        f"spec.model.expose[]={kind}": (
+            ENGINE + "test_exposed_routes_are_served_to_authenticated_callers_and_their_bodies_not_read",
+        )
+        for kind in ("health", "metadata", "metrics")
+    },
+    **{
+        f"spec.model.virtualPatches={switch}": (
+            ENGINE + "test_requests_that_known_vulnerabilities_need_are_refused_unless_patches_are_off",
+        )
+        for switch in ("on", "off")
+    },
     "spec.failure.content=closed": (
         FIELDS + "test_what_cannot_be_checked_is_refused",
         GUARD + "test_a_dead_guard_is_503_and_never_a_pass",
@@ -141,6 +161,5 @@ PROOFS: dict[str, tuple[str, ...]] = {
 ENFORCE_NOTHING: dict[str, str] = {
     "apiVersion=bartizan.dev/v1alpha1": "the language's own version: there is one",
     "kind=ModelPolicy": "the kind of document: there is one",
-    "spec.model.engine": "for people, as its description says",
 }
 """Leaves without a check of their own, and why."""

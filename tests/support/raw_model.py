@@ -152,6 +152,7 @@ ANSWERS: dict[str, Answer] = {
     "bare_error": lambda _request, write: write(
         b"HTTP/1.1 400 Bad Request\r\ncontent-length: 9\r\n\r\nTraceback"
     ),
+    "html": _says(b"<p>jane@example.org</p>", kind="text/html"),
     "redirect": _says(
         STACK_TRACE.encode(),
         status="302 Found",

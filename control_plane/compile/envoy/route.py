@@ -10,6 +10,7 @@ from google.protobuf.any_pb2 import Any
 from google.protobuf.struct_pb2 import Struct
 
 from bartizan.policy import names, schema
+from bartizan.policy.engines import EngineRoute
 from bartizan.xds.resources import packed
 from control_plane.compile.envoy.filters import ext_authz
 from control_plane.compile.envoy.filters.catalog import Filter, in_use
@@ -28,6 +29,7 @@ from protos.gen.envoy.config.route.v3.route_components_pb2 import (
     VirtualHost,
 )
 from protos.gen.envoy.config.route.v3.route_pb2 import RouteConfiguration
+from protos.gen.envoy.type.matcher.v3.regex_pb2 import RegexMatcher
 from protos.gen.envoy.type.matcher.v3.string_pb2 import StringMatcher
 from protos.gen.envoy.type.v3.range_pb2 import Int64Range
 
@@ -61,6 +63,8 @@ def route_configuration(resolved: Resolved) -> RouteConfiguration:
             )
         ),
         *(_declared(resolved, route, usual) for route in resolved.routes),
+        *(_exposed(resolved, route, filters) for route in resolved.exposed),
+        *(_closed(route, filters) for route in resolved.closed),
         _undeclared(filters),
     ]
     return RouteConfiguration(
@@ -106,6 +110,36 @@ def _declared(
         request_headers_to_remove=["accept-encoding"] if resolved.answers_checked else [],
         response_headers_to_remove=_NOT_FROM_MODEL,
         tracing=sampling(resolved.spec.telemetry.trace_sample),
+    )
+
+
+def _exposed(resolved: Resolved, route: schema.Route, filters: tuple[Filter, ...]) -> Route:
+    """Health, metadata or metrics of the engine: authenticated, limited and authorized, but without a content hop."""
+    made = _declared(resolved, route, _per_route(resolved, filters))
+    for entry in filters:
+        if entry.for_content:
+            made.typed_per_filter_config[entry.name].CopyFrom(_off())
+    made.typed_per_filter_config[ext_authz.NAME].CopyFrom(
+        packed(ext_authz.per_route(resolved, content=False))
+    )
+    return made
+
+
+def _closed(route: EngineRoute, filters: tuple[Filter, ...]) -> Route:
+    """A route of the engine that nobody may call: 403, so that a record tells it from a mistyped path.
+
+    One for each path: Envoy takes no regular expression of more than 100 RE2 instructions.
+    """
+    if "*" in route.path:
+        match = RouteMatch(safe_regex=RegexMatcher(regex=route.pattern))
+    else:
+        match = RouteMatch(path=route.path)
+    return Route(
+        name=f"engine {route.kind} {route.path}",
+        match=match,
+        direct_response=DirectResponseAction(status=403),
+        typed_per_filter_config=_refusing(filters),
+        tracing=no_sampling(),
     )
 
 

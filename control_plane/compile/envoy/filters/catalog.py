@@ -38,6 +38,8 @@ class Filter:
     """Its configuration on routes where ext_authz gets the body."""
     for_bodies: bool = False
     """Whether it is there for bodies on their way to ext_proc only: off where ext_authz gets the body."""
+    for_content: bool = False
+    """Whether it serves the content hop only."""
     on_probe: bool = True
     """Whether it also runs on the probe's route."""
 
@@ -53,9 +55,9 @@ FILTERS: tuple[Filter, ...] = (
         per_route=ext_authz.per_route,
         with_body=ext_authz.with_body,
     ),
-    Filter(name=decompressor.NAME, build=decompressor.build, for_bodies=True),
+    Filter(name=decompressor.NAME, build=decompressor.build, for_bodies=True, for_content=True),
     Filter(name=buffer.NAME, build=buffer.build, per_route=buffer.per_route, for_bodies=True),
-    Filter(name=ext_proc.NAME, build=ext_proc.build, for_bodies=True),
+    Filter(name=ext_proc.NAME, build=ext_proc.build, for_bodies=True, for_content=True),
     Filter(name=credential_injector.NAME, build=credential_injector.build, on_probe=False),
     Filter(name=custom_response.NAME, build=custom_response.build),
     Filter(name=router.NAME, build=router.build, everywhere=True),

@@ -42,10 +42,10 @@ def build(resolved: Resolved) -> HttpFilter | None:
     )
 
 
-def per_route(resolved: Resolved) -> ExtAuthzPerRoute:
-    """The route names the plan by which the guard decides."""
+def per_route(resolved: Resolved, *, content: bool = True) -> ExtAuthzPerRoute:
+    """The route names the plan by which the guard decides. `content`: the content hop follows where there is one."""
     context = {names.REVISION: resolved.plan_id}
-    if resolved.content_hop:
+    if content and resolved.content_hop:
         context[names.CONTENT] = "1"
     settings = CheckSettings(
         context_extensions=context, disable_request_body_buffering=resolved.body_in_check
