@@ -25,7 +25,7 @@ from benchmarks.cases import DETECTORS, OUTPUT, Case
 from benchmarks.meter import cpu_seconds, open_files, rss_mb
 from benchmarks.report import document
 from benchmarks.scenarios import MIX, PATIENCE, SHED, Client
-from benchmarks.stage import Front, front, pids_now
+from benchmarks.stage import Front, find_again, front
 
 CASE = Case(path="soak", checks={"input": DETECTORS, "output": OUTPUT})
 CLIENTS = 16
@@ -67,7 +67,7 @@ async def soak(minutes: float, seed: int) -> dict[str, Any]:
             for number in range(CLIENTS):
                 group.create_task(_play(client, watch, random.Random(seed * 1000 + number), until))
         active = await _settled(running)
-        await _find_again(running, watch)
+        watch.lost.update(await find_again(running))
         rest = _now(running)
         used = {role: cpu_seconds(running.pids[role]) - began[role] for role in _WATCHED}
         never = await _never(running)
@@ -103,21 +103,9 @@ def _now(running: Front) -> dict[str, float]:
     return found
 
 
-async def _find_again(running: Front, watch: Watch) -> None:
-    """Note who was lost, and go on with the successors once they are ready."""
-    async with asyncio.timeout(60), aiohttp.ClientSession() as session:
-        while gone := [role for role in _WATCHED if not Path(f"/proc/{running.pids[role]}").exists()]:
-            with contextlib.suppress(aiohttp.ClientError):
-                found = await pids_now(session, running.health)
-                if found:
-                    watch.lost.update(gone)
-                    running.pids.update(found)
-            await asyncio.sleep(0.1)
-
-
 async def _sample(running: Front, watch: Watch, until: float) -> None:
     while time.monotonic() < until:
-        await _find_again(running, watch)
+        watch.lost.update(await find_again(running))
         watch.samples.append(_now(running) | await _active(running))
         last = watch.samples[-1]
         print(

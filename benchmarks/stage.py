@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import shlex
 import sys
 import tempfile
@@ -177,6 +178,17 @@ async def pids_now(session: aiohttp.ClientSession, health: int) -> dict[str, int
     if not status["ready"] or not status["workers"]["pids"]:
         return {}
     return {"envoy": status["envoy"]["pid"], "python": status["workers"]["pids"][0]}
+
+
+async def find_again(running: Front) -> list[str]:
+    """The roles whose process is gone. Waits for their successors (the agent starts them), and goes on with those."""
+    lost = [role for role, pid in running.pids.items() if not Path(f"/proc/{pid}").exists()]
+    async with asyncio.timeout(60), aiohttp.ClientSession() as session:
+        while any(not Path(f"/proc/{pid}").exists() for pid in running.pids.values()):
+            with contextlib.suppress(aiohttp.ClientError):
+                running.pids.update(await pids_now(session, running.health))
+            await asyncio.sleep(0.1)
+    return lost
 
 
 async def _open(port: int, child: Child, seconds: float = 30) -> None:
