@@ -24,6 +24,7 @@ from bartizan.policy.bundle import Bundle
 from bartizan.policy.keyset import KeyRecord, KeySet, key_hash, new_key
 from bartizan.policy.validate import parse_policy
 from control_plane.compile.bundle import compile_bundle
+from protos.gen.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 from protos.gen.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from sidecar.agent.bootstrap import envoy_command, guard_socket
 from sidecar.audit.record import Record
@@ -31,7 +32,7 @@ from sidecar.checks.admission.request_rate import Buckets
 from sidecar.plan.current import Current
 from sidecar.plan.load import load_plan
 from sidecar.wire import ext_authz, ext_proc
-from sidecar.wire.engine import Call, CallFailed, Engine, Services, StreamHandler
+from sidecar.wire.engine import Call, CallFailed, Engine, Services, StreamHandler, UnaryHandler
 from sidecar.wire.engine_grpcio import GrpcioEngine
 from sidecar.wire.engine_ngh2 import Ngh2Engine
 from sidecar.wire.trace import Spans
@@ -140,10 +141,23 @@ async def _noted(messages: AsyncIterator[bytes], seen: Exchange) -> AsyncIterato
 
 
 @dataclass
+class Checks:
+    """Passes ext_authz calls to the real handler, and keeps what Envoy asked."""
+
+    inner: UnaryHandler
+    asked: list[CheckRequest] = field(default_factory=list)
+
+    async def __call__(self, call: Call, message: bytes) -> bytes:
+        self.asked.append(CheckRequest.FromString(message))
+        return await self.inner(call, message)
+
+
+@dataclass
 class Stand:
     port: int
     model: RawModel
     guard: Guard
+    checks: Checks
     records: list[Record]
     admin: Path
 
@@ -175,6 +189,7 @@ class Stand:
         """For the next test of the same stand."""
         self.guard.instead = None
         self.guard.exchanges.clear()
+        self.checks.asked.clear()
         self.model.script = None
         self.model.says = self.model.default
         self.model.received.clear()
@@ -199,7 +214,7 @@ async def watched(
         KeySet(name="keys", version=1, keys=(KeyRecord(id="k", hash=key_hash(KEY), tenant="acme"),))
     )
     current.put_plan(load_plan(bundle.plan, Buckets(clock=time.monotonic)))
-    check = ext_authz.ExtAuthz(current=current, audit=records.append, spans=Spans(tracer=None))
+    check = Checks(ext_authz.ExtAuthz(current=current, audit=records.append, spans=Spans(tracer=None)))
     guard = Guard(ext_proc.ExtProc(current=current, audit=records.append, spans=Spans(tracer=None)))
     engine = ENGINES[wire]()
     with tempfile.TemporaryDirectory(prefix="bz-") as folder:
@@ -216,7 +231,7 @@ async def watched(
         envoy = await start("envoy", envoy_command(find_binary("envoy"), file), log=run_dir / "envoy.log")
         try:
             await _open(port, envoy)
-            yield Stand(port, model, guard, records, run_dir / "admin.sock")
+            yield Stand(port, model, guard, check, records, run_dir / "admin.sock")
         finally:
             await envoy.stop()
             await engine.stop(0)
