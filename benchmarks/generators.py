@@ -23,19 +23,23 @@ _WRONG = re.compile(r"Non-2xx or 3xx responses: (\d+)")
 _BROKEN = re.compile(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)")
 
 
+class GeneratorFailed(Exception):
+    """The generator gave no result."""
+
+
 async def closed(spec: Spec) -> Result:
     """As many requests as come back: by wrk, when it is there."""
     return await _wrk(spec) if WRK else await python("benchmarks.load", spec)
 
 
 async def python(module: str, spec: Spec) -> Result:
-    """One of our own generators, in a process of its own."""
+    """One of our own generators, in a process of its own. Raises GeneratorFailed."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", module, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     out, _ = await process.communicate(msgspec.json.encode(spec))
     if process.returncode:
-        raise SystemExit(f"{module} failed with status {process.returncode}")
+        raise GeneratorFailed(f"{module} failed with status {process.returncode}")
     return msgspec.json.decode(out, type=Result)
 
 
@@ -77,10 +81,10 @@ def _quoted(text: str) -> str:
 
 
 def read(said: str) -> Result:
-    """What wrk printed. Raises SystemExit when it is not wrk's report."""
+    """What wrk printed. Raises GeneratorFailed when it is not wrk's report."""
     counted = _COUNT.search(said)
     if counted is None:
-        raise SystemExit(f"wrk said: {said}")
+        raise GeneratorFailed(f"wrk said: {said}")
     number, seconds = int(counted[1]), float(counted[2]) * _UNIT[counted[3]] / 1000
     wrong = int(found[1]) if (found := _WRONG.search(said)) else 0
     broken = sum(map(int, found.groups())) if (found := _BROKEN.search(said)) else 0

@@ -60,7 +60,7 @@ async def run(cases: Sequence[Case], length: Length) -> list[Row]:
                 if case.front_key not in fronts:
                     fronts[case.front_key] = await stack.enter_async_context(front(case))
                 cold[case.path] = await _cold(case, fronts[case.front_key])
-            except (Skipped, Failed) as reason:
+            except (Skipped, Failed, generators.GeneratorFailed) as reason:
                 skipped[case.path] = str(reason)
                 _say(f"{case.path}: skipped, {reason}")
         measured = [case for case in cases if case.path not in skipped]
@@ -70,7 +70,7 @@ async def run(cases: Sequence[Case], length: Length) -> list[Row]:
                 running = fronts[case.front_key]
                 try:
                     row = await _measure(case, running, length)
-                except (Failed, FileNotFoundError) as reason:
+                except (Failed, generators.GeneratorFailed, FileNotFoundError) as reason:
                     failed.setdefault(case.path, []).append(str(reason))
                     _say(f"round {number + 1}: {case.path}: failed, {reason}")
                 else:
@@ -107,6 +107,8 @@ class Failed(Exception):
 
 def _checked(case: Case, result: Result) -> Result:
     """Raises Failed."""
+    if not result.rps:
+        raise Failed("not one answer in time")
     wrong = {status: count for status, count in result.statuses.items() if status != "200"}
     if sum(wrong.values()) > MOST_WRONG * sum(result.statuses.values()):
         raise Failed(f"answers other than 200: {wrong} of {sum(result.statuses.values())}")
@@ -132,7 +134,7 @@ async def _measure(case: Case, running: Front, length: Length) -> dict[str, floa
     else:
         loaded = await generators.closed(msgspec.structs.replace(spec, warmup=0.0))
     used = {role: cpu_seconds(pid) - before[role] for role, pid in running.pids.items()}
-    count = max(1.0, _checked(case, loaded).rps * loaded.seconds)
+    count = _checked(case, loaded).rps * loaded.seconds
     one = msgspec.structs.replace(spec, connections=1, seconds=length.single)
     single = _checked(case, await generators.python("benchmarks.load", one))
     rate = min(case.rate, loaded.rps / 2)  # beyond its capacity an open loop measures its own queue

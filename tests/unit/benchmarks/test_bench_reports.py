@@ -43,7 +43,7 @@ def test_wrong_answers_and_broken_connections_are_seen_in_wrk_s_report() -> None
 
 
 def test_what_wrk_did_not_measure_is_no_result() -> None:
-    with pytest.raises(SystemExit, match="unable to connect"):
+    with pytest.raises(generators.GeneratorFailed, match="unable to connect"):
         generators.read("unable to connect to 127.0.0.1:1 Connection refused")
 
 
