@@ -46,7 +46,7 @@ from sidecar.agent.subscribe import Subscription
 from sidecar.agent.verify import Verifier
 from sidecar.agent.versions import SeenVersions
 from sidecar.agent.workers import WorkerPool
-from sidecar.audit.access_log import AccessLogService
+from sidecar.audit.access_log import AccessLogService, InForce, in_force
 from sidecar.audit.shipping import Shipping
 from sidecar.audit.sinks.control_plane import ControlPlaneSink
 from sidecar.audit.sinks.file import FileSink
@@ -119,7 +119,7 @@ class Agent:
             changes=self.changes,
             group=group,
             drain_seconds=settings.drain_seconds,
-            jwks=JwksKeeper(settings.jwks_allow, self.workers.set_jwks, self.changes.notify, group),
+            jwks=JwksKeeper(settings.jwks_allow, self._set_jwks, self.changes.notify, group),
             on_enforced=self._keep,
         )
         self.kept = Kept(
@@ -214,11 +214,14 @@ class Agent:
         socket.chmod(0o600)
         self._stack.push_async_callback(server.stop, 0.2)
 
-    def _native_context(self) -> tuple[str, str, str]:
+    def _set_jwks(self, issuer: str, jwks: dict[str, Any]) -> None:
+        """An issuer's keys, to all who verify tokens."""
+        self.workers.set_jwks(issuer, jwks)
+        self.config.set_jwks(issuer, jwks)
+
+    def _native_context(self) -> InForce:
         current = self.applier.current
-        if current is None:
-            return "", "", self.instance_id
-        return current.bundle.policy, current.bundle.plan.id, self.instance_id
+        return in_force(current.bundle.plan if current is not None else None, self.instance_id)
 
     def follow_files(self, bundle: Path) -> None:
         """Local mode."""

@@ -69,6 +69,8 @@ class EnvoyResources(Part, frozen=True):
     listeners: tuple[dict[str, Any], ...] = ()
     routes: tuple[dict[str, Any], ...] = ()
     clusters: tuple[dict[str, Any], ...] = ()
+    extensions: tuple[dict[str, Any], ...] = ()
+    """Configurations of single filters (ECDS), still without the issuers' keys, which the agent puts in."""
 
 
 class TlsSource(Part, frozen=True):

@@ -18,6 +18,8 @@ _CHECKS = {kind.__struct_config__.tag for union in (InputCheck, OutputCheck) for
 
 BODY_IN_CHECK = "hop.bodyInCheck"
 """Judging a request's body in ext_authz, where the compiler finds that no ext_proc is needed."""
+NATIVE_TOKENS = "hop.nativeTokens"
+"""Putting issuers' keys into Envoy, where the compiler finds that it may let good tokens in by itself."""
 
 SUPPORTED: frozenset[str] = frozenset(
     {
@@ -31,6 +33,7 @@ SUPPORTED: frozenset[str] = frozenset(
         "engine.patches",
         "mode.shadow",
         BODY_IN_CHECK,
+        NATIVE_TOKENS,
         *(f"format.{protocol}" for protocol in get_args(Protocol)),
         *(f"check.{tag}" for tag in _CHECKS),
     }

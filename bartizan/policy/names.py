@@ -40,10 +40,19 @@ BODY = "body"
 # is left of it how long a call has waited.
 CHECK_SECONDS = 2.0
 
+# What Envoy's jwt_authn found in a token it verified, and what the compiled rule says of it: only "allowed" is let in
+# without the guard.
+JWT_METADATA = "envoy.filters.http.jwt_authn"
+TOKEN_METADATA = "envoy.filters.http.rbac"
+TOKEN_PREFIX = "bartizan_token_"
+TOKEN_RESULT = f"{TOKEN_PREFIX}shadow_engine_result"
+TOKEN_ALLOWED = "allowed"
+
 TYPE_BUNDLE = "type.googleapis.com/bartizan.policy.v1.SignedBundle"
 TYPE_KEY_SET = "type.googleapis.com/bartizan.identity.v1.KeySet"
 TYPE_SECRET = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 TYPE_LISTENER = "type.googleapis.com/envoy.config.listener.v3.Listener"
 TYPE_ROUTES = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+TYPE_EXTENSION = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
 TYPE_CLUSTER = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 TYPE_ENDPOINTS = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"

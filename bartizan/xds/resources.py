@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 
 from bartizan.errors import ResourceRejected
 from protos.gen.envoy.config.cluster.v3 import cluster_pb2
+from protos.gen.envoy.config.core.v3 import extension_pb2
 from protos.gen.envoy.config.listener.v3 import listener_pb2
 from protos.gen.envoy.config.route.v3 import route_components_pb2, route_pb2
 from protos.gen.envoy.config.trace.v3 import opentelemetry_pb2
@@ -26,6 +27,8 @@ from protos.gen.envoy.extensions.filters.http.custom_response.v3 import custom_r
 from protos.gen.envoy.extensions.filters.http.decompressor.v3 import decompressor_pb2
 from protos.gen.envoy.extensions.filters.http.ext_authz.v3 import ext_authz_pb2
 from protos.gen.envoy.extensions.filters.http.ext_proc.v3 import ext_proc_pb2
+from protos.gen.envoy.extensions.filters.http.header_mutation.v3 import header_mutation_pb2 as http_mutation
+from protos.gen.envoy.extensions.filters.http.jwt_authn.v3 import config_pb2 as jwt_authn_pb2
 from protos.gen.envoy.extensions.filters.http.rbac.v3 import rbac_pb2
 from protos.gen.envoy.extensions.filters.http.router.v3 import router_pb2
 from protos.gen.envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
@@ -52,6 +55,9 @@ READABLE = (
     generic_pb2.Generic,
     gzip_pb2.Gzip,
     header_mutation_pb2.HeaderMutation,
+    http_mutation.HeaderMutation,
+    jwt_authn_pb2.JwtAuthentication,
+    extension_pb2.TypedExtensionConfig,
     http_connection_manager_pb2.HttpConnectionManager,
     http_inputs_pb2.HttpResponseHeaderMatchInput,
     http_protocol_options_pb2.HttpProtocolOptions,

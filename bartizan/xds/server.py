@@ -19,6 +19,7 @@ from bartizan.errors import BartizanError, DependencyError, Forbidden, ProtocolV
 from bartizan.policy.names import (
     TYPE_CLUSTER,
     TYPE_ENDPOINTS,
+    TYPE_EXTENSION,
     TYPE_LISTENER,
     TYPE_ROUTES,
     TYPE_SECRET,
@@ -30,7 +31,7 @@ from protos.gen.envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 from protos.gen.envoy.service.secret.v3 import sds_pb2_grpc
 
 # Make before break: whatever is named by something must arrive before it.
-_ORDER = (TYPE_CLUSTER, TYPE_ENDPOINTS, TYPE_LISTENER, TYPE_ROUTES)
+_ORDER = (TYPE_CLUSTER, TYPE_ENDPOINTS, TYPE_LISTENER, TYPE_ROUTES, TYPE_EXTENSION)
 
 # A peer may ping every few seconds (see client.KEEPALIVE); requests are small, whoever sends more is no sidecar.
 SERVER_OPTIONS: tuple[tuple[str, int], ...] = (

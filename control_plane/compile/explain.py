@@ -9,6 +9,7 @@ from msgspec import UNSET
 from bartizan.policy.schema import ModelPolicy
 from control_plane.compile.envoy.filters import ext_authz, ext_proc
 from control_plane.compile.errors import check
+from control_plane.compile.native import why_guard
 from control_plane.compile.resolve import Resolved, resolve
 
 _WIDTH = 26
@@ -84,8 +85,20 @@ def _headers_only(resolved: Resolved) -> Iterator[tuple[str, str, str]]:
     spec, guard = resolved.spec, "guard worker in ext_authz"
     if spec.authn.api_keys is not UNSET:
         yield "authn.apiKeys", guard, "keys never appear in Envoy's configuration; hashes are compared"
+    if spec.authn.jwt and resolved.native_tokens:
+        yield (
+            "authn.jwt, tenants",
+            "Envoy jwt_authn and rbac, no guard call",
+            "nothing else of the policy needs the guard",
+        )
+        yield (
+            "tokens not plainly good",
+            guard,
+            "it says why; Envoy only lets in, and no more than the guard would",
+        )
+        return
     if spec.authn.jwt:
-        yield "authn.jwt", guard, "with the issuer's keys that the agent fetched"
+        yield "authn.jwt", guard, f"with the keys that the agent fetched; {why_guard(spec, bodies=resolved.content_hop)}"
     if resolved.rate_limits:
         yield (
             "limits.requests",

@@ -16,6 +16,7 @@ from bartizan.policy.expressions import compile_expression
 from bartizan.policy.quantities import parse_bytes, parse_rate, rate_number
 from bartizan.policy.schema import AuthzRule, Credential, ModelPolicy, ModelPolicySpec, RequestLimit, Route
 from control_plane.compile.engine import closed_routes, exposed_routes, virtual_patches
+from control_plane.compile.native import why_guard
 from control_plane.compile.routes import routes_of
 
 
@@ -62,6 +63,11 @@ class Resolved:
             and not self.answers_checked
             and not any(check.edits for check in self.spec.input)
         )
+
+    @property
+    def native_tokens(self) -> bool:
+        """Whether Envoy lets good tokens in by itself; all other requests are the guard's."""
+        return not why_guard(self.spec, bodies=self.content_hop)
 
     @property
     def answers_checked(self) -> bool:

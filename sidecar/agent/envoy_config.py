@@ -8,23 +8,30 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import grpc
 from google.protobuf.message import Message
 
 from bartizan.errors import ResourceRejected
 from bartizan.policy.bundle import EnvoyResources
-from bartizan.policy.names import TYPE_CLUSTER, TYPE_LISTENER, TYPE_ROUTES, TYPE_SECRET
+from bartizan.policy.names import TYPE_CLUSTER, TYPE_EXTENSION, TYPE_LISTENER, TYPE_ROUTES, TYPE_SECRET
 from bartizan.telemetry.logging import get_logger
 from bartizan.xds.resources import from_json
 from bartizan.xds.server import SERVER_OPTIONS, AdsServer, PeerInfo, Session
 from bartizan.xds.snapshot import Publication, Resources, Snapshot
 from sidecar.agent.changes import Changes
+from sidecar.agent.envoy_keys import EnvoyKeys
 from sidecar.agent.sds import HeldSecret, secret_resources
 
-_TYPES = (TYPE_CLUSTER, TYPE_LISTENER, TYPE_ROUTES)
-_PATHS = {TYPE_CLUSTER: "spec.model", TYPE_LISTENER: "spec.listener", TYPE_ROUTES: "spec.routes"}
+_TYPES = (TYPE_CLUSTER, TYPE_EXTENSION, TYPE_LISTENER, TYPE_ROUTES)
+_ASKED_BY_NAME = frozenset({TYPE_EXTENSION, TYPE_ROUTES})
+_PATHS = {
+    TYPE_CLUSTER: "spec.model",
+    TYPE_EXTENSION: "spec.authn.jwt",
+    TYPE_LISTENER: "spec.listener",
+    TYPE_ROUTES: "spec.routes",
+}
 _MAX_REASON = 300
 
 log = get_logger()
@@ -38,7 +45,9 @@ class EnvoyConfig:
         self._secrets: dict[str, HeldSecret] = {}
         self._acked: dict[str, str] = {}
         self._refused: dict[str, tuple[str, str]] = {}
+        self._keys = EnvoyKeys()
         empty = Resources.of({})
+        self._extensions = empty
         self._publication = Publication(
             Snapshot({**dict.fromkeys(_TYPES, empty), TYPE_SECRET: secret_resources({})})
         )
@@ -59,7 +68,12 @@ class EnvoyConfig:
     @staticmethod
     def read(envoy: EnvoyResources) -> Mapping[str, Resources]:
         """A bundle's resources as messages. Raises ResourceRejected when one can't be read."""
-        kinds = {TYPE_CLUSTER: envoy.clusters, TYPE_LISTENER: envoy.listeners, TYPE_ROUTES: envoy.routes}
+        kinds = {
+            TYPE_CLUSTER: envoy.clusters,
+            TYPE_EXTENSION: envoy.extensions,
+            TYPE_LISTENER: envoy.listeners,
+            TYPE_ROUTES: envoy.routes,
+        }
         return {
             kind: Resources.of(
                 {str(item.get("name", "")): cast("Message", from_json(item)) for item in items}
@@ -70,15 +84,31 @@ class EnvoyConfig:
     def publish(self, resources: Mapping[str, Resources] | None) -> Snapshot:
         """Serve these from now on; None: no listener at all, so everything is refused by absence."""
         snapshot = self._publication.current
+        self._extensions = resources[TYPE_EXTENSION] if resources else Resources.of({})
         for kind in _TYPES:
-            before = snapshot.types[kind].version
-            snapshot = snapshot.replace(kind, resources[kind] if resources else Resources.of({}))
-            self._refused.pop(kind, None)
-            if snapshot.types[kind].version != before:
-                # taken once, but something else was sent since: only a new answer says what holds
-                self._acked.pop(kind, None)
+            if kind == TYPE_EXTENSION:
+                wanted = self._keys.fill(self._extensions)
+            else:
+                wanted = resources[kind] if resources else Resources.of({})
+            snapshot = self._replaced(snapshot, kind, wanted)
         self._publication.publish(snapshot)
         return snapshot
+
+    def _replaced(self, snapshot: Snapshot, kind: str, wanted: Resources) -> Snapshot:
+        self._refused.pop(kind, None)
+        if snapshot.types[kind].version != wanted.version:
+            # taken once, but something else was sent since: only a new answer says what holds
+            self._acked.pop(kind, None)
+        return snapshot.replace(kind, wanted)
+
+    def set_jwks(self, issuer: str, jwks: Mapping[str, Any]) -> None:
+        """An issuer's keys, for tokens that Envoy judges by itself. They change one filter's configuration and no listener."""
+        if self._keys.set(issuer, jwks) and self._extensions.items:
+            self._publish_keys()
+
+    def _publish_keys(self) -> None:
+        filled = self._keys.fill(self._extensions)
+        self._publication.publish(self._replaced(self._publication.current, TYPE_EXTENSION, filled))
 
     async def applied(self, snapshot: Snapshot, timeout: float) -> None:
         """Wait until Envoy ACKed every type. Raises ResourceRejected with Envoy's reason, or when it says nothing."""
@@ -94,18 +124,22 @@ class EnvoyConfig:
             raise ResourceRejected("envoy_timeout")
 
     def acked(self, snapshot: Snapshot) -> bool:
-        """Whether Envoy took every type of this snapshot. It answers to no listeners and no clusters too; routes it asks
-        for by name, so without any there is nothing that it could answer.
+        """Whether Envoy took every type of this snapshot. It answers to no listeners and no clusters too; routes and
+        filters it asks for by name, so without any there is nothing that it could answer. Of filters the newest
+        counts: issuers' keys change without a new bundle.
         """
         return all(
-            self._acked.get(kind) == snapshot.types[kind].version
-            or (kind == TYPE_ROUTES and not snapshot.types[kind].items)
+            self._acked.get(kind) == self._wanted(snapshot, kind).version
+            or (kind in _ASKED_BY_NAME and not snapshot.types[kind].items)
             for kind in _TYPES
         )
 
+    def _wanted(self, snapshot: Snapshot, kind: str) -> Resources:
+        return (self._publication.current if kind == TYPE_EXTENSION else snapshot).types[kind]
+
     def _refusal(self, snapshot: Snapshot) -> tuple[str, str] | None:
         for kind, (version, reason) in self._refused.items():
-            if kind in _TYPES and snapshot.types[kind].version == version:
+            if kind in _TYPES and self._wanted(snapshot, kind).version == version:
                 return kind, reason
         return None
 
@@ -147,6 +181,9 @@ class EnvoyConfig:
         cleaned = clean_reason(reason)
         log.warning("envoy_refused", type=kind.rpartition(".")[2], version=version, reason=cleaned)
         self._refused[kind] = (version, cleaned)
+        if kind == TYPE_EXTENSION and self._keys.clear():
+            # it would go on with the keys from before, revoked ones too
+            self._publish_keys()
         self._changes.notify()
 
 

@@ -1,4 +1,5 @@
-"""Native verdicts as evidence: what Envoy refused without asking the guard, from its access-log service (als.sock).
+"""Native verdicts as evidence: what Envoy refused or let in without asking the guard, from its access-log service
+(als.sock).
 
 Refusals that the guard made itself are recorded by the worker; here only the rest becomes records.
 """
@@ -6,16 +7,20 @@ Refusals that the guard made itself are recorded by the worker; here only the re
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import grpc
 import msgspec
 
+from bartizan.policy.bundle import GuardPlan
 from bartizan.policy.names import HEADER_DECISION, RECORD_ENVOY
+from bartizan.policy.schema import Jwt
 from protos.gen.envoy.data.accesslog.v3 import accesslog_pb2
 from protos.gen.envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
-from sidecar.audit.evidence import truncated_address
+from sidecar.audit.evidence import count, truncated_address
+from sidecar.audit.native_token import caller, let_in
 from sidecar.audit.record import Record
 
 # response_code_details of answers that are the guard's or the model's own
@@ -40,26 +45,47 @@ _CAUSES = (
 _ROUTED = {403: "engine_route", 413: "body_too_large", 415: "unsupported_encoding"}
 _GUARDS_ID = re.compile(r"[0-9a-f]{32}")
 
-Context = Callable[[], tuple[str, str, str]]
-"""Policy name, plan id and instance id that are in force now."""
+
+class InForce(NamedTuple):
+    """What holds now, for entries that do not say it themselves."""
+
+    policy: str
+    plan_id: str
+    instance_id: str
+    issuers: Mapping[str, Jwt] = MappingProxyType({})
 
 
-def native_record(entry: accesslog_pb2.HTTPAccessLogEntry, context: tuple[str, str, str]) -> Record | None:
-    """A record of a native verdict, or None when the guard or the model gave this answer."""
+Context = Callable[[], InForce]
+
+
+def in_force(plan: GuardPlan | None, instance_id: str) -> InForce:
+    """Of the plan that is enforced, if any."""
+    if plan is None:
+        return InForce("", "", instance_id)
+    return InForce(plan.policy, plan.id, instance_id, {jwt.issuer: jwt for jwt in plan.jwt})
+
+
+def native_record(entry: accesslog_pb2.HTTPAccessLogEntry, context: InForce) -> Record | None:
+    """A record of a native verdict, or None when the guard or the model gave this answer. A request that Envoy let in
+    by itself leaves one, whatever the model answered.
+    """
     common, response = entry.common_properties, entry.response
     details = response.response_code_details
     status = response.response_code.value
-    if _NOT_NATIVE.match(details) or (status < 400 and not details.startswith("downstream")):
+    native = let_in(entry)
+    passed = _NOT_NATIVE.match(details) or (status < 400 and not details.startswith("downstream"))
+    if passed and not native:
         return None
-    policy, plan_id, instance_id = context
+    policy, plan_id, instance_id, issuers = context
     start = common.start_time
     # what the client sees in x-bartizan-decision, so that it can be asked for
     decision = response.response_headers.get(HEADER_DECISION) or common.stream_id
-    allowed = _GUARDS_ID.fullmatch(decision) is not None
-    replaced = allowed and not details  # the custom_response filter gives none
-    if allowed:
+    guarded = _GUARDS_ID.fullmatch(decision) is not None
+    replaced = (guarded or native) and not details  # the custom_response filter gives none
+    if guarded:
         # the guard let it pass and has a record of that id; of two with one id only one is kept
         decision += RECORD_ENVOY
+    tenant, subject = caller(entry, issuers) if native else ("", "")
     tags = {name: value for name, value in common.custom_tags.items() if value != "-"}
     return Record(
         id=decision,
@@ -68,10 +94,14 @@ def native_record(entry: accesslog_pb2.HTTPAccessLogEntry, context: tuple[str, s
         revision=tags.get("revision") or plan_id,
         source="envoy",
         phase="native",
-        action="redact" if replaced else "deny",
-        cause="model_error" if replaced else native_cause(details, status),
+        action="redact" if replaced else "allow" if passed else "deny",
+        cause="model_error" if replaced else "allowed" if passed else native_cause(details, status),
         status=status,
         method=_method(entry.request.request_method),
+        # only declared routes let anybody in; their names are method and path
+        path=common.route_name.partition(" ")[2] if native else "",
+        tenant=tenant,
+        subject_hash=subject,
         request_bytes=entry.request.request_body_bytes,
         response_bytes=response.response_body_bytes,
         trace_id=tags.get("trace_id", ""),
@@ -99,7 +129,12 @@ def _method(number: int) -> str:
 class AccessLogService(als_pb2_grpc.AccessLogServiceServicer):
     """Receives Envoy's streams of entries and gives records to `put`."""
 
-    def __init__(self, put: Callable[[Sequence[bytes]], None], context: Context, probe_path: str) -> None:
+    def __init__(
+        self,
+        put: Callable[[Sequence[bytes]], None],
+        context: Context,
+        probe_path: str,
+    ) -> None:
         self._put = put
         self._context = context
         self._probe_path = probe_path
@@ -113,9 +148,10 @@ class AccessLogService(als_pb2_grpc.AccessLogServiceServicer):
                 for entry in message.http_logs.log_entry
                 if entry.request.path != self._probe_path
             ]
-            encoded = [
-                msgspec.json.encode(record, order="deterministic") for record in records if record is not None
-            ]
+            made = [record for record in records if record is not None]
+            for record in made:
+                count(record, ())
+            encoded = [msgspec.json.encode(record, order="deterministic") for record in made]
             if encoded:
                 self._put(encoded)
         return als_pb2.StreamAccessLogsResponse()

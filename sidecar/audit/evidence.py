@@ -49,7 +49,8 @@ def truncated_address(address: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _subject_hash(subject: str) -> str:
+def subject_hash(subject: str) -> str:
+    """Tells callers apart without naming them."""
     return hashlib.sha256(subject.encode()).hexdigest()[:32]
 
 
@@ -98,7 +99,7 @@ def decision_record(
         path=plan.declared_path(head.method, head.path) if plan else "",
         tenant=identity.tenant if identity else "",
         key_id=identity.key_id if identity else "",
-        subject_hash=_subject_hash(identity.subject) if identity else "",
+        subject_hash=subject_hash(identity.subject) if identity else "",
         findings=finding_records(decision.findings),
         detail=decision.detail,
         request_bytes=coverage.request_bytes,

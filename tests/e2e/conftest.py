@@ -47,6 +47,11 @@ def _static_config(bundle: Bundle, run_dir: Path) -> dict[str, Any]:
         manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
         manager.pop("rds")
         (manager["route_config"],) = (_typeless(routes) for routes in bundle.envoy.routes)
+        for entry in manager["http_filters"]:
+            if entry.pop("config_discovery", None):
+                (extension,) = bundle.envoy.extensions
+                # as the agent serves it while no issuer's keys are known
+                entry["typed_config"] = {"@type": extension["typed_config"]["@type"]}
     resources = config["static_resources"]
     resources["listeners"] = [_typeless(listener) for listener in listeners]
     resources["clusters"].extend(_typeless(cluster) for cluster in bundle.envoy.clusters)

@@ -118,6 +118,22 @@ class Issuer:
         signed = f"{_b64(json.dumps(header).encode())}.{_b64(json.dumps(claims).encode())}"
         return f"{signed}.{_b64(self._signature(kind, signed))}"
 
+    def signed(
+        self,
+        *,
+        header: dict[str, Any] | None = None,
+        claims: dict[str, Any] | None = None,
+        digest: hashes.HashAlgorithm | None = None,
+    ) -> str:
+        """A token with a good signature whatever it says; None takes a header or claim away."""
+        head = {"alg": "RS256", "kid": KID, "typ": "JWT"} | (header or {})
+        said: dict[str, Any] = {"iss": self.url, "aud": AUDIENCE, "sub": "jane", "org": "acme"}
+        said |= {"exp": int(time.time()) + 600} | (claims or {})
+        parts = ({name: value for name, value in part.items() if value is not None} for part in (head, said))
+        text = ".".join(_b64(json.dumps(part).encode()) for part in parts)
+        signature = self.key.sign(text.encode(), padding.PKCS1v15(), digest or hashes.SHA256())
+        return f"{text}.{_b64(signature)}"
+
     def _signature(self, kind: str, signed: str) -> bytes:
         if kind in {"none", "None"}:
             return b""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from google.protobuf.wrappers_pb2 import UInt32Value
+from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from bartizan.policy import names
 from bartizan.xds.resources import packed
+from control_plane.compile.envoy.filters import native_token
 from control_plane.compile.envoy.grpc_service import agent_service
 from control_plane.compile.envoy.values import duration
+from control_plane.compile.resolve import Resolved
 from protos.gen.envoy.config.accesslog.v3.accesslog_pb2 import (
     AccessLog,
     AccessLogFilter,
     ComparisonFilter,
+    MetadataFilter,
     OrFilter,
     ResponseFlagFilter,
     StatusCodeFilter,
@@ -30,8 +33,8 @@ TAG_REVISION = "revision"
 TAG_TRACE = "trace_id"
 
 
-def access_log() -> AccessLog:
-    """Refusals and broken streams only.
+def access_log(resolved: Resolved) -> AccessLog:
+    """Refusals, broken streams, and where Envoy lets tokens in by itself, those requests: no guard records them.
 
     An entry carries the response code, its details, the stream id, the route's name, the dynamic metadata of
     ext_authz, and as tags the plan id and the trace id.
@@ -67,8 +70,14 @@ def access_log() -> AccessLog:
         )
     )
     flagged = AccessLogFilter(response_flag_filter=ResponseFlagFilter())
+    wanted = [refused, flagged]
+    if resolved.native_tokens:
+        admitted = MetadataFilter(
+            matcher=native_token.verdict(), match_if_key_not_found=BoolValue(value=False)
+        )
+        wanted.append(AccessLogFilter(metadata_filter=admitted))
     return AccessLog(
         name="envoy.access_loggers.http_grpc",
-        filter=AccessLogFilter(or_filter=OrFilter(filters=[refused, flagged])),
+        filter=AccessLogFilter(or_filter=OrFilter(filters=wanted)),
         typed_config=packed(config),
     )

@@ -55,10 +55,19 @@ def public_keys(document: Mapping[str, Any]) -> dict[str, PublicKey]:
 
     Raises InvalidInput when the document is no JWK Set or names one kid twice.
     """
+    return {kid: key for kid, (key, _) in _usable(document).items()}
+
+
+def public_jwks(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The same keys as a JWK Set again, for others who verify. Raises as `public_keys`."""
+    return {"keys": [entry for _, entry in _usable(document).values()]}
+
+
+def _usable(document: Mapping[str, Any]) -> dict[str, tuple[PublicKey, dict[str, Any]]]:
     entries = document.get("keys")
     if not isinstance(entries, list) or len(entries) > _MOST_KEYS:
         raise InvalidInput(f'not a JWK Set: expected "keys" with at most {_MOST_KEYS} entries')
-    keys: dict[str, PublicKey] = {}
+    keys: dict[str, tuple[PublicKey, dict[str, Any]]] = {}
     for entry in entries:
         kid = entry.get("kid") if isinstance(entry, dict) else None
         if not isinstance(kid, str) or not kid or entry.get("use", "sig") != "sig":
@@ -77,7 +86,7 @@ def public_keys(document: Mapping[str, Any]) -> dict[str, PublicKey]:
             continue
         if kid in keys:
             raise InvalidInput("a JWK Set names one kid twice")
-        keys[kid] = key
+        keys[kid] = key, public
     return keys
 
 

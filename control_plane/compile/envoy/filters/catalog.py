@@ -15,8 +15,11 @@ from control_plane.compile.envoy.filters import (
     early_buffer,
     ext_authz,
     ext_proc,
+    jwt_authn,
+    native_token,
     rbac,
     router,
+    strip_credentials,
 )
 from control_plane.compile.resolve import Resolved
 from protos.gen.envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
@@ -46,6 +49,10 @@ class Filter:
 
 FILTERS: tuple[Filter, ...] = (
     Filter(name=rbac.NAME, build=rbac.build, everywhere=True),
+    Filter(name=jwt_authn.NAME, build=jwt_authn.build, on_probe=False),
+    Filter(
+        name=native_token.NAME, build=native_token.build, per_route=native_token.per_route, on_probe=False
+    ),
     Filter(
         name=early_buffer.NAME, build=early_buffer.build, per_route=early_buffer.per_route, for_bodies=True
     ),
@@ -58,6 +65,7 @@ FILTERS: tuple[Filter, ...] = (
     Filter(name=decompressor.NAME, build=decompressor.build, for_bodies=True, for_content=True),
     Filter(name=buffer.NAME, build=buffer.build, per_route=buffer.per_route, for_bodies=True),
     Filter(name=ext_proc.NAME, build=ext_proc.build, for_bodies=True, for_content=True),
+    Filter(name=strip_credentials.NAME, build=strip_credentials.build),
     Filter(name=credential_injector.NAME, build=credential_injector.build, on_probe=False),
     Filter(name=custom_response.NAME, build=custom_response.build),
     Filter(name=router.NAME, build=router.build, everywhere=True),

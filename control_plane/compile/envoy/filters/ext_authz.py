@@ -5,6 +5,7 @@ answer, small plain bodies come with the same call and ext_proc is left out.
 from __future__ import annotations
 
 from bartizan.policy import names
+from control_plane.compile.envoy.filters import native_token
 from control_plane.compile.envoy.filters.limits import BODY_IN_CHECK
 from control_plane.compile.envoy.grpc_service import guard_service
 from control_plane.compile.envoy.values import http_filter
@@ -36,6 +37,8 @@ def build(resolved: Resolved) -> HttpFilter | None:
             validate_mutations=True,
             # Only the guard says what the model's route is; a changed header must not pick another one.
             clear_route_cache=False,
+            # The guard is asked unless Envoy itself let the token in.
+            filter_enabled_metadata=native_token.verdict(invert=True) if resolved.native_tokens else None,
             # Envoy reads pack_as_bytes here only, never on a route (seen on 1.40).
             with_request_body=_whole(BODY_IN_CHECK) if resolved.body_in_check else None,
         ),

@@ -6,9 +6,9 @@ import pytest
 
 from protos.gen.envoy.config.core.v3.base_pb2 import RequestMethod
 from protos.gen.envoy.data.accesslog.v3 import accesslog_pb2
-from sidecar.audit.access_log import native_cause, native_record
+from sidecar.audit.access_log import InForce, native_cause, native_record
 
-CONTEXT = ("default/tiny", "1.2", "instance-1")
+CONTEXT = InForce("default/tiny", "1.2", "instance-1")
 
 
 def entry(details: str, status: int) -> accesslog_pb2.HTTPAccessLogEntry:

@@ -1,0 +1,328 @@
+"""Tokens that Envoy judges by itself: no status differs from the guard's, and no bad token passes while plans flip.
+
+One agent with real Envoy and a real worker; the same policy is enforced with and without a reason to ask the guard.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+
+from bartizan.policy.keyset import KeyRecord, KeySet, key_hash, new_key
+from tests.support.local_sidecar import LocalSidecar, enforced
+from tests.support.raw_client import wait_until
+from tests.support.raw_model import RawModel
+from tests.support.tokens import AUDIENCE, Issuer
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("native-tokens")]
+
+KEY = new_key()
+FLIPS = int(os.environ.get("BARTIZAN_TEST_FLIPS", "12"))
+SPEC: dict[str, Any] = {
+    "selector": {"matchLabels": {"app": "native"}},
+    "listener": {"address": "127.0.0.1", "port": "{port}", "tls": "none"},
+    "model": {"name": "m", "protocol": "json_fields", "port": "{model}"},
+    "routes": [{"path": "/in", "inputText": ["$.text"]}],
+    "tenants": ["acme", "globex"],
+    "authn": {
+        "jwt": [
+            {
+                "issuer": "{issuer}",
+                "audiences": [AUDIENCE, "https://other.example/"],
+                "jwksUri": "{issuer}/jwks",
+                "claims": {"tenant": "org", "plan": "plan"},
+            }
+        ]
+    },
+}
+RATES = {"limits": {"requests": [{"per": "sidecar", "rate": "1000000/s"}]}}
+Headers = list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class World:
+    sidecar: LocalSidecar
+    model: RawModel
+    issuer: Issuer
+    version: int = 1
+
+    def use(self, **spec: Any) -> None:
+        self.version += 1
+        text = document(**spec).replace("{issuer}", self.issuer.url)
+        self.sidecar.publish(self.sidecar.signed(self.version, text))
+        self.sidecar.until(lambda now: enforced(now, self.version))
+
+    def ask(self, headers: Headers, path: str = "/in", body: bytes = b'{"text": "hi"}') -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.sidecar.port, timeout=20)
+        with contextlib.closing(connection):
+            connection.putrequest("POST", path)
+            given = [("content-type", "application/json"), ("content-length", str(len(body))), *headers]
+            for name, value in given:
+                connection.putheader(name, value)
+            connection.endheaders(body)
+            response = connection.getresponse()
+            response.read()
+            return Answer(response.status, {name.lower(): value for name, value in response.getheaders()})
+
+    def record(self, answer: Answer) -> Mapping[str, Any]:
+        decision = answer.headers["x-bartizan-decision"]
+        found: list[Mapping[str, Any]] = []
+
+        def there() -> bool:
+            found[:] = [one for one in self.sidecar.records() if one["id"] == decision]
+            return bool(found)
+
+        assert wait_until(there, 10), f"no record {decision}"
+        assert len(found) == 1
+        return found[0]
+
+
+def document(**spec: Any) -> str:
+    text = json.dumps(
+        {
+            "apiVersion": "bartizan.dev/v1alpha1",
+            "kind": "ModelPolicy",
+            "metadata": {"name": "native"},
+            "spec": {**SPEC, **spec},
+        }
+    )
+    return text.replace('"{port}"', "{port}").replace('"{model}"', "{model}")
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    with tempfile.TemporaryDirectory(prefix="bz-") as folder:
+        issuer, model = Issuer(Path(folder)), RawModel()
+        keys = KeySet(name="keys", version=1, keys=(KeyRecord(id="k", hash=key_hash(KEY), tenant="acme"),))
+        sidecar = LocalSidecar(
+            document().replace("{issuer}", issuer.url),
+            model.port,
+            keys,
+            SSL_CERT_FILE=str(issuer.ca_file),
+            BARTIZAN_JWKS_ALLOW=issuer.address,
+        )
+        try:
+            sidecar.start()
+            yield World(sidecar, model, issuer)
+        finally:
+            sidecar.close()
+            issuer.close()
+            model.down()
+
+
+def bearer(token: str, scheme: str = "Bearer ") -> Headers:
+    return [("authorization", f"{scheme}{token}")]
+
+
+def cases(issuer: Issuer) -> dict[str, tuple[Headers, int]]:
+    """What is presented, and the status that it must have."""
+    now, signed = int(time.time()), issuer.signed
+    good = signed()
+    named = {
+        kind: (bearer(issuer.token(kind)), 401)
+        for kind in (
+            *("expired", "not_yet_valid", "no_expiry", "wrong_audience", "wrong_issuer", "unknown_kid"),
+            *("no_kid", "own_key_in_header", "none", "None", "hs_confusion", "critical", "foreign_key"),
+            "tampered",
+        )
+    }
+    headers: dict[str, tuple[dict[str, Any], int]] = {
+        "empty crit": ({"crit": []}, 401),
+        "b64": ({"b64": True}, 401),
+        "null crit": ({"crit": 0}, 401),
+        "empty kid": ({"kid": ""}, 401),
+        "number kid": ({"kid": 1}, 401),
+        "no typ": ({"typ": None}, 200),
+        "access token": ({"typ": "AT+jwt"}, 200),
+        "other typ": ({"typ": "dpop+jwt"}, 401),
+        "number typ": ({"typ": 7}, 401),
+        "long header": ({"jku": "https://evil.example/" + "a" * 2900}, 200),
+        "too long header": ({"jku": "https://evil.example/" + "a" * 4000}, 401),
+    }
+    claims: dict[str, tuple[dict[str, Any], int]] = {
+        "tenant not listed": ({"org": "evil"}, 403),
+        "second tenant": ({"org": "globex"}, 200),
+        "no tenant": ({"org": None}, 403),
+        "tenants": ({"org": ["acme"]}, 401),
+        "no subject": ({"sub": None}, 401),
+        "empty subject": ({"sub": ""}, 401),
+        "number subject": ({"sub": 1}, 401),
+        "plan": ({"plan": "gold"}, 200),
+        "number plan": ({"plan": 1}, 401),
+        "just expired": ({"exp": now - 30}, 200),
+        "expired a minute ago": ({"exp": now - 62}, 401),
+        "expiry as text": ({"exp": str(now + 600)}, 401),
+        "expiry far away": ({"exp": 10**13}, 401),
+        "fractional expiry": ({"exp": now + 600.5}, 200),
+        "soon valid": ({"nbf": now + 30}, 200),
+        "issued soon": ({"iat": now + 30}, 200),
+        "issued much later": ({"iat": now + 600}, 401),
+        "issued as text": ({"iat": "now"}, 401),
+        "no audience": ({"aud": None}, 401),
+        "audiences": ({"aud": ["x", AUDIENCE]}, 200),
+        "other audiences": ({"aud": ["x", "y"]}, 401),
+        "audience as object": ({"aud": {AUDIENCE: 1}}, 401),
+        "audience without its slash": ({"aud": "https://other.example"}, 401),
+        "audience of http": ({"aud": "http://other.example/"}, 401),
+        "issuer with a slash": ({"iss": issuer.url + "/"}, 401),
+    }
+    return {
+        "nothing": ([], 401),
+        "good": (bearer(good), 200),
+        **named,
+        **{name: (bearer(signed(header=said)), status) for name, (said, status) in headers.items()},
+        **{name: (bearer(signed(claims=said)), status) for name, (said, status) in claims.items()},
+        "RS384": (bearer(signed(header={"alg": "RS384"}, digest=hashes.SHA384())), 401),
+        "lower scheme": (bearer(good, "bearer "), 200),
+        "spaces": (bearer(good, "Bearer   "), 200),
+        "no scheme": (bearer(good, ""), 401),
+        "other scheme": (bearer(good, "Basic Bearer "), 401),
+        "something behind": (bearer(good + " x"), 401),
+        "two in one": (bearer(f"{good}, Bearer {good}"), 401),
+        "garbage": (bearer("a.b.c"), 401),
+        "no token": (bearer(""), 401),
+        "four parts": (bearer(good + ".x"), 401),
+        "header twice": ([*bearer(good), *bearer(good)], 401),
+        "with a key": ([*bearer(good), ("x-api-key", KEY)], 401),
+        "with an empty key": ([*bearer(good), ("x-api-key", "")], 401),
+        "a claimed verdict": ([("x-bartizan-token", "allowed"), ("x-envoy-auth", "1")], 401),
+    }
+
+
+NATIVE = (
+    "good",
+    "no typ",
+    "access token",
+    "second tenant",
+    "plan",
+    "just expired",
+    "soon valid",
+    "issued soon",
+)
+
+
+def test_no_status_differs_between_envoy_and_the_guard(world: World) -> None:
+    table = cases(world.issuer)
+    wanted = {name: status for name, (_, status) in table.items()}
+    for spec in (RATES, {}):
+        world.use(**spec)
+        answers = {name: world.ask(headers) for name, (headers, _) in table.items()}
+        assert {name: answer.status for name, answer in answers.items()} == wanted
+        for name, answer in answers.items():
+            record = world.record(answer)
+            by_envoy = not spec and name in NATIVE
+            if by_envoy or answer.status != 200 or spec:
+                assert record["source"] == ("envoy" if by_envoy else "guard"), name
+            assert record["action"] == ("allow" if answer.status == 200 else "deny")
+    # the same token by the query is none
+    token = world.issuer.signed()
+    assert world.ask([], path=f"/in?access_token={token}").status == 401
+
+
+def test_the_model_sees_no_token_and_audit_who_called(world: World) -> None:
+    world.use()
+    world.model.received.clear()
+    answer = world.ask(bearer(world.issuer.signed(claims={"sub": "jane"})))
+    assert answer.status == 200
+    (seen,) = world.model.received
+    assert b"authorization" not in seen.head.lower()
+    assert b"x-bartizan" not in seen.head.lower()
+    native = world.record(answer)
+    world.use(**RATES)
+    by_guard = world.record(world.ask(bearer(world.issuer.signed(claims={"sub": "jane"}))))
+    for name in ("tenant", "subject_hash", "path", "method", "policy", "cause", "action", "source_address"):
+        assert native[name] == by_guard[name]
+    assert (native["source"], native["phase"], native["status"]) == ("envoy", "native", 200)
+    assert len(native["trace_id"]) == 32
+    assert "jane" not in json.dumps(native)
+    assert b'bartizan_decisions_total{action="allow",cause="allowed",phase="native"}' in world.sidecar.fetch(
+        "/metrics"
+    )
+
+
+def test_a_size_limit_holds_for_whom_envoy_let_in(world: World) -> None:
+    world.use(limits={"body": {"max": "1000B"}})
+    answer = world.ask(bearer(world.issuer.signed()), body=b'{"text": "' + b"a" * 1000 + b'"}')
+    assert answer.status == 413
+    assert world.ask(bearer(world.issuer.signed())).status == 200
+
+
+def test_good_tokens_pass_without_any_guard_and_no_other_does(world: World) -> None:
+    world.use()
+    pids = world.sidecar.status()["workers"]["pids"]
+    assert world.ask(bearer(world.issuer.signed())).status == 200
+    os.kill(pids[0], signal.SIGSTOP)
+    try:
+        assert world.ask(bearer(world.issuer.signed())).status == 200
+        assert world.ask(bearer(world.issuer.token("expired"))).status in {401, 503}
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pids[0], signal.SIGCONT)
+    world.sidecar.until(lambda now: enforced(now, world.version))
+
+
+@pytest.mark.timeout(60 + 6 * FLIPS)
+def test_no_bad_token_passes_while_plans_flip_under_load(world: World) -> None:
+    """Between Envoy and the guard as judge (a change of routes), and other keys for callers (a change of the chain)."""
+    others = {"authn": {**SPEC["authn"], "apiKeys": {"set": "keys"}}}
+    plans: tuple[dict[str, Any], ...] = ({}, RATES, {}, others)
+    # a key beside the token is right for one of these plans
+    bad = [
+        headers
+        for name, (headers, status) in cases(world.issuer).items()
+        if status == 401 and name not in {"nothing", "with a key"}
+    ]
+    good = bearer(world.issuer.signed())
+    admitted: list[Headers] = []
+    seen: Counter[tuple[bool, int]] = Counter()
+    done = threading.Event()
+
+    def load(offset: int) -> None:
+        at = offset
+        while not done.is_set():
+            at += 1
+            is_bad = at % 4 != 0
+            headers = bad[at % len(bad)] if is_bad else good
+            try:
+                status = world.ask(headers).status
+            except OSError:
+                status = 0  # the old chain's connection
+            seen[is_bad, status] += 1
+            if is_bad and status == 200:
+                admitted.append(headers)
+
+    world.use()
+    clients = [threading.Thread(target=load, args=(number * 7,)) for number in range(3)]
+    for client in clients:
+        client.start()
+    try:
+        for flip in range(FLIPS):
+            world.use(**plans[flip % len(plans)])
+    finally:
+        done.set()
+        for client in clients:
+            client.join()
+    assert not admitted, Counter(map(str, admitted))
+    assert seen[True, 401] > FLIPS
+    assert seen[False, 200] > FLIPS
+    print(f"{FLIPS} flips: {dict(seen)}")
