@@ -56,7 +56,7 @@ def holds(rule: str, header: dict[str, Any], payload: dict[str, Any]) -> bool:
         ({**TOKENS, "authz": [{"name": "r", "deny": "request.stream"}]}, "CEL"),
         ({**TOKENS, "input": [{"check": "secrets"}]}, "bodies"),
         ({**TOKENS, "output": [{"check": "pii"}]}, "bodies"),
-        ({**TOKENS, "model": {"name": "m", "protocol": "openai", "engine": "vllm"}}, "bodies"),
+        ({**TOKENS, "model": {"name": "m", "protocol": "json_fields", "engine": "vllm"}}, "bodies"),
         ({**TOKENS, "mode": "shadow"}, "shadow"),
     ],
 )
