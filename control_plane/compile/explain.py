@@ -98,7 +98,11 @@ def _headers_only(resolved: Resolved) -> Iterator[tuple[str, str, str]]:
         )
         return
     if spec.authn.jwt:
-        yield "authn.jwt", guard, f"with the keys that the agent fetched; {why_guard(spec, bodies=resolved.content_hop)}"
+        yield (
+            "authn.jwt",
+            guard,
+            f"with the keys that the agent fetched; {why_guard(spec, bodies=resolved.content_hop)}",
+        )
     if resolved.rate_limits:
         yield (
             "limits.requests",
