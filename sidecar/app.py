@@ -133,7 +133,9 @@ class Agent:
         self.admin = EnvoyAdmin(run_dir / paths.ADMIN_SOCKET)
         self.envoy = EnvoyProcess(
             binary=settings.envoy,
-            bootstrap=paths.bootstrap_json(paths.bootstrap("sidecar", run_dir, settings.workers)),
+            bootstrap=paths.bootstrap_json(
+                paths.bootstrap("sidecar", run_dir, settings.workers, egress_names=settings.egress_names)
+            ),
             run_dir=run_dir,
             environment=settings.child_environment,
             drain_seconds=settings.drain_seconds,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Literal, cast
 
 import msgspec
 
 from sidecar.agent.app_probes import AppProbe
 
+_NAME = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+")
 Capture = Literal["", "port", "redirect"]
 
 
@@ -29,3 +31,12 @@ def app_probes(text: str) -> dict[str, AppProbe]:
         return msgspec.json.decode(text, type=dict[str, AppProbe])
     except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"not what the injector writes: {error}") from None
+
+
+def egress_names(text: str) -> tuple[str, ...]:
+    """Host names, or "*." and a domain: every name below it."""
+    names = tuple(dict.fromkeys(each.strip() for each in text.split(",") if each.strip()))
+    for name in names:
+        if _NAME.fullmatch(name) is None:
+            raise ValueError(f"not a host name: {name[:64]!r}")
+    return names

@@ -50,6 +50,7 @@ _NAMES = frozenset(
         "POD_IPS",
         "CAPTURE",
         "APP_PROBES",
+        "EGRESS_NAMES",
     }
 )
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "PYTHONHASHSEED")
@@ -97,6 +98,8 @@ class Settings:
     """How the injector led traffic to this sidecar; "" outside of Kubernetes."""
     app_probes: Mapping[str, AppProbe] = field(default_factory=dict)
     """What the health port asks other containers for the kubelet, by path."""
+    egress_names: tuple[str, ...] = ()
+    """Where containers of this pod may connect to by TLS, through Envoy; only redirect rules lead them there."""
     child_environment: Mapping[str, str] = field(default_factory=dict)
     """What workers and Envoy may see of the agent's environment: no token, no key, no address."""
 
@@ -138,6 +141,7 @@ def load(environment: Mapping[str, str], file: Path | None = None) -> Settings:
         pod_ips=read.get("POD_IPS", pod_settings.addresses, ()),
         capture=read.get("CAPTURE", pod_settings.capture, ""),
         app_probes=read.get("APP_PROBES", pod_settings.app_probes, {}),
+        egress_names=read.get("EGRESS_NAMES", pod_settings.egress_names, ()),
         child_environment={name: environment[name] for name in _INHERITED if name in environment},
     )
     problems += combinations(made)

@@ -15,6 +15,7 @@ from bartizan.cli.connection import Connection, pass_connection
 @click.option("--exclude-inbound", default="15020", help="Comma list of ports that stay as they are.")
 @click.option("--egress", default="open", help="open, public (no internal addresses) or none.")
 @click.option("--allow-egress", default="", help="Comma list of networks that stay open.")
+@click.option("--egress-port", type=int, default=0, help="Envoy's way out for what is blocked; 0: none.")
 @click.option("--resolv-conf", type=click.Path(path_type=Path), default=Path("/etc/resolv.conf"))
 @click.option("--tool", type=click.Choice(["auto", "nft", "iptables"]), default="auto")
 @click.option("--print", "show", is_flag=True, help="Print the nftables script instead of applying it.")
@@ -26,6 +27,7 @@ def capture(
     exclude_inbound: str,
     egress: str,
     allow_egress: str,
+    egress_port: int,
     resolv_conf: Path,
     tool: str,
     show: bool,
@@ -43,6 +45,7 @@ def capture(
         egress=egress,
         allowed=allow_egress,
         name_servers=name_servers(resolv_conf),
+        egress_port=egress_port,
     )
     if show:
         click.echo(nft_script(plan), nl=False)

@@ -58,6 +58,8 @@ def capture_command(config: Config, listener_port: int, excluded: tuple[int, ...
         config.egress,
         "--allow-egress",
         ",".join(config.egress_allow),
+        "--egress-port",
+        str(names.EGRESS_PORT if config.egress_names else 0),
     ]
 
 

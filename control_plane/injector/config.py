@@ -21,6 +21,7 @@ ByDigest = Annotated[str, Meta(pattern=f"^[a-z0-9][a-zA-Z0-9._:/-]{{0,254}}@{DIG
 HostPort = Annotated[str, Meta(pattern=r"^[A-Za-z0-9.\[\]:-]{1,253}:[0-9]{1,5}$")]
 Port = Annotated[int, Meta(ge=1024, le=65535)]
 Seconds = Annotated[int, Meta(ge=0, le=3600)]
+Name = Annotated[str, Meta(pattern=r"^(\*\.)?[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+$", max_length=253)]
 Network = Annotated[str, Meta(pattern=r"^[0-9a-f.:]+(/[0-9]{1,3})?$")]
 Domain = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
 
@@ -63,6 +64,8 @@ class Config(Part, frozen=True):
     """What containers of a pod with capture redirect may reach: everything, no internal addresses, or nothing."""
     egress_allow: tuple[Network, ...] = ()
     """Networks that stay open then."""
+    egress_names: tuple[Name, ...] = ()
+    """Host names that stay open by TLS (with egress none): "api.example.com", "*.example.com"."""
     native_sidecar: bool = True
     """An init container with restartPolicy Always (Kubernetes 1.29); false: a plain container."""
     listener_port: Port = 8443
@@ -101,13 +104,16 @@ class Config(Part, frozen=True):
 def read_config(text: str | bytes, source: str = "injector.yaml") -> Config:
     """Raises InvalidInput that names the file and the field."""
     try:
-        return msgspec.yaml.decode(text, type=Config)
+        config = msgspec.yaml.decode(text, type=Config)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `")
         field = path.removesuffix("`").removeprefix("$").lstrip(".")
         raise _invalid(f"{source}: {field}" if field else source, message) from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise _invalid(source, f"not YAML: {str(error).splitlines()[0]}") from None
+    if config.egress_names and config.egress != "none":
+        raise _invalid(f"{source}: egressNames", "needs egress: none, else other names stay open, too")
+    return config
 
 
 def load_config(file: Path) -> Config:

@@ -62,6 +62,7 @@ def fixed_environment(config: Config) -> Mapping[str, str]:
         "BARTIZAN_CERT_DIR": TLS_MOUNT,
         "BARTIZAN_HEALTH_LISTEN": _listen(config.health_address),
         "TMPDIR": RUN_MOUNT,
+        **({"BARTIZAN_EGRESS_NAMES": ",".join(config.egress_names)} if config.egress_names else {}),
     }
 
 

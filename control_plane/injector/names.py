@@ -78,5 +78,7 @@ TLS_VOLUME: Final = VOLUME_PREFIX + "tls"
 LISTENER_PORT_NAME: Final = "bartizan"
 HEALTH_PORT_NAME: Final = "bartizan-health"
 HEALTH_PORT: Final = 15020
+EGRESS_PORT: Final = 15001
+"""Envoy's way out, on loopback; only where the configuration lists names."""
 PROBE_PATH: Final = "/app-probes"
 """On the health port: the kubelet's probes of other containers, asked again by the agent over loopback."""

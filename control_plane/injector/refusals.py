@@ -44,7 +44,7 @@ def refusals(
     found = [
         *_names(pod),
         *_host(pod),
-        *_ports(pod, options, guess),
+        *_ports(pod, config, options, guess),
         *_users(pod, config),
         *_kinds(pod, options),
     ]
@@ -129,13 +129,15 @@ def _host(pod: Pod) -> Iterator[Problem]:
         yield _problem("spec.os.name", "windows", "the sidecar runs on Linux only", OPT_OUT)
 
 
-def _ports(pod: Pod, options: Options, guess: Guess) -> Iterator[Problem]:
+def _ports(pod: Pod, config: Config, options: Options, guess: Guess) -> Iterator[Problem]:
     ours = {options.listener_port: "the sidecar's listener", names.HEALTH_PORT: "the sidecar's health port"}
-    if options.listener_port == names.HEALTH_PORT:
+    if config.egress_names:
+        ours[names.EGRESS_PORT] = "the sidecar's way out"
+    if options.listener_port in {names.HEALTH_PORT, names.EGRESS_PORT}:
         yield _problem(
             f"metadata.annotations[{names.LISTENER_PORT}]",
             "port_clash",
-            f"{names.HEALTH_PORT} is the sidecar's health port",
+            f"{options.listener_port} is another port of the sidecar",
             "choose another listener port",
         )
     mend = f"move it, or set {names.LISTENER_PORT} and spec.listener.port of the policy to another port"

@@ -53,6 +53,7 @@ from protos.gen.envoy.extensions.resource_monitors.downstream_connections.v3.dow
 from protos.gen.envoy.extensions.resource_monitors.fixed_heap.v3.fixed_heap_pb2 import FixedHeapConfig
 from protos.gen.envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as upstream
 from protos.gen.envoy.type.matcher.v3.string_pb2 import ListStringMatcher, StringMatcher
+from sidecar.agent.egress import egress_cluster, egress_listener
 
 XDS_SOCKET = "xds.sock"
 ALS_SOCKET = "als.sock"
@@ -79,8 +80,9 @@ def bootstrap(
     *,
     max_connections: int = MAX_CONNECTIONS,
     max_heap_bytes: int = MAX_HEAP_BYTES,
+    egress_names: tuple[str, ...] = (),
 ) -> Bootstrap:
-    """Envoy's start configuration. Raises InvalidInput when run_dir is too long for unix sockets."""
+    """Envoy's start configuration; egress_names open the way out of the pod to them. Raises InvalidInput when run_dir is too long for unix sockets."""
     if workers < 1:
         raise InvalidInput(
             "an Envoy without a guard worker would refuse everything: workers must be at least 1"
@@ -112,6 +114,9 @@ def bootstrap(
             _cluster(names.CLUSTER_OTLP, [run_dir / OTLP_SOCKET]),
         ]
     )
+    if egress_names:
+        result.static_resources.listeners.append(egress_listener(egress_names))
+        result.static_resources.clusters.append(egress_cluster())
     return result
 
 

@@ -32,6 +32,7 @@ def iptables_tables(plan: Plan, version: int) -> Tables:
         f"-A BARTIZAN_OWN -d {loopback} -j RETURN",
         *_kept("BARTIZAN_OWN", plan),
         f"-A BARTIZAN_OWN -p tcp -m addrtype --dst-type LOCAL -j REDIRECT --to-ports {plan.to_port}",
+        *_way_out(plan, version),
         "COMMIT",
     ]
     rules = [
@@ -50,6 +51,8 @@ def iptables_tables(plan: Plan, version: int) -> Tables:
         ("nat", "OUTPUT", "BARTIZAN_OWN"),
         ("filter", "INPUT", "BARTIZAN_ELSE"),
     ]
+    if plan.egress_port and version == 4:
+        jumps.append(("nat", "OUTPUT", "BARTIZAN_WAY_OUT"))
     if plan.egress != "open":
         jumps.append(("filter", "OUTPUT", "BARTIZAN_OUT"))
     return Tables(restore="\n".join([*nat, *rules]) + "\n", jumps=tuple(jumps))
@@ -61,12 +64,34 @@ def _kept(chain: str, plan: Plan) -> list[str]:
     return [f"-A {chain} -p tcp -m multiport --dports {','.join(map(str, part))} -j RETURN" for part in parts]
 
 
+def _way_out(plan: Plan, version: int) -> list[str]:
+    """IPv4 only: Envoy's way out listens there; IPv6 is refused, and programs then try IPv4."""
+    if not plan.egress_port or version != 4:
+        return []
+    chain = "BARTIZAN_WAY_OUT"
+    return [
+        f":{chain} - [0:0]",
+        f"-A {chain} -m owner --uid-owner {plan.sidecar_uid} -j RETURN",
+        f"-A {chain} -m addrtype --dst-type LOCAL -j RETURN",
+        *(
+            f"-A {chain} -d {server} -p tcp --dport 53 -j RETURN"
+            for server in of_version(plan.name_servers, 4)
+        ),
+        *(f"-A {chain} -d {network} -j RETURN" for network in of_version(plan.allowed, 4)),
+        *(
+            f"-A {chain} -d {network} -p tcp -j REDIRECT --to-ports {plan.egress_port}"
+            for network in plan.blocked(4)
+        ),
+    ]
+
+
 def _outbound(plan: Plan, version: int) -> list[str]:
     if plan.egress == "open":
         return []
     lines = [
         f"-A BARTIZAN_OUT -m owner --uid-owner {plan.sidecar_uid} -j RETURN",
         "-A BARTIZAN_OUT -o lo -j RETURN",
+        f"-A BARTIZAN_OUT -d {'127.0.0.0/8' if version == 4 else '::1/128'} -j RETURN",
         "-A BARTIZAN_OUT -m conntrack --ctstate ESTABLISHED,RELATED -j RETURN",
     ]
     for server in of_version(plan.name_servers, version):

@@ -45,10 +45,13 @@ def _inbound(plan: Plan) -> list[str]:
 
 def _outbound(plan: Plan) -> list[str]:
     lines = [
+        *(_way_out(plan) if plan.egress_port else []),
         "chain outbound {",
         "  type filter hook output priority filter; policy accept;",
         f"  meta skuid {plan.sidecar_uid} accept",
         '  oifname "lo" accept',
+        # what was just led to loopback still shows the interface that it would have left by
+        "  ip daddr 127.0.0.0/8 accept",
         "  ct state established,related accept",
     ]
     for version, family in ((4, "ip"), (6, "ip6")):
@@ -63,6 +66,22 @@ def _outbound(plan: Plan) -> list[str]:
             )
         lines.append(f"  {family} daddr {_set(plan.blocked(version))} reject with icmpx admin-prohibited")
     return [*lines, "}"]
+
+
+def _way_out(plan: Plan) -> list[str]:
+    """IPv4 only: Envoy's way out listens there; IPv6 is refused below, and programs then try IPv4."""
+    lines = [
+        "chain way_out {",
+        "  type nat hook output priority -95; policy accept;",
+        f"  meta skuid {plan.sidecar_uid} accept",
+        "  fib daddr type local accept",
+    ]
+    if servers := of_version(plan.name_servers, 4):
+        lines.append(f"  ip daddr {_set(servers)} tcp dport 53 accept")
+    if allowed := of_version(plan.allowed, 4):
+        lines.append(f"  ip daddr {_set(allowed)} accept")
+    blocked = _set(plan.blocked(4))
+    return [*lines, f"  ip daddr {blocked} meta l4proto tcp redirect to :{plan.egress_port}", "}"]
 
 
 def _set(networks: tuple[str, ...]) -> str:

@@ -50,6 +50,8 @@ class Plan:
     egress: Egress = "open"
     allowed: tuple[str, ...] = ()
     name_servers: tuple[str, ...] = ()
+    egress_port: int = 0
+    """Envoy's way out: TCP connections to blocked networks are led there, where names are judged; 0 for none."""
 
     @property
     def open_ports(self) -> tuple[int, ...]:
@@ -81,6 +83,7 @@ def make_plan(
     egress: str = "open",
     allowed: str = "",
     name_servers: Iterable[str] = (),
+    egress_port: int = 0,
 ) -> Plan:
     """From the texts of a command line. Raises InvalidInput with every mistake."""
     problems: list[Problem] = []
@@ -98,6 +101,8 @@ def make_plan(
             problems.append(_problem("--allow-egress", f"{text[:64]!r} is no address or network"))
     if not 1 <= to_port <= 65535:
         problems.append(_problem("--to-port", "must be a port"))
+    if not 0 <= egress_port <= 65535:
+        problems.append(_problem("--egress-port", "must be a port, or 0"))
     if sidecar_uid < 1:
         problems.append(
             _problem("--sidecar-uid", "must not be root: root's processes would be let past, too")
@@ -113,6 +118,7 @@ def make_plan(
         egress=next(each for each in EGRESS if each == egress),
         allowed=tuple(networks),
         name_servers=tuple(name_servers),
+        egress_port=egress_port,
     )
 
 

@@ -129,3 +129,14 @@ def test_name_servers_stay_open_for_names_alone(
     assert network.ask(network.pod, OUTSIDE, 53, user=MODEL) == "dns"
     assert network.ask(network.pod, OUTSIDE, 9000, user=MODEL) == "refused"
     assert network.ask(network.pod, OUTSIDE6, 53, user=MODEL) == "refused"
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_what_is_blocked_is_led_to_the_way_out_but_for_the_sidecar(network: PodNetwork, tool: str) -> None:
+    network.serve(network.outside, internal=9000)
+    network.serve(network.pod, way_out=15001)
+    options = ("--egress", "none", "--egress-port", "15001", "--resolv-conf", "/dev/null")
+    captured(network, tool, *options)
+    asked = {user: network.ask(network.pod, OUTSIDE, 9000, user=user) for user in (MODEL, SIDECAR)}
+    assert asked == {MODEL: "way_out", SIDECAR: "internal"}
+    assert network.ask(network.pod, OUTSIDE6, 9000, user=MODEL) == "refused"

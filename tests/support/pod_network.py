@@ -54,6 +54,33 @@ def missing() -> str:
     return "" if probe.returncode == 0 else "this kernel or container makes no network namespaces"
 
 
+# A TLS server on each address that says which one it is; a client that asks for a name at an address.
+_TLS_SERVERS = """
+import asyncio, ssl, sys
+async def main(chain, places):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER); context.load_cert_chain(chain)
+    servers = []
+    for host in places:
+        def answer(reader, writer, host=host):
+            writer.write(host.encode()); writer.close()
+        servers.append(await asyncio.start_server(answer, host, 443, ssl=context))
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+asyncio.run(main(sys.argv[1], sys.argv[2:]))
+"""
+_TLS_ASK = """
+import socket, ssl, sys
+host, port, name = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+context = ssl._create_unverified_context()
+try:
+    with socket.create_connection((host, port), timeout=8) as plain:
+        with context.wrap_socket(plain, server_hostname=name) as secured:
+            print(secured.recv(100).decode() or "closed")
+except OSError as error:
+    print("closed")
+"""
+
+
 @dataclass
 class PodNetwork:
     """`pod` and `outside` are names of namespaces."""
@@ -78,7 +105,12 @@ class PodNetwork:
     def inside(where: str, user: int = 0) -> list[str]:
         """What stands before a command that shall run there."""
         entered = ["ip", "netns", "exec", where]
-        return [*entered, "setpriv", f"--reuid={user}", "--clear-groups"] if user else entered
+        if not user:
+            return entered
+        # Another user, who may read this checkout wherever it lies: only the kernel's rules shall tell users apart.
+        caps = "+dac_override,+dac_read_search"
+        identity = [f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+        return [*entered, "setpriv", *identity, f"--inh-caps={caps}", f"--ambient-caps={caps}"]
 
     def serve(self, where: str, **ports: int) -> None:
         """serve(ns, envoy=8443): port 8443 answers "envoy"."""
@@ -102,6 +134,30 @@ class PodNetwork:
         return self.run(
             where, sys.executable, "-c", _ASK, host, str(port), str(patience), user=user
         ).stdout.strip()
+
+    def serve_tls(self, where: str, chain: Path, *addresses: str) -> None:
+        """Port 443 of each address answers with the address; chain: PEM of key and certificate."""
+        child = subprocess.Popen(
+            [*self.inside(where), sys.executable, "-c", _TLS_SERVERS, str(chain), *addresses],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.children.append(child)
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+
+    def ask_tls(self, where: str, host: str, name: str, *, user: int = 0, port: int = 443) -> str:
+        """What the server said that was reached at an address under a name; "closed" for none."""
+        return self.run(
+            where, sys.executable, "-c", _TLS_ASK, host, str(port), name, user=user
+        ).stdout.strip()
+
+    def name(self, address: str, name: str) -> None:
+        """Known to the pod's own resolver: `ip netns exec` puts such files over /etc."""
+        folder = Path("/etc/netns") / self.pod
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "hosts").open("a") as file:
+            file.write(f"{address} {name}\n")
 
     def capture(self, *options: str) -> None:
         """`bartizan capture` in the pod, as its init container runs it."""
@@ -148,6 +204,7 @@ def pod_network() -> Iterator[PodNetwork]:
                 child.stdout.close()
         for name in (made.pod, made.outside):
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+        shutil.rmtree(Path("/etc/netns") / made.pod, ignore_errors=True)
 
 
 def _ip(*arguments: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -24,6 +25,7 @@ pytestmark = [
     pytest.mark.skipif(bool(missing()), reason=f"redirect rules are not tried: {missing()}"),
 ]
 MODEL, LISTENER, HEALTH = 8000, 8443, 15020
+USER, SIDECAR = 1000, 10443
 _GET = """
 import ssl, sys, urllib.request, urllib.error
 context = ssl._create_unverified_context()
@@ -68,9 +70,12 @@ async def pod() -> AsyncIterator[tuple[Local, PodNetwork]]:
     folder = Path(tempfile.mkdtemp(prefix="bz-"))
     with pod_network() as network:
         local = Local(folder=folder, model_port=MODEL, port=LISTENER, health=HEALTH)
-        local.prefix = tuple(network.inside(network.pod))
+        # As in a pod: a user of its own, which redirect rules know.
+        local.prefix = tuple(network.inside(network.pod, SIDECAR))
         local.write_files()
         local.publish(2, local.policy(listener={**local.listener(), "address": "0.0.0.0"}))
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, SIDECAR, SIDECAR)
         try:
             yield local, network
         finally:
@@ -85,7 +90,7 @@ async def test_from_outside_envoy_answers_at_the_models_port_and_the_agent_knows
 ) -> None:
     local, network = pod
     network.serve(network.pod, model=MODEL)
-    network.capture("--to-port", str(LISTENER), "--sidecar-uid", "10443")
+    network.capture("--to-port", str(LISTENER), "--sidecar-uid", str(SIDECAR))
     await local.start(
         BARTIZAN_CAPTURE="redirect",
         BARTIZAN_POD_IPS=POD,
@@ -101,5 +106,57 @@ async def test_from_outside_envoy_answers_at_the_models_port_and_the_agent_knows
     network.run(network.pod, "nft", "delete", "table", "inet", "bartizan")
     assert network.ask(network.outside, POD, MODEL) == "model"
     await until(network, ready=True, around=True)
-    network.capture("--to-port", str(LISTENER), "--sidecar-uid", "10443")
+    network.capture("--to-port", str(LISTENER), "--sidecar-uid", str(SIDECAR))
     await until(network, ready=True, around=False)
+
+
+async def test_containers_get_out_to_listed_names_only_whatever_address_they_choose(
+    pod: tuple[Local, PodNetwork],
+) -> None:
+    local, network = pod
+    listed, other, inner = "203.0.113.7", "203.0.113.8", "169.254.169.254"
+    for address in (listed, other, inner):
+        network.run(network.outside, "ip", "addr", "add", f"{address}/32", "dev", "lo")
+    network.name(listed, "api.allowed.example")
+    network.name(other, "other.example")
+    chain = local.folder / "outside.pem"
+    local.ca.issue_cert("api.allowed.example").private_key_and_cert_chain_pem.write_to_path(chain)
+    network.serve_tls(network.outside, chain, listed, other, inner)
+    network.serve(network.outside, plain=80)
+    assert network.ask_tls(network.pod, other, "other.example", user=USER) == other, (
+        "so it would be without rules"
+    )
+
+    egress = ("--egress", "none", "--egress-port", "15001", "--resolv-conf", "/dev/null")
+    network.capture("--to-port", str(LISTENER), "--sidecar-uid", str(SIDECAR), *egress)
+    await local.start(
+        BARTIZAN_CAPTURE="redirect",
+        BARTIZAN_POD_IPS=POD,
+        BARTIZAN_HEALTH_LISTEN=f"0.0.0.0:{HEALTH}",
+        BARTIZAN_EGRESS_NAMES="*.allowed.example",
+    )
+    await until(network, ready=True, around=False)
+    reached = {
+        "listed": network.ask_tls(network.pod, listed, "api.allowed.example", user=USER),
+        "listed name, another address": network.ask_tls(network.pod, other, "api.allowed.example", user=USER),
+        "listed name, metadata service": network.ask_tls(
+            network.pod, inner, "api.allowed.example", user=USER
+        ),
+        "another name": network.ask_tls(network.pod, other, "other.example", user=USER),
+        "another name, listed address": network.ask_tls(network.pod, listed, "other.example", user=USER),
+        "a name below what is listed only in part": network.ask_tls(
+            network.pod, listed, "allowed.example.net", user=USER
+        ),
+        "no TLS": network.ask(network.pod, listed, 80, user=USER, patience=8.0),
+        "the sidecar itself": network.ask_tls(network.pod, other, "other.example", user=SIDECAR),
+    }
+    assert reached == {
+        "listed": listed,
+        "listed name, another address": listed,
+        "listed name, metadata service": listed,
+        "another name": "closed",
+        "another name, listed address": "closed",
+        "a name below what is listed only in part": "closed",
+        "no TLS": "closed",
+        "the sidecar itself": other,
+    }

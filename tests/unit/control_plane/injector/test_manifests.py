@@ -95,6 +95,8 @@ def test_the_command_prints_them_for_another_image(tmp_path: Path) -> None:
         (f"image: {IMAGE}\ncapture: iptables", "capture"),
         (f"image: {IMAGE}\nunknown: 1", "unknown"),
         (f"image: {IMAGE}\nlistenerPort: 80", "listenerPort"),
+        (f"image: {IMAGE}\negress: public\negressNames: [api.example.com]", "egressNames"),
+        (f"image: {IMAGE}\negress: none\negressNames: ['https://x']", "egressNames"),
         (f"image: {IMAGE}\nresources: {{limits: {{cpu: much}}}}", "resources.limits.cpu"),
     ],
 )

@@ -100,3 +100,31 @@ def test_a_missing_combination_names_what_to_set(
     with pytest.raises(InvalidInput) as caught:
         load({**base, **extra})
     assert [problem.path for problem in caught.value.problems] == [missing]
+
+
+def test_what_the_injector_says_of_the_pod_is_read(base: dict[str, str]) -> None:
+    made = load(
+        {
+            **base,
+            "BARTIZAN_POD_IPS": "10.1.2.3,fd00::3",
+            "BARTIZAN_CAPTURE": "redirect",
+            "BARTIZAN_APP_PROBES": '{"/app-probes/m/liveness":{"tcpSocket":{"port":8000},"timeoutSeconds":1}}',
+            "BARTIZAN_EGRESS_NAMES": "api.example.com, *.example.org,api.example.com",
+        }
+    )
+    assert made.pod_ips == ("10.1.2.3", "fd00::3")
+    assert made.capture == "redirect"
+    assert list(made.app_probes) == ["/app-probes/m/liveness"]
+    assert made.egress_names == ("api.example.com", "*.example.org")
+
+
+def test_what_no_injector_would_say_is_refused(base: dict[str, str]) -> None:
+    wrong = {
+        "BARTIZAN_POD_IPS": "ten",
+        "BARTIZAN_CAPTURE": "tproxy",
+        "BARTIZAN_APP_PROBES": '{"/x":{"exec":["sh"]}}',
+        "BARTIZAN_EGRESS_NAMES": "*",
+    }
+    with pytest.raises(InvalidInput) as caught:
+        load({**base, **wrong})
+    assert {problem.path for problem in caught.value.problems} == set(wrong)

@@ -20,6 +20,20 @@ def test_bootstrap_is_the_golden_one(case: str, workers: int, golden: Callable[[
     golden(f"bootstrap/{case}/bootstrap.json", bootstrap_json(bootstrap("instance-1", RUN, workers)) + "\n")
 
 
+def test_the_way_out_of_the_pod_is_the_golden_one(golden: Callable[[str, str], None]) -> None:
+    made = bootstrap("instance-1", RUN, 1, egress_names=("api.example.com", "*.example.org"))
+    golden("bootstrap/egress/bootstrap.json", bootstrap_json(made) + "\n")
+
+
+def test_the_way_out_listens_on_loopback_only_and_admits_listed_names_only() -> None:
+    (listener,) = bootstrap("i", RUN, 1, egress_names=("api.example.com",)).static_resources.listeners
+    assert listener.address.socket_address.address == "127.0.0.1"
+    (chain,) = listener.filter_chains
+    assert list(chain.filter_chain_match.server_names) == ["api.example.com"]
+    assert not listener.HasField("default_filter_chain")
+    assert not bootstrap("i", RUN, 1).static_resources.listeners
+
+
 def test_every_worker_is_an_endpoint_of_the_guard() -> None:
     document = json.loads(bootstrap_json(bootstrap("i", RUN, 2)))
     clusters = {cluster["name"]: cluster for cluster in document["static_resources"]["clusters"]}
