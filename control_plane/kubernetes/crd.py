@@ -13,6 +13,7 @@ import msgspec
 from bartizan.policy.authored import CHECK_LISTS
 from bartizan.policy.defaults import LISTENER_PORT, MODEL_PORT
 from bartizan.policy.jsonschema import policy_json_schema
+from bartizan.policy.protocols import PROTOCOLS
 from control_plane.kubernetes.objects import GROUP, KIND, PLURAL, VERSION, Status
 from control_plane.kubernetes.structural import structural
 
@@ -94,10 +95,18 @@ def _schema() -> dict[str, Any]:
 def _add_rules(spec: dict[str, Any]) -> None:
     """What a schema can't say and CEL says exactly as the control plane's own validation does."""
     fields = spec["properties"]
+    # As CEL lists: Python writes a list of names in single quotes, too.
+    fixed = sorted(name for name, facts in PROTOCOLS.items() if facts.routes == "fixed")
+    required = sorted(name for name, facts in PROTOCOLS.items() if facts.routes == "required")
+    textless = sorted(name for name, facts in PROTOCOLS.items() if not facts.texts)
     spec[_RULES] = [
         _rule(
-            "self.model.protocol == 'openai' ? !has(self.routes) : has(self.routes) && size(self.routes) > 0",
-            "routes: protocol openai knows its own paths, every other protocol needs at least one route",
+            f"!(self.model.protocol in {fixed}) || !has(self.routes)",
+            f"routes: protocols {', '.join(fixed)} know their own paths; leave routes out",
+        ),
+        _rule(
+            f"!(self.model.protocol in {required}) || (has(self.routes) && size(self.routes) > 0)",
+            f"routes: protocols {', '.join(required)} need at least one route; other paths answer 404",
         ),
         _rule(
             "(has(self.listener.address) && !(self.listener.address in ['0.0.0.0', '::', '127.0.0.1', '::1'])) || "
@@ -106,9 +115,9 @@ def _add_rules(spec: dict[str, Any]) -> None:
             "listener.port: the model's own port; listener and model can't share it",
         ),
         _rule(
-            "self.model.protocol != 'opaque' || ((!has(self.input) || size(self.input) == 0) && "
+            f"!(self.model.protocol in {textless}) || ((!has(self.input) || size(self.input) == 0) && "
             "(!has(self.output) || size(self.output) == 0))",
-            "content checks can't read opaque bodies: use protocol json_fields",
+            f"content checks can't read bodies of protocol {', '.join(textless)}: use protocol json_fields",
         ),
     ]
     fields["authn"][_RULES] = [

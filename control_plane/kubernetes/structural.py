@@ -44,10 +44,11 @@ def structural(
             if isinstance(extra, dict) and "properties" not in node:
                 made["additionalProperties"] = structural(extra, definitions, strict=strict)
             else:
-                made["properties"] = {
-                    name: structural(value, definitions, strict=strict)
-                    for name, value in node.get("properties", {}).items()
-                }
+                if properties := node.get("properties", {}):
+                    made["properties"] = {
+                        name: structural(value, definitions, strict=strict)
+                        for name, value in properties.items()
+                    }
                 if node.get("required"):
                     made["required"] = list(node["required"])
                 if not strict:

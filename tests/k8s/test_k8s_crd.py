@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from bartizan.errors import BartizanError
+from bartizan.errors import BartizanError, PolicyInvalid
+from bartizan.policy.planned import FIELDS
+from bartizan.policy.protocols import PROTOCOLS
+from bartizan.policy.validate import validate_document
 from tests.k8s.control import ROOT, KubeCluster
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -76,10 +79,10 @@ REFUSED = {
     "no method": (changed(authn={}), "names no method"),
     "allow and deny": (changed(authz=[{"name": "a", "allow": "true", "deny": "true"}]), "exactly one of allow and deny"),
     "neither": (changed(authz=[{"name": "a"}]), "exactly one of allow and deny"),
-    "routes of openai": (changed(model={"name": "m", "protocol": "openai"}), "openai knows its own paths"),
-    "no routes": (changed(routes=None), "needs at least one route"),
+    "routes of openai": (changed(model={"name": "m", "protocol": "openai"}), "openai know their own paths"),
+    "no routes": (changed(routes=None), "need at least one route"),
     "shared port": (changed(listener={"tls": "none", "port": 8000}), "can't share it"),
-    "opaque checks": (changed(model={"name": "m", "protocol": "opaque"}), "can't read opaque bodies"),
+    "opaque checks": (changed(model={"name": "m", "protocol": "opaque"}), "can't read bodies of protocol opaque"),
     "two limits per key": (
         changed(limits={"requests": [{"per": "key", "rate": "1/s"}, {"per": "key", "rate": "2/s"}]}),
         "at most one limit",
@@ -91,7 +94,6 @@ REFUSED = {
     "missing field": (changed(tenants=None), "spec.tenants"),
     "name": ({**GOOD, "metadata": {"name": "a.b", "namespace": "default"}}, "RFC 1123 label"),
     "planned field": (changed(waf={"crs": {}}), "the web application firewall: planned"),
-    "planned check field": (changed(output=[{"probabilities": {"top": 3}}]), "keeping only the top classes: planned"),
     "misspelt field": (changed(limts={}), "spec: a field here is not part of the language"),
     "misspelt check": (changed(input=[{"promptInjecton": {}}]), "spec.input: a field here"),
     "misspelt beside a check": (changed(input=[{"pii": {}, "promptInjecton": {}}]), "spec.input[0]: Too many: 2"),
@@ -99,6 +101,40 @@ REFUSED = {
     "misspelt in tls": (changed(listener={"tls": {"cert": "file:a", "key": "file:b", "ca": "file:c"}}), "spec.listener.tls: a field"),
     "misspelt below lists": (changed(routes=[{"path": "/x", "methd": "GET"}]), "spec.routes: a field here"),
 }  # fmt: skip
+
+
+def with_planned(path: str) -> dict[str, Any]:
+    """GOOD with a planned field in it: "spec.input[].image" becomes a list with one such mapping."""
+    *steps, last = path.removeprefix("spec.").split(".")
+    inner: Any = {last: {"max": 1}}
+    for step in reversed(steps):
+        inner = {step.removesuffix("[]"): [inner] if step.endswith("[]") else inner}
+    ((name, value),) = inner.items()
+    known = GOOD["spec"].get(name)
+    return changed(**{name: {**known, **value} if isinstance(known, dict) else value})
+
+
+@pytest.mark.parametrize("path", [path for path in FIELDS if path.startswith("spec.")])
+async def test_every_planned_field_is_refused_as_planned(cluster: KubeCluster, path: str) -> None:
+    async with asyncio.timeout(60):
+        while f"{FIELDS[path]}: planned" not in (said := await answer(cluster, with_planned(path))):
+            assert "is invalid" not in said
+            await asyncio.sleep(0.2)
+
+
+@pytest.mark.parametrize("checks", [None, [{"pii": {}}]], ids=["no-checks", "pii"])
+@pytest.mark.parametrize("routes", [None, [], [{"path": "/x"}]], ids=["no-routes", "empty", "one"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_what_the_language_accepts_the_rules_accept(
+    cluster: KubeCluster, protocol: str, routes: Any, checks: Any
+) -> None:
+    model = {"name": "m", "protocol": protocol}
+    document = changed(model=model, routes=routes, input=checks)
+    try:
+        validate_document(document)
+    except PolicyInvalid:
+        return  # the rules may say less than the language, never more
+    assert await answer(cluster, document) == ""
 
 
 @pytest.mark.parametrize("case", sorted(REFUSED))

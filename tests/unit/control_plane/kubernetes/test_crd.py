@@ -12,6 +12,7 @@ import yaml
 
 from bartizan.policy.jsonschema import policy_json_schema
 from bartizan.policy.planned import FIELDS
+from bartizan.policy.protocols import PROTOCOLS
 from control_plane.kubernetes.crd import model_policy_crd
 from control_plane.kubernetes.field_policy import field_policy
 from control_plane.kubernetes.manifests import manifests
@@ -70,6 +71,13 @@ def test_every_field_of_the_language_is_in_the_schema_with_its_description() -> 
     of_root = {p["description"] for p in definitions["ModelPolicy"]["properties"].values()}
     found = {node.get("description") for node in nodes(spec_schema())}
     assert wanted - of_metadata - of_root <= found
+
+
+def test_the_rules_know_every_protocol_by_its_facts() -> None:
+    rules = "\n".join(each["rule"] for each in spec_schema()["x-kubernetes-validations"])
+    for kind in ("fixed", "required"):
+        names = sorted(name for name, facts in PROTOCOLS.items() if facts.routes == kind)
+        assert f"self.model.protocol in {names}" in rules
 
 
 def test_every_planned_field_is_refused_by_name() -> None:
