@@ -22,15 +22,15 @@ def network() -> Iterator[PodNetwork]:
         yield made
 
 
-def captured(network: PodNetwork, tool: str, *options: str) -> None:
-    network.capture("--to-port", "8443", "--sidecar-uid", str(SIDECAR), "--tool", tool, *options)
+def captured(network: PodNetwork, tool: str, **options: object) -> None:
+    network.apply(tool, **{"to_port": 8443, "sidecar_uid": SIDECAR, "excluded": "15020", **options})
 
 
 @pytest.mark.parametrize("tool", TOOLS)
 def test_every_connection_meets_envoy_whatever_port_it_asked_for(network: PodNetwork, tool: str) -> None:
     network.serve(network.pod, envoy=8443, model=8000, health=15020, metrics=9100)
     assert network.ask(network.outside, POD, 8000) == "model", "so it would be without rules"
-    captured(network, tool, "--exclude-inbound", "15020,9100")
+    captured(network, tool, excluded="15020,9100")
     asked = {
         (where, host, port): network.ask(where, host, port)
         for where, host, port in (
@@ -77,9 +77,9 @@ def test_writing_the_rules_again_changes_nothing(network: PodNetwork, tool: str)
             for table in ("nat", "filter")
         )
 
-    captured(network, tool, "--egress", "public")
+    captured(network, tool, egress="public")
     first = rules()
-    captured(network, tool, "--egress", "public")
+    captured(network, tool, egress="public")
     assert rules() == first
     assert "8443" in first
 
@@ -100,22 +100,13 @@ def test_what_may_go_out_is_what_the_plan_says_but_for_the_sidecar(network: PodN
         }
 
     assert reached(MODEL) == {"public", "internal", "v6", "metadata"}
-    captured(network, tool, "--egress", "public", "--resolv-conf", "/dev/null")
+    captured(network, tool, egress="public")
     assert reached(MODEL) == {"public"}
     assert reached(SIDECAR) == {"public", "internal", "v6", "metadata"}
     if tool == "nft":
-        captured(network, tool, "--egress", "none", "--resolv-conf", "/dev/null")
+        captured(network, tool, egress="none")
         assert reached(MODEL) == set()
-        captured(
-            network,
-            tool,
-            "--egress",
-            "none",
-            "--allow-egress",
-            f"{OUTSIDE}/32,{OUTSIDE6}/128",
-            "--resolv-conf",
-            "/dev/null",
-        )
+        captured(network, tool, egress="none", allowed=f"{OUTSIDE}/32,{OUTSIDE6}/128")
         assert reached(MODEL) == {"internal", "v6"}
 
 
@@ -125,7 +116,9 @@ def test_name_servers_stay_open_for_names_alone(
     network.serve(network.outside, internal=9000, dns=53)
     file = tmp_path_factory.mktemp("resolver") / "resolv.conf"
     file.write_text(f"search example\nnameserver {OUTSIDE}\nnameserver broken\noptions ndots:5\n")
-    captured(network, "nft", "--egress", "none", "--resolv-conf", str(file))
+    # The whole command, as the init container runs it.
+    options = ("--exclude-inbound", "15020", "--egress", "none", "--resolv-conf", str(file))
+    network.capture("--to-port", "8443", "--sidecar-uid", str(SIDECAR), *options)
     assert network.ask(network.pod, OUTSIDE, 53, user=MODEL) == "dns"
     assert network.ask(network.pod, OUTSIDE, 9000, user=MODEL) == "refused"
     assert network.ask(network.pod, OUTSIDE6, 53, user=MODEL) == "refused"
@@ -135,8 +128,7 @@ def test_name_servers_stay_open_for_names_alone(
 def test_what_is_blocked_is_led_to_the_way_out_but_for_the_sidecar(network: PodNetwork, tool: str) -> None:
     network.serve(network.outside, internal=9000)
     network.serve(network.pod, way_out=15001)
-    options = ("--egress", "none", "--egress-port", "15001", "--resolv-conf", "/dev/null")
-    captured(network, tool, *options)
+    captured(network, tool, egress="none", egress_port=15001)
     asked = {user: network.ask(network.pod, OUTSIDE, 9000, user=user) for user in (MODEL, SIDECAR)}
     assert asked == {MODEL: "way_out", SIDECAR: "internal"}
     assert network.ask(network.pod, OUTSIDE6, 9000, user=MODEL) == "refused"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -54,6 +55,12 @@ def missing() -> str:
     return "" if probe.returncode == 0 else "this kernel or container makes no network namespaces"
 
 
+_APPLY = """
+import json, sys
+from sidecar.capture.apply import apply_plan
+from sidecar.capture.plan import make_plan
+apply_plan(make_plan(**json.loads(sys.argv[2])), sys.argv[1])
+"""
 # A TLS server on each address that says which one it is; a client that asks for a name at an address.
 _TLS_SERVERS = """
 import asyncio, ssl, sys
@@ -158,6 +165,10 @@ class PodNetwork:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "hosts").open("a") as file:
             file.write(f"{address} {name}\n")
+
+    def apply(self, tool: str, **options: object) -> None:
+        """The rules of a plan, without the command around them; see make_plan for the options."""
+        self.run(self.pod, sys.executable, "-c", _APPLY, tool, json.dumps(options))
 
     def capture(self, *options: str) -> None:
         """`bartizan capture` in the pod, as its init container runs it."""

@@ -64,8 +64,13 @@ def test_the_operations_lead_from_the_pod_as_it_came_to_the_patched_one(case: st
 def test_kubernetes_own_schema_takes_the_patched_pod(case: str) -> None:
     result = outcome(case)
     assert isinstance(result, Injected)
-    assert schema_errors(case_pod(case)) == []
     assert schema_errors(result.pod, NEWEST) == []
+
+
+@pytest.mark.parametrize("case", ["options_all", "redirect_egress_names", "vllm_full_size", "probes_grpc"])
+def test_the_first_kubernetes_with_native_sidecars_takes_them_too(case: str) -> None:
+    result = outcome(case)
+    assert isinstance(result, Injected)
     assert schema_errors(result.pod, OLDEST_NATIVE) == []
 
 
