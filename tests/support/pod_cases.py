@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,13 @@ IMAGE = f"registry.example/bartizan/sidecar@sha256:{'c' * 64}"
 
 
 def case_pod(case: str) -> dict[str, Any]:
-    document: dict[str, Any] = yaml.safe_load((FOLDER / case / "pod.yaml").read_text())
+    """A copy: tests change what they get."""
+    return copy.deepcopy(_read(FOLDER / case / "pod.yaml"))
+
+
+@functools.cache
+def _read(file: Path) -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load(file.read_text())
     return document
 
 
@@ -25,11 +33,11 @@ def case_namespace(case: str) -> Namespace:
     file = FOLDER / case / "namespace.yaml"
     if not file.exists():
         return Namespace(name="prod", labels={"bartizan.dev/injection": "enabled"})
-    given = yaml.safe_load(file.read_text())
+    given = _read(file)
     return Namespace(name=given["name"], labels=given["labels"])
 
 
 def case_config(case: str) -> Config:
     file = FOLDER / case / "config.yaml"
-    changed = yaml.safe_load(file.read_text()) if file.exists() else {}
+    changed = _read(file) if file.exists() else {}
     return msgspec.convert({"image": IMAGE, **changed}, type=Config)

@@ -251,6 +251,9 @@ OBJECTS = st.one_of(
 )
 
 
+FUZZED = Webhook(CONFIG, Stand().labels_of, Stand().published)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     bodies=st.lists(
@@ -260,13 +263,12 @@ OBJECTS = st.one_of(
     )
 )
 def test_any_json_gets_a_review_or_a_400(bodies: list[bytes]) -> None:
-    webhook = Webhook(CONFIG, Stand().labels_of, Stand().published)
     for body in bodies:
         try:
             request = read_review(body)
         except InvalidInput:
             continue
-        for decide in (webhook._mutate, webhook._validate):
+        for decide in (FUZZED._mutate, FUZZED._validate):
             _outcome, answer = _finished(decide(request))
             response = json.loads(answer)["response"]
             assert response["uid"] == request.uid

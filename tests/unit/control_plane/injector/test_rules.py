@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 
 from control_plane.injector import names
+from control_plane.injector.config import Config
 from control_plane.injector.judge import Judge
 from control_plane.injector.patch import Injected, inject
 from control_plane.injector.rules import rules
@@ -20,6 +22,12 @@ JUDGE = Judge(CONFIG)
 STRICT = Judge(msgspec.structs.replace(CONFIG, require_digests=True))
 
 Pod = dict[str, Any]
+
+
+@functools.cache
+def judge_of(config: Config) -> Judge:
+    """Compiling takes longer than judging."""
+    return Judge(config)
 
 
 def injected(case: str = "plain_named_port") -> Pod:
@@ -53,7 +61,7 @@ def test_what_the_injector_makes_breaks_no_rule_but_that_of_excluded_ports(case:
     if not isinstance(result, Injected):
         return
     expected = ["capabilities", "excluded_ports"] if case == "redirect_excluded" else []
-    assert codes(result.pod, Judge(case_config(case))) == expected
+    assert codes(result.pod, judge_of(case_config(case))) == expected
 
 
 def _model(pod: Pod) -> dict[str, Any]:
