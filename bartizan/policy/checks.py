@@ -120,6 +120,22 @@ class Structured(CheckConfig, frozen=True, tag="structured"):
     action: Literal["deny", "flag"] = "deny"
 
 
+class Parameters(CheckConfig, frozen=True, tag="parameters"):
+    """Bounds of what a request asks of the engine beside its text."""
+
+    max_tokens: Annotated[int, Meta(ge=1, le=10_000_000)] | UnsetType = UNSET
+    n: Annotated[int, Meta(ge=1, le=1024)] | UnsetType = UNSET
+    best_of: Annotated[int, Meta(ge=1, le=1024)] | UnsetType = UNSET
+    logprobs: Annotated[int, Meta(ge=0, le=1024)] | UnsetType = UNSET
+    pattern_states: Annotated[int, Meta(ge=0, le=100_000_000)] = 10_000
+    schema_size: Annotated[int, Meta(ge=0, le=100_000_000)] = 10_000
+    action: Literal["clamp", "deny", "flag"] = "clamp"
+
+    @property
+    def edits(self) -> bool:
+        return self.action == "clamp"
+
+
 class Probabilities(CheckConfig, frozen=True, tag="probabilities"):
     """Coarsens the scores of a classic model's answer, against extraction and membership inference."""
 
@@ -128,5 +144,5 @@ class Probabilities(CheckConfig, frozen=True, tag="probabilities"):
     labels: Annotated[tuple[Label, ...], Meta(max_length=256)] = ()
 
 
-InputCheck = Sanitize | Markup | PromptInjection | Secrets | Pii
+InputCheck = Sanitize | Markup | PromptInjection | Secrets | Pii | Parameters
 OutputCheck = Pii | Secrets | Canary | Exfiltration | Markup | Tools | Structured | Probabilities

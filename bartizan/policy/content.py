@@ -112,6 +112,9 @@ def _checks(document: Any) -> Iterator[Problem]:
                 yield Problem(
                     path=place, code="not_applicable", message=message, hint="use protocol json_fields"
                 )
+            elif facts and name == "parameters" and not facts.facts:
+                message = f"requests of protocol {protocol} have no parameters that are known"
+                yield Problem(path=place, code="not_applicable", message=message, hint="leave it out")
             elif protocol != "openai" and name in _CHAT_CHECKS:
                 message = f"{name} reads answers of protocol openai only"
                 yield Problem(path=place, code="not_applicable", message=message, hint="leave it out")

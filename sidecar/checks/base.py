@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from sidecar.formats.base import TextPart
+from sidecar.formats.parameters import Parameter
 from sidecar.model.finding import Action, Edit, Finding
 
 
@@ -113,6 +114,15 @@ class WholeCheck(Protocol):
         """Of all texts that it reads, by location; not `complete`: more may follow on each that it holds."""
 
 
+class ParameterCheck(Protocol):
+    """A validator of what a request asks of the engine."""
+
+    name: str
+
+    def judge(self, asked: Sequence[Parameter]) -> list[tuple[Finding, Parameter | None]]:
+        """What is wrong, each with what shall stand in its place, or None where nothing can."""
+
+
 class ScoreCheck(Protocol):
     """A validator of a classic model's scores."""
 
@@ -129,6 +139,7 @@ class CheckSet:
     texts: Sequence[TextCheck] = field(default=())
     scores: Sequence[ScoreCheck] = field(default=())
     wholes: Sequence[WholeCheck] = field(default=())
+    parameters: Sequence[ParameterCheck] = field(default=())
 
     def __bool__(self) -> bool:
-        return bool(self.texts or self.scores or self.wholes)
+        return bool(self.texts or self.scores or self.wholes or self.parameters)

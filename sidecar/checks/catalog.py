@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bartizan.policy import checks as config
-from sidecar.checks.base import CheckSet, ScoreCheck, TextCheck, WholeCheck
+from sidecar.checks.base import CheckSet, ParameterCheck, ScoreCheck, TextCheck, WholeCheck
 from sidecar.checks.detectors import canary, exfiltration, markup, pii, prompt_injection, secrets
 from sidecar.checks.sanitizers import unicode
-from sidecar.checks.validators import probabilities, structured, tools
+from sidecar.checks.validators import parameters, probabilities, structured, tools
 
 TEXTS: dict[type[config.CheckConfig], Callable[[Any], TextCheck]] = {
     config.Sanitize: unicode.build,
@@ -27,15 +27,19 @@ WHOLES: dict[type[config.CheckConfig], Callable[[Any], WholeCheck]] = {
     config.Tools: tools.build,
     config.Structured: structured.build,
 }
+PARAMETERS: dict[type[config.CheckConfig], Callable[[Any], ParameterCheck]] = {
+    config.Parameters: parameters.build,
+}
 
 
 def build_checks(configs: Sequence[config.InputCheck | config.OutputCheck]) -> CheckSet:
     """The checks of one direction, in policy order. Raises KeyError for a check that this release doesn't know."""
-    known = {*TEXTS, *SCORES, *WHOLES}
+    known = {*TEXTS, *SCORES, *WHOLES, *PARAMETERS}
     if strange := [type(item) for item in configs if type(item) not in known]:
         raise KeyError(strange[0])
     return CheckSet(
         texts=tuple(TEXTS[type(item)](item) for item in configs if type(item) in TEXTS),
         scores=tuple(SCORES[type(item)](item) for item in configs if type(item) in SCORES),
         wholes=tuple(WHOLES[type(item)](item) for item in configs if type(item) in WHOLES),
+        parameters=tuple(PARAMETERS[type(item)](item) for item in configs if type(item) in PARAMETERS),
     )

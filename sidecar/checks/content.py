@@ -73,6 +73,7 @@ def inspect_document(
             read = {location: text for location, text in texts.items() if whole.reads(location)}
             findings.update(dict.fromkeys(whole.judge(read, complete=True)))
     changed = _adjust_scores(document, checks, findings, shadow=shadow) or changed
+    changed = _bound_parameters(document, checks, findings, shadow=shadow) or changed
     every = tuple(findings)
     return ContentResult(
         findings=every, action=strongest(every), scanned_bytes=scanned, changed=changed and not shadow
@@ -106,6 +107,20 @@ def _inspect_part(part: TextPart, checks: CheckSet) -> tuple[Sequence[Finding], 
             text = apply_edits(part.text, inspection.edits)
             part = msgspec.structs.replace(part, text=text)
     return findings, part.text
+
+
+def _bound_parameters(
+    document: Document, checks: CheckSet, findings: dict[Finding, None], *, shadow: bool
+) -> bool:
+    changed = False
+    for check in checks.parameters:
+        for finding, less in check.judge(document.parameters()):
+            findings[finding] = None
+            if less is not None:
+                changed = True
+                if not shadow:
+                    document.set_parameter(less)
+    return changed
 
 
 def _adjust_scores(

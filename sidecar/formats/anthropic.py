@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 
+from sidecar.formats import parameters
 from sidecar.formats.answers import readable
 from sidecar.formats.anthropic_reader import READ_IN_REQUESTS, AnthropicReader
 from sidecar.formats.anthropic_stream import anthropic_stream
@@ -39,7 +40,13 @@ class AnthropicFormat:
     def decode_request(self, path: str, content_type: str, body: bytes) -> Document:  # noqa: ARG002
         reader = AnthropicReader(Cause.MALFORMED_BODY)
         return request_document(
-            content_type, body, self._max_depth, reader, known=READ_IN_REQUESTS, limits=("max_tokens",)
+            content_type,
+            body,
+            self._max_depth,
+            reader,
+            known=READ_IN_REQUESTS,
+            asks=parameters.ANTHROPIC,
+            limits=("max_tokens",),
         )
 
     def decode_answer(self, path: str, content_type: str, body: bytes, status: int = 200) -> Document:  # noqa: ARG002

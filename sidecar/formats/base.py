@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Protocol
 
+from sidecar.formats.parameters import Parameter
 from sidecar.model.decision import Cause
 from sidecar.model.request import BodyFacts
 from sidecar.model.value import Value
@@ -62,6 +63,12 @@ class Document(Protocol):
         """Locations and values of a classic model's scores (may be empty)."""
 
     def set_score(self, location: str, value: float) -> None: ...
+    def parameters(self) -> Sequence[Parameter]:
+        """What a request asks of the engine beside its text (may be empty)."""
+
+    def set_parameter(self, parameter: Parameter) -> None:
+        """Put this value in the place of one that `parameters` named."""
+
     def unscanned(self) -> Sequence[str]:
         """Kinds of content that passes without being looked at ("image_url"); the caller records the reason."""
 

@@ -14,6 +14,7 @@ from sidecar.formats.documents import JsonDocument, TextAt
 from sidecar.formats.json_text import decode
 from sidecar.formats.media_type import demand_json
 from sidecar.formats.openai_fields import UNREADABLE
+from sidecar.formats.parameters import Table, parameters
 from sidecar.formats.walk import take_unreadable
 from sidecar.model.decision import Cause
 from sidecar.model.request import BodyFacts
@@ -37,11 +38,12 @@ def request_document(
     reader: BodyReader,
     *,
     known: Collection[str],
+    asks: Table,
     limits: Sequence[str],
     within: str = "",
     streams: bool = False,
 ) -> Document:
-    """A client's request. `known` fields may stand in one spelling only; `limits` name fields that bound the answer.
+    """A client's request. `known` fields and those of `asks` may stand in one spelling only; `limits` name fields that bound the answer.
 
     `within`: the member that holds the limits. `streams`: whether an answer is streamed when the request doesn't say.
     """
@@ -49,12 +51,20 @@ def request_document(
     text, value = decode(body, max_depth=max_depth, any_case=True)
     if not isinstance(value, dict):
         raise FormatError(Cause.MALFORMED_BODY, "the body is not an object")
+    known = {*known, *(steps[0] for steps, _ in asks)}
     for key in value:  # some engines take "Model" for model: rules must have seen it
         if key not in known and key.casefold() in known:
             raise FormatError(Cause.MALFORMED_BODY, "a known field in another spelling")
     reader.request(value)
     facts = _facts(value, value.get(within) if within else value, limits, streams=streams)
-    return JsonDocument(body, text, facts=facts, texts=reader.texts, unscanned=reader.unscanned)
+    return JsonDocument(
+        body,
+        text,
+        facts=facts,
+        texts=reader.texts,
+        unscanned=reader.unscanned,
+        parameters=parameters(value, asks),
+    )
 
 
 def answer_document(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import msgspec
 
 from sidecar.formats.base import FormatError, TextPart
 from sidecar.formats.json_text import Path, decode, has_surrogate, location, splice, string_token
+from sidecar.formats.parameters import Parameter
 from sidecar.formats.walk import scalars
 from sidecar.model.decision import Cause
 from sidecar.model.request import BodyFacts
@@ -50,7 +52,9 @@ class JsonDocument:
         scores: Sequence[tuple[Path, float]] = (),
         unscanned: Sequence[str] = (),
         hidden: Sequence[Path] = (),
+        parameters: Sequence[Parameter] = (),
     ) -> None:
+        self._parameters = {parameter.path: parameter for parameter in parameters}
         self._body = body
         self._text = text
         self._facts = facts
@@ -119,6 +123,15 @@ class JsonDocument:
             self._scores[location] = value
             self._edits[self._paths[location]] = repr(value)
 
+    def parameters(self) -> Sequence[Parameter]:
+        return tuple(self._parameters.values())
+
+    def set_parameter(self, parameter: Parameter) -> None:
+        """Raises KeyError for one that `parameters` did not name."""
+        if parameter != self._parameters[parameter.path]:
+            self._parameters[parameter.path] = parameter
+            self._edits[parameter.path] = json.dumps(parameter.value)
+
     def unscanned(self) -> Sequence[str]:
         return self._unscanned
 
@@ -161,6 +174,12 @@ class PlainDocument:
     def set_score(self, location: str, value: float) -> None:
         raise KeyError(location, value)
 
+    def parameters(self) -> Sequence[Parameter]:
+        return ()
+
+    def set_parameter(self, parameter: Parameter) -> None:
+        raise KeyError(parameter.path)
+
     def unscanned(self) -> Sequence[str]:
         return ()
 
@@ -187,6 +206,12 @@ class OpaqueDocument:
 
     def set_score(self, location: str, value: float) -> None:
         raise KeyError(location, value)
+
+    def parameters(self) -> Sequence[Parameter]:
+        return ()
+
+    def set_parameter(self, parameter: Parameter) -> None:
+        raise KeyError(parameter.path)
 
     def unscanned(self) -> Sequence[str]:
         return ("opaque",) if self._body else ()

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sidecar.formats import parameters
 from sidecar.formats.answers import readable
 from sidecar.formats.base import DEFINITION, TOKEN_IDS, AnswerStream, Document, TextPart
 from sidecar.formats.bodies import answer_document, request_document
@@ -50,6 +51,7 @@ class OllamaFormat:
             self._max_depth,
             OllamaReader(Cause.MALFORMED_BODY, self._max_depth),
             known=_READ_IN_REQUESTS,
+            asks=parameters.OLLAMA,
             limits=("num_predict",),
             within="options",
             streams=path.endswith(("/chat", "/generate")),

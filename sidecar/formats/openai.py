@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 
+from sidecar.formats import parameters
 from sidecar.formats.answers import readable
 from sidecar.formats.base import AnswerStream, Document
 from sidecar.formats.bodies import answer_document, request_document
@@ -34,7 +35,13 @@ class OpenAIFormat:
     def decode_request(self, path: str, content_type: str, body: bytes) -> Document:  # noqa: ARG002
         reader = OpenAIReader(Cause.MALFORMED_BODY, self._max_depth)
         return request_document(
-            content_type, body, self._max_depth, reader, known=READ_IN_REQUESTS, limits=LIMITS
+            content_type,
+            body,
+            self._max_depth,
+            reader,
+            known=READ_IN_REQUESTS,
+            asks=parameters.OPENAI,
+            limits=LIMITS,
         )
 
     def decode_answer(self, path: str, content_type: str, body: bytes, status: int = 200) -> Document:  # noqa: ARG002

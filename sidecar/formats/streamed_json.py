@@ -26,7 +26,7 @@ _ITEM = re.compile(
 )
 _SHORT = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "/": "/"}
 _CONTROL = re.compile(r"[\x00-\x1f]")
-_OUT = re.compile(r'["\\\x00-\x1f]|\[[A-Z][A-Z_]*\]')
+_OUT = re.compile(r'["\\\x00-\x1f]|\[[A-Z][A-Z_]*\]|\*[*\w]*')
 
 
 def as_json(view: str) -> str:
@@ -107,7 +107,7 @@ class StreamedJson:
         elif item == '"':
             if not escaped:
                 self._writes_string = not self._writes_string
-        elif item[0] != "[":
+        elif item[0] not in "[*":
             return json.dumps(item)[1:-1]
         elif not self._writes_string:
             return f'"{item}"'  # a number was redacted: what takes its place is a string

@@ -218,3 +218,30 @@ def test_ollama_is_read_both_ways(world: World) -> None:
     for admin in ("/api/pull", "/api/create", "/api/copy"):
         assert world.ask(admin, {})[0] == 404
     assert len(world.model.received) == before
+
+
+def test_parameters_are_clamped_refused_or_flagged(world: World) -> None:
+    bounds = {"maxTokens": 100, "n": 2, "bestOf": 3, "logprobs": 1, "patternStates": 50, "schemaSize": 20}
+    asked = {"max_tokens": 5000, "n": 9, "best_of": 8, "logprobs": 7}
+    clamped = {"max_tokens": 100, "n": 2, "best_of": 3, "logprobs": 1}
+    within = {**clamped, "guided_regex": "[a-z]{40}", "guided_json": {"maxLength": 9}}
+    guides = ({"guided_regex": "[a-z]{51}"}, {"guided_json": {"maxLength": 21}})
+
+    def ask(**body: Any) -> int:
+        return world.ask("/v1/completions", {"model": "m", "prompt": "hi", **body})[0]
+
+    def got() -> dict[str, Any]:
+        sent: dict[str, Any] = json.loads(world.got())
+        return {name: value for name, value in sent.items() if name not in ("model", "prompt")}
+
+    for action in ("clamp", "deny", "flag"):
+        world.use(policy("openai", input=[{"parameters": {**bounds, "action": action}}]))
+        world.says({"choices": []})
+        assert (ask(**within), got()) == (200, within)
+        for name, value in asked.items():
+            status = ask(**{name: value})
+            left = {name: clamped[name] if action == "clamp" else value}
+            assert (status == 403) if action == "deny" else (status, got()) == (200, left), name
+        for guide in guides:
+            assert ask(**guide) == (200 if action == "flag" else 403)
+        assert ask(n="2") == 403, "a number of another type"

@@ -149,6 +149,18 @@ PROOFS: dict[str, tuple[str, ...]] = {
         )
         for switch in ("on", "off")
     },
+    **{
+        f"spec.input[].parameters.{name}": (
+            "tests/e2e/test_protocols.py::test_parameters_are_clamped_refused_or_flagged",
+        )
+        for name in ("maxTokens", "n", "bestOf", "logprobs", "patternStates", "schemaSize")
+    },
+    **{
+        f"spec.input[].parameters.action={action}": (
+            "tests/e2e/test_protocols.py::test_parameters_are_clamped_refused_or_flagged",
+        )
+        for action in ("clamp", "deny", "flag")
+    },
     "spec.failure.content=closed": (
         FIELDS + "test_what_cannot_be_checked_is_refused",
         GUARD + "test_a_dead_guard_is_503_and_never_a_pass",

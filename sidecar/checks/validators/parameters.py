@@ -1,0 +1,79 @@
+"""Bounds what a request asks of the engine: tokens, alternatives, log probabilities, guided decoding.
+
+A number that is too large is set to the bound (`clamp`), refused or flagged; a pattern or schema that is too large can
+only be refused or flagged. A request that leaves a number out keeps the engine's own default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import UNSET
+
+from bartizan.policy.checks import Parameters
+from sidecar.checks.base import ParameterCheck
+from sidecar.checks.validators.complexity import MOST, pattern_states, schema_size
+from sidecar.formats.base import FormatError
+from sidecar.formats.json_text import decode, location
+from sidecar.formats.parameters import Parameter
+from sidecar.model.finding import Action, Finding
+
+_ACTIONS = {"clamp": Action.REDACT, "deny": Action.DENY, "flag": Action.FLAG}
+_GUIDES = {"pattern": "guided_pattern", "schema": "guided_schema"}
+_DEPTH = 128
+
+
+class ParametersCheck:
+    """ParameterCheck over the bounds of one policy."""
+
+    name = "parameters"
+
+    def __init__(self, bounds: dict[str, int], action: Action) -> None:
+        self._bounds = bounds
+        self._action = action
+
+    def judge(self, asked: Sequence[Parameter]) -> list[tuple[Finding, Parameter | None]]:
+        judged: list[tuple[Finding, Parameter | None]] = []
+        for one in asked:
+            bound = self._bounds.get(one.name)
+            if bound is None:
+                continue
+            if one.name in _GUIDES:
+                if _size(one) > bound:
+                    action = Action.FLAG if self._action is Action.FLAG else Action.DENY
+                    judged.append((self._finding(one, _GUIDES[one.name], action), None))
+            elif type(one.value) not in (int, bool):
+                judged.append((self._finding(one, "not_a_number", Action.DENY), None))
+            elif not 0 <= one.value <= bound:  # some engines take -1 for no bound at all
+                less = bound if type(one.value) is int else False
+                changed = Parameter(one.path, one.name, less) if self._action is Action.REDACT else None
+                judged.append((self._finding(one, one.name, self._action), changed))
+        return judged
+
+    def _finding(self, one: Parameter, kind: str, action: Action) -> Finding:
+        return Finding(check=self.name, kind=kind, action=action, location=location(one.path[:1]))
+
+
+def _size(one: Parameter) -> int:
+    value: Any = one.value
+    if one.name == "pattern":
+        return pattern_states(value) if isinstance(value, str) else MOST
+    if isinstance(value, str) and value.lstrip()[:1] in {"{", "["}:
+        try:
+            value = decode(value.encode("utf-8", "replace"), max_depth=_DEPTH)[1]
+        except FormatError:
+            return MOST
+    return schema_size(value)
+
+
+def build(config: Parameters) -> ParameterCheck:
+    numbers = {
+        "maxTokens": config.max_tokens,
+        "n": config.n,
+        "bestOf": config.best_of,
+        "logprobs": config.logprobs,
+    }
+    bounds = {name: bound for name, bound in numbers.items() if bound is not UNSET}
+    bounds |= {"pattern": config.pattern_states, "schema": config.schema_size}
+    return ParametersCheck(bounds, _ACTIONS[config.action])

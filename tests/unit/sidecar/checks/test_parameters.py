@@ -1,0 +1,122 @@
+"""What a request asks of the engine: bounds hold in every protocol, nothing else of the body changes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+import pytest
+
+from bartizan.policy.checks import Parameters
+from sidecar.checks.catalog import build_checks
+from sidecar.checks.content import ContentResult, inspect_document
+from sidecar.checks.validators.complexity import MOST, pattern_states, schema_size
+from sidecar.formats.anthropic import AnthropicFormat
+from sidecar.formats.base import Format
+from sidecar.formats.ollama import OllamaFormat
+from sidecar.formats.openai import OpenAIFormat
+from sidecar.model.finding import Action
+
+BOUNDS = {"max_tokens": 100, "n": 2, "best_of": 2, "logprobs": 1, "pattern_states": 50, "schema_size": 50}
+
+
+def judge(
+    body: Any,
+    *,
+    form: Format | None = None,
+    action: Literal["clamp", "deny", "flag"] = "clamp",
+    shadow: bool = False,
+) -> tuple[ContentResult, bytes]:
+    checks = build_checks((Parameters(action=action, **BOUNDS),))
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    document = (form or OpenAIFormat()).decode_request("/v1/completions", "application/json", data)
+    return inspect_document(document, checks, shadow=shadow), document.encode()
+
+
+def test_numbers_above_their_bounds_are_set_to_them_and_no_other_byte_changes() -> None:
+    body = b'{"max_tokens" :5000,\n "n": 3,  "temperature": 1.50, "logprobs": true, "top_logprobs":9, "best_of":2}'
+    result, out = judge(body)
+    assert out == body.replace(b"5000", b"100").replace(b'"n": 3', b'"n": 2').replace(b":9", b":1")
+    assert {finding.kind for finding in result.findings} == {"maxTokens", "n", "logprobs"}
+    assert result.action is Action.REDACT
+
+
+@pytest.mark.parametrize(
+    ("form", "body", "out"),
+    [
+        (AnthropicFormat(), {"max_tokens": 101, "thinking": {"type": "enabled", "budget_tokens": 200}},
+         {"max_tokens": 100, "thinking": {"type": "enabled", "budget_tokens": 100}}),
+        (OllamaFormat(), {"options": {"num_predict": -1}}, {"options": {"num_predict": 100}}),
+        (OpenAIFormat(), {"max_output_tokens": 10**30}, {"max_output_tokens": 100}),
+    ],
+)  # fmt: skip
+def test_every_protocol_has_its_own_names(form: Format, body: Any, out: Any) -> None:
+    assert json.loads(judge(body, form=form)[1]) == out
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({"guided_regex": "(ab){26}"}, "guided_pattern"),
+        ({"guided_regex": ["x"]}, "guided_pattern"),
+        ({"structured_outputs": {"grammar": "x" * 51}}, "guided_pattern"),
+        ({"guided_json": '{"maxItems": 51}'}, "guided_schema"),
+        ({"guided_json": "{broken"}, "guided_schema"),
+        ({"guided_json": {"pattern": "a{51}"}}, "guided_schema"),
+        ({"response_format": {"json_schema": {"schema": {"enum": list(range(51))}}}}, "guided_schema"),
+        ({"tools": [{}, {"function": {"parameters": {"minLength": 51}}}]}, "guided_schema"),
+        ({"text": {"format": {"schema": {"maxLength": 1e12}}}}, "guided_schema"),
+        ({"n": "2"}, "not_a_number"),
+        ({"n": 1.5}, "not_a_number"),
+        ({"n": [1]}, "not_a_number"),
+    ],
+)
+def test_what_can_not_be_clamped_is_denied(body: Any, kind: str) -> None:
+    result, _ = judge(body)
+    assert [(finding.kind, finding.action) for finding in result.findings] == [(kind, Action.DENY)]
+
+
+def test_what_is_within_its_bounds_is_no_finding() -> None:
+    body = {
+        "max_tokens": 100,
+        "n": None,
+        "logprobs": False,
+        "guided_regex": "a{50}",
+        "tools": "x",
+        "best_of": 0,
+    }
+    assert judge(body)[0].findings == ()
+
+
+def test_flags_and_shadow_change_nothing() -> None:
+    for options in ({"action": "flag"}, {"shadow": True}):
+        result, out = judge({"n": 3}, **options)
+        assert (json.loads(out), result.changed, len(result.findings)) == ({"n": 3}, False, 1)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "states"),
+    [
+        ("", 0),
+        ("abc", 3),
+        ("a{10}", 10),
+        ("a{2,10}b", 11),
+        ("a{3,}", 3),
+        (r"\d{3}-\d{4}", 8),
+        ("[^]a-z]{5}", 5),
+        ("(ab){3}", 6),
+        ("((a{10}){10}){10}", 1000),
+        ("(a|b){2}c*", 5),
+        (r"\{3}", 3),
+        ("a{1000}{1000}{1000}{1000}", MOST),
+        ("(" * 200_000, 0),
+        (")" * 10, 10),
+    ],
+)
+def test_states_are_counted_with_repetitions_written_out(pattern: str, states: int) -> None:
+    assert pattern_states(pattern) == states
+
+
+def test_schemas_are_counted_with_their_patterns_and_lengths() -> None:
+    assert schema_size({"type": "object", "properties": {"a": {"pattern": "a{9}", "maxLength": 20}}}) == 33
+    assert schema_size({"maxItems": 10**400}) == MOST
