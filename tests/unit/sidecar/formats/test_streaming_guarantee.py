@@ -11,13 +11,13 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bartizan.policy.bundle import GuardModel, GuardPlan
-from bartizan.policy.checks import Canary, Pii, Secrets
+from bartizan.policy.checks import Canary, Exfiltration, Markup, Pii, PiiType, Secrets
 from sidecar.checks.base import CheckSet, TextCheck
 from sidecar.checks.catalog import build_checks
 from sidecar.checks.content import apply_edits, inspect_document
@@ -36,6 +36,14 @@ PLANTED = (
     "+49 30 1234567",
     "AKIA" + "Q3EGRIJ7SNNH2LKP",
     "postgres://app:" + "s3cr3tpass" + "@db.example.com/app",
+    "https://evil.example/c?d=1",
+    "![i](//evil.example/i.png)",
+    "<a href=https://docs.example/a>",
+    "<script>steal()</script>",
+    "<b onclick=steal()>",
+    "203.0.113.77",
+    "00:1B:44:11:3A:B7",
+    "born 1990-02-13",
     *TOKENS,
     " ".join(TOKENS[0]),
 )
@@ -48,7 +56,15 @@ PROSE = st.text(
 )
 TEXTS = st.lists(st.one_of(PROSE, st.sampled_from(PLANTED), st.just(" ")), max_size=6).map("".join)
 ALL = {
-    action: build_checks((Pii(), Secrets(action="redact"), Canary(tokens=TOKENS, action=action)))
+    action: build_checks(
+        (
+            Pii(types=get_args(PiiType)),
+            Secrets(action="redact"),
+            Exfiltration(links=("docs.example",)),
+            Markup(),
+            Canary(tokens=TOKENS, action=action),
+        )
+    )
     for action in ("redact", "cut")
 }
 
