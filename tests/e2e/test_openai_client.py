@@ -193,3 +193,29 @@ async def test_refusals_are_the_clients_own_exceptions(served: Gateway, client: 
     with pytest.raises(openai.NotFoundError):
         await client.files.list()
     assert not served.received
+
+
+async def test_long_prompts_and_pictures_are_read_as_far_as_they_are_text_and_the_record_says_so(
+    served: Gateway, client: openai.AsyncOpenAI
+) -> None:
+    """What other gateways got wrong: 220 KB prompts, parts beside pictures, streams that no check saw."""
+    served.model = streams(says.chunk({"role": "assistant", "content": "a picture of jane@"}), says.DONE)
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}
+    prompt = "word " * 44_000 + "I am jane@example.org"
+    parts: Any = [{"type": "text", "text": prompt}, picture, {"type": "text", "text": "bob@example.org"}]
+    asked: Any = [{"role": "user", "content": parts}]
+    text = ""
+    async with asyncio.timeout(20):
+        async for event in await client.chat.completions.create(model="m", messages=asked, stream=True):
+            text += event.choices[0].delta.content or ""
+    assert text == "a picture of jane@"
+    (sent,) = (json.loads(body)["messages"][0]["content"] for body in served.received)
+    assert sent == [
+        {"type": "text", "text": "word " * 44_000 + "I am [EMAIL]"},
+        picture,
+        {"type": "text", "text": "[EMAIL]"},
+    ]
+    record = await served.guard.next_record()
+    assert record.request_scanned == len(prompt) + len("bob@example.org")
+    assert record.response_scanned == len("a picture of jane@")
+    assert record.unscanned_reason == "image_url"
