@@ -23,7 +23,11 @@ from sidecar.model.decision import Cause
 
 MAX_INDEX = 127
 _MAX_STREAMS = 256
+_MAX_TEXTS = 2_500
+"""Of one event, as of a whole body."""
 _OTHER = "other"
+_WHOLE = f"{_OTHER}#"
+"""Names of texts that are whole in their event begin so."""
 DONE = b"[DONE]"
 
 
@@ -117,7 +121,7 @@ class Reading:
     def end(self) -> None:
         """Called last."""
         if self._others:
-            self.finished.append(f"{_OTHER}#")
+            self.finished.append(_WHOLE)
 
 
 class EventReader(Protocol):
@@ -228,9 +232,11 @@ class JsonEventStream:
         reading = Reading(self._json_texts)
         self._reader.read(value, reading)
         reading.end()
-        self._streams.update(place.name for place in reading.places)
+        self._streams.update(place.name for place in reading.places if not place.name.startswith(_WHOLE))
         if len(self._streams) > _MAX_STREAMS:
             raise malformed("too many text streams")
+        if len(reading.places) > _MAX_TEXTS:
+            raise FormatError(Cause.ANSWER_TOO_LARGE, "too many texts in one event")
         passed = [] if self._conceal else [name for _, name in unreadable]
         piece = StreamPiece(
             texts=tuple(

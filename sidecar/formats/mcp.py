@@ -19,7 +19,7 @@ from sidecar.formats.event_stream import JsonEventStream, Reading
 from sidecar.formats.json_text import DEFAULT_DEPTH, Path, decode
 from sidecar.formats.media_type import demand_json, is_event_stream
 from sidecar.formats.openai_fields import shaped
-from sidecar.formats.sse import EventSplitter, encode
+from sidecar.formats.sse import MAX_WHOLE_BYTES, EventSplitter, encode
 from sidecar.model.decision import Cause
 
 _WORDS = """
@@ -33,7 +33,22 @@ readOnlyHint destructiveHint idempotentHint openWorldHint requestedSchema action
 """
 WORDS = frozenset(_WORDS.split())
 """Keys that the protocol itself names."""
-_TYPES = frozenset({"text", "image", "audio", "resource", "resource_link", "object", "string", "number"})
+_TYPES = frozenset(
+    {
+        "text",
+        "image",
+        "audio",
+        "resource",
+        "resource_link",
+        "object",
+        "string",
+        "number",
+        "integer",
+        "boolean",
+        "array",
+        "null",
+    }
+)
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
 _METHOD = re.compile(r"[A-Za-z0-9_$/.-]{1,128}")
 _WITHHELD = -32001
@@ -68,7 +83,9 @@ class McpFormat:
     def answer_stream(self, path: str, content_type: str) -> AnswerStream | None:  # noqa: ARG002
         if not is_event_stream(content_type):
             return None
-        return JsonEventStream(McpEvents(), EventSplitter(), max_depth=self._max_depth, conceal=self._conceal)
+        return JsonEventStream(
+            McpEvents(), EventSplitter(MAX_WHOLE_BYTES), max_depth=self._max_depth, conceal=self._conceal
+        )
 
     def error_body(self, status: int, message: str, decision_id: str) -> tuple[str, bytes]:  # noqa: ARG002
         return "application/json", _error(None, message, decision_id)

@@ -18,7 +18,7 @@ from sidecar.formats.event_stream import JsonEventStream, Reading, index_of
 from sidecar.formats.json_text import DEFAULT_DEPTH, Path
 from sidecar.formats.openai_fields import engines_own, shaped
 from sidecar.formats.openai_reader import OpenAIReader
-from sidecar.formats.sse import EventSplitter, encode
+from sidecar.formats.sse import MAX_WHOLE_BYTES, EventSplitter, encode
 from sidecar.model.decision import Cause
 
 _STREAMED = {
@@ -46,7 +46,9 @@ class _EventNames:
 
 def responses_stream(*, max_depth: int = DEFAULT_DEPTH, conceal: bool = True) -> JsonEventStream:
     """AnswerStream of /v1/responses."""
-    return JsonEventStream(ResponseEvents(max_depth), EventSplitter(), max_depth=max_depth, conceal=conceal)
+    return JsonEventStream(
+        ResponseEvents(max_depth), EventSplitter(MAX_WHOLE_BYTES), max_depth=max_depth, conceal=conceal
+    )
 
 
 class ResponseEvents:

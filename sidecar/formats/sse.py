@@ -14,6 +14,8 @@ from sidecar.formats.base import FormatError
 from sidecar.model.decision import Cause
 
 MAX_EVENT_BYTES = 1_048_576
+MAX_WHOLE_BYTES = 4 * MAX_EVENT_BYTES
+"""Where an event holds a whole answer or a picture, and not the next few words."""
 
 # The first line end must not be the CR of a CRLF, or half of one line end would count as a blank line.
 _BOUNDARY = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")

@@ -115,3 +115,19 @@ def test_events_lose_what_no_check_reads() -> None:
     data = b'id: 7\nevent: message\n: note\ndata: {"jsonrpc":"2.0","id":1,"result":{}}\n\n'
     out = StreamInspector(stream, CHECKS, shadow=False).feed(data, end=True).data
     assert out == b'event: message\ndata: {"jsonrpc":"2.0","id":1,"result":{}}\n\n'
+
+
+def test_an_event_may_hold_many_texts_but_not_any_number() -> None:
+    tools = [{"name": f"tool-{number}", "description": "mail jane@example.org"} for number in range(1000)]
+    output = run(rpc(id=1, result={"tools": tools}))
+    assert (output.cause, output.data.count(b"[EMAIL]")) == (None, 1000)
+    output = run(rpc(id=1, result={"tools": tools * 2}))
+    assert output.cause is Cause.ANSWER_TOO_LARGE
+    assert said(output)[0]["error"]["code"] == -32001
+
+
+def test_an_event_may_hold_a_picture() -> None:
+    picture = {"type": "image", "mimeType": "image/png", "data": "aGk=" * 500_000}
+    output = run(rpc(id=1, result={"content": [picture, {"type": "text", "text": "by jane@example.org"}]}))
+    assert output.cause is None
+    assert said(output)[0]["result"]["content"][1]["text"] == "by [EMAIL]"
