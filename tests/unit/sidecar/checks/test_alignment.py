@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.checks import views
@@ -32,6 +32,7 @@ def test_a_word_of_the_folded_text_is_found_in_the_original(text: str, word: str
     assert text[start:end] == place
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_every_character_leads_into_the_original(text: str) -> None:
     read = folded(text)
@@ -40,6 +41,7 @@ def test_every_character_leads_into_the_original(text: str) -> None:
     assert all(0 <= start <= end <= len(text) for start, end in lines.spans)
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec="ascii"), max_size=60), st.data())
 def test_visible_ascii_characters_lead_to_themselves(text: str, data: st.DataObject) -> None:
     read = folded(text)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bartizan.policy import defaults
@@ -53,6 +53,7 @@ def test_the_action_is_that_of_a_request(text: str) -> None:
     assert ALL.text(text).action is WAY.action(text)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_the_action_is_that_of_a_request_whatever_the_text(text: str) -> None:
     assert ALL.text(text).action is WAY.action(text)

@@ -6,7 +6,7 @@ import io
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.formats.openai import OpenAIFormat
@@ -48,6 +48,7 @@ def test_what_cannot_be_read_says_why(line: bytes) -> None:
     assert (read.text, read.document) == (None, None)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80))
 def test_no_line_ends_a_scan(line: bytes) -> None:
     read = READER.read(0, line)

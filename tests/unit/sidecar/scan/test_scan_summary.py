@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.model.finding import Action
@@ -50,6 +50,7 @@ def test_every_bound_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(data["timeline"]["slices"]) <= 64
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), max_size=300))
 def test_nothing_is_lost_along_the_input(hits: list[bool]) -> None:
     line = summary.Timeline()

@@ -25,7 +25,7 @@ ROUNDS = 60
 ALONE = 0.3
 """How much of its weight an n-gram keeps that only one source holds: it tells the source more often than the attack."""
 OWN: Final = "composed"
-NOISE = 0.2
+NOISE = 0.3
 """Attack rows in which a model that learnt our own sentences alone sees less than this are not learnt: most of them
 can't be told from harmless text without their context, and teach the model that harmless words are attacks."""
 
