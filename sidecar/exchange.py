@@ -154,9 +154,8 @@ class Exchange:
     # request
 
     def _request_headers(self, event: RequestHeaders) -> Sequence[Reply]:
-        self.head = msgspec.structs.replace(
-            self.head, method=event.method, path=event.path, query=event.query, headers=event.headers
-        )
+        line = {name: getattr(event, name) for name in ("method", "path", "query", "target", "headers")}
+        self.head = msgspec.structs.replace(self.head, **line)
         if event.end:
             refused = self._request(b"")
             if refused:

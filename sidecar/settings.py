@@ -53,7 +53,16 @@ _NAMES = frozenset(
         "EGRESS_NAMES",
     }
 )
-_INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "PYTHONHASHSEED")
+_INHERITED = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "TMPDIR",
+    "PYTHONPATH",
+    "VIRTUAL_ENV",
+    "PYTHONHASHSEED",
+    "BARTIZAN_CRS_DIR",
+)
 
 T = TypeVar("T")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 # Debian package -> a file of it
 PACKAGES = {
     "postgresql": "usr/lib/postgresql/*/bin/postgres",
+    "modsecurity-crs": "usr/share/modsecurity-crs/rules/REQUEST-901-*.conf",
     "nftables": "usr/sbin/nft",
     "iptables": "usr/sbin/iptables-restore",
     "iproute2": "usr/sbin/ip",

@@ -12,7 +12,7 @@ import msgspec
 
 from bartizan.policy.checks import InputCheck, OutputCheck
 from bartizan.policy.engines import PatchRule
-from bartizan.policy.schema import AuthzRule, Jwt, Protocol, Route
+from bartizan.policy.schema import AuthzRule, Crs, Jwt, Protocol, Route
 
 SCHEMA_VERSION = 1
 
@@ -56,6 +56,7 @@ class GuardPlan(Part, frozen=True):
     json_depth: int = 32
     routes: tuple[Route, ...] = ()
     """All declared paths; for protocols with routes of their own the compiler fills them in."""
+    waf: Crs | None = None
     patches: tuple[PatchRule, ...] = ()
     """Virtual patches for the model's engine."""
     input: tuple[InputCheck, ...] = ()

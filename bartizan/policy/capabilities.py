@@ -20,6 +20,8 @@ BODY_IN_CHECK = "hop.bodyInCheck"
 """Judging a request's body in ext_authz, where the compiler finds that no ext_proc is needed."""
 NATIVE_TOKENS = "hop.nativeTokens"
 """Putting issuers' keys into Envoy, where the compiler finds that it may let good tokens in by itself."""
+WAF = "waf.crs"
+"""Only where its library and rules are installed."""
 
 SUPPORTED: frozenset[str] = frozenset(
     {
@@ -31,6 +33,7 @@ SUPPORTED: frozenset[str] = frozenset(
         "model.credential",
         "answers.errors",
         "engine.patches",
+        WAF,
         "mode.shadow",
         BODY_IN_CHECK,
         NATIVE_TOKENS,
@@ -50,6 +53,7 @@ def required_by(spec: ModelPolicySpec) -> tuple[str, ...]:
         "authz.cel": bool(spec.authz),
         "limits.requests": bool(spec.limits.requests),
         "model.credential": spec.model.credential is not UNSET,
+        WAF: spec.waf is not UNSET,
         "engine.patches": spec.model.engine is not UNSET
         and spec.model.virtual_patches == "on"
         and bool(patches(spec.model.engine)),

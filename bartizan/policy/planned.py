@@ -15,7 +15,6 @@ FIELDS: Final[Mapping[str, str]] = {
     "spec.authn.mtls": "client certificates as an authentication method",
     "spec.limits.tokens": "token budgets",
     "spec.limits.concurrency": "concurrency limits",
-    "spec.waf": "the web application firewall",
     "spec.quota": "quotas across sidecars",
     "spec.rollout": "canary rollouts",
     "spec.signing": "signing outside of the control plane",

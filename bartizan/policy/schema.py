@@ -151,6 +151,20 @@ class Limits(Node, frozen=True):
     body: BodyLimit = BodyLimit()
 
 
+class Crs(Node, frozen=True):
+    """The OWASP Core Rule Set. Rules of the next paranoia level run in shadow: recorded as strict-<rule>, never blocking."""
+
+    paranoia: Annotated[int, Meta(ge=1, le=4)] = 1
+    mode: Literal["block", "detect"] = "block"
+    prompt_fields: Literal["skip", "scan"] = "skip"
+
+
+class Waf(Node, frozen=True):
+    """The web application firewall, on requests."""
+
+    crs: Crs = Crs()
+
+
 class Failure(Node, frozen=True):
     """What happens when a check can't decide: `closed` denies."""
 
@@ -176,6 +190,7 @@ class ModelPolicySpec(Node, frozen=True):
     limits: Limits = Limits()
     input: tuple[InputCheck, ...] = ()
     output: tuple[OutputCheck, ...] = ()
+    waf: Waf | UnsetType = UNSET
     failure: Failure = Failure()
     telemetry: Telemetry = Telemetry()
     mode: Literal["enforce", "shadow"] = "enforce"

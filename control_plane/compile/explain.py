@@ -143,6 +143,10 @@ def _content(resolved: Resolved) -> Iterator[tuple[str, str, str]]:
     for rule in resolved.body_authz:
         yield f"authz {rule.name}", guard, "asks for the body"
     yield "limits.body.jsonDepth", guard, "counted while the body is decoded"
+    if spec.waf is not UNSET:
+        crs = spec.waf.crs
+        shown = "prompts left out" if crs.prompt_fields == "skip" else "prompts included"
+        yield "waf.crs", "process beside the guard worker", f"level {crs.paranoia}, {crs.mode}, {shown}"
     if resolved.patches:
         ids = ", ".join(dict.fromkeys(rule.id for rule in resolved.patches))
         yield "model.virtualPatches", guard, f"JSON requests: {ids}"

@@ -25,6 +25,7 @@ def guard_plan(resolved: Resolved) -> GuardPlan:
         max_body_bytes=resolved.body_max,
         json_depth=spec.limits.body.json_depth,
         routes=(*resolved.routes, *resolved.exposed),
+        waf=None if spec.waf is UNSET else spec.waf.crs,
         patches=resolved.patches,
         input=spec.input,
         output=spec.output,

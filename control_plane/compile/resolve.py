@@ -53,13 +53,15 @@ class Resolved:
     @property
     def content_hop(self) -> bool:
         """Whether bodies must reach the guard."""
-        return bool(self.spec.input or self.spec.output or self.body_authz or self.patches)
+        spec = self.spec
+        return bool(spec.input or spec.output or self.body_authz or self.patches or spec.waf is not UNSET)
 
     @property
     def body_in_check(self) -> bool:
         """Whether ext_authz can say all that the policy asks of a request: nothing changes it or reads the answer."""
         return (
             self.content_hop
+            and self.spec.waf is UNSET  # it is asked in a thread, and of the query too
             and not self.answers_checked
             and not any(check.edits for check in self.spec.input)
         )

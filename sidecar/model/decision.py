@@ -34,6 +34,8 @@ class Cause(StrEnum):
     UNSUPPORTED_ENCODING = "unsupported_encoding"
     QUERY_NOT_ALLOWED = "query_not_allowed"
     VIRTUAL_PATCH = "virtual_patch"
+    WAF = "waf"
+    WAF_BODY_LIMIT = "waf_body_limit"
     # content
     CONTENT_DENIED = "content_denied"
     ANSWER_DENIED = "answer_denied"
@@ -69,6 +71,8 @@ STATUS: dict[Cause, int] = {
     Cause.UNSUPPORTED_ENCODING: 415,
     Cause.QUERY_NOT_ALLOWED: 400,
     Cause.VIRTUAL_PATCH: 403,
+    Cause.WAF: 403,
+    Cause.WAF_BODY_LIMIT: 413,
     Cause.CONTENT_DENIED: 403,
     Cause.ANSWER_DENIED: 403,
     Cause.ANSWER_CUT: 200,

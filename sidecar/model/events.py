@@ -16,7 +16,7 @@ PIECE = 60 * 1024
 
 
 _BODY = frozenset({"data"})
-_HEADERS = frozenset({"headers"})
+_HEADERS = frozenset({"headers", "target"})
 
 
 class RequestHeaders(Value, frozen=True, kw_only=True):
@@ -30,6 +30,8 @@ class RequestHeaders(Value, frozen=True, kw_only=True):
     end: bool
     query: bool = False
     """A query that is not empty followed the path."""
+    target: str = ""
+    """The path with its query."""
 
 
 class RequestBody(Value, frozen=True, kw_only=True):

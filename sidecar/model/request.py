@@ -14,7 +14,7 @@ class RequestHead(Value, frozen=True, kw_only=True):
     Read headers by `get` only: those of ext_authz are Envoy's own message, where `[]` would add a missing name.
     """
 
-    hidden: ClassVar[frozenset[str]] = frozenset({"headers"})
+    hidden: ClassVar[frozenset[str]] = frozenset({"headers", "target"})
 
     stream_id: str
     """Envoy's own id of the stream: unique per attempt chain, not settable by clients."""
@@ -24,6 +24,8 @@ class RequestHead(Value, frozen=True, kw_only=True):
     headers: Mapping[str, str]
     source_address: str
     """The peer's address without port."""
+    target: str = ""
+    """The path as it was sent, with its query; only where a body may be read."""
     query: bool = False
     """Whether a query that is not empty followed the path."""
     trace_id: str = ""

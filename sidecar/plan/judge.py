@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from sidecar.checks.authz.tenant import refuses_model
 from sidecar.checks.content import TOO_MANY_TEXTS, inspect_document, too_many_texts
 from sidecar.checks.pipeline import Mark
+from sidecar.checks.waf.check import WafCheck
+from sidecar.checks.waf.firewall import FirewallFailed
 from sidecar.formats.base import UNREADABLE, Document, FormatError
 from sidecar.model.decision import Cause, Decision, deny
 from sidecar.model.finding import Action, Finding
@@ -83,24 +85,41 @@ def judge_request(
         made.refusal = deny(Cause.QUERY_NOT_ALLOWED)
     authorized = clock_ns()
     made.marks.append(Mark(phase="body_authz", start=decoded, end=authorized))
+    if made.refusal is None and plan.waf is not None:
+        _ask_firewall(plan.waf, plan, head, body, made)
+        made.marks.append(Mark(phase="waf", start=authorized, end=clock_ns()))
+        authorized = clock_ns()
     if made.refusal is None and document is not None:
         _inspect_request(plan, document, made, gone)
         made.marks.append(Mark(phase="input", start=authorized, end=clock_ns()))
     return made
 
 
+def _ask_firewall(waf: WafCheck, plan: Plan, head: RequestHead, body: bytes, made: Judgement) -> None:
+    kind = head.headers.get("content-type", "")
+    try:
+        verdict = waf.judge(head, body, lambda: plan.format.decode_request(head.path, kind, body))
+    except FirewallFailed:
+        made.refusal = deny(Cause.OVERLOADED, detail="waf", retry_after=1.0)
+        return
+    made.findings = verdict.findings
+    made.unscanned = verdict.unscanned
+    if verdict.refused:
+        made.refusal = deny(Cause(verdict.refused))
+
+
 def _inspect_request(plan: Plan, document: Document, made: Judgement, gone: Callable[[], bool]) -> None:
     if not plan.input:
-        made.unscanned = ("no_input_checks",)
+        made.unscanned += ("no_input_checks",)
         return
     if too_many_texts(document, plan.input):
-        made.unscanned = (TOO_MANY_TEXTS,)
+        made.unscanned += (TOO_MANY_TEXTS,)
         made.refusal = deny(Cause.MALFORMED_BODY, detail=TOO_MANY_TEXTS)
         return
     result = inspect_document(document, plan.input, shadow=plan.shadow, gone=gone)
-    made.findings = result.findings
+    made.findings += result.findings
     made.scanned = result.scanned_bytes
-    made.unscanned = tuple(document.unscanned())
+    made.unscanned += tuple(document.unscanned())
     unreadable = next((kind for kind in made.unscanned if kind in UNREADABLE), "")
     if unreadable:
         made.refusal = deny(Cause.MALFORMED_BODY, detail=unreadable)

@@ -19,6 +19,8 @@ from sidecar.checks.authz.tenant import TenantGate
 from sidecar.checks.catalog import build_checks
 from sidecar.checks.pipeline import HeadChecks
 from sidecar.checks.validators.patches import Patches
+from sidecar.checks.waf.check import WafCheck
+from sidecar.checks.waf.firewall import Firewall
 from sidecar.formats.catalog import build_format
 from sidecar.plan.plan import Plan
 
@@ -53,6 +55,7 @@ def load_plan(plan: GuardPlan, buckets: Buckets, *, clock_ns: Callable[[], int] 
             input=build_checks(plan.input),
             output=build_checks(plan.output),
             patches=Patches(plan.patches),
+            waf=None if plan.waf is None else WafCheck(plan.waf, Firewall(plan.waf.paranoia)),
             routes=frozenset((route.method, route.path) for route in plan.routes),
             max_body_bytes=plan.max_body_bytes,
             shadow=plan.mode == "shadow",

@@ -8,6 +8,7 @@ from sidecar.checks.authz.rules import RuleSet
 from sidecar.checks.base import CheckSet
 from sidecar.checks.pipeline import HeadChecks
 from sidecar.checks.validators.patches import Patches
+from sidecar.checks.waf.check import WafCheck
 from sidecar.formats.base import Format
 
 
@@ -24,6 +25,7 @@ class Plan:
     input: CheckSet
     output: CheckSet
     patches: Patches
+    waf: WafCheck | None
     routes: frozenset[tuple[str, str]] = field(repr=False)
     """Method and path of every declared route."""
     max_body_bytes: int

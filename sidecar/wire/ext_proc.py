@@ -154,7 +154,8 @@ class _Session:
             isinstance(event, AnswerTrailers) or (isinstance(event, AnswerBody) and event.end)
         ):
             pieces.append(exchange.held)
-        if heavy(*pieces):
+        asks = exchange.plan.waf is not None and exchange.stage in {Stage.START, Stage.REQUEST_BODY}
+        if asks or heavy(*pieces):
             return await asyncio.to_thread(exchange.take, event)
         return exchange.take(event)
 

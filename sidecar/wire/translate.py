@@ -211,11 +211,13 @@ def read_event(request: proc.ProcessingRequest) -> Event | None:
     match kind:
         case "request_headers":
             headers = joined_headers(request.request_headers.headers.headers)
-            path, _, query = headers.pop(":path", "").partition("?")
+            target = headers.pop(":path", "")
+            path, _, query = target.partition("?")
             return RequestHeaders(
                 method=headers.pop(":method", ""),
                 path=path,
                 query=bool(query),
+                target=target,
                 headers=headers,
                 end=request.request_headers.end_of_stream,
             )

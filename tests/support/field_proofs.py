@@ -8,6 +8,7 @@ from bartizan.policy.checks import PiiType
 from bartizan.policy.engines import Engine
 
 FIELDS = "tests/e2e/test_policy_fields.py::"
+WAF = "tests/e2e/test_waf_fields.py::"
 ENGINE = "tests/e2e/test_engine_fields.py::"
 OUTPUT = "tests/e2e/test_output_fields.py::"
 GUARD = "tests/e2e/test_guard_envoy.py::"
@@ -31,6 +32,8 @@ _LINKS = (OUTPUT + "test_links_to_hosts_that_are_not_listed_do_what_the_action_s
 _MARKUP = (OUTPUT + "test_markup_does_what_the_action_says_in_requests_and_answers",)
 _TOOLS = (OUTPUT + "test_only_listed_tools_are_called_and_only_with_fitting_arguments",)
 _STRUCTURED = (OUTPUT + "test_an_answers_text_fits_the_schema_or_is_withheld",)
+_WAF_MODE = (WAF + "test_attacks_outside_of_prompts_are_blocked_or_detected_by_rule",)
+_WAF_PROMPTS = (WAF + "test_prompts_are_skipped_unless_told_otherwise",)
 _COARSE = (OUTPUT + "test_only_the_highest_scores_and_those_of_listed_labels_remain",)
 
 PROOFS: dict[str, tuple[str, ...]] = {
@@ -161,6 +164,11 @@ PROOFS: dict[str, tuple[str, ...]] = {
         )
         for action in ("clamp", "deny", "flag")
     },
+    "spec.waf.crs.paranoia": (WAF + "test_the_next_paranoia_level_is_recorded_and_never_blocks",),
+    "spec.waf.crs.mode=block": _WAF_MODE,
+    "spec.waf.crs.mode=detect": _WAF_MODE,
+    "spec.waf.crs.promptFields=skip": _WAF_PROMPTS,
+    "spec.waf.crs.promptFields=scan": _WAF_PROMPTS,
     "spec.failure.content=closed": (
         FIELDS + "test_what_cannot_be_checked_is_refused",
         GUARD + "test_a_dead_guard_is_503_and_never_a_pass",

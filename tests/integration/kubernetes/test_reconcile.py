@@ -197,11 +197,11 @@ async def test_a_bad_document_is_told_with_every_path_and_the_older_revision_sta
     await running.summary("NO SIDECAR")
     running.enforce("one", 1)
     await running.summary("ENFORCED 1/1")
-    running.cluster.policy("chat", {**SPEC, "waf": {}, "tenants": ["acme", "acme"]})
+    running.cluster.policy("chat", {**SPEC, "quota": {}, "tenants": ["acme", "acme"]})
     status = await running.summary("INVALID, revision 1 ENFORCED 1/1")
     assert [(each["path"], each["code"]) for each in status["problems"]] == [
+        ("spec.quota", "unsupported"),
         ("spec.tenants[1]", "duplicate"),
-        ("spec.waf", "unsupported"),
     ]
     assert condition(status, "Accepted") == ("False", "Invalid")
     assert condition(status, "Published") == ("False", "OlderRevision")

@@ -170,7 +170,6 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("mtls", {"spec.authn.mtls": {"spiffe": []}}, "spec.authn.mtls", "unsupported", "planned"),
     ("tokens", {"spec.limits.tokens": []}, "spec.limits.tokens", "unsupported", "planned"),
     ("concurrency", {"spec.limits.concurrency": []}, "spec.limits.concurrency", "unsupported", "planned"),
-    ("waf", {"spec.waf": {"crs": {}}}, "spec.waf", "unsupported", "planned"),
     ("rollout", {"spec.rollout": {}}, "spec.rollout", "unsupported", "planned"),
     ("image", {"spec.input": [{"image": {}}]}, "spec.input[0].image", "unsupported", "planned"),
     ("ml", {"spec.input": [{"promptInjection": {"model": "large"}}]}, "spec.input[0].promptInjection.model", "invalid_value", "default"),
@@ -201,7 +200,7 @@ def test_every_problem_is_reported_at_once_structural_or_not() -> None:
     document = changed(
         **{
             "metadata.name": "Bad",
-            "spec.waf": {},
+            "spec.quota": {},
             "spec.tenants": ["a", "a"],
             "spec.authz": [{"name": "x", "allow": "identity.nope"}],
             "spec.limits.body.max": "999MiB",
@@ -214,8 +213,8 @@ def test_every_problem_is_reported_at_once_structural_or_not() -> None:
         "spec.input[0].pii.types[0]",
         "spec.input[1].canary",
         "spec.limits.body.max",
+        "spec.quota",
         "spec.tenants[1]",
-        "spec.waf",
     ]
 
 
