@@ -211,8 +211,7 @@ def read_event(request: proc.ProcessingRequest) -> Event | None:
     match kind:
         case "request_headers":
             headers = joined_headers(request.request_headers.headers.headers)
-            target = headers.pop(":path", "")
-            path, _, query = target.partition("?")
+            path, _, query = (target := headers.pop(":path", "")).partition("?")
             return RequestHeaders(
                 method=headers.pop(":method", ""),
                 path=path,
