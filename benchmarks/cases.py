@@ -94,13 +94,14 @@ class Case:
 
 
 _RBAC, _BUFFER, _JWT = (f"envoy.filters.http.{name}" for name in ("rbac", "buffer", "jwt_authn"))
+_TOKENS_ALONE: dict[str, Any] = {"authz": [], "limits": {"body": {"max": "4MiB"}}}
 _REQUEST: dict[str, Any] = {"input": DETECTORS}
 _BOTH: dict[str, Any] = {"input": DETECTORS, "output": OUTPUT}
 
 CASES = (
     Case(path="no_filter", front="envoy", wide=True),
     Case(path="native_only", front="envoy", filters=(_RBAC, _BUFFER)),
-    Case(path="native_jwt", credential="jwt", needs=_JWT),
+    Case(path="native_jwt", credential="jwt", needs=_JWT, checks=_TOKENS_ALONE),
     Case(path="ext_authz_jwt", credential="jwt"),
     Case(path="ext_authz_ngh2", wire="ngh2", wide=True),
     Case(path="ext_authz_grpcio", wire="grpcio", wide=True),

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from bartizan.policy import names
+from bartizan.policy.schema import Jwt
 from protos.gen.envoy.config.core.v3.base_pb2 import RequestMethod
 from protos.gen.envoy.data.accesslog.v3 import accesslog_pb2
-from sidecar.audit.access_log import InForce, native_cause, native_record
+from sidecar.audit.access_log import InForce, in_force, native_cause, native_record
+from sidecar.audit.evidence import subject_hash
+from tests.support.guard import guard_plan
 
 CONTEXT = InForce("default/tiny", "1.2", "instance-1")
 
@@ -88,3 +94,62 @@ def test_a_record_beside_one_of_the_guard_has_an_id_of_its_own() -> None:
 
 def test_causes_come_from_a_bounded_set() -> None:
     assert native_cause("<script>") == "native"
+
+
+def let_in_entry(
+    details: str, status: int, verdict: str = "allowed", **claims: Any
+) -> accesslog_pb2.HTTPAccessLogEntry:
+    made = entry(details, status)
+    made.common_properties.route_name = "POST /in"
+    metadata = made.common_properties.metadata.filter_metadata
+    metadata[names.TOKEN_METADATA].update({names.TOKEN_RESULT: verdict})
+    payload = {"iss": "https://idp.example", "sub": "alice", "org": "acme", **claims}
+    metadata[names.JWT_METADATA].update({"payload": payload})
+    return made
+
+
+JWT = Jwt(issuer="https://idp.example", audiences=("a",), claims={"tenant": "org"})
+KNOWN = in_force(guard_plan(policy="default/tiny", jwt=(JWT,)), "instance-1")
+
+
+@pytest.mark.parametrize("status", [200, 204, 404, 422])
+def test_whom_envoy_let_in_leaves_the_record_that_the_guard_would_have_left(status: int) -> None:
+    record = native_record(let_in_entry("via_upstream", status), KNOWN)
+    assert record is not None
+    assert (record.source, record.phase, record.action, record.cause) == (
+        "envoy",
+        "native",
+        "allow",
+        "allowed",
+    )
+    assert (record.tenant, record.path, record.status) == ("acme", "/in", status)
+    assert record.subject_hash == subject_hash("https://idp.example#alice")
+    assert "alice" not in repr(record)
+
+
+def test_whom_envoy_did_not_let_in_is_the_guards_to_record() -> None:
+    assert native_record(let_in_entry("via_upstream", 200, verdict="denied"), KNOWN) is None
+
+
+@pytest.mark.parametrize(
+    ("details", "status", "action", "cause"),
+    [
+        ("request_payload_too_large", 413, "deny", "body_too_large"),
+        ("upstream_reset_before_response_started{connection_failure}", 503, "deny", "model_unavailable"),
+        ("downstream_remote_disconnect", 0, "deny", "client_gone"),
+        ("", 502, "redact", "model_error"),
+    ],
+)
+def test_what_ends_otherwise_for_a_caller_that_envoy_let_in_names_the_caller(
+    details: str, status: int, action: str, cause: str
+) -> None:
+    record = native_record(let_in_entry(details, status), KNOWN)
+    assert record is not None
+    assert (record.action, record.cause, record.tenant, record.path) == (action, cause, "acme", "/in")
+
+
+@pytest.mark.parametrize("claims", [{"iss": "https://gone.example"}, {"iss": 1}])
+def test_a_token_of_an_issuer_that_the_policy_no_longer_knows_names_nobody(claims: dict[str, Any]) -> None:
+    record = native_record(let_in_entry("via_upstream", 200, **claims), KNOWN)
+    assert record is not None
+    assert (record.action, record.tenant, record.subject_hash) == ("allow", "", "")
