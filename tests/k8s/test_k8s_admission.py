@@ -38,21 +38,22 @@ async def guarded(cluster: KubeCluster) -> AsyncIterator[KubeCluster]:
         cluster.kubectl("delete", kind, NAME)
 
 
-async def test_what_the_injector_makes_is_admitted(guarded: KubeCluster) -> None:
-    refused = {}
+async def test_what_the_injector_makes_is_admitted_and_judged_as_the_webhook_judges_it(
+    guarded: KubeCluster,
+) -> None:
+    """Pods made for another configuration than the policy's are refused by both."""
+    differ, admitted = {}, 0
     for case in CASES:
-        config = case_config(case)
-        result = inject(case_pod(case), case_namespace(case), config)
-        if (
-            not isinstance(result, Injected)
-            or case.startswith("options_config")
-            or case == "redirect_excluded"
-        ):
+        result = inject(case_pod(case), case_namespace(case), case_config(case))
+        if not isinstance(result, Injected):
             continue
+        broken = [rule.code for rule in JUDGE.broken(result.pod)]
         why = await answer(guarded, result.pod, "enforced")
-        if why:
-            refused[case] = why
-    assert refused == {}
+        if bool(why) != bool(broken) or (broken and f"{broken[0]}:" not in why):
+            differ[case] = (broken, why)
+        admitted += not why
+    assert differ == {}
+    assert admitted >= 60
 
 
 async def test_a_broken_pod_is_refused_for_the_rule_that_it_breaks_here(guarded: KubeCluster) -> None:
