@@ -189,15 +189,23 @@ async def test_refusals_are_the_clients_own_exceptions(
 async def test_an_error_of_the_model_keeps_its_type_and_loses_its_stack_trace(
     served: Gateway, client: anthropic.AsyncAnthropic
 ) -> None:
-    async def overloaded(_request: web.Request, _body: bytes) -> web.StreamResponse:
-        error = {"type": "overloaded_error", "message": "busy; ask jane@example.org"}
-        return web.json_response({"type": "error", "error": error}, status=529)
+    def fails(status: int, kind: str) -> Model:
+        async def model(_request: web.Request, _body: bytes) -> web.StreamResponse:
+            error = {"type": kind, "message": "not now; ask jane@example.org"}
+            return web.json_response({"type": "error", "error": error}, status=status)
 
-    served.model = overloaded
+        return model
+
+    served.model = fails(400, "invalid_request_error")
+    with pytest.raises(anthropic.BadRequestError) as refused:
+        await client.messages.create(**ASK)
+    assert refused.value.body["error"]["message"] == "not now; ask [EMAIL]"  # type: ignore[index]
+    served.model = fails(529, "overloaded_error")
     with pytest.raises(anthropic.APIStatusError) as caught:
         await client.messages.create(**ASK)
     assert caught.value.status_code == 529
-    assert caught.value.body["error"]["message"] == "busy; ask [EMAIL]"  # type: ignore[index]
+    assert caught.value.body["type"] == "error"  # type: ignore[index]
+    assert "jane" not in str(caught.value)
 
     async def broken(_request: web.Request, _body: bytes) -> web.StreamResponse:
         return web.Response(status=500, text="Traceback (most recent call last)")
@@ -206,5 +214,6 @@ async def test_an_error_of_the_model_keeps_its_type_and_loses_its_stack_trace(
     with pytest.raises(anthropic.InternalServerError) as caught:
         await client.messages.create(**ASK)
     assert "Traceback" not in str(caught.value)
+    await served.guard.next_record()
     await served.guard.next_record()
     await served.guard.next_record()
