@@ -190,6 +190,13 @@ WEAK: tuple[str, ...] = (
     r"\b(?:what|which)\b[^.!?]{0,24}\b(?:your|you)\b[^.!?]{0,24}\b(?:prompt|instructions?|command|directive|guidelines|system message)\b",
     r"\b(?:only|solely|exclusively|nothing but|just)\b[^.!?]{0,12}\b(?:me|my (?:orders|commands|instructions|requests|directives|wishes|authority|guidance))\b",
     r"\b(?:act|pretend|roleplay|role-play|behave|play|you are now|you're now|you will be|imagine|simulate|become)\b[^.]{0,80}\b(?:unfiltered|uncensored|unrestricted|amoral|evil|jailbr\w+|illegal|no longer|dan|anything)\b",
+    r"\b(?:give|tell|show|reveal|repeat|spell|print|write|say|what is|what's|whats|what was|whisper|share|confirm|guess|hint|send|output|disclose|leak|need|want)\b[^.!?]{0,24}\b(?:the|your|ur|that) (?:secret |hidden |admin |master |vault |correct |current )?(?:passwords?|passphrase|passcode|pass ?word|secret (?:key|word|code|phrase)|code ?word|access code|api key|flag|magic word)\b",
+    r"\b(?:skip|instead of|rather than|stop|forget|do not|don't|dont|never mind|no need to|ignore|without) (?:[\w']+ ){0,3}(?:summar\w*|translat\w*|tasks?|question|answer\w*|the user|job|request|text|topic|conversation)\b[^.!?]{0,60}\b(?:say|print|call|output|email|write|tell|visit|respond|reply|just|instead)\b",
+    r"\bif you (?:can read|are reading|are an? (?:ai|llm|language model|assistant|chat ?bot))\b|\b(?:ai|assistants?|language models?|llms?|chat ?bots?) (?:reading|that reads?|who reads?|processing|summari[sz]ing) this\b",
+    r"\b(?:also )?(?:tell|inform|ask|convince|direct) the (?:user|reader|customer)s? (?:that|to)\b[^.!?]{0,60}(?:https?://|visit|click|enter|send|password|card)",
+    r"\b(?:start|beginning|top|first (?:line|sentence|word|message)s?) of (?:this|the|our|your) (?:chat|conversation|context|prompt|message|session|instructions?|text)\b|\b(?:told|tell|said to|asked|instructed|ordered|given|gave) you\b[^.!?]{0,20}\b(?:before|at the (?:start|beginning|top)|first|initially|earlier|above|to hide|not to)\b",
+    r"\b(?:forget|ignore|disregard|drop|scrap) (?:everything|all|anything|that|this|it all|all (?:of )?(?:that|this)|what (?:i|we|you|they|he|she|the)|the above)\b",
+    r"\b(?:new|real|actual|true) (?:jobs?|tasks?|assignments?|orders?|mission|instructions?|goal|directive|command)\b",
 )
 """What people may say, too: these count only together with a model that is in doubt, and then they flag."""
 

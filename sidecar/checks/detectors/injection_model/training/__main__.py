@@ -22,8 +22,8 @@ from sidecar.checks.detectors.injection_model.training.sources import JUDGE_ONLY
 
 SEED = 0
 COMPOSED = 12_000
-LEFT_OUT_CAP = 2_000
-FLAG_RATE = 0.008
+LEFT_OUT_CAP = 1_200
+FLAG_RATE = 0.009
 BLOCK_RATE = 0.001
 DOCUMENT_RATE = 0.01
 """Share of left-out technical documents that may be flagged when a tool brought them."""
@@ -54,15 +54,21 @@ def train(data: Path, out: Path, *, composed: int = COMPOSED, cap: int = LEFT_OU
     slope, offset = report.calibrate(samples, left.scores)
     doubt = float((np.log(DOUBT / (1 - DOUBT)) - offset) / slope)
     standing = rules.standing(left.scores, doubt)
-    flag, block = (report.threshold(samples, left.scores, rate, standing) for rate in (FLAG_RATE, BLOCK_RATE))
+    denying = rules.denying(left.scores, doubt)
+    flag = report.threshold(samples, left.scores, FLAG_RATE, standing)
+    block = report.threshold(samples, left.scores, BLOCK_RATE, denying)
     document = report.document_threshold(samples, left.scores, DOCUMENT_RATE, standing)
     figures = {
         name: {
             "score": at,
-            "sources": report.table(samples, left.scores, rules, at, doubt),
+            "sources": report.table(samples, left.scores, stands, rules.any, at),
             "own": {kind: float(np.mean(scores >= at)) for kind, scores in left.own.items()},
         }
-        for name, at in (("flag", flag), ("block", block))
+        for name, at, stands in (
+            ("flag", flag, standing),
+            ("block", block, denying),
+            ("document", document, denying),
+        )
     }
     out.mkdir(parents=True, exist_ok=True)
     np.savez(out / "left_out.npz", scores=left.scores, rules=rules.any, firm=rules.firm)

@@ -95,8 +95,12 @@ class RuleHits:
     weak: NDArray[np.bool_]
 
     def standing(self, scores: Scores, doubt: float) -> NDArray[np.bool_]:
-        """What the detector makes of them."""
-        return self.firm | ((self.any | self.weak) & (scores >= doubt))
+        """Those that the detector flags or denies."""
+        return self.denying(scores, doubt) | (self.weak & (scores >= doubt))
+
+    def denying(self, scores: Scores, doubt: float) -> NDArray[np.bool_]:
+        """Those that it denies: weak rules only flag."""
+        return self.firm | (self.any & (scores >= doubt))
 
 
 def rule_hits(texts: Sequence[str]) -> RuleHits:
@@ -135,20 +139,24 @@ def _reached(weights: Scores, scores: Scores, rate: float, standing: NDArray[np.
 
 
 def table(
-    samples: Sequence[Sample], scores: Scores, rules: RuleHits, at: float, doubt: float
+    samples: Sequence[Sample],
+    scores: Scores,
+    standing: NDArray[np.bool_],
+    rules: NDArray[np.bool_],
+    at: float,
 ) -> list[dict[str, Any]]:
     """Per source: how many rows the model, the rules, and the detector hit at this threshold.
 
-    The detector is either of them, less what rules find in short texts that score below `doubt`.
+    The detector is the model, or what stands of the rules beside it.
     """
-    detector = (scores >= at) | rules.standing(scores, doubt)
+    detector = (scores >= at) | standing
     sources = np.array([sample.source for sample in samples])
     labels = np.array([sample.label for sample in samples])
     out: list[dict[str, Any]] = []
     for label in (1, 0):
         for source in sorted(set(sources[labels == label]) - {"composed"}):
             rows = (sources == source) & (labels == label)
-            shares = {"model": scores >= at, "rules": rules.any, "detector": detector}
+            shares = {"model": scores >= at, "rules": rules, "detector": detector}
             out.append(
                 {"source": str(source), "label": label, "rows": int(rows.sum())}
                 | {name: round(float(found[rows].mean()), 4) for name, found in shares.items()}
