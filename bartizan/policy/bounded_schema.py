@@ -17,7 +17,7 @@ from bartizan.errors import InvalidInput, Problem
 MAX_NODES = 2_000
 """Objects and lists of one schema."""
 MAX_DEPTH = 24
-_MAX_STEPS = 100_000
+_MAX_STEPS = 20_000
 """Keywords that are looked at for one answer: nested alternatives multiply."""
 _ELSEWHERE = ("$id", "$anchor", "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$schema")
 
