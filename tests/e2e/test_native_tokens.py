@@ -153,7 +153,8 @@ def cases(issuer: Issuer) -> dict[str, tuple[Headers, int]]:
         "empty kid": ({"kid": ""}, 401),
         "number kid": ({"kid": 1}, 401),
         "no typ": ({"typ": None}, 200),
-        "access token": ({"typ": "AT+jwt"}, 200),
+        "access token": ({"typ": "at+jwt"}, 200),
+        "odd spelling": ({"typ": "Application/JWT"}, 200),
         "other typ": ({"typ": "dpop+jwt"}, 401),
         "number typ": ({"typ": 7}, 401),
         "long header": ({"jku": "https://evil.example/" + "a" * 2900}, 200),
@@ -326,3 +327,21 @@ def test_no_bad_token_passes_while_plans_flip_under_load(world: World) -> None:
     assert seen[True, 401] > FLIPS
     assert seen[False, 200] > FLIPS
     print(f"{FLIPS} flips: {dict(seen)}")
+
+
+def test_after_a_restart_of_envoy_it_has_the_keys_again(world: World) -> None:
+    world.use()
+    old = world.sidecar.status()["envoy"]["pid"]
+    os.kill(old, signal.SIGKILL)
+    world.sidecar.until(
+        lambda now: enforced(now, world.version) and now["envoy"]["pid"] not in {0, None, old}
+    )
+
+    def by_envoy() -> bool:
+        with contextlib.suppress(OSError):
+            answer = world.ask(bearer(world.issuer.signed()))
+            return answer.status == 200 and "-" in answer.headers["x-bartizan-decision"]
+        return False
+
+    assert wait_until(by_envoy, 20)
+    assert world.ask(bearer(world.issuer.token("critical"))).status == 401
