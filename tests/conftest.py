@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from _pytest.nodeid import NodeId
+from hypothesis import settings
 
 from tests.skips import register
 
 GOLDEN = Path(__file__).parent / "golden"
+
+# CI tries the same examples every time; new ones are searched for where somebody is there to read what was found.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI") == "true":
+    settings.load_profile("ci")
 
 Compare = Callable[[str, str], None]
 

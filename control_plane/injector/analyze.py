@@ -19,7 +19,7 @@ from control_plane.injector.patch import Injected, Refused, inject
 from control_plane.injector.pods import Document, Pod, read_pod
 from control_plane.injector.reach import around_by_service, open_ports
 from control_plane.injector.refusals import Namespace
-from control_plane.injector.rules import Rule, Severity
+from control_plane.injector.rule import Rule, Severity
 from control_plane.injector.workloads import Item, namespaces
 
 NEEDS_CONFIG = frozenset({"sidecar_image", "sidecar_environment", "sidecar_volumes"})

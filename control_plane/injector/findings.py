@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from control_plane.injector.rules import Severity
+from control_plane.injector.rule import Severity
 
 ORDER: Final = ("high", "medium", "low")
 

@@ -13,7 +13,8 @@ from cel_expr_python import cel
 from bartizan.errors import Problem
 from control_plane.injector.config import Config
 from control_plane.injector.pods import Document, without_nulls
-from control_plane.injector.rules import Rule, rules, variables
+from control_plane.injector.rule import Rule
+from control_plane.injector.rules import rules, variables
 
 OBJECT: Final = "object"
 

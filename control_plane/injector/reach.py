@@ -15,7 +15,7 @@ from control_plane.injector import names
 from control_plane.injector.guesses import guess
 from control_plane.injector.pods import Container, Document, Pod
 from control_plane.injector.probes import port_number
-from control_plane.injector.rules import Severity
+from control_plane.injector.rule import Severity
 from control_plane.injector.workloads import Item, selects, service_ports, target_port
 
 _HOST_FLAGS = ("--host", "--hostname", "--http-address", "--rest_api_host")

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from control_plane.injector import names
+from control_plane.injector.bypass_rules import bypass_rules
 from control_plane.injector.capture import capture_command
 from control_plane.injector.config import Config
 from control_plane.injector.container import (
@@ -24,44 +24,31 @@ from control_plane.injector.container import (
     pre_stop,
 )
 from control_plane.injector.guesses import ENGINES, KSERVE_LABEL
+from control_plane.injector.rule import OPT_OUT, Rule, cel_list, cel_map, cel_text
 
-Severity = Literal["high", "medium", "low"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """`expression` is true for what may be admitted; `path` is where to look."""
-
-    code: str
-    path: str
-    message: str
-    hint: str
-    expression: str
-    severity: Severity = "high"
-
-
-CAPABILITIES: Final = ("ALL", "BPF", "NET_ADMIN", "SYS_ADMIN", "SYS_MODULE", "SYS_PTRACE")
-"""With one of these a container can undo redirect rules, or read and stop processes of the sidecar."""
 ACCOUNT_MOUNT: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
-OPT_OUT: Final = f'or keep the pod out with the label {names.INJECT}: "false"'
 
 
 def variables(config: Config) -> Mapping[str, str]:
     """Name -> expression, in the order in which they build on one another."""
     images = "|".join(f"({_cel_pattern(engine.image.pattern)})" for engine in ENGINES)
+    commands = "|".join(f"({engine.command.pattern})" for engine in ENGINES if engine.command is not None)
+    commands += "|(^|/)(vllm|ollama)$"  # the word that follows is another argument
     return {
         "labels": "has(object.metadata.labels) ? object.metadata.labels : {}",
         "annotations": "has(object.metadata.annotations) ? object.metadata.annotations : {}",
         "containers": "object.spec.containers +"
         " (has(object.spec.initContainers) ? object.spec.initContainers : [])",
-        "sidecars": f"variables.containers.filter(c, c.name == {_text(names.SIDECAR)})",
-        "optedOut": f"{_text(names.INJECT)} in variables.labels &&"
-        f" variables.labels[{_text(names.INJECT)}] == 'false' && size(variables.sidecars) == 0",
-        "others": f"variables.containers.filter(c, c.name != {_text(names.SIDECAR)})",
+        "sidecars": f"variables.containers.filter(c, c.name == {cel_text(names.SIDECAR)})",
+        "optedOut": f"{cel_text(names.INJECT)} in variables.labels &&"
+        f" variables.labels[{cel_text(names.INJECT)}] == 'false' && size(variables.sidecars) == 0",
+        "others": f"variables.containers.filter(c, c.name != {cel_text(names.SIDECAR)})",
         "volumes": "has(object.spec.volumes) ? object.spec.volumes : []",
-        "looksLikeModel": f"{_text(KSERVE_LABEL)} in variables.labels ||"
-        f" variables.containers.exists(c, c.image.matches({_text(f'(?i){images}')}))",
-        "capturers": f"variables.containers.filter(c, c.name == {_text(names.CAPTURE_INIT)} &&"
+        "looksLikeModel": f"{cel_text(KSERVE_LABEL)} in variables.labels ||"
+        f" variables.containers.exists(c, c.image.matches({cel_text(f'(?i){images}')}) ||"
+        " ((has(c.command) ? c.command : []) + (has(c.args) ? c.args : []))"
+        f".exists(word, word.matches({cel_text(commands)})))",
+        "capturers": f"variables.containers.filter(c, c.name == {cel_text(names.CAPTURE_INIT)} &&"
         f" {_has_digest('c', config)} && {_is_capture(config)})",
     }
 
@@ -84,7 +71,7 @@ def rules(config: Config) -> tuple[Rule, ...]:
             expression="!variables.optedOut || !variables.looksLikeModel",
         ),
         *_sidecar_rules(config),
-        *_bypass_rules(config),
+        *bypass_rules(config),
         *(_DIGESTS if config.require_digests else ()),
     )
 
@@ -96,7 +83,7 @@ def _sidecar_rules(config: Config) -> tuple[Rule, ...]:
     allowed = [*fixed, *facts, *free_environment()]
     mounts = {path: name for name, path in MOUNTS.items()}
     needed = [path for path, name in mounts.items() if name != names.TLS_VOLUME]
-    hook = f"c.lifecycle.preStop.exec.command in [{', '.join(_list(pre_stop(n)) for n in range(6))}]"
+    hook = f"c.lifecycle.preStop.exec.command in [{', '.join(cel_list(pre_stop(n)) for n in range(6))}]"
     return (
         Rule(
             code="sidecar_image",
@@ -110,7 +97,7 @@ def _sidecar_rules(config: Config) -> tuple[Rule, ...]:
             path=f"spec.initContainers[{names.SIDECAR}]",
             message="the sidecar is told to run something else",
             hint="leave its command, arguments, probes and hooks as they were injected",
-            expression=f"variables.sidecars.all(c, has(c.command) && c.command == {_list(COMMAND)} && !has(c.args)"
+            expression=f"variables.sidecars.all(c, has(c.command) && c.command == {cel_list(COMMAND)} && !has(c.args)"
             " && !has(c.workingDir)"
             " && (!has(c.livenessProbe) || has(c.livenessProbe.httpGet))"
             " && (!has(c.readinessProbe) || has(c.readinessProbe.httpGet))"
@@ -123,12 +110,12 @@ def _sidecar_rules(config: Config) -> tuple[Rule, ...]:
             message="the sidecar is told to believe somebody else, or to look elsewhere",
             hint="leave its variables as they were injected",
             expression="variables.sidecars.all(c, !has(c.envFrom) && has(c.env)"
-            f" && c.env.all(e, e.name in {_list(allowed)})"
-            f" && {_list(fixed)}.all(n, c.env.exists_one(e, e.name == n) &&"
-            f" c.env.exists(e, e.name == n && has(e.value) && e.value == {_map(fixed)}[n]))"
-            f" && {_list(facts)}.all(n, c.env.exists_one(e, e.name == n) && c.env.exists(e, e.name == n &&"
+            f" && c.env.all(e, e.name in {cel_list(allowed)})"
+            f" && {cel_list(fixed)}.all(n, c.env.exists_one(e, e.name == n) &&"
+            f" c.env.exists(e, e.name == n && has(e.value) && e.value == {cel_map(fixed)}[n]))"
+            f" && {cel_list(facts)}.all(n, c.env.exists_one(e, e.name == n) && c.env.exists(e, e.name == n &&"
             " has(e.valueFrom) && has(e.valueFrom.fieldRef) &&"
-            f" e.valueFrom.fieldRef.fieldPath == {_map(facts)}[n])))",
+            f" e.valueFrom.fieldRef.fieldPath == {cel_map(facts)}[n])))",
         ),
         Rule(
             code="sidecar_mounts",
@@ -137,10 +124,10 @@ def _sidecar_rules(config: Config) -> tuple[Rule, ...]:
             hint="leave its mounts as they were injected",
             # The API server itself mounts the account's own token into every container.
             expression="variables.sidecars.all(c, has(c.volumeMounts) && !has(c.volumeDevices) &&"
-            f" c.volumeMounts.all(m, ((m.mountPath in {_list(mounts)} && m.name == {_map(mounts)}[m.mountPath]) ||"
-            f" (m.mountPath == {_text(ACCOUNT_MOUNT)} && m.name.startsWith('kube-api-access-')))"
+            f" c.volumeMounts.all(m, ((m.mountPath in {cel_list(mounts)} && m.name == {cel_map(mounts)}[m.mountPath]) ||"
+            f" (m.mountPath == {cel_text(ACCOUNT_MOUNT)} && m.name.startsWith('kube-api-access-')))"
             " && !has(m.subPath) && !has(m.subPathExpr))"
-            f" && {_list(needed)}.all(n, c.volumeMounts.exists(m, m.mountPath == n)))",
+            f" && {cel_list(needed)}.all(n, c.volumeMounts.exists(m, m.mountPath == n)))",
         ),
         Rule(
             code="sidecar_volumes",
@@ -149,18 +136,51 @@ def _sidecar_rules(config: Config) -> tuple[Rule, ...]:
             hint="leave volumes whose names begin with bartizan- as they were injected",
             expression="variables.optedOut || ("
             + " && ".join(
-                f"variables.volumes.exists_one(v, v.name == {_text(name)} && {kind})"
+                f"variables.volumes.exists_one(v, v.name == {cel_text(name)} && {kind})"
                 for name, kind in (
                     (names.RUN_VOLUME, "has(v.emptyDir)"),
                     (names.STATE_VOLUME, "has(v.emptyDir)"),
                     (names.TOKEN_VOLUME, "has(v.projected)"),
                     (
                         names.TRUST_VOLUME,
-                        f"has(v.configMap) && v.configMap.name == {_text(config.trust_config_map)}",
+                        (
+                            f"has(v.configMap) && v.configMap.name == {cel_text(config.trust_config_map)} &&"
+                            " has(v.configMap.items) && v.configMap.items.all(i, i.key == 'trust.json' &&"
+                            " i.path == 'trust.json')"
+                        ),
                     ),
                 )
             )
             + ")",
+        ),
+        Rule(
+            code="sidecar_capture",
+            path=f"spec.initContainers[{names.SIDECAR}].env[BARTIZAN_CAPTURE]",
+            message="the sidecar is not told how traffic is captured, or of rules that nobody writes",
+            hint="leave BARTIZAN_CAPTURE and the capturing container as they were injected",
+            expression="variables.sidecars.all(c, has(c.env) && c.env.exists_one(e, e.name == 'BARTIZAN_CAPTURE')"
+            " && c.env.exists(e, e.name == 'BARTIZAN_CAPTURE' && has(e.value) && (e.value == 'port' ||"
+            " (e.value == 'redirect' && size(variables.capturers) == 1))))",
+        ),
+        Rule(
+            code="sidecar_token_elsewhere",
+            path="spec.volumes[].projected.sources[].serviceAccountToken.audience",
+            message="another volume holds a token with which somebody could pass for the sidecar",
+            hint="leave that audience to the sidecar's own volume",
+            expression=f"variables.volumes.all(v, v.name == {cel_text(names.TOKEN_VOLUME)} || !has(v.projected) ||"
+            " !has(v.projected.sources) || v.projected.sources.all(s, !has(s.serviceAccountToken) ||"
+            " !has(s.serviceAccountToken.audience) ||"
+            f" s.serviceAccountToken.audience != {cel_text(config.audience)}))",
+        ),
+        Rule(
+            code="name_resolution",
+            path="spec.hostAliases",
+            message="the pod answers names by itself: the sidecar could be led to another control plane",
+            hint=f"remove hostAliases, and dnsConfig's nameservers and searches, {OPT_OUT}",
+            expression="variables.optedOut || ((!has(object.spec.hostAliases) || size(object.spec.hostAliases) == 0)"
+            " && (!has(object.spec.dnsPolicy) || object.spec.dnsPolicy != 'None')"
+            " && (!has(object.spec.dnsConfig) || (!has(object.spec.dnsConfig.nameservers)"
+            " && !has(object.spec.dnsConfig.searches))))",
         ),
         Rule(
             code="sidecar_volume_shared",
@@ -168,73 +188,7 @@ def _sidecar_rules(config: Config) -> tuple[Rule, ...]:
             message="another container mounts a volume of the sidecar: its sockets, its token or its state",
             hint="mount another volume",
             expression="variables.others.all(c, !has(c.volumeMounts) ||"
-            f" c.volumeMounts.all(m, !m.name.startsWith({_text(names.VOLUME_PREFIX)})))",
-        ),
-    )
-
-
-def _bypass_rules(config: Config) -> tuple[Rule, ...]:
-    """Ways around a sidecar that is there."""
-    user = config.user_id
-    return (
-        Rule(
-            code="host_network",
-            path="spec.hostNetwork",
-            message="the pod shares its node's network: the model is reachable around the sidecar",
-            hint=f"remove hostNetwork, {OPT_OUT}",
-            expression="variables.optedOut || !has(object.spec.hostNetwork) || !object.spec.hostNetwork",
-        ),
-        Rule(
-            code="shared_processes",
-            path="spec.shareProcessNamespace",
-            message="processes outside of the sidecar's container could stop or read it",
-            hint=f"remove hostPID and shareProcessNamespace, {OPT_OUT}",
-            expression="variables.optedOut || ((!has(object.spec.hostPID) || !object.spec.hostPID) &&"
-            " (!has(object.spec.shareProcessNamespace) || !object.spec.shareProcessNamespace))",
-        ),
-        Rule(
-            code="host_port",
-            path="spec.containers[].ports[].hostPort",
-            message="a port of the node leads to a container, around the sidecar",
-            hint=f"remove it and use a Service, {OPT_OUT}",
-            expression="variables.optedOut || variables.containers.all(c, !has(c.ports) ||"
-            " c.ports.all(p, !has(p.hostPort) || p.hostPort == 0))",
-        ),
-        Rule(
-            code="capabilities",
-            path="spec.containers[].securityContext",
-            message="a container may change the pod's network rules or other containers' processes",
-            hint=f"remove privileged and the capabilities {', '.join(CAPABILITIES)}",
-            expression="variables.optedOut || variables.containers.all(c, !has(c.securityContext) ||"
-            " ((!has(c.securityContext.privileged) || !c.securityContext.privileged) &&"
-            " (!has(c.securityContext.capabilities) || !has(c.securityContext.capabilities.add) ||"
-            f" !c.securityContext.capabilities.add.exists(a, a in {_list(CAPABILITIES)}) ||"
-            " variables.capturers.exists(k, k.name == c.name))))",
-        ),
-        Rule(
-            code="user_clash",
-            path="spec.containers[].securityContext.runAsUser",
-            message=f"a container runs as the sidecar's user {user}: redirect rules would let it pass",
-            hint="run it as another user",
-            expression="variables.optedOut || (variables.others.all(c, !has(c.securityContext) ||"
-            f" !has(c.securityContext.runAsUser) || c.securityContext.runAsUser != {user}) &&"
-            " (!has(object.spec.securityContext) || !has(object.spec.securityContext.runAsUser) ||"
-            f" object.spec.securityContext.runAsUser != {user}))",
-        ),
-        Rule(
-            code="excluded_ports",
-            path=f"metadata.annotations[{names.EXCLUDE_INBOUND}]",
-            message="ports are excluded from capture: a way around the guard",
-            hint="remove the annotation",
-            expression=f"variables.optedOut || !({_text(names.EXCLUDE_INBOUND)} in variables.annotations)",
-        ),
-        Rule(
-            code="ephemeral_containers",
-            path="spec.ephemeralContainers",
-            message="an ephemeral container shares the pod's network and reaches the model on loopback",
-            hint="debug a copy of the pod (kubectl debug --copy-to)",
-            expression="variables.optedOut || !has(object.spec.ephemeralContainers) ||"
-            " size(object.spec.ephemeralContainers) == 0",
+            f" c.volumeMounts.all(m, !m.name.startsWith({cel_text(names.VOLUME_PREFIX)})))",
         ),
     )
 
@@ -251,6 +205,13 @@ _DIGESTS: Final = (
 )
 
 
+# It runs as root: whatever could make it run anything but its command is refused.
+_NEVER_OF_CAPTURE: Final = (
+    *("args", "env", "envFrom", "workingDir", "lifecycle", "restartPolicy", "volumeDevices"),
+    *("livenessProbe", "readinessProbe", "startupProbe"),
+)
+
+
 def _has_digest(container: str, config: Config) -> str:
     digests = "|".join(each.removeprefix("sha256:") for each in config.admitted_digests)
     return f"{container}.image.matches('@sha256:({digests})$')"
@@ -261,23 +222,22 @@ def _is_capture(config: Config) -> str:
     words = capture_command(config, 0, ())
     port = words.index("0")
     fixed = " && ".join(
-        f"c.command[{index}] == {_text(word)}" for index, word in enumerate(words) if index != port
+        f"c.command[{index}] == {cel_text(word)}" for index, word in enumerate(words) if index != port
     )
-    return f"has(c.command) && size(c.command) == {len(words)} && !has(c.args) && {fixed}"
+    nothing_else = " && ".join(f"!has(c.{field})" for field in _NEVER_OF_CAPTURE)
+    mounts = (
+        "(!has(c.volumeMounts) || c.volumeMounts.all(m,"
+        f" m.mountPath == {cel_text(ACCOUNT_MOUNT)} && m.name.startsWith('kube-api-access-')))"
+    )
+    granted = (
+        "has(c.securityContext) && has(c.securityContext.capabilities) &&"
+        " has(c.securityContext.capabilities.add) && c.securityContext.capabilities.add == ['NET_ADMIN']"
+    )
+    return (
+        f"has(c.command) && size(c.command) == {len(words)} && {fixed}"
+        f" && {nothing_else} && {mounts} && {granted}"
+    )
 
 
 def _cel_pattern(pattern: str) -> str:
     return re.sub(r"\$(?=\)|$|\|)", "(:|@|$)", pattern)
-
-
-def _text(value: str) -> str:
-    """A CEL string. Nothing here holds quotes; a backslash needs another one."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def _list(values: object) -> str:
-    return "[" + ", ".join(_text(each) for each in values) + "]"  # type: ignore[attr-defined]
-
-
-def _map(values: Mapping[str, str]) -> str:
-    return "{" + ", ".join(f"{_text(key)}: {_text(value)}" for key, value in values.items()) + "}"

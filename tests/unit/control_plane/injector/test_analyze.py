@@ -150,7 +150,7 @@ WRONG: dict[str, tuple[tuple[dict[str, Any], ...], list[tuple[str, str]]]] = {
     ),
     "excluded ports": (
         (NAMESPACE, deployment(annotations={names.CAPTURE: "redirect", names.EXCLUDE_INBOUND: "8000"})),
-        [("high", "excluded_ports"), ("high", "capabilities")],
+        [("high", "excluded_ports"), ("high", "capabilities"), ("high", "sidecar_capture")],
     ),
     "the node's network": ((NAMESPACE, deployment(hostNetwork=True)), [("high", "host_network")]),
     "NET_ADMIN beside it": (

@@ -60,7 +60,8 @@ def test_what_the_injector_makes_breaks_no_rule_but_that_of_excluded_ports(case:
     result = inject(case_pod(case), case_namespace(case), case_config(case))
     if not isinstance(result, Injected):
         return
-    expected = ["capabilities", "excluded_ports"] if case == "redirect_excluded" else []
+    excluded = ["sidecar_capture", "capabilities", "excluded_ports"]
+    expected = excluded if case == "redirect_excluded" else []
     assert codes(result.pod, judge_of(case_config(case))) == expected
 
 
@@ -72,6 +73,29 @@ def _model(pod: Pod) -> dict[str, Any]:
 def _set(pod: Pod, **values: Any) -> None:
     pod["spec"].update(values)
 
+
+def _capturing(pod: Pod, **changed: Any) -> None:
+    """Our own capturing container, with something changed."""
+    ours = next(
+        each for each in injected("redirect")["spec"]["initContainers"] if each["name"] == names.CAPTURE_INIT
+    )
+    pod["spec"]["initContainers"].append({**copy.deepcopy(ours), **changed})
+
+
+def _granted(*capabilities: str) -> dict[str, Any]:
+    return {"capabilities": {"add": list(capabilities)}}
+
+
+CHANGES: tuple[tuple[str, Any], ...] = (
+    ("env", [{"name": "PATH", "value": "/evil"}]),
+    ("envFrom", [{"configMapRef": {"name": "evil"}}]),
+    ("volumeMounts", [{"name": "evil", "mountPath": "/usr/lib"}]),
+    ("lifecycle", {"postStart": {"exec": {"command": ["sh"]}}}),
+    ("restartPolicy", "Always"),
+    ("workingDir", "/evil"),
+    ("livenessProbe", {"exec": {"command": ["sh"]}}),
+    ("securityContext", _granted("NET_ADMIN", "SYS_ADMIN")),
+)
 
 BROKEN: dict[str, tuple[str, Callable[[Pod], object]]] = {
     "no sidecar at all": ("sidecar_missing", lambda pod: pod["spec"].pop("initContainers")),
@@ -197,6 +221,61 @@ BROKEN: dict[str, tuple[str, Callable[[Pod], object]]] = {
             }
         ),
     ),
+    "NET_ADMIN in small letters": (
+        "capabilities",
+        lambda pod: _model(pod).update(securityContext=_granted("net_admin")),
+    ),
+    "NET_ADMIN as the kernel says it": (
+        "capabilities",
+        lambda pod: _model(pod).update(securityContext=_granted("CAP_NET_ADMIN")),
+    ),
+    "all of them in small letters": (
+        "capabilities",
+        lambda pod: _model(pod).update(securityContext=_granted("all")),
+    ),
+    **{
+        f"our capturing container with {field}": (
+            "capabilities",
+            functools.partial(_capturing, **{field: value}),
+        )
+        for field, value in CHANGES
+    },
+    "nothing said of capture": (
+        "sidecar_capture",
+        lambda pod: sidecar(pod)["env"].remove(environment(pod, "BARTIZAN_CAPTURE")),
+    ),
+    "redirect rules that nobody writes": (
+        "sidecar_capture",
+        lambda pod: environment(pod, "BARTIZAN_CAPTURE").update(value="redirect"),
+    ),
+    "the sidecar's audience in another volume": (
+        "sidecar_token_elsewhere",
+        lambda pod: pod["spec"]["volumes"].append(
+            {
+                "name": "mine",
+                "projected": {"sources": [{"serviceAccountToken": {"audience": "bartizan", "path": "t"}}]},
+            }
+        ),
+    ),
+    "another key of the trust document": (
+        "sidecar_volumes",
+        lambda pod: next(v for v in pod["spec"]["volumes"] if v["name"] == names.TRUST_VOLUME)[
+            "configMap"
+        ].update(items=[{"key": "mine.json", "path": "trust.json"}]),
+    ),
+    "names of its own": (
+        "name_resolution",
+        lambda pod: _set(pod, hostAliases=[{"ip": "192.0.2.1", "hostnames": ["bartizan"]}]),
+    ),
+    "a resolver of its own": (
+        "name_resolution",
+        lambda pod: _set(pod, dnsPolicy="None", dnsConfig={"nameservers": ["192.0.2.1"]}),
+    ),
+    "the node's files": (
+        "host_access",
+        lambda pod: pod["spec"]["volumes"].append({"name": "node", "hostPath": {"path": "/var/lib/kubelet"}}),
+    ),
+    "the node's memory": ("host_access", lambda pod: _set(pod, hostIPC=True)),
     "the sidecar's user": (
         "user_clash",
         lambda pod: _model(pod).update(securityContext={"runAsUser": CONFIG.user_id}),
