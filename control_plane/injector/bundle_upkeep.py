@@ -11,7 +11,7 @@ from typing import Any, Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-MOST: Final = 8
+MOST: Final = 64
 """Roots in a bundle. Whoever is pushed out puts its own in again at its next look."""
 
 

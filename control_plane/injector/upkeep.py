@@ -10,7 +10,7 @@ import datetime as dt
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from bartizan.errors import BartizanError, Conflict, NotFound
+from bartizan.errors import BartizanError, Conflict, DependencyRefused, NotFound
 from bartizan.telemetry.logging import get_logger
 from control_plane.injector import names
 from control_plane.injector.admission_policy import LABELS
@@ -65,7 +65,11 @@ class Upkeep:
         if self._trust is not None:
             document = (await self._trust()).decode()
             for namespace in await self._namespaces():
-                await self._put_trust(namespace, document)
+                try:
+                    await self._put_trust(namespace, document)
+                except DependencyRefused as error:
+                    # a quota or an immutable object of this one must not keep the others waiting
+                    log.warning("trust_not_written", namespace=namespace, reason=str(error))
 
     async def publish(self, roots: bytes) -> None:
         """Let the API server trust these roots, too. A configuration that is not installed is passed over."""
