@@ -83,9 +83,7 @@ class Monitor:
             await asyncio.sleep(LOOK_EVERY)
 
     async def _look_at_envoy(self) -> None:
-        ready = await self._envoy.watch()
-        self._conditions.set(names.ENVOY_NOT_READY, holds=not ready)
-        if not ready:
+        if not await self._envoy.watch():
             return
         try:
             secrets = await self._admin.active_secrets()
@@ -100,6 +98,7 @@ class Monitor:
     def look(self) -> None:
         """Bring the conditions up to date from memory alone; health and heartbeat call it before they answer."""
         current = self._applier.current
+        self._conditions.set(names.ENVOY_NOT_READY, holds=not self._envoy.ready)
         self._conditions.set(names.JWKS_MISSING, holds=self._applier.jwks_missing)
         self._conditions.set(names.JWKS_STALE, holds=self._applier.jwks_stale)
         if current is None:
