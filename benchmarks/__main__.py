@@ -36,7 +36,8 @@ def main() -> None:
     """Parse, measure, write."""
     arguments = _arguments()
     length = rounds.QUICK if arguments.length == "quick" else rounds.FULL
-    peers = [*arguments.peer, *(peer(text) for text in installed() if arguments.peers)]
+    ours = installed() if arguments.peers else ()
+    peers = [*arguments.peer, *map(peer, ours)]
     only: str = arguments.only
     wanted = [case for case in (*CASES, *peers) if only in case.path]
     bases = {case.base for case in wanted}
