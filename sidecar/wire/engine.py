@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from sidecar.model.value import Value
+
+MAX_CONNECTIONS: Final = 256
+"""Of one worker. Envoy has one for each of its threads."""
 
 
 class Call(Value, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from bartizan.telemetry.logging import get_logger
-from sidecar.wire.engine import Call, CallFailed, Services, StreamHandler, UnaryHandler
+from sidecar.wire.engine import MAX_CONNECTIONS, Call, CallFailed, Services, StreamHandler, UnaryHandler
 
 log = get_logger()
 
@@ -26,6 +26,7 @@ _OPTIONS = [
     ("grpc.max_send_message_length", MAX_MESSAGE),
     ("grpc.so_reuseport", 0),
     ("grpc.http2.max_concurrent_streams", MAX_CALLS),
+    ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
 ]
 Context = grpc.aio.ServicerContext[bytes, bytes]
 

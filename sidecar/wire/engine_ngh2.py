@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from bartizan.tasks import Swarm
-from sidecar.wire.engine import Services
+from sidecar.wire.engine import MAX_CONNECTIONS, Services
 from sidecar.wire.grpc_call import Budget, Method
 from sidecar.wire.grpc_health import Health
 from sidecar.wire.http2_protocol import Http2Protocol
@@ -21,7 +21,6 @@ MAX_MESSAGE: Final = 68 * 1024 * 1024
 """Envoy may send a whole buffered body in one message."""
 MAX_CALLS: Final = 4096
 """Open calls of one connection, and waiting handlers of all; Envoy tries refused ones elsewhere or answers 503."""
-MAX_CONNECTIONS: Final = 256
 MAX_HELD: Final = 512 * 1024 * 1024
 """Bytes of unread messages of all calls."""
 _ROUND_TRIP: Final = 0.1  # for the answer to our ping before the last GOAWAY

@@ -63,6 +63,8 @@ class Stream:
     finished: bool = False
     """Its status is queued, or the stream is gone."""
     owner: Any = None
+    timer: Any = None
+    """Belongs to the shell, too: rings when nobody waits for the answer any more."""
 
     def broken(self) -> BadFrame | None:
         """Why a unary call needs no further byte to be refused."""

@@ -14,24 +14,16 @@ from typing import Final
 import ngh2
 
 from sidecar.wire import grpc_status as status
-from sidecar.wire.grpc_call import MAX_HEADERS, Budget, Method, Stream, admit
+from sidecar.wire.grpc_call import Budget, Method, Stream, admit
 from sidecar.wire.grpc_frames import BadFrame, MessageReader, frame, whole
+from sidecar.wire.http2_limits import CONNECTION_WINDOW, RULES, settings
 
-STREAM_WINDOW: Final = 256 * 1024
-CONNECTION_WINDOW: Final = 256 * 1024 * 1024
-"""Far more than one stream's, so that slow handlers do not hold the others up; untaken bytes are at most this."""
-_RULES: Final = ngh2.Configuration(
-    auto_window_update=False,
-    # above this nghttp2 ends the connection; MAX_HEADERS ends the call
-    max_inbound_header_list_size=4 * MAX_HEADERS,
-    max_inbound_header_count=128,
-)
 _NO_ERROR: Final = 0
 
 
 @dataclass(slots=True, kw_only=True)
 class Http2Connection:
-    """`opened`, `asked`, `readable` and `gone` are called while `receive` or `output` runs."""
+    """`opened`, `awaited`, `asked`, `readable` and `gone` are called while `receive` or `output` runs."""
 
     methods: Mapping[bytes, Method]
     max_message: int
@@ -39,6 +31,8 @@ class Http2Connection:
     budget: Budget
     opened: Callable[[Stream], None]
     """A streaming call began."""
+    awaited: Callable[[Stream], None]
+    """A unary call with a deadline began, and its message is not all here yet."""
     asked: Callable[[Stream, bytes], None]
     """A unary call and its message are here."""
     readable: Callable[[Stream], None]
@@ -55,19 +49,14 @@ class Http2Connection:
     draining: bool = False
     final: bool = False
     _arrived: float = 0.0
+    _begun: list[Stream] = field(default_factory=list)
+    """Unary calls with a deadline that this read opened."""
     _unfinished: set[int] = field(default_factory=set)
     _wire: ngh2.Connection = field(init=False)
 
     def __post_init__(self) -> None:
-        self._wire = ngh2.Connection(ngh2.Role.SERVER, _RULES)
-        self._wire.initiate_connection(
-            {
-                ngh2.Setting.ENABLE_PUSH: 0,
-                ngh2.Setting.MAX_CONCURRENT_STREAMS: self.max_calls,
-                ngh2.Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
-                ngh2.Setting.MAX_HEADER_LIST_SIZE: MAX_HEADERS,
-            }
-        )
+        self._wire = ngh2.Connection(ngh2.Role.SERVER, RULES)
+        self._wire.initiate_connection(settings(self.max_calls))
         self._wire.set_local_window_size(CONNECTION_WINDOW)
 
     def receive(self, data: bytes) -> None:
@@ -78,6 +67,11 @@ class Http2Connection:
         except ngh2.NGH2Error:
             self.closed = True
         self._handle(self._wire.events())
+        if self._begun:
+            begun, self._begun = self._begun, []
+            for stream in begun:
+                if not stream.ended and not stream.finished:
+                    self.awaited(stream)
 
     def _handle(self, events: list[ngh2.Event]) -> None:
         for event in events:
@@ -107,6 +101,8 @@ class Http2Connection:
         self.streams[admitted.id] = admitted
         if not admitted.method.unary:
             self.opened(admitted)
+        elif admitted.due is not None:
+            self._begun.append(admitted)
         if event.end_stream and not admitted.finished:
             self._end(admitted)
 

@@ -16,11 +16,10 @@ import msgspec
 
 from bartizan.telemetry.logging import get_logger
 from sidecar.wire import grpc_status as status
-from sidecar.wire.engine import CallFailed
+from sidecar.wire.faults import status_of
 from sidecar.wire.grpc_call import Stream
-from sidecar.wire.grpc_frames import BadFrame
 from sidecar.wire.http2_connection import Http2Connection
-from sidecar.wire.running import Running, Server, rest
+from sidecar.wire.running import Running, Server, rest, unwatch
 
 log = get_logger()
 
@@ -44,6 +43,7 @@ class Http2Protocol(asyncio.Protocol):
             max_calls=server.max_calls,
             budget=server.budget,
             opened=self._opened,
+            awaited=self._watch,
             asked=self._asked,
             readable=self._readable,
             gone=self._gone,
@@ -163,6 +163,7 @@ class Http2Protocol(asyncio.Protocol):
 
     def _asked(self, stream: Stream, message: bytes) -> None:
         """A unary call: answered here, but for those that many others in the same read stand before."""
+        unwatch(stream)
         if (self._backlog or not self._inline) and len(message) <= _PIECE:
             if not self._backlog:
                 self._loop.call_soon(self._turn)
@@ -245,15 +246,12 @@ class Http2Protocol(asyncio.Protocol):
         stream.owner = Running(stream, self._take)
         task = self._server.swarm.start(work, name=stream.method.name, context=context)
         stream.owner.task = task
-        if stream.due is not None:
-            stream.owner.timer = self._loop.call_later(
-                max(0.0, stream.due - self._core.clock()), self._late, stream
-            )
+        self._watch(stream)
         task.add_done_callback(lambda done: self._ended(stream, done))
 
     def _ended(self, stream: Stream, task: asyncio.Task[None]) -> None:
         """The handler is over, however: a call without a status by now did not end well."""
-        stream.owner.close()
+        unwatch(stream)
         self._blocked.discard(stream)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("call_failed", error=type(error).__name__)
@@ -261,13 +259,8 @@ class Http2Protocol(asyncio.Protocol):
         self._soon()
 
     def _failed(self, stream: Stream, error: Exception) -> None:
-        """End the call with a status other than OK; messages of unknown exceptions may hold content and stay inside."""
-        match error:
-            case CallFailed(code=code) | BadFrame(code=code):
-                self._core.finish(stream, code or status.INTERNAL, str(error))
-            case _:
-                log.error("call_failed", error=type(error).__name__)
-                self._core.finish(stream, status.INTERNAL, "internal error")
+        """End the call with a status other than OK."""
+        self._core.finish(stream, *status_of(error))
 
     def _is_late(self, stream: Stream) -> bool:
         """Whether the caller waits no longer; the call is ended then."""
@@ -275,6 +268,12 @@ class Http2Protocol(asyncio.Protocol):
             return False
         self._core.finish(stream, status.DEADLINE_EXCEEDED)
         return True
+
+    def _watch(self, stream: Stream) -> None:
+        """End the call when its caller waits no longer."""
+        if stream.due is not None:
+            left = max(0.0, stream.due - self._core.clock())
+            stream.timer = self._loop.call_later(left, self._late, stream)
 
     def _late(self, stream: Stream) -> None:
         self._core.fail(stream, status.DEADLINE_EXCEEDED, "")
@@ -286,6 +285,7 @@ class Http2Protocol(asyncio.Protocol):
 
     def _gone(self, stream: Stream) -> None:
         """The call is over but for its handler. It is cancelled after its first step, so that it learns of it."""
+        unwatch(stream)
         if stream.owner is not None:
             self._loop.call_soon(stream.owner.task.cancel)
 

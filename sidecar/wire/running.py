@@ -29,9 +29,9 @@ class Server:
 
 
 class Running:
-    """A handler that waits: its task, its deadline, and the messages that it reads."""
+    """A handler that waits: its task, and the messages that it reads."""
 
-    __slots__ = ("_drained", "_stream", "_take", "_waiter", "task", "timer")
+    __slots__ = ("_drained", "_stream", "_take", "_waiter", "task")
 
     def __init__(self, stream: Stream, take: Callable[[Stream], bytes | None]) -> None:
         self._stream = stream
@@ -39,7 +39,6 @@ class Running:
         self._waiter: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
         self.task: asyncio.Task[None]
-        self.timer: asyncio.TimerHandle | None = None
 
     def __aiter__(self) -> Running:
         return self
@@ -79,10 +78,12 @@ class Running:
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
-    def close(self) -> None:
-        """The handler is over."""
-        if self.timer is not None:
-            self.timer.cancel()
+
+def unwatch(stream: Stream) -> None:
+    """Its deadline does not matter any more, or somebody else keeps it."""
+    if stream.timer is not None:
+        stream.timer.cancel()
+        stream.timer = None
 
 
 @types.coroutine

@@ -16,7 +16,8 @@ from typing import Any
 from sidecar.wire import grpc_status as status
 from sidecar.wire.grpc_call import Budget, Method, Stream
 from sidecar.wire.grpc_frames import BadFrame
-from sidecar.wire.http2_connection import STREAM_WINDOW, Http2Connection
+from sidecar.wire.http2_connection import Http2Connection
+from sidecar.wire.http2_limits import STREAM_WINDOW
 from tests.integration.wire import raw_h2 as h2
 
 MOST_MESSAGE = 4096
@@ -57,11 +58,17 @@ class Shell:
             max_calls=MOST_CALLS,
             budget=self.budget,
             opened=self.calls.append,
+            awaited=self._awaited,
             asked=self._asked,
             readable=lambda stream: _is(stream.id not in self.over, "a finished call is readable"),
             gone=self._gone,
             clock=lambda: 0.0,
         )
+
+    def _awaited(self, stream: Stream) -> None:
+        assert stream.due is not None
+        assert not stream.ended
+        assert self.core.streams[stream.id] is stream
 
     def _asked(self, stream: Stream, message: bytes) -> None:
         assert len(message) <= MOST_MESSAGE

@@ -10,6 +10,8 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from sidecar.wire.engine import MAX_CONNECTIONS
+from tests.integration.wire import raw_h2 as h2
 from tests.integration.wire.conftest import MEGABYTE, Serve
 
 Code = grpc.StatusCode
@@ -177,6 +179,49 @@ async def test_a_stream_past_its_deadline_is_cancelled_at_the_server(serve: Serv
         call = running.stream("HangStream", timeout=0.2)
         assert await call.code() is Code.DEADLINE_EXCEEDED
         await asyncio.wait_for(running.handlers.over.wait(), 10)
+
+
+@pytest.mark.parametrize("sent", [b"", h2.message(b"hello")[:-1]], ids=["nothing", "a part"])
+async def test_a_message_that_is_not_there_by_its_deadline_ends_the_call(serve: Serve, sent: bytes) -> None:
+    async with serve() as running:
+        peer = await running.connect()
+        await peer.send(h2.frame(h2.HEADERS, h2.END_HEADERS, 1, h2.block(grpc_timeout=b"100m")))
+        await peer.send(*([h2.frame(h2.DATA, 0, 1, sent)] if sent else []))
+        answer = await peer.answer(1)
+        assert answer.status == 4 or answer.reset is not None
+        # the rest comes too late, and harms nobody
+        await peer.send(h2.frame(h2.DATA, h2.END_STREAM, 1, h2.message(b"hello")[len(sent) :]))
+        await peer.send(h2.request(3))
+        assert (await peer.answer(3)).status == 0
+        assert [call.deadline for call in running.handlers.calls] == [None]
+
+
+async def test_a_message_that_comes_in_pieces_is_answered_before_its_deadline(serve: Serve) -> None:
+    async with serve() as running:
+        peer = await running.connect()
+        await peer.send(h2.frame(h2.HEADERS, h2.END_HEADERS, 1, h2.block(grpc_timeout=b"60S")))
+        sent = h2.message(b"hello")
+        for at in range(len(sent)):
+            await peer.send(h2.frame(h2.DATA, h2.END_STREAM * (at == len(sent) - 1), 1, sent[at : at + 1]))
+            await asyncio.sleep(0)
+        answer = await peer.answer(1)
+        assert (answer.status, answer.data) == (0, sent)
+
+
+async def test_connections_beyond_the_limit_are_closed(serve: Serve) -> None:
+    async with serve() as running:
+        await running.client.close()
+        kept = [await running.connect() for _ in range(MAX_CONNECTIONS)]
+        for peer in kept:
+            await peer.send(h2.request(1))
+            assert (await peer.answer(1)).status == 0
+        refused = await running.connect()
+        await refused.send(h2.request(1))
+        assert (await refused.answer(1)).status is None
+        await refused.end()
+        await kept[0].close()
+        await kept[1].send(h2.request(3))
+        assert (await kept[1].answer(3)).status == 0
 
 
 @pytest.mark.parametrize("method", ["Hang", "HangStream"])
