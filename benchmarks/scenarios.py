@@ -90,7 +90,7 @@ def chat(text: str, *, say: str = "", stream: bool = False) -> bytes:
     if stream:
         document["stream"] = True
     if say:
-        document["user"] = say if say.startswith("stream") else f"say {say}"
+        document["user"] = say if say.startswith("stream") else f"play {say}"
     return json.dumps(document, separators=(",", ":")).encode()
 
 

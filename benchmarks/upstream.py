@@ -1,8 +1,8 @@
 """The fastest model there is: fixed answers from memory, a raw protocol on uvloop. python -m benchmarks.upstream PORT.
 
 A POST with "stream":true gets server-sent events: 50 of them, 1 ms apart, or as its `user` says ("stream COUNT MS").
-Anything else gets one JSON answer that has the fields of every benchmark policy. For the soak test a `user` of "say
-WORD" plays a leak, an echo, an error, a hang-up; "say never" must not come, and is counted at GET /never.
+Anything else gets one JSON answer that has the fields of every benchmark policy. For the soak test a `user` of "play
+WORD" plays a leak, an echo, an error, a hang-up; "play never" must not come, and is counted at GET /never.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import uvloop
 CHUNKS = 50
 PAUSE_MS = 1
 _ASKED = re.compile(rb'"user":"stream (\d+) (\d+)"')
-_SAYS = re.compile(rb'"user":"say (\w+)"')
+_SAYS = re.compile(rb'"user":"play (\w+)"')
 CANARY = "canary-0123456789"
 """In the policies of benchmarks/cases.py."""
 
