@@ -1,4 +1,4 @@
-"""One guard worker process: started by exec with two inherited socket pairs, pinged, killed when it hangs.
+"""One guard worker process: started by exec with two inherited socket pairs, pinged, killed when it hangs (silence.py).
 
 workers.py keeps a pool of these alive and tells them what to load.
 """
@@ -27,9 +27,12 @@ from sidecar.agent.messages import (
     Pong,
     WorkerMessage,
 )
+from sidecar.agent.scheduling import scheduling
+from sidecar.agent.silence import Silence
 
 PING_EVERY = 0.5
 HUNG_AFTER = 2.0
+"""Seconds of its own, with a processor, in which a worker did not answer."""
 # importing gRPC and building rule sets may hold the loop for a while on a small machine
 START_WITHIN = 30.0
 LOAD_WITHIN = 15.0
@@ -60,7 +63,7 @@ class Worker:
         self._on_audit = on_audit
         self._loading = 0
         self._sequence = 0
-        self._heard = 0.0
+        self._silence = Silence(PING_EVERY, time.monotonic())
         self._greeted = False
         self._started = False
         self._listening = False
@@ -91,7 +94,7 @@ class Worker:
             return
         if isinstance(message, Load):
             self._loading += 1
-            self._heard = time.monotonic()
+            self._silence.heard(time.monotonic())
         try:
             self._outgoing.put_nowait(message)
         except asyncio.QueueFull:
@@ -119,7 +122,8 @@ class Worker:
                         "BARTIZAN_GUARD_SOCKET": str(self._socket),
                     },
                 )
-            self._process, self._heard, self._started = process, time.monotonic(), True
+            self._process, self._started = process, True
+            self._silence.heard(time.monotonic())
             # no await between: what changes from here on is told after the state
             for message in state():
                 self.tell(message)
@@ -141,7 +145,7 @@ class Worker:
                 group.create_task(self._read(channel), name=f"worker-{self.index}-read")
                 group.create_task(self._read_audit(audit), name=f"worker-{self.index}-audit")
                 group.create_task(self._write(channel), name=f"worker-{self.index}-write")
-                group.create_task(self._ping(), name=f"worker-{self.index}-ping")
+                group.create_task(self._ping(process.pid), name=f"worker-{self.index}-ping")
         except* (ProcessFailed, ProtocolViolation, ConnectionError) as failed:
             raise ProcessFailed(f"guard worker {self.index}: {failed.exceptions[0]}") from failed
 
@@ -154,7 +158,7 @@ class Worker:
 
     async def _read(self, channel: Channel[AgentMessage, WorkerMessage]) -> None:
         while (message := await channel.receive()) is not None:
-            self._heard = time.monotonic()
+            self._silence.heard(time.monotonic())
             match message:
                 case Pong(metrics=metrics):
                     self.metrics = metrics
@@ -186,7 +190,7 @@ class Worker:
         while True:
             await channel.send(await self._outgoing.get())
 
-    async def _ping(self) -> None:
+    async def _ping(self, pid: int) -> None:
         while True:
             self._sequence += 1
             if self._outgoing.empty():
@@ -195,8 +199,9 @@ class Worker:
             limit = HUNG_AFTER if self._greeted else START_WITHIN
             if self._loading:
                 limit = max(limit, LOAD_WITHIN)
-            if time.monotonic() - self._heard > limit:
-                log.error("worker_hung", worker=self.index, pid=self.pid)
+            self._silence.look(time.monotonic(), scheduling(pid))
+            if self._silence.longer_than(limit):
+                log.error("worker_hung", worker=self.index, pid=pid)
                 raise ProcessFailed(f"did not answer for {limit:g} s")
 
     async def _end(self) -> None:

@@ -1,11 +1,14 @@
-"""The pool of guard workers with real worker processes: what they hold after a plan was refused."""
+"""The pool of guard workers with real worker processes: what they hold after a plan was refused, which ones it kills."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import signal
 import tempfile
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -14,6 +17,7 @@ import pytest
 from bartizan.errors import ResourceRejected
 from bartizan.policy.bundle import GuardModel, GuardPlan
 from sidecar.agent.changes import Changes
+from sidecar.agent.worker import HUNG_AFTER
 from sidecar.agent.workers import WorkerPool
 
 PLAN = GuardPlan(
@@ -44,10 +48,14 @@ async def pool() -> AsyncIterator[WorkerPool]:
             await made.stop(5.0)
 
 
-async def until_loaded(pool: WorkerPool, plan_id: str) -> None:
-    async with asyncio.timeout(30):
-        while pool.loaded(plan_id) < pool.count:
+async def until(happened: Callable[[], object], within: float = 30.0) -> None:
+    async with asyncio.timeout(within):
+        while not happened():
             await asyncio.sleep(0.02)
+
+
+async def until_loaded(pool: WorkerPool, plan_id: str) -> None:
+    await until(lambda: pool.loaded(plan_id) == pool.count)
 
 
 async def test_a_refused_plan_gives_the_one_of_its_id_back(pool: WorkerPool) -> None:
@@ -62,3 +70,56 @@ async def test_a_refused_plan_of_a_new_id_is_held_by_nobody(pool: WorkerPool) ->
     with pytest.raises(ResourceRejected, match="plan_not_loadable"):
         await pool.load(msgspec.structs.replace(UNLOADABLE, id="1.2"))
     assert (pool.loaded("1.1"), pool.loaded("1.2")) == (1, 0)
+
+
+async def test_a_stopped_worker_is_killed_and_replaced(pool: WorkerPool) -> None:
+    await pool.load(PLAN)
+    await until(pool.metrics)  # it has answered once: until then it may take long to start
+    (stopped,) = pool.pids()
+    os.kill(stopped, signal.SIGSTOP)
+    await until(lambda: pool.pids() not in ([], [stopped]))
+    await until_loaded(pool, PLAN.id)
+
+
+@contextlib.contextmanager
+def throttled(pid: int) -> Iterator[None]:
+    """A thousandth of a processor for this process. Needs root and a controller of processors for groups."""
+    root = Path("/sys/fs/cgroup")
+    first = (root / "cgroup.controllers").exists()
+    group = (root if first else root / "cpu") / f"bartizan-test-{pid}"
+    limits = (
+        {"cpu.max": "1000 1000000"} if first else {"cpu.cfs_period_us": "1000000", "cpu.cfs_quota_us": "1000"}
+    )
+    try:
+        group.mkdir()
+        for name, value in limits.items():
+            (group / name).write_text(value)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            group.rmdir()
+        pytest.skip(f"no group with a limit of processors can be made here: {error.strerror}")
+    before = Path("/proc/self/cgroup").read_text()
+    home = next(line.split(":")[2] for line in before.splitlines() if first or line.split(":")[1] == "cpu")
+    (group / "cgroup.procs").write_text(str(pid))
+    try:
+        yield
+    finally:
+        ((root if first else root / "cpu") / home.lstrip("/") / "cgroup.procs").write_text(str(pid))
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError):
+                group.rmdir()
+                break
+
+
+async def test_a_worker_that_gets_no_processor_is_not_killed_for_its_silence(pool: WorkerPool) -> None:
+    await pool.load(PLAN)
+    await until(pool.metrics)
+    (starved,) = pool.pids()
+    (worker,) = pool._workers.values()
+    with throttled(starved):
+        await until(lambda: time.monotonic() - worker._silence._since > 2 * HUNG_AFTER)
+        assert pool.pids() == [starved]
+    since = time.monotonic()
+    await until(lambda: worker._silence._since > since)
+    assert pool.pids() == [starved]

@@ -1,0 +1,60 @@
+"""Whether a child that says nothing hangs, or only waits for a processor. Pure; scheduling.py reads what it is told.
+
+What counts is the time in which the child could have answered: not the time that it waited for a processor, and not
+the time in which whoever listens was late itself. A stopped child, one that waits for ever and one that computes for
+ever had their time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+STARVED: Final = 10.0
+"""So many times the limit may a child be silent when it gets no processor: then nobody is served by waiting on."""
+_STOPPED = frozenset("Tt")
+_RUNNABLE = "R"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scheduling:
+    """What the kernel says of a process: `state` of its main thread, and seconds of all its threads since they began."""
+
+    state: str
+    ran: float
+    waited: float
+    """Runnable, without a processor."""
+
+
+class Silence:
+    """How long a child has been silent. `every`: seconds between two looks when nobody is late."""
+
+    def __init__(self, every: float, now: float) -> None:
+        self._most = 2 * every
+        self.heard(now)
+
+    def heard(self, now: float) -> None:
+        """It answered, or was given something long to do."""
+        self._since = self._looked = now
+        self._own = 0.0
+        self._before: Scheduling | None = None
+
+    def look(self, now: float, seen: Scheduling | None) -> None:
+        """Count the time since the last look. `seen` is None where the kernel does not tell."""
+        passed = min(now - self._looked, self._most)
+        self._own += passed - _excused(passed, self._before, seen)
+        self._looked, self._before = now, seen
+
+    def longer_than(self, limit: float) -> bool:
+        """Whether it had `limit` seconds of its own to answer in, or was silent far too long whatever the reason."""
+        return self._own > limit or self._looked - self._since > STARVED * limit
+
+
+def _excused(passed: float, before: Scheduling | None, seen: Scheduling | None) -> float:
+    """Of the time between two looks, what the child had no processor for."""
+    if before is None or seen is None or seen.state in _STOPPED:
+        return 0.0
+    waited = seen.waited - before.waited
+    if not waited and seen.state == _RUNNABLE and seen.ran == before.ran:
+        return passed  # the kernel adds the wait up when it is over
+    return min(passed, max(0.0, waited))
