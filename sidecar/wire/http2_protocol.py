@@ -252,6 +252,8 @@ class Http2Protocol(asyncio.Protocol):
     def _ended(self, stream: Stream, task: asyncio.Task[None]) -> None:
         """The handler is over, however: a call without a status by now did not end well."""
         unwatch(stream)
+        stream.owner.close()
+        stream.owner = None
         self._blocked.discard(stream)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("call_failed", error=type(error).__name__)
@@ -287,7 +289,7 @@ class Http2Protocol(asyncio.Protocol):
         """The call is over but for its handler. It is cancelled after its first step, so that it learns of it."""
         unwatch(stream)
         if stream.owner is not None:
-            self._loop.call_soon(stream.owner.task.cancel)
+            self._loop.call_soon(stream.owner.cancel)
 
     def _take(self, stream: Stream) -> bytes | None:
         """The next message for a handler; opens the window that its bytes held."""

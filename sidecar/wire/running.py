@@ -38,7 +38,7 @@ class Running:
         self._take = take
         self._waiter: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
-        self.task: asyncio.Task[None]
+        self.task: asyncio.Task[None] | None = None
 
     def __aiter__(self) -> Running:
         return self
@@ -64,6 +64,17 @@ class Running:
         """A message came, or the end of all."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def cancel(self) -> None:
+        """Nobody waits for the handler any more."""
+        if self.task is not None:
+            self.task.cancel()
+
+    def close(self) -> None:
+        """The handler is over. Its task keeps a cancellation with all frames that it went through, and those hold this:
+        a circle of 10 KB for every client that went away, which the garbage collector would find late.
+        """
+        self.task = None
 
     async def until_drained(self) -> None:
         """Until the peer has taken replies. Messages that come meanwhile do not end this wait."""

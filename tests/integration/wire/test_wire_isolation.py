@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import struct
 
 import pytest
 
+from sidecar.wire.grpc_call import Stream
+from sidecar.wire.running import Running
 from tests.integration.wire import raw_h2 as h2
 from tests.integration.wire.conftest import Serve
 from tests.integration.wire.raw_h2 import block, frame, message, request
@@ -152,3 +155,38 @@ async def test_a_call_beyond_the_drain_time_ends_with_another_status_than_ok(ser
         await running.engine.stop(0.1)
         answer = await peer.answer(1)
         assert answer.status != 0
+
+
+@pytest.mark.parametrize(
+    "method", ["EchoLater", "Hang", "CrashLater", "Early", "HangStream", "RefuseAfterOne", "Flood"]
+)
+@pytest.mark.parametrize("how", ["waits", "cancels"])
+async def test_nothing_of_a_call_that_is_over_waits_for_the_garbage_collector(
+    serve_ngh2: Serve, method: str, how: str
+) -> None:
+    """A cancelled handler's frames hold all that it held: in a circle they stay until a full collection, which is rare."""
+
+    def kept() -> int:
+        return sum(isinstance(each, (Stream, Running)) for each in gc.get_objects())
+
+    async with serve_ngh2() as running:
+        peer = await running.connect()
+        swarm = running.engine._state.swarm  # type: ignore[attr-defined]
+        gc.collect()
+        gc.disable()
+        try:
+            before = kept()
+            for number in range(1, 41, 2):
+                await peer.send(h2.request(number, path=f"/test.S/{method}".encode()))
+                if how == "cancels" or "Hang" in method or method == "Flood":
+                    await peer.send(h2.frame(h2.RST_STREAM, 0, number, bytes(4)))
+                else:
+                    await peer.answer(number)
+            await peer.send(h2.request(99))
+            assert (await peer.answer(99)).status == 0
+            async with asyncio.timeout(20):
+                while len(swarm):
+                    await asyncio.sleep(0.01)
+            assert kept() == before
+        finally:
+            gc.enable()
