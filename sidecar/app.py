@@ -13,8 +13,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-import grpc
-
 from bartizan.policy.capabilities import SUPPORTED, WAF
 from bartizan.tasks import start
 from bartizan.telemetry.logging import get_logger
@@ -37,10 +35,12 @@ from sidecar.agent.kept import Kept
 from sidecar.agent.keys import KeySets
 from sidecar.agent.lastgood import LastGood
 from sidecar.agent.link import Link
+from sidecar.agent.missing import MissingEntries
 from sidecar.agent.monitor import Monitor
 from sidecar.agent.otlp import SpanForwarder
 from sidecar.agent.probe import Prober
 from sidecar.agent.sealed import Seal
+from sidecar.agent.sockets import serve
 from sidecar.agent.static import StaticSource
 from sidecar.agent.subscribe import Subscription
 from sidecar.agent.verify import Verifier
@@ -132,6 +132,7 @@ class Agent:
             conditions=self.conditions,
         )
         self.admin = EnvoyAdmin(run_dir / paths.ADMIN_SOCKET)
+        self.missing = MissingEntries(self.admin, self.shipping.lose)
         self.envoy = EnvoyProcess(
             binary=settings.envoy,
             bootstrap=paths.bootstrap_json(
@@ -142,7 +143,8 @@ class Agent:
             drain_seconds=settings.drain_seconds,
             log_level=settings.log_level,
             admin=self.admin,
-            on_new=self.config.forget_answers,
+            on_new=self._new_envoy,
+            on_orphan=self.missing.orphan,
         )
         self.monitor = Monitor(
             applier=self.applier,
@@ -176,6 +178,10 @@ class Agent:
             self.verifier.trust(self.identity.trust)
         self.changes.notify()
 
+    def _new_envoy(self) -> None:
+        self.config.forget_answers()
+        self.missing.renew()
+
     def _facts(self) -> dict[str, Any]:
         return {
             "instance_id": self.instance_id,
@@ -192,11 +198,11 @@ class Agent:
         await self.shipping.restore()
         await self._stack.enter_async_context(self.admin)
         self._stack.push_async_callback((await self.config.serve(run_dir / paths.XDS_SOCKET)).stop, 0.2)
-        await self._serve(
-            AccessLogService(self.shipping.put, self._native_context, self.prober.path),
-            run_dir / paths.ALS_SOCKET,
+        access_log = AccessLogService(
+            self.shipping.put, self._native_context, self.prober.path, lambda: self.missing.ledger
         )
-        await self._serve(self.spans, run_dir / paths.OTLP_SOCKET)
+        for service, socket in ((access_log, paths.ALS_SOCKET), (self.spans, paths.OTLP_SOCKET)):
+            self._stack.push_async_callback((await serve(service, run_dir / socket)).stop, 0.2)
         runner = await self.health.start(self.settings.health_host, self.settings.health_port)
         self._stack.push_async_callback(runner.cleanup)
         self.workers.start(self._group)
@@ -204,18 +210,10 @@ class Agent:
         self.spawn(self.monitor.watch(), "monitor")
         self.spawn(self.monitor.probe(), "probe")
         self.spawn(self.around.run(), "around")
+        self.spawn(self.missing.run(), "missing-entries")
         self.spawn(self.shipping.run(), "audit")
         self.spawn(self.spans.run(), "spans")
         self.spawn(self.last_good.run(self.kept.save), "last-good")
-
-    async def _serve(self, service: AccessLogService | SpanForwarder, socket: Path) -> None:
-        server = grpc.aio.server()
-        service.register(server)
-        socket.unlink(missing_ok=True)
-        server.add_insecure_port(f"unix:{socket}")
-        await server.start()
-        socket.chmod(0o600)
-        self._stack.push_async_callback(server.stop, 0.2)
 
     def _set_jwks(self, issuer: str, jwks: dict[str, Any]) -> None:
         """An issuer's keys, to all who verify tokens."""
@@ -265,7 +263,7 @@ class Agent:
     async def stop(self) -> None:
         """Envoy first, so that running requests still find their guard; then the last records."""
         log.info("agent_draining")
-        await self.envoy.stop()
+        await self.envoy.stop(self.missing.settle)
         await self.workers.stop(3.0)
         await self.shipping.close(2.0)
 

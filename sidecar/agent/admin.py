@@ -93,6 +93,13 @@ class EnvoyAdmin:
         stats = msgspec.json.decode((await self._ask("GET", path))[1], type=_Stats)
         return int(sum(stat.value for stat in stats.stats if not stat.name.startswith("http.admin.")))
 
+    async def access_log(self) -> tuple[int, int]:
+        """Entries that the access log took so far, and entries that it dropped."""
+        path = "/stats?format=json&filter=^access_logs%5C.grpc_access_log%5C.logs_"
+        stats = msgspec.json.decode((await self._ask("GET", path))[1], type=_Stats).stats
+        counts = {stat.name.rpartition("_")[2]: int(stat.value) for stat in stats}
+        return counts.get("written", 0), counts.get("dropped", 0)
+
     async def drain(self, deadline: float) -> None:
         """Tell clients to leave, take no new connections, wait for running requests up to `deadline` seconds."""
         end = time.monotonic() + deadline

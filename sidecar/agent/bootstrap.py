@@ -64,7 +64,10 @@ MAX_CONNECTIONS = 10_000
 MAX_HEAP_BYTES = 512 * 1024 * 1024
 
 _SOCKET_PATH_MAX = 107  # sun_path of Linux without its final zero
-_STATS = ("http.bartizan.", "cluster.", "listener.", "listener_manager.", "server.", "sds.", "overload.")
+_STATS = (
+    *("http.bartizan.", "cluster.", "listener.", "listener_manager.", "server.", "sds.", "overload."),
+    "access_logs.",
+)
 _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 

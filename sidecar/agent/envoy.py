@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -29,7 +29,9 @@ log = get_logger()
 
 
 class EnvoyProcess:
-    """`on_new` is called before every start: nothing that an earlier process said holds any more."""
+    """`on_new` is called before every start: nothing that an earlier process said holds any more. `on_orphan`: a
+    predecessor's Envoy was found and ended.
+    """
 
     def __init__(
         self,
@@ -42,6 +44,7 @@ class EnvoyProcess:
         log_level: str,
         admin: EnvoyAdmin,
         on_new: Callable[[], None],
+        on_orphan: Callable[[], None],
     ) -> None:
         self._binary = binary
         self._bootstrap = bootstrap
@@ -51,6 +54,7 @@ class EnvoyProcess:
         self._log_level = log_level
         self._admin = admin
         self._on_new = on_new
+        self._on_orphan = on_orphan
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
         self._answered = 0.0
@@ -111,14 +115,15 @@ class EnvoyProcess:
                 self._kill()
         return self.ready
 
-    async def stop(self) -> None:
-        """Drain, then SIGTERM, then SIGKILL."""
+    async def stop(self, drained: Callable[[], Awaitable[None]]) -> None:
+        """Drain, let `drained` hear the last of it, then SIGTERM, then SIGKILL."""
         self._stopping = True
         process = self._process
         if process is None or process.returncode is not None:
             return
         with contextlib.suppress(DependencyUnavailable, msgspec.MsgspecError):
             await self._admin.drain(self._drain_seconds)
+            await drained()
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
         try:
@@ -137,6 +142,7 @@ class EnvoyProcess:
         with contextlib.suppress(DependencyUnavailable):
             await self._admin.quit()
             log.warning("orphaned_envoy_ended")
+            self._on_orphan()
             for _ in range(50):
                 await self._admin.ready()
                 await asyncio.sleep(0.1)

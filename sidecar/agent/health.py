@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from bartizan.errors import ProcessFailed
 from sidecar.agent import app_probes as probing
@@ -24,7 +25,7 @@ from sidecar.agent.workers import WorkerPool
 
 
 class _WithWorkers(Collector):
-    """The agent's metrics with the workers' samples put into the families of the same name."""
+    """The agent's metrics with the workers' samples added to the families of the same name."""
 
     def __init__(self, samples: Callable[[], Mapping[str, float]]) -> None:
         self._samples = samples
@@ -35,13 +36,17 @@ class _WithWorkers(Collector):
         for parsed in text_string_to_metric_families(lines):
             for sample in parsed.samples:
                 family = _family(families, sample.name)
-                family.samples = [
-                    kept
-                    for kept in family.samples
-                    if (kept.name, kept.labels) != (sample.name, sample.labels)
-                ]
-                family.samples.append(sample)
+                _add(family, sample)
         return families.values()
+
+
+def _add(family: Metric, sample: Sample) -> None:
+    """One sample for each name and labels: what the agent counted itself stays in."""
+    for at, own in enumerate(family.samples):
+        if (own.name, own.labels) == (sample.name, sample.labels):
+            family.samples[at] = own._replace(value=own.value + sample.value)
+            return
+    family.samples.append(sample)
 
 
 def _family(families: dict[str, Metric], name: str) -> Metric:

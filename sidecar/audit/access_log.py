@@ -20,6 +20,7 @@ from bartizan.policy.schema import Jwt
 from protos.gen.envoy.data.accesslog.v3 import accesslog_pb2
 from protos.gen.envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
 from sidecar.audit.evidence import count, truncated_address
+from sidecar.audit.ledger import Ledger
 from sidecar.audit.native_token import caller, let_in
 from sidecar.audit.record import Record
 
@@ -127,21 +128,25 @@ def _method(number: int) -> str:
 
 
 class AccessLogService(als_pb2_grpc.AccessLogServiceServicer):
-    """Receives Envoy's streams of entries and gives records to `put`."""
+    """Receives Envoy's streams of entries and gives records to `put`. `ledger` is that of the running Envoy."""
 
     def __init__(
         self,
         put: Callable[[Sequence[bytes]], None],
         context: Context,
         probe_path: str,
+        ledger: Callable[[], Ledger],
     ) -> None:
         self._put = put
+        self._ledger = ledger
         self._context = context
         self._probe_path = probe_path
 
     async def StreamAccessLogs(self, requests: Any, context: Any) -> Any:  # noqa: ARG002, N802
+        ledger = self._ledger()  # what a dead Envoy's stream still holds is none of its successor's
         message: als_pb2.StreamAccessLogsMessage
         async for message in requests:
+            ledger.received += len(message.http_logs.log_entry)
             now = self._context()
             records = [
                 native_record(entry, now)

@@ -1,4 +1,4 @@
-"""From the bounded queue to a sink, at least once and in order; what a full queue loses becomes a Gap record.
+"""From the bounded queue to a sink, at least once and in order; what is lost, here or before it came, becomes a Gap record.
 
 Memory is bounded by the number and the bytes of waiting records. The control plane drops ids that it knows. What can't
 be shipped before the process ends is left in the spool for the next one.
@@ -12,6 +12,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
@@ -28,6 +29,14 @@ BATCH = 500
 GATHER = 0.1
 
 log = get_logger()
+
+
+@dataclass(slots=True, kw_only=True)
+class Loss:
+    """Records lost of one reason that no gap tells yet."""
+
+    since: float
+    count: int = 0
 
 
 class Shipping:
@@ -50,9 +59,7 @@ class Shipping:
         self._max_bytes = max_bytes
         self._queue: deque[bytes] = deque()
         self._bytes = 0
-        self._lost = 0
-        self._lost_since = 0.0
-        self._reason = ""
+        self._losses: dict[str, Loss] = {}
         self._some = asyncio.Event()
         self._spool = spool
         self._spooled = 0
@@ -72,21 +79,21 @@ class Shipping:
         """Take records (canonical JSON each); the newest are lost when there is no room."""
         for record in records:
             if len(self._queue) >= self._max_records or self._bytes + len(record) > self._max_bytes:
-                self._lose(1, "queue_full")
+                self.lose(1, "queue_full")
                 continue
             self._queue.append(record)
             self._bytes += len(record)
         metrics.AUDIT_QUEUE.set(len(self._queue))
         self._some.set()
 
-    def _lose(self, count: int, reason: str) -> None:
-        if not self._lost:
-            self._lost_since = time.time()
+    def lose(self, count: int, reason: str) -> None:
+        """So many records are lost, 0 where nobody knows how many: a gap says so."""
+        if not self._losses:
             log.error("audit_losing", reason=reason)
             self._on_loss(True)
-        self._lost += count
-        self._reason = reason
+        self._losses.setdefault(reason, Loss(since=time.time())).count += count
         metrics.AUDIT_LOST.inc(count)
+        self._some.set()
 
     async def run(self) -> None:
         """Until cancelled. A batch that the sink can't take waits, with a growing, jittered pause."""
@@ -95,7 +102,7 @@ class Shipping:
             await self._some.wait()
             await asyncio.sleep(GATHER)
             self._some.clear()
-            while self._queue or self._lost:
+            while self._queue or self._losses:
                 try:
                     await self._ship()
                     failures = 0
@@ -107,15 +114,13 @@ class Shipping:
         """At the end of the process: ship what is left for at most `deadline` seconds, and leave the rest in the spool."""
         try:
             async with asyncio.timeout(deadline):
-                while self._queue or self._lost:
+                while self._queue or self._losses:
                     await self._ship()
         except (TimeoutError, DependencyUnavailable):
             log.warning("audit_not_flushed", count=len(self._queue))
-        if self._spool is not None and (self._queue or self._lost):
-            rest = list(self._queue)
-            await asyncio.to_thread(
-                self._spool.write, rest, self._lost, self._lost_since, self._instance_id()
-            )
+        if self._spool is not None and (self._queue or self._losses):
+            gaps = [self._gap(reason, loss.since, loss.count) for reason, loss in self._losses.items()]
+            await asyncio.to_thread(self._spool.write, list(self._queue), gaps, self._instance_id())
 
     async def _ship(self) -> None:
         async with self._turn:
@@ -132,29 +137,35 @@ class Shipping:
             # it would be refused for ever and hold up all others; the gap says that it is missing
             log.error("audit_batch_refused", reason=str(error), count=len(batch))
             self._forget(len(batch))
-            self._lose(len(batch), "refused")
+            self.lose(len(batch), "refused")
             return
         self._forget(stored)
         if stored < len(batch):
             raise DependencyUnavailable("the sink took only a part")
 
     async def _ship_gap(self) -> None:
-        lost, reason = self._lost, self._reason
-        gap = Gap(
+        reason, loss = next(iter(self._losses.items()))
+        told = loss.count
+        gap = self._gap(reason, loss.since, told)
+        try:
+            await self._sink.store([msgspec.json.encode(gap, order="deterministic")])
+        except DependencyRefused as error:
+            log.error("audit_gap_refused", reason=str(error), count=told)
+        loss.count -= told
+        if not loss.count:
+            del self._losses[reason]
+        if not self._losses:
+            self._on_loss(False)
+
+    def _gap(self, reason: str, since: float, lost: int) -> Gap:
+        return Gap(
             id=secrets.token_hex(16),
             time=time.time(),
-            since=self._lost_since,
+            since=since,
             lost=lost,
             reason=reason,
             instance_id=self._instance_id(),
         )
-        try:
-            await self._sink.store([msgspec.json.encode(gap, order="deterministic")])
-        except DependencyRefused as error:
-            log.error("audit_gap_refused", reason=str(error), count=lost)
-        self._lost -= lost
-        if not self._lost:
-            self._on_loss(False)
 
     def _forget(self, count: int) -> None:
         for _ in range(count):

@@ -48,35 +48,35 @@ class Spool:
             return []
         return [line for line in data.split(b"\n") if line]
 
-    def write(self, records: Sequence[bytes], lost: int, since: float, instance_id: str) -> int:
-        """Replace the file; returns how many records found no room. They and those `lost` before are named in a Gap."""
-        kept, size = [], _GAP_BYTES
+    def write(self, records: Sequence[bytes], gaps: Sequence[Gap], instance_id: str) -> int:
+        """Replace the file; returns how many records found no room: one more gap names them. Gaps always find room."""
+        kept, size = [], _GAP_BYTES * (len(gaps) + 1)
         for record in records:
             if size + len(record) + 1 > self._max_bytes:
                 break
             kept.append(record)
             size += len(record) + 1
         dropped = len(records) - len(kept)
-        if lost + dropped:
+        if dropped:
             now = time.time()
-            gap = Gap(
+            full = Gap(
                 id=secrets.token_hex(16),
                 time=now,
-                since=since or now,
-                lost=lost + dropped,
-                reason="spool_full" if dropped else "queue_full",
+                since=now,
+                lost=dropped,
+                reason="spool_full",
                 instance_id=instance_id,
             )
-            kept.append(msgspec.json.encode(gap, order="deterministic"))
+            gaps = (*gaps, full)
+        kept += [msgspec.json.encode(gap, order="deterministic") for gap in gaps]
         if not kept:
             self.clear()
             return 0
         try:
             write_atomically(self._path, b"".join(record + b"\n" for record in kept))
         except OSError as error:
-            log.error(
-                "audit_not_spooled", reason=error.strerror or type(error).__name__, count=len(records) + lost
-            )
+            reason, lost = error.strerror or type(error).__name__, sum(gap.lost for gap in gaps)
+            log.error("audit_not_spooled", reason=reason, count=len(records) - dropped + lost)
             dropped = len(records)
         if dropped:
             metrics.AUDIT_LOST.inc(dropped)

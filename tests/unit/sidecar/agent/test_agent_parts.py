@@ -17,6 +17,7 @@ from bartizan.identity import TrustDocument
 from bartizan.policy.bundle import Bundle, EnvoyResources, GuardModel, GuardPlan
 from bartizan.policy.names import TYPE_CLUSTER, TYPE_LISTENER, TYPE_ROUTES
 from bartizan.policy.signing import LocalSigner, canonical
+from bartizan.telemetry import metrics
 from protos.gen.bartizan.identity.v1 import identity_pb2
 from protos.gen.bartizan.policy.v1 import policy_pb2
 from protos.gen.envoy.extensions.transport_sockets.tls.v3 import secret_pb2
@@ -166,6 +167,8 @@ def test_the_certificate_of_a_refused_bundle_is_served_no_longer() -> None:
 
 
 def test_workers_samples_join_the_family_of_the_same_name() -> None:
+    own = metrics.AUDIT_LOST._value.get()
+    metrics.AUDIT_LOST.inc(3)
     text = generate_latest(
         _WithWorkers(
             lambda: {
@@ -177,6 +180,7 @@ def test_workers_samples_join_the_family_of_the_same_name() -> None:
     ).decode()
     assert 'bartizan_decisions_total{action="deny",cause="x",phase="authn"} 3.0' in text
     assert text.count("# TYPE bartizan_decisions_total") == 1
+    assert f"bartizan_audit_lost_total {own + 5}" in text, "what the agent lost, and what the workers lost"
     assert 'bartizan_phase_seconds_bucket{le="+Inf",phase="authn"} 3.0' in text
 
 

@@ -81,6 +81,15 @@ async def test_a_full_queue_loses_the_newest_and_says_how_many() -> None:
     assert told == [True, False]
 
 
+async def test_each_reason_has_a_gap_of_its_own_and_an_unknown_number_is_told_too() -> None:
+    sink = Store(DependencyUnavailable("away"))
+    made = shipping(sink)
+    for count, reason in ((3, "access_log_full"), (0, "agent_ended"), (4, "access_log_full")):
+        made.lose(count, reason)
+    await ship(made, lambda: len(sink.gaps) >= 2)
+    assert [(gap.reason, gap.lost) for gap in sink.gaps] == [("access_log_full", 7), ("agent_ended", 0)]
+
+
 async def test_memory_is_bounded_by_bytes_too() -> None:
     sink = Store()
     made = shipping(sink, max_bytes=10)
@@ -144,7 +153,7 @@ async def test_what_could_not_be_shipped_is_left_for_the_next_process(tmp_path: 
 
 async def test_a_spool_stays_until_all_of_it_is_shipped(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "audit.spool")
-    spool.write([b"1", b"2"], 0, 0.0, "me")
+    spool.write([b"1", b"2"], (), "me")
     made = Shipping(Store(1, *[DependencyUnavailable("away")] * 9), instance_id=lambda: "me", spool=spool)
     await made.restore()
     await made.close(0.01)
@@ -154,14 +163,20 @@ async def test_a_spool_stays_until_all_of_it_is_shipped(tmp_path: Path) -> None:
 async def test_a_full_spool_keeps_the_oldest_and_says_what_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "audit.spool"
     made = Shipping(
-        Frozen(), instance_id=lambda: "me", max_records=3, spool=Spool(path, max_bytes=512 + 2 * 10)
+        Frozen(), instance_id=lambda: "me", max_records=3, spool=Spool(path, max_bytes=3 * 512 + 2 * 10)
     )
+    made.lose(0, "agent_ended")
     made.put([b"a" * 9, b"b" * 9, b"c" * 9, b"lost before"])
     await made.close(0.01)
-    *kept, gap = Spool(path).read()
-    assert kept == [b"a" * 9, b"b" * 9]
-    named = msgspec.json.decode(gap, type=Gap)
-    assert (named.lost, named.reason, named.instance_id) == (2, "spool_full", "me")
+    first, second, *gaps = Spool(path).read()
+    assert [first, second] == [b"a" * 9, b"b" * 9]
+    named = [msgspec.json.decode(gap, type=Gap) for gap in gaps]
+    assert [(gap.reason, gap.lost) for gap in named] == [
+        ("agent_ended", 0),
+        ("queue_full", 1),
+        ("spool_full", 1),
+    ]
+    assert {gap.instance_id for gap in named} == {"me"}
 
 
 async def test_a_disk_that_takes_nothing_does_not_hold_up_the_end(tmp_path: Path) -> None:
