@@ -61,7 +61,7 @@ class Exchange:
         clock_ns: Callable[[], int],
         probe: Probe | None = None,
     ) -> None:
-        self.plan = plan
+        self.plan = plan.for_exchange(identity.tenant if identity else "")
         self.identity = identity
         self.decision_id = decision_id
         self.probe = probe

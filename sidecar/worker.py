@@ -35,10 +35,12 @@ from sidecar.agent.messages import (
     Pong,
     SetJwks,
     SetKeys,
+    SetPseudonymKeys,
     WorkerMessage,
 )
 from sidecar.audit.queue import AuditQueue
 from sidecar.checks.admission.request_rate import Buckets
+from sidecar.checks.query_history import QueryHistory
 from sidecar.plan.current import Current
 from sidecar.plan.load import load_plan
 from sidecar.wire import ext_authz, ext_proc
@@ -72,6 +74,8 @@ class Worker:
     engine: Engine
     settings: WorkerSettings
     current: Current = field(default_factory=Current)
+    history: QueryHistory = field(default_factory=lambda: QueryHistory(clock=time.monotonic))
+    pseudonym_keys: dict[str, bytes] = field(default_factory=dict, repr=False)
     buckets: Buckets = field(default_factory=lambda: Buckets(clock=time.monotonic))
     spans: Spans = field(default_factory=lambda: Spans(tracer=None))
     provider: TracerProvider | None = None
@@ -115,7 +119,9 @@ class Worker:
             case Load(plan=plan):
                 try:
                     # off the loop: rule sets may take long to build, and requests go on meanwhile
-                    built = await asyncio.to_thread(load_plan, plan, self.buckets)
+                    built = await asyncio.to_thread(
+                        load_plan, plan, self.buckets, self.pseudonym_keys, self.history
+                    )
                 except BartizanError as error:
                     log.warning("plan_refused", plan=plan.id, reason=str(error))
                     await self.channel.send(Loaded(plan_id=plan.id, error=str(error)))
@@ -141,6 +147,8 @@ class Worker:
                     self.current.set_jwks(issuer, jwks)
                 except InvalidInput as error:
                     log.warning("jwks_refused", issuer=issuer, reason=str(error))
+            case SetPseudonymKeys(keys=keys):
+                self.pseudonym_keys.update(keys)
             case Listen():
                 await self.engine.start(self.settings.guard_socket, self.services)
                 log.info("worker_ready")
@@ -150,7 +158,7 @@ class Worker:
 
     def _configure(self, message: Configure) -> None:
         self.current.configure(instance_id=message.instance_id, probe_key=message.probe_key)
-        self.buckets.share = 1.0 / max(1, message.workers)
+        self.history.share = self.buckets.share = 1.0 / max(1, message.workers)
         if self.provider is None and message.trace_endpoint:
             self.provider = tracing.provider("bartizan-guard", message.trace_endpoint)
             if self.provider is not None:

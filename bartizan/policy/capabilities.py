@@ -57,7 +57,7 @@ def required_by(spec: ModelPolicySpec) -> tuple[str, ...]:
         "engine.patches": spec.model.engine is not UNSET
         and spec.model.virtual_patches == "on"
         and bool(patches(spec.model.engine)),
-        "answers.errors": not spec.output and spec.mode == "enforce",
+        "answers.errors": not spec.answers_checked and spec.mode == "enforce",
         "mode.shadow": spec.mode == "shadow",
     }
     return tuple(

@@ -29,10 +29,17 @@ PiiType = Literal[
     "address",
     "coordinates",
 ]
+AnnouncedType = Literal["phone", "card", "ssn", "national_id", "passport", "driving_licence", "birth_date"]
+"""Types that a word before the number may announce."""
+Region = Annotated[str, Meta(pattern=r"^[A-Z]{2}$")]
+Word = Annotated[str, Meta(min_length=2, max_length=40)]
 AllowedText = Annotated[str, Meta(min_length=3, max_length=254)]
+AllowedPattern = Annotated[str, Meta(min_length=1, max_length=256)]
+KeyFile = Annotated[str, Meta(pattern=r"^file:[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 HostPattern = Annotated[
     str, Meta(pattern=r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9-]{0,62}\.?){0,8}[A-Za-z0-9]$", max_length=253)
 ]
+Span = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,4}(s|m|h)$")]
 Label = Annotated[str, Meta(min_length=1, max_length=128)]
 ToolName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:/-]{1,128}$")]
 CanaryToken = Annotated[str, Meta(min_length=8, max_length=128)]
@@ -53,6 +60,11 @@ class CheckConfig(
     def edits(self) -> bool:
         """Whether it may change what it reads; a check without a choice of action is taken to."""
         return getattr(self, "action", "redact") == "redact"
+
+    @property
+    def restores(self) -> bool:
+        """Whether answers must be read because this check of a request left something to put back into them."""
+        return False
 
 
 class Sanitize(CheckConfig, frozen=True, tag="sanitize"):
@@ -80,15 +92,29 @@ class Pii(CheckConfig, frozen=True, tag="pii"):
     """Personal data that has a form, in requests or answers."""
 
     types: Annotated[tuple[PiiType, ...], Meta(min_length=1)] = ("email", "phone", "iban", "card")
+    regions: Annotated[tuple[Region, ...], Meta(max_length=64)] = ()
+    context: dict[AnnouncedType, Annotated[tuple[Word, ...], Meta(max_length=64)]] = {}
     allow: Annotated[tuple[AllowedText, ...], Meta(max_length=256)] = ()
-    replacement: Literal["placeholder", "mask"] = "placeholder"
+    allow_patterns: Annotated[tuple[AllowedPattern, ...], Meta(max_length=64)] = ()
+    replacement: Literal["placeholder", "mask", "pseudonym", "token"] = "placeholder"
+    key: KeyFile | UnsetType = UNSET
     action: Literal["deny", "redact", "flag"] = "redact"
+
+    @property
+    def restores(self) -> bool:
+        return self.edits and self.replacement == "token"
+
+    @property
+    def key_name(self) -> str:
+        """Name of the file with the key of its pseudonyms; "" where it makes none."""
+        return self.key if self.edits and self.replacement == "pseudonym" and self.key is not UNSET else ""
 
 
 class Canary(CheckConfig, frozen=True, tag="canary"):
     """Strings that stand in system prompts or documents and must never leave in an answer."""
 
-    tokens: Annotated[tuple[CanaryToken, ...], Meta(min_length=1, max_length=256)]
+    tokens: Annotated[tuple[CanaryToken, ...], Meta(max_length=256)] = ()
+    tenants: dict[str, Annotated[tuple[CanaryToken, ...], Meta(min_length=1, max_length=16)]] = {}
     action: Literal["cut", "redact", "flag"] = "cut"
 
 
@@ -144,5 +170,14 @@ class Probabilities(CheckConfig, frozen=True, tag="probabilities"):
     labels: Annotated[tuple[Label, ...], Meta(max_length=256)] = ()
 
 
-InputCheck = Sanitize | Markup | PromptInjection | Secrets | Pii | Parameters
+class ExtractionWatch(CheckConfig, frozen=True, tag="extractionWatch"):
+    """Counts what each caller asks of a model, against copying it: many queries in a window, most of them different."""
+
+    window: Span = "1h"
+    max_queries: Annotated[int, Meta(ge=1, le=100_000_000)] = 10_000
+    spread: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    action: Literal["flag", "deny"] = "flag"
+
+
+InputCheck = Sanitize | Markup | PromptInjection | Secrets | Pii | Parameters | ExtractionWatch
 OutputCheck = Pii | Secrets | Canary | Exfiltration | Markup | Tools | Structured | Probabilities

@@ -10,6 +10,7 @@ from bartizan.errors import InvalidInput, Problem
 from bartizan.policy.authored import CHECK_LISTS
 from bartizan.policy.bounded_schema import BoundedSchema
 from bartizan.policy.defaults import ROUTE_METHOD
+from bartizan.policy.detector_fields import canaries, canary_tokens, personal_data
 from bartizan.policy.documents import join
 from bartizan.policy.engines import NEVER, profiles
 from bartizan.policy.protocols import facts_of
@@ -97,6 +98,7 @@ def _checks(document: Any) -> Iterator[Problem]:
     facts = facts_of(protocol)
     routes = [route for _, route in structs(document, "spec", "routes")]
     tokens: list[tuple[str, str]] = []
+    tenants = frozenset(name for _, name in strings(document, "spec", "tenants"))
     for direction in CHECK_LISTS:
         entries: list[tuple[str, dict[str, Any]]] = []
         for path, item in structs(document, "spec", direction):
@@ -121,7 +123,7 @@ def _checks(document: Any) -> Iterator[Problem]:
             elif facts and name in _SCORE_CHECKS and not facts.scores:
                 message = f"answers of protocol {protocol} hold no scores"
                 yield Problem(path=place, code="not_applicable", message=message)
-            elif facts and facts.fields:
+            elif facts and facts.fields and name != "extractionWatch":
                 field = "outputScores" if name in _SCORE_CHECKS else _TEXT_FIELD[direction]
                 if routes and not any(route.get(field) for route in routes):
                     message = f"finds nothing to look at: no route declares {field}"
@@ -135,7 +137,11 @@ def _checks(document: Any) -> Iterator[Problem]:
                 yield from repeated(strings(config, "strip", under=place), "kind")
                 yield from repeated(strings(config, "links", under=place), "host")
                 yield from repeated(strings(config, "labels", under=place), "label")
-                tokens += strings(config, "tokens", under=place)
+                if name == "pii":
+                    yield from personal_data(config, place, of_answers=direction == "output")
+                elif name == "canary":
+                    yield from canaries(config, place, tenants)
+                    tokens += canary_tokens(config, place)
     yield from repeated(tokens, "token")
     for path, token in tokens:
         if token.strip() != token:

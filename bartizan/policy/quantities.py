@@ -1,4 +1,4 @@
-"""Sizes and rates as authors write them ("1MiB", "50/s") turned into numbers. Pure; used by validation and compile."""
+"""Sizes, rates and spans as authors write them ("1MiB", "50/s", "1h") turned into numbers. Pure; used by validation and compile."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from bartizan.errors import InvalidInput, Problem
 
 _BYTES = re.compile(r"([1-9][0-9]{0,11})(KiB|MiB|B)?", re.ASCII)
 _RATE = re.compile(r"([1-9][0-9]{0,6})/([smh])", re.ASCII)
+_SPAN = re.compile(r"([1-9][0-9]{0,4})([smh])", re.ASCII)
 _UNITS = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024 * 1024}
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
@@ -29,6 +30,14 @@ def parse_rate(text: str) -> float:
 def rate_number(text: str) -> int:
     """The number of a rate as written (100 of "100/m"): the size of its bucket where no burst is given."""
     return _rate(text)[0]
+
+
+def parse_span(text: str) -> float:
+    """Seconds in a span of time such as "90s", "10m" or "1h". Raises InvalidInput."""
+    match = _SPAN.fullmatch(text)
+    if match is None:
+        raise _invalid("span", "a whole number with s, m or h, such as 10m")
+    return float(int(match[1]) * _SECONDS[match[2]])
 
 
 def _rate(text: str) -> tuple[int, int]:

@@ -195,6 +195,11 @@ class ModelPolicySpec(Node, frozen=True):
     telemetry: Telemetry = Telemetry()
     mode: Literal["enforce", "shadow"] = "enforce"
 
+    @property
+    def answers_checked(self) -> bool:
+        """Whether answers must be read: for checks, or to put back what a check of the request took out."""
+        return bool(self.output) or any(check.restores for check in self.input)
+
 
 class ModelPolicy(Node, frozen=True):
     """The policy of one model endpoint."""

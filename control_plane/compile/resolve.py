@@ -73,7 +73,7 @@ class Resolved:
 
     @property
     def answers_checked(self) -> bool:
-        return bool(self.spec.output)
+        return self.spec.answers_checked
 
 
 def resolve(policy: ModelPolicy, *, revision: int, version: int) -> Resolved:

@@ -173,6 +173,15 @@ _RULES: tuple[tuple[re.Pattern[str], Judge], ...] = tuple(
             r"spec\.(?P<side>input|output)\[(?P<check>[^\]]*)\]\.(?P<field>types|strip|tokens)\[.*\]",
             _removed("{side} check {check} looks for less ({field})"),
         ),
+        (
+            r"spec\.(?P<side>input|output)\[(?P<check>[^\]]*)\]\.(?P<field>allow|allowPatterns|links|labels)\[.*\]",
+            _added("{side} check {check} lets more pass ({field})"),
+        ),
+        (
+            r"spec\.(?P<side>input|output)\[(?P<check>[^\]]*)\]\.(regions|replacement|context\..*|tenants\..*)(\[.*\])?",
+            _any("{side} check {check} reads or replaces differently"),
+        ),
+        (r"spec\.input\[extractionWatch\]\.(maxQueries|spread)", _grew("more queries are no finding", float)),
         (r"spec\.input\[sanitize\]\.unicode", _became("none", "text is no longer normalised")),
         (r"spec\.output\[probabilities\]\.decimals", _grew("probabilities are shown finer", float)),
         (r"spec\.limits\.requests\[(?P<per>[^\]]*)\]", _removed("the request limit per {per} is gone")),

@@ -25,6 +25,7 @@ from sidecar.agent.files import CertificatePair, read_pair
 from sidecar.agent.jwks import JwksKeeper
 from sidecar.agent.keys import KeySets
 from sidecar.agent.probe import Prober, ProbeResult
+from sidecar.agent.pseudonym_keys import PseudonymKeys
 from sidecar.agent.sds import certificate_secret
 from sidecar.agent.verify import Verifier
 from sidecar.agent.versions import SeenVersions
@@ -71,6 +72,7 @@ class Applier:
         self._group = group
         self._drain_seconds = drain_seconds
         self._jwks = jwks
+        self._pseudonym_keys = PseudonymKeys(cert_dir, workers)
         self._on_enforced = on_enforced
         self._lock = asyncio.Lock()
         self.current: Enforced | None = None
@@ -132,6 +134,7 @@ class Applier:
         old = self.current
         resources = self._envoy.read(bundle.envoy)
         pair = read_pair(self._cert_dir, bundle.tls) if bundle.tls else None
+        self._pseudonym_keys.want(bundle.plan)
         await self._arrivals(bundle)
         plan_hash = await self._workers.load(bundle.plan)
         served = dict(self._envoy.secrets)
@@ -234,10 +237,8 @@ class Applier:
             leaf = current.pair.leaf_sha256 if current.pair else None
             result = await self._prober.probe(current.bundle, current.plan_hash, leaf)
             metrics.PROBES.labels("good" if result.good else "bad").inc()
-            changed = self.probed is None or (self.probed.good, self.probed.reason) != (
-                result.good,
-                result.reason,
-            )
+            before = self.probed
+            changed = before is None or (before.good, before.reason) != (result.good, result.reason)
             self.probed = result
             self._conditions.set(names.PROBE_FAILED, holds=not result.good)
             if changed:
@@ -258,9 +259,10 @@ class Applier:
         """The control plane is there and has nothing newer."""
         self.confirmed_at = time.monotonic()
 
-    async def renew_certificate(self) -> None:
-        """Read the listener's files again; a good new pair goes to Envoy, a bad one is reported and not used."""
+    async def renew_files(self) -> None:
+        """Read keys of pseudonyms and the listener's files again; a good new pair goes to Envoy, a bad one is reported."""
         async with self._lock:
+            self._pseudonym_keys.renew()
             current = self.current
             if current is None or current.bundle.tls is None or current.pair is None:
                 return

@@ -43,8 +43,8 @@ class CertificatePair:
 
 def read_pair(folder: Path, source: TlsSource, now: dt.datetime | None = None) -> CertificatePair:
     """Raises ResourceRejected with the document path of the field whose file is missing or wrong."""
-    chain = _read(folder, source.cert, CERT_PATH)
-    key_pem = _read(folder, source.key, KEY_PATH)
+    chain = read_file(folder, source.cert, CERT_PATH)
+    key_pem = read_file(folder, source.key, KEY_PATH)
     try:
         certificates = x509.load_pem_x509_certificates(chain)
     except ValueError:
@@ -71,7 +71,8 @@ def read_pair(folder: Path, source: TlsSource, now: dt.datetime | None = None) -
     )
 
 
-def _read(folder: Path, reference: str, path: str) -> bytes:
+def read_file(folder: Path, reference: str, path: str) -> bytes:
+    """What stands in "file:NAME". Raises ResourceRejected with `path`, the field that names it."""
     name = reference.removeprefix("file:")
     if not name or Path(name).name != name:
         raise ResourceRejected("file_outside_certificate_folder", path)

@@ -53,6 +53,15 @@ class SetJwks(Message, frozen=True, tag="set_jwks"):
     jwks: dict[str, Any]
 
 
+class SetPseudonymKeys(Message, frozen=True, tag="set_pseudonym_keys"):
+    """All keys of pseudonyms, by the name that policies give them."""
+
+    keys: dict[str, bytes]
+
+    def __repr__(self) -> str:
+        return f"SetPseudonymKeys({sorted(self.keys)})"
+
+
 class Listen(Message, frozen=True, tag="listen"):
     """Everything is told: open the guard socket; answered by Listening. Until then Envoy asks another worker."""
 
@@ -61,7 +70,7 @@ class Ping(Message, frozen=True, tag="ping"):
     sequence: int
 
 
-AgentMessage = Configure | Load | Drop | SetKeys | SetJwks | Listen | Ping
+AgentMessage = Configure | Load | Drop | SetKeys | SetJwks | SetPseudonymKeys | Listen | Ping
 
 
 class Loaded(Message, frozen=True, tag="loaded"):

@@ -73,7 +73,7 @@ class Monitor:
         next_probe = 0.0
         children: object = None
         while True:
-            await self._applier.renew_certificate()
+            await self._applier.renew_files()
             now = (tuple(self._workers.pids()), self._envoy.pid, self._conditions.ready)
             if time.monotonic() >= next_probe or children != now:
                 children = now

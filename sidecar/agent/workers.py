@@ -20,7 +20,16 @@ from bartizan.policy.signing import plan_hash
 from bartizan.telemetry import metrics
 from bartizan.telemetry.logging import get_logger
 from sidecar.agent.changes import Changes
-from sidecar.agent.messages import AgentMessage, Configure, Drop, Listen, Load, SetJwks, SetKeys
+from sidecar.agent.messages import (
+    AgentMessage,
+    Configure,
+    Drop,
+    Listen,
+    Load,
+    SetJwks,
+    SetKeys,
+    SetPseudonymKeys,
+)
 from sidecar.agent.supervisor import Restarts
 from sidecar.agent.worker import Worker
 
@@ -55,6 +64,7 @@ class WorkerPool:
         self._plans: dict[str, GuardPlan] = {}
         self._key_sets: dict[str, KeySet] = {}
         self._jwks: dict[str, dict[str, Any]] = {}
+        self._pseudonym_keys: dict[str, bytes] = {}
         self._workers: dict[int, Worker] = {}
         self._buried: Counter[str] = Counter()
         self._stopping = False
@@ -140,6 +150,12 @@ class WorkerPool:
         for worker in self._workers.values():
             worker.tell(SetJwks(issuer=issuer, jwks=jwks))
 
+    def set_pseudonym_keys(self, keys: Mapping[str, bytes]) -> None:
+        """Give every worker the keys of pseudonyms."""
+        self._pseudonym_keys = dict(keys)
+        for worker in self._workers.values():
+            worker.tell(SetPseudonymKeys(keys=self._pseudonym_keys))
+
     def loaded(self, plan_id: str) -> int:
         """How many workers answer Envoy with this plan now."""
         return sum(
@@ -183,6 +199,7 @@ class WorkerPool:
             self._configure(index),
             *(SetKeys(key_set=key_set) for key_set in self._key_sets.values()),
             *(SetJwks(issuer=issuer, jwks=jwks) for issuer, jwks in self._jwks.items()),
+            SetPseudonymKeys(keys=self._pseudonym_keys),
             *(Load(plan=plan) for plan in self._plans.values()),
             Listen(),
         ]

@@ -6,9 +6,11 @@ Checks never see bytes, headers or the network. They are built once per plan (ca
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, field, replace
+from typing import Protocol, cast, runtime_checkable
 
+from sidecar.checks.query_history import QueryHistory
+from sidecar.checks.scope import Scope
 from sidecar.formats.base import TextPart
 from sidecar.formats.parameters import Parameter
 from sidecar.model.finding import Action, Edit, Finding
@@ -81,6 +83,17 @@ class ExplainedCheck(Protocol):
     def explain(self, part: TextPart) -> Explanation: ...
 
 
+class BoundCheck(TextCheck, Protocol):
+    """A check whose edits differ from exchange to exchange."""
+
+    @property
+    def binds(self) -> bool:
+        """Whether this one's do."""
+
+    def bound(self, scope: Scope) -> TextCheck:
+        """The same check for one exchange."""
+
+
 class SpanCheck(TextCheck, Protocol):
     """A check whose hits are stretches of text, so that it can also follow a stream with a bounded hold-back."""
 
@@ -123,6 +136,15 @@ class ParameterCheck(Protocol):
         """What is wrong, each with what shall stand in its place, or None where nothing can."""
 
 
+class QueryCheck(Protocol):
+    """A validator of what a caller asks a model over time."""
+
+    name: str
+
+    def judge(self, history: QueryHistory, caller: str, queries: Sequence[bytes]) -> list[Finding]:
+        """Count these queries of the caller, and say what all of them amount to."""
+
+
 class ScoreCheck(Protocol):
     """A validator of a classic model's scores."""
 
@@ -134,12 +156,33 @@ class ScoreCheck(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckSet:
-    """The content checks of one direction, in policy order."""
+    """The content checks of one direction, in policy order.
+
+    restores: answers are read for the tokens of their requests, too.
+    """
 
     texts: Sequence[TextCheck] = field(default=())
     scores: Sequence[ScoreCheck] = field(default=())
     wholes: Sequence[WholeCheck] = field(default=())
     parameters: Sequence[ParameterCheck] = field(default=())
+    queries: Sequence[QueryCheck] = field(default=())
+    restores: bool = False
+    scope: Scope | None = None
+    """Of the exchange that these checks are bound to."""
 
     def __bool__(self) -> bool:
-        return bool(self.texts or self.scores or self.wholes or self.parameters)
+        wholes = self.wholes or self.queries or self.restores
+        return bool(self.texts or self.scores or self.parameters or wholes)
+
+    @property
+    def binds(self) -> bool:
+        """Whether they must be bound to an exchange."""
+        return self.restores or any(getattr(check, "binds", False) for check in self.texts)
+
+    def bound(self, scope: Scope) -> CheckSet:
+        """The same checks for one exchange."""
+        texts = [
+            cast("BoundCheck", check).bound(scope) if getattr(check, "binds", False) else check
+            for check in self.texts
+        ]
+        return replace(self, texts=texts, scope=scope)

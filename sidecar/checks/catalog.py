@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bartizan.policy import checks as config
-from sidecar.checks.base import CheckSet, ParameterCheck, ScoreCheck, TextCheck, WholeCheck
+from sidecar.checks.base import CheckSet, ParameterCheck, QueryCheck, ScoreCheck, TextCheck, WholeCheck
 from sidecar.checks.detectors import canary, exfiltration, markup, pii, prompt_injection, secrets
 from sidecar.checks.sanitizers import unicode
-from sidecar.checks.validators import parameters, probabilities, structured, tools
+from sidecar.checks.validators import extraction, parameters, probabilities, structured, tools
 
 TEXTS: dict[type[config.CheckConfig], Callable[[Any], TextCheck]] = {
     config.Sanitize: unicode.build,
@@ -30,11 +30,19 @@ WHOLES: dict[type[config.CheckConfig], Callable[[Any], WholeCheck]] = {
 PARAMETERS: dict[type[config.CheckConfig], Callable[[Any], ParameterCheck]] = {
     config.Parameters: parameters.build,
 }
+QUERIES: dict[type[config.CheckConfig], Callable[[Any], QueryCheck]] = {
+    config.ExtractionWatch: extraction.build,
+}
 
 
-def build_checks(configs: Sequence[config.InputCheck | config.OutputCheck]) -> CheckSet:
-    """The checks of one direction, in policy order. Raises KeyError for a check that this release doesn't know."""
-    known = {*TEXTS, *SCORES, *WHOLES, *PARAMETERS}
+def build_checks(
+    configs: Sequence[config.InputCheck | config.OutputCheck], *, restores: bool = False
+) -> CheckSet:
+    """The checks of one direction, in policy order; `restores`: of answers to requests that hold tokens.
+
+    Raises KeyError for a check that this release doesn't know.
+    """
+    known = {*TEXTS, *SCORES, *WHOLES, *PARAMETERS, *QUERIES}
     if strange := [type(item) for item in configs if type(item) not in known]:
         raise KeyError(strange[0])
     return CheckSet(
@@ -42,4 +50,6 @@ def build_checks(configs: Sequence[config.InputCheck | config.OutputCheck]) -> C
         scores=tuple(SCORES[type(item)](item) for item in configs if type(item) in SCORES),
         wholes=tuple(WHOLES[type(item)](item) for item in configs if type(item) in WHOLES),
         parameters=tuple(PARAMETERS[type(item)](item) for item in configs if type(item) in PARAMETERS),
+        queries=tuple(QUERIES[type(item)](item) for item in configs if type(item) in QUERIES),
+        restores=restores,
     )

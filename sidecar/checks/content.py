@@ -13,7 +13,9 @@ from itertools import islice
 import msgspec
 
 from bartizan.errors import BartizanError
-from sidecar.checks.base import CheckSet
+from sidecar.checks.base import CLEAN, CheckSet
+from sidecar.checks.restore import RestoreCheck
+from sidecar.checks.tokens import Tokens
 from sidecar.formats.base import Document, TextPart
 from sidecar.model.finding import Action, Edit, Finding
 
@@ -67,6 +69,8 @@ def inspect_document(
                 changed = True
                 if not shadow:
                     document.replace(part.location, text)
+    if checks.restores and checks.scope:
+        changed = _restore(document, checks.scope.tokens, findings, shadow=shadow) or changed
     if checks.wholes:
         texts = {part.location: part.text for part in document.texts()}
         for whole in checks.wholes:
@@ -107,6 +111,20 @@ def _inspect_part(part: TextPart, checks: CheckSet) -> tuple[Sequence[Finding], 
             text = apply_edits(part.text, inspection.edits)
             part = msgspec.structs.replace(part, text=text)
     return findings, part.text
+
+
+def _restore(document: Document, tokens: Tokens, findings: dict[Finding, None], *, shadow: bool) -> bool:
+    """After all other checks, and once: a text that holds others, listed after them, has got theirs already."""
+    check = RestoreCheck(tokens)
+    changed = False
+    for part in list(document.texts()) if tokens else ():
+        inspection = CLEAN if part.again else check.inspect(part)
+        findings.update(dict.fromkeys(inspection.findings))
+        if inspection.edits:
+            changed = True
+            if not shadow:
+                document.replace(part.location, apply_edits(part.text, inspection.edits))
+    return changed
 
 
 def _bound_parameters(

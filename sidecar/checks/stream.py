@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from sidecar.checks.base import CheckSet, Match, SpanCheck, TextCheck
 from sidecar.checks.kept_texts import KeptTexts
+from sidecar.checks.restore import RestoreCheck
 from sidecar.formats.base import AnswerStream, FormatError, StreamPiece, TextPart
 from sidecar.model.decision import Cause
 from sidecar.model.finding import Action, Finding
@@ -44,6 +45,8 @@ class StreamInspector:
     ) -> None:
         self._stream = stream
         self._checks = [_span_check(check) for check in checks.texts]
+        tokens = checks.scope.tokens if checks.scope and checks.restores else None
+        self._last = [RestoreCheck(tokens, in_json=in_json) for in_json in (False, True)] if tokens else []
         self._kept = KeptTexts(checks.wholes, shadow=shadow)
         self._shadow = shadow
         self._decision_id = decision_id
@@ -140,12 +143,13 @@ class StreamInspector:
         size = len(part.text.encode())
         self.total_bytes += size
         kept = self._kept.reads(part.location)
-        if not self._checks and not kept:
+        if not self._checks and not self._last and not kept:
             return part.text, False
         self.scanned_bytes += size
         pipe = self._pipes.get(part.location)
         if pipe is None:
-            pipe = self._pipes[part.location] = _Pipe(self._checks, part.location, shadow=self._shadow)
+            checks = [*self._checks, *self._last[part.written : part.written + 1]]
+            pipe = self._pipes[part.location] = _Pipe(checks, part.location, shadow=self._shadow)
         held = pipe.holding
         text = pipe.feed(part.text, end=False)
         self._note(pipe)

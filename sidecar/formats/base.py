@@ -25,6 +25,8 @@ class TextPart(Value, frozen=True, kw_only=True):
     role: str = ""
     again: bool = False
     """Holds texts that were listed before it: counted once."""
+    written: bool = False
+    """A JSON text as it is written: what is put into its strings must be escaped."""
 
 
 DEFINITION = "definition"
@@ -68,6 +70,9 @@ class Document(Protocol):
 
     def set_parameter(self, parameter: Parameter) -> None:
         """Put this value in the place of one that `parameters` named."""
+
+    def queries(self) -> Sequence[bytes]:
+        """What the model is asked, each by bytes that tell it from others: the rows of a batch, else the whole body."""
 
     def unscanned(self) -> Sequence[str]:
         """Kinds of content that passes without being looked at ("image_url"); the caller records the reason."""

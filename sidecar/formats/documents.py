@@ -11,6 +11,7 @@ import msgspec
 from sidecar.formats.base import FormatError, TextPart
 from sidecar.formats.json_text import Path, decode, has_surrogate, location, splice, string_token
 from sidecar.formats.parameters import Parameter
+from sidecar.formats.rows import rows
 from sidecar.formats.walk import scalars
 from sidecar.model.decision import Cause
 from sidecar.model.request import BodyFacts
@@ -132,6 +133,9 @@ class JsonDocument:
             self._parameters[parameter.path] = parameter
             self._edits[parameter.path] = json.dumps(parameter.value)
 
+    def queries(self) -> Sequence[bytes]:
+        return rows(json.loads(self._body))
+
     def unscanned(self) -> Sequence[str]:
         return self._unscanned
 
@@ -180,6 +184,9 @@ class PlainDocument:
     def set_parameter(self, parameter: Parameter) -> None:
         raise KeyError(parameter.path)
 
+    def queries(self) -> Sequence[bytes]:
+        return (self._body,)
+
     def unscanned(self) -> Sequence[str]:
         return ()
 
@@ -212,6 +219,9 @@ class OpaqueDocument:
 
     def set_parameter(self, parameter: Parameter) -> None:
         raise KeyError(parameter.path)
+
+    def queries(self) -> Sequence[bytes]:
+        return (self._body,)
 
     def unscanned(self) -> Sequence[str]:
         return ("opaque",) if self._body else ()

@@ -240,7 +240,12 @@ class JsonEventStream:
         passed = [] if self._conceal else [name for _, name in unreadable]
         piece = StreamPiece(
             texts=tuple(
-                TextPart(location=place.name, text=place.text, role=place.role or "assistant")
+                TextPart(
+                    location=place.name,
+                    text=place.text,
+                    role=place.role or "assistant",
+                    written=place.path in reading.encoded,
+                )
                 for place in reading.places
             ),
             final=reading.final,

@@ -26,7 +26,7 @@ _ITEM = re.compile(
 )
 _SHORT = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "/": "/"}
 _CONTROL = re.compile(r"[\x00-\x1f]")
-_OUT = re.compile(r'["\\\x00-\x1f]|\[[A-Z][A-Z_]*\]|\*[*\w]*')
+_OUT = re.compile(r'["\\\x00-\x1f]|\[[A-Z][A-Z_]*(?::[a-z2-7]{18})?\]|\*[*\w]*')
 
 
 def as_json(view: str) -> str:

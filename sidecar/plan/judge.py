@@ -90,6 +90,7 @@ def judge_request(
         made.marks.append(Mark(phase="waf", start=authorized, end=clock_ns()))
         authorized = clock_ns()
     if made.refusal is None and document is not None:
+        _watch(plan, identity, document, made)
         _inspect_request(plan, document, made, gone)
         made.marks.append(Mark(phase="input", start=authorized, end=clock_ns()))
     return made
@@ -106,6 +107,16 @@ def _ask_firewall(waf: WafCheck, plan: Plan, head: RequestHead, body: bytes, mad
     made.unscanned = verdict.unscanned
     if verdict.refused:
         made.refusal = deny(Cause(verdict.refused))
+
+
+def _watch(plan: Plan, identity: Identity, document: Document, made: Judgement) -> None:
+    """What this caller has asked of the model lately, with this request."""
+    caller = f"{plan.policy}\0{identity.tenant}\0{identity.key_id or identity.subject}"
+    for check in plan.input.queries:
+        found = check.judge(plan.history, caller, document.queries())
+        made.findings += tuple(found)
+        if any(finding.action is Action.DENY for finding in found):
+            made.refusal = deny(Cause.CONTENT_DENIED)
 
 
 def _inspect_request(plan: Plan, document: Document, made: Judgement, gone: Callable[[], bool]) -> None:

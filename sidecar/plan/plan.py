@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from sidecar.checks.authz.rules import RuleSet
 from sidecar.checks.base import CheckSet
 from sidecar.checks.pipeline import HeadChecks
+from sidecar.checks.query_history import QueryHistory
+from sidecar.checks.scope import Scope
 from sidecar.checks.validators.patches import Patches
 from sidecar.checks.waf.check import WafCheck
 from sidecar.formats.base import Format
@@ -30,6 +34,17 @@ class Plan:
     """Method and path of every declared route."""
     max_body_bytes: int
     shadow: bool
+    history: QueryHistory = field(default_factory=lambda: QueryHistory(clock=time.monotonic), repr=False)
+    """The worker's memory of what callers asked: it outlives plans."""
+    keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """The worker's keys of pseudonyms, by name: a newer one counts from the next exchange on."""
+
+    def for_exchange(self, tenant: str) -> Plan:
+        """The same plan with the content checks of one exchange; itself where they do not differ."""
+        if not (self.input.binds or self.output.binds):
+            return self
+        scope = Scope(tenant=tenant, keys=self.keys)
+        return replace(self, input=self.input.bound(scope), output=self.output.bound(scope))
 
     def declared_path(self, method: str, path: str) -> str:
         """The path if a route declares it, else "": undeclared paths may hold personal data and are not recorded."""

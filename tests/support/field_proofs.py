@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import get_args
 
-from bartizan.policy.checks import PiiType
+from bartizan.policy.checks import AnnouncedType, PiiType
 from bartizan.policy.engines import Engine
 
 FIELDS = "tests/e2e/test_policy_fields.py::"
 WAF = "tests/e2e/test_waf_fields.py::"
 ENGINE = "tests/e2e/test_engine_fields.py::"
 OUTPUT = "tests/e2e/test_output_fields.py::"
+PERSONAL = "tests/e2e/test_personal_data_fields.py::"
 GUARD = "tests/e2e/test_guard_envoy.py::"
 
 _CHECKS = (FIELDS + "test_every_check_does_what_its_action_says",)
@@ -34,6 +35,7 @@ _TOOLS = (OUTPUT + "test_only_listed_tools_are_called_and_only_with_fitting_argu
 _STRUCTURED = (OUTPUT + "test_an_answers_text_fits_the_schema_or_is_withheld",)
 _WAF_MODE = (WAF + "test_attacks_outside_of_prompts_are_blocked_or_detected_by_rule",)
 _WAF_PROMPTS = (WAF + "test_prompts_are_skipped_unless_told_otherwise",)
+_EXTRACTION = (PERSONAL + "test_many_different_queries_of_one_caller_are_flagged_or_denied",)
 _COARSE = (OUTPUT + "test_only_the_highest_scores_and_those_of_listed_labels_remain",)
 
 PROOFS: dict[str, tuple[str, ...]] = {
@@ -107,7 +109,32 @@ PROOFS: dict[str, tuple[str, ...]] = {
         for side in ("input", "output")
         for leaf in ("allow[]", "replacement=mask", "replacement=placeholder")
     },
+    **{
+        f"spec.{side}[].pii.{leaf}": (
+            PERSONAL + "test_regions_words_and_patterns_decide_what_is_personal_data",
+        )
+        for side in ("input", "output")
+        for leaf in (
+            "regions[]",
+            "allowPatterns[]",
+            *(f"context.{kind}" for kind in get_args(AnnouncedType)),
+        )
+    },
+    **{
+        f"spec.{side}[].pii.{leaf}": (
+            PERSONAL + "test_pseudonyms_need_their_key_and_follow_it_and_the_tenant",
+        )
+        for side in ("input", "output")
+        for leaf in ("replacement=pseudonym", "key")
+    },
+    "spec.input[].pii.replacement=token": (
+        PERSONAL + "test_tokens_reach_the_model_and_what_they_stand_for_the_client",
+        PERSONAL + "test_a_stream_gets_back_what_its_tokens_stand_for_split_anywhere",
+    ),
     "spec.output[].canary.tokens[]": _CHECKS,
+    "spec.output[].canary.tenants": (PERSONAL + "test_a_canary_says_whose_it_is",),
+    **{f"spec.input[].extractionWatch.{name}": _EXTRACTION for name in ("window", "maxQueries", "spread")},
+    **{f"spec.input[].extractionWatch.action={action}": _EXTRACTION for action in ("flag", "deny")},
     "spec.output[].canary.action=cut": (
         *_CHECKS,
         GUARD + "test_a_canary_split_over_events_cuts_the_stream_and_stops_the_model",
@@ -180,6 +207,7 @@ PROOFS: dict[str, tuple[str, ...]] = {
 
 ENFORCE_NOTHING: dict[str, str] = {
     "apiVersion=bartizan.dev/v1alpha1": "the language's own version: there is one",
+    "spec.output[].pii.replacement=token": "refused by validation: nobody would put back what an answer holds",
     "kind=ModelPolicy": "the kind of document: there is one",
 }
 """Leaves without a check of their own, and why."""

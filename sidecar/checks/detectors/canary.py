@@ -1,12 +1,12 @@
 """Finds strings that must never leave: exactly, in any case, and with zero-width or separating characters between.
 
-L is three times the longest token: at most that many characters may a scattered token span.
+A finding's kind says whose it is: `canary` for the policy's own, `canary:acme` for one of tenant acme. L is three times the longest token: at most that many characters may a scattered token span.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bartizan.policy.checks import Canary
 from sidecar.checks.base import Inspection, Match, SpanCheck
@@ -29,14 +29,20 @@ class CanaryCheck:
     name = "canary"
     context = 0
 
-    def __init__(self, tokens: Sequence[str], action: Action) -> None:
+    def __init__(self, tokens: Mapping[str, str], action: Action) -> None:
+        """`tokens`: each with the kind of its findings."""
         self.action = action
         self.max_match = _SPREAD * max(len(token) for token in tokens)
-        spread = {_squeeze(token)[0] for token in tokens}
-        self._squeezed = tuple(sorted(token for token in spread if len(token) >= _SHORT))
-        self._exact = tuple(sorted({_lower(token) for token in tokens if len(_squeeze(token)[0]) < _SHORT}))
-        self._beginnings = _beginnings(self._squeezed)
-        self._exact_beginnings = _beginnings(self._exact)
+        self._squeezed = {
+            spread: kind
+            for token, kind in sorted(tokens.items())
+            if len(spread := _squeeze(token)[0]) >= _SHORT
+        }
+        self._exact = {
+            _lower(token): kind for token, kind in sorted(tokens.items()) if len(_squeeze(token)[0]) < _SHORT
+        }
+        self._beginnings = _beginnings(tuple(self._squeezed))
+        self._exact_beginnings = _beginnings(tuple(self._exact))
         self._firsts = frozenset(token[0] for token in (*self._squeezed, *self._exact))
 
     def inspect(self, part: TextPart) -> Inspection:
@@ -44,18 +50,18 @@ class CanaryCheck:
 
     def matches(self, text: str, start: int = 0) -> list[Match]:
         text = text[start:]
-        spans: list[tuple[int, int]] = []
         lowered = _lower(text)
-        for token in self._exact:
-            spans += _occurrences(lowered, token)
+        spans = [(*hit, kind) for token, kind in self._exact.items() for hit in _occurrences(lowered, token)]
         squeezed = _GAPS.sub("", lowered)
-        hits = [hit for token in self._squeezed for hit in _occurrences(squeezed, token)]
+        hits = [
+            (*hit, kind) for token, kind in self._squeezed.items() for hit in _occurrences(squeezed, token)
+        ]
         if hits:
             places = _squeeze(text)[1]
-            spans += [(places[first], places[end - 1] + 1) for first, end in hits]
+            spans += [(places[first], places[end - 1] + 1, kind) for first, end, kind in hits]
         return disjoint(
-            Match(start=start + first, end=start + end, kind="canary", replacement=PLACEHOLDER)
-            for first, end in spans
+            Match(start=start + first, end=start + end, kind=kind, replacement=PLACEHOLDER)
+            for first, end, kind in spans
             if end - first <= self.max_match
         )
 
@@ -72,7 +78,8 @@ class CanaryCheck:
 
 
 def build(config: Canary) -> SpanCheck:
-    return CanaryCheck(config.tokens, ACTIONS[config.action])
+    own = {token: f"canary:{tenant}" for tenant, tokens in config.tenants.items() for token in tokens}
+    return CanaryCheck({**own, **dict.fromkeys(config.tokens, "canary")}, ACTIONS[config.action])
 
 
 def _lower(text: str) -> str:

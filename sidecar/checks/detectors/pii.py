@@ -7,23 +7,26 @@ L is 321: the longest address (64 + 1 + 255 characters) and one after it.
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
+
+import re2
 
 from bartizan.policy.checks import Pii
 from sidecar.checks.base import Inspection, Match, SpanCheck
-from sidecar.checks.detectors import pii_forms, pii_numbers
+from sidecar.checks.detectors import pii_forms, pii_numbers, pii_phones
 from sidecar.checks.detectors.national_forms import NATIONAL_IDS, SSN
-from sidecar.checks.detectors.pii_forms import Forms
+from sidecar.checks.detectors.pii_forms import Form, Forms, also_announced
 from sidecar.checks.detectors.pii_places import PLACES
+from sidecar.checks.detectors.pii_replacement import Pseudonyms, Replace, masked
+from sidecar.checks.scope import Scope
 from sidecar.checks.spans import ACTIONS, TOO_MANY, Allowance, disjoint, inspection
 from sidecar.formats.base import TextPart
 from sidecar.model.finding import Action
 
-_LAST_FOUR = frozenset(
-    {"phone", "iban", "card", "ssn", "national_id", "passport", "driving_licence", "crypto"}
-)
 _LOCAL_MAX = 64
 _DOMAIN_MAX = 255
 _LOCAL_CHARS = r"A-Za-z0-9\u00c0-\u024f.!#$%&*+/=?^_{|}~\-"
@@ -41,24 +44,33 @@ class PiiCheck:
     """SpanCheck of the chosen types."""
 
     name = "pii"
-    context = max(pii_numbers.CONTEXT, pii_forms.CONTEXT)
+    context = max(pii_phones.CONTEXT, pii_forms.CONTEXT)
     max_match = _LOCAL_MAX + 1 + _DOMAIN_MAX + 1
 
-    def __init__(
-        self,
-        types: Sequence[str],
-        action: Action,
-        *,
-        allow: Sequence[str] = (),
-        mask: bool = False,
-    ) -> None:
-        """`allow`: what is no finding, in any case; "@example.com" means every address there."""
-        self.action = action
-        self._allowed = frozenset(entry.lower() for entry in allow)
-        self._mask = mask
-        self._email = "email" in types
-        self._numbers = tuple(kind for kind in ("iban", "card", "phone") if kind in types)
-        self._forms = Forms([form for form in (*SSN, *NATIONAL_IDS, *PLACES) if form.kind in types])
+    def __init__(self, config: Pii) -> None:
+        """Raises ValueError for a region that gives out no numbers and a pattern that is none."""
+        self.action = ACTIONS[config.action]
+        self._allowed = frozenset(entry.lower() for entry in config.allow)
+        self._patterns = _patterns(config.allow_patterns)
+        self._email = "email" in config.types
+        self._numbers = tuple(kind for kind in ("iban", "card", "phone") if kind in config.types)
+        self._notations = pii_phones.notations(config.regions, config.context.get("phone", ()))
+        self._forms = Forms(_forms(config))
+        self._style, self._key = config.replacement, config.key_name
+        self._replace: Replace | None = masked if config.replacement == "mask" else None
+
+    @property
+    def binds(self) -> bool:
+        return self.action is Action.REDACT and self._style in {"pseudonym", "token"}
+
+    def bound(self, scope: Scope) -> PiiCheck:
+        """What stands for a finding is then this exchange's; unbound, it is its type's name alone."""
+        check = copy.copy(self)
+        if self._style == "token":
+            check._replace = scope.tokens.token
+        else:
+            check._replace = Pseudonyms(scope.keys[self._key], scope.tenant)
+        return check
 
     def inspect(self, part: TextPart) -> Inspection:
         return inspection(self.name, self.action, part, self.matches(part.text))
@@ -68,15 +80,13 @@ class PiiCheck:
         if self._email:
             found += _emails(text, start)
         if self._numbers:
-            found += pii_numbers.find(text, start, self._numbers)
-        if self._allowed:
-            found = [match for match in found if not self._is_allowed(text[match.start : match.end].lower())]
-        if self._mask:
-            found = [
-                replace(match, replacement=masked(match.kind, text[match.start : match.end]))
-                for match in found
-            ]
-        return disjoint(found) if found else found
+            found += pii_numbers.find(text, start, self._numbers, self._notations)
+        if found and (self._allowed or self._patterns):
+            found = [match for match in found if not self._is_allowed(text[match.start : match.end])]
+        if not found:
+            return found
+        found = disjoint(found)
+        return found if self._replace is None else [self._replaced(match, text) for match in found]
 
     def settled(self, text: str) -> int:
         tail = text[-self.max_match + 1 :]
@@ -87,32 +97,44 @@ class PiiCheck:
         return len(text) - held
 
     def _is_allowed(self, found: str) -> bool:
-        return found in self._allowed or ("@" in found and found[found.rindex("@") :] in self._allowed)
+        lower = found.lower()
+        if lower in self._allowed or ("@" in lower and lower[lower.rindex("@") :] in self._allowed):
+            return True
+        return any(pattern.fullmatch(found) for pattern in self._patterns)
+
+    def _replaced(self, match: Match, text: str) -> Match:
+        if self._replace is None or match.kind == TOO_MANY:
+            return match
+        written = self._replace(match.kind, text[match.start : match.end])
+        return replace(match, replacement=written) if written else match
 
 
 def build(config: Pii) -> SpanCheck:
-    return PiiCheck(
-        config.types,
-        ACTIONS[config.action],
-        allow=config.allow,
-        mask=config.replacement == "mask",
-    )
+    """Raises ValueError like PiiCheck."""
+    return PiiCheck(config)
 
 
-def masked(kind: str, found: str) -> str:
-    """Stars for letters and digits. What people tell numbers by stays: the last four of eight or more; of an e-mail
-    address its first letter and its domain.
-    """
-    if kind == "email" and "@" in found:
-        name, _, domain = found.rpartition("@")
-        return f"{name[0]}***@{domain}"
-    signs = sum(char.isalnum() for char in found)
-    kept = 4 if kind in _LAST_FOUR and signs >= 8 else 0
-    out: list[str] = []
-    for char in found:
-        out.append("*" if char.isalnum() and signs > kept else char)
-        signs -= char.isalnum()
-    return "".join(out)
+def _forms(config: Pii) -> list[Form]:
+    """The chosen ones; of national numbers those of the chosen regions."""
+    words: dict[str, tuple[str, ...]] = {str(kind): said for kind, said in config.context.items()}
+    return [
+        also_announced(form, words.get(form.kind, ()))
+        for form in (*SSN, *NATIONAL_IDS, *PLACES)
+        if form.kind in config.types
+        and (not config.regions or form.kind != "national_id" or _of(form.rule, config.regions))
+    ]
+
+
+def _of(rule: str, regions: Sequence[str]) -> bool:
+    """Whether a rule ("cz-sk/rodne-cislo") is of one of these countries."""
+    return any(country.upper() in regions for country in rule.partition("/")[0].split("-"))
+
+
+def _patterns(written: Sequence[str]) -> list[Any]:
+    try:
+        return [re2.compile(pattern) for pattern in written]
+    except re2.error:
+        raise ValueError("an allowed pattern is no regular expression of RE2") from None
 
 
 def _emails(text: str, start: int) -> Iterator[Match]:

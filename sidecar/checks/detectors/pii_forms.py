@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import re2
@@ -88,6 +88,18 @@ class Forms:
 def announced(*words: str, gap: int = 24) -> re.Pattern[str]:
     """One of these words (patterns) at most `gap` characters before, with no digit and no line end between."""
     return re.compile(rf"(?i:(?<![^\W_])(?:{'|'.join(words)})(?![^\W\d_]))[^0-9\n]{{0,{gap}}}\Z")
+
+
+def also_announced(form: Form, words: Sequence[str]) -> Form:
+    """The same form, announced by these words (plain text) too. One that needs no word is left as it is."""
+    if form.announced is None or not words:
+        return form
+    known = announced(*(re.escape(word) for word in words))
+    return replace(
+        form,
+        announced=re.compile(f"{form.announced.pattern}|{known.pattern}"),
+        sign=rf"{form.sign}|(?i:{'|'.join(re2.escape(word) for word in words)})",
+    )
 
 
 def _matches(form: Form, text: str, start: int, allowance: Allowance) -> Iterator[Match]:

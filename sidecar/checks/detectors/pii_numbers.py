@@ -1,4 +1,4 @@
-"""Numbers that identify people: where an IBAN, a card or a phone number begins, how far it goes, whether it is one.
+"""Numbers that identify people: where an IBAN or a card begins, how far it goes, whether it is one; phones apart.
 
 Pure functions for detectors/pii.py. Every candidate begins at a boundary, is bounded in length and is checked.
 """
@@ -8,21 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-import phonenumbers
-
 from sidecar.checks.base import Match
+from sidecar.checks.detectors import pii_phones
 from sidecar.checks.detectors.iban_lengths import IBAN_LENGTHS
+from sidecar.checks.detectors.pii_phones import Notations
 from sidecar.checks.spans import TOO_MANY, Allowance
 
-DEFAULT_REGIONS = ("US", "GB", "DE", "FR", "AT", "CH", "IT", "NL", "ES")
-"""Whose national notation counts without a country code."""
-
-CONTEXT = 40
-"""Characters before a number that decide about it: its boundary, or a word that announces a phone number."""
-
-MAX_PHONE_CHECKS = 64
-"""Candidates that libphonenumber judges per text; of later ones those with a country code count unchecked, and the
-others as candidates that nobody judged."""
 _CHARS_PER_CANDIDATE = 128
 _CHARS_PER_GROUP = 2
 """Tables of four-digit numbers look like cards: what counts is how many groups were put together."""
@@ -39,40 +30,24 @@ _CARD_RUN = re.compile(rf"[0-9](?<![0-9].)(?:{_SEPARATOR}?[0-9]){{11,}}")
 _GROUPS = re.compile(r"[0-9]+")
 _CARD_LENGTHS = range(12, 20)
 _CARD_MAX = 38
-# Only what _regions may call a number is looked at: with + or 0, written as in North America, or after a word.
-_PHONE = re.compile(
-    r"[+(0-9](?<![\w+.,/#\-].)"
-    r"(?:(?<=[+(0])|(?<=1)(?=[ .\-]\(?[2-9])|(?<=[2-9])(?=[0-9]{2}[ .\-][2-9])"
-    r"|(?<=[^\W\d_][ .:=(#][0-9])|(?<=[^\W\d_][ .:=(#]{2}[0-9])|(?<=[^\W\d_][ .:=(#]{3}[0-9])"
-    r"|(?<=[^\W\d_][ .:=(#]{4}[0-9]))"
-    r"(?:(?<=[+(])\+? ?[0-9]|(?<=[0-9]))"
-    r"(?:[ ().\-/\u00a0\u2009\u202f]{0,2}[0-9]){5,15}(?![\w@]|[.,\-/][0-9])"
-)
-_PHONE_MAX = 52
-_ANNOUNCED = re.compile(
-    r"(?i)(?:phone|tel|telephone|telefon|t[ée]l[ée]phone|tel[ée]fono|mobile|mobil|handy|cell|call|fax|sms|whatsapp|ring)"
-    r"(?: (?:number|no|nr|me|us|at|on|is|my))*[ .:=(#]{0,4}\Z"
-)
-_AFTER_WORD = " .:=(#"
-_PHONE_MIN = 7
-_GROUP_END = re.compile(r"[0-9](?![0-9])")
-_FIRST_GROUP = re.compile(r"[^0-9]*[0-9]+")
-_SEPARATED = re.compile(r"[0-9][ ()\-/]+[0-9]")
-_NINE_DIGITS = re.compile(r"(?:[^0-9]*[0-9]){9}")
-"""Fewer, after a trunk zero, are as often a date."""
-_NOT_DIGIT = re.compile(r"[^0-9]")
-_TRUNK_REGIONS = tuple(region for region in DEFAULT_REGIONS if region != "US")
-_NANP = re.compile(r"(?:1[ .\-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .\-])[2-9][0-9]{2}[ .\-][0-9]{4}")
 _DIGIT_RUN_REVERSED = re.compile(r"[0-9 ().\-/+\u00a0\u2009\u202f]+")
 _STARTS_NUMBER = re.compile(r"[0-9+(]")
 
 
-def find(text: str, start: int, kinds: Sequence[str]) -> list[Match]:
+def find(text: str, start: int, kinds: Sequence[str], known: Notations) -> list[Match]:
     """Matches of these kinds that begin at `start` or later; overlapping ones are not yet resolved."""
     if not _has_number(text, start):
         return []
-    finders = {"iban": _ibans, "card": _cards, "phone": _phones}
-    return [match for kind in kinds for match in finders[kind](text, start)]
+    found: list[Match] = []
+    for kind in kinds:
+        match kind:
+            case "iban":
+                found += _ibans(text, start)
+            case "card":
+                found += _cards(text, start)
+            case _:
+                found += pii_phones.find(text, start, known)
+    return found
 
 
 def open_length(tail: str, kinds: Sequence[str]) -> int:
@@ -82,7 +57,7 @@ def open_length(tail: str, kinds: Sequence[str]) -> int:
     if run is not None and ("card" in kinds or "phone" in kinds):
         forward = run.group()[::-1]
         if first := _STARTS_NUMBER.search(forward):
-            held = min(len(forward) - first.start(), _PHONE_MAX)
+            held = min(len(forward) - first.start(), pii_phones.LONGEST)
     if "iban" in kinds:
         window = tail[-_IBAN_MAX:]
         opened = _IBAN_OPEN.search(window) or _LETTERS_AT_END.search(window)
@@ -213,62 +188,3 @@ _NETWORKS = frozenset(
     if any(_issuer(head + "0" * (length - 4)) for length in (13, 14, 15, 16, 19))
 )
 """The first four digits with which cards begin."""
-
-
-def _phones(text: str, start: int) -> Iterator[Match]:
-    """Every group of digits may begin a number; of its possible ends the longest that is valid counts."""
-    allowance = Allowance(text, _CHARS_PER_CANDIDATE)
-    checks = 0
-    at = start
-    while candidate := _PHONE.search(text, at):
-        written = candidate.group()
-        head = text[max(0, candidate.start() - CONTEXT) : candidate.start()]
-        if not allowance.spend():
-            yield Match(start=candidate.start(), end=len(text), kind=TOO_MANY, replacement="[PHONE]")
-            return
-        regions = _regions(written, head)
-        length, kind = 0, "phone"
-        if regions and regions != (None,) and checks >= MAX_PHONE_CHECKS:
-            length, kind = len(written), TOO_MANY
-        elif regions and checks < MAX_PHONE_CHECKS:
-            ends = [m.end() for m in _GROUP_END.finditer(written) if m.end() >= _PHONE_MIN][-4:]
-            checks += 1
-            length = next((end for end in reversed(ends) if _valid(written[:end], regions)), 0)
-        elif regions == (None,):
-            length = len(written)
-        first = candidate.start()
-        if length:
-            yield Match(start=first, end=first + length, kind=kind, replacement="[PHONE]")
-            at = first + length
-        else:
-            group = _FIRST_GROUP.match(written)
-            at = first + (group.end() if group else 1)
-
-
-def _regions(written: str, head: str) -> tuple[str | None, ...]:
-    """By whose rules this may be a number: none without a country code unless announced or written like one."""
-    if written.startswith(("+", "(+", "00")):
-        return (None,)
-    if head.rstrip(_AFTER_WORD)[-1:].isalpha() and _ANNOUNCED.search(head):
-        return DEFAULT_REGIONS
-    if _NANP.match(written):
-        return ("US",)
-    if written.lstrip("(").startswith("0") and _SEPARATED.search(written) and _NINE_DIGITS.match(written):
-        return _TRUNK_REGIONS
-    return ()
-
-
-def _valid(written: str, regions: tuple[str | None, ...]) -> bool:
-    """With a plus sign the length for that country is enough; without one the number must be one that is given out."""
-    judge = phonenumbers.is_valid_number
-    if regions == (None,):
-        if not written.startswith("00"):
-            judge = phonenumbers.is_possible_number
-        written = "+" + _NOT_DIGIT.sub("", written).removeprefix("00")
-    for region in regions:
-        try:
-            if judge(phonenumbers.parse(written, region)):
-                return True
-        except phonenumbers.NumberParseException:
-            continue
-    return False

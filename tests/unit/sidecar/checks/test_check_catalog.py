@@ -17,12 +17,12 @@ from bartizan.policy.checks import (
     Sanitize,
     Secrets,
 )
-from sidecar.checks.catalog import PARAMETERS, SCORES, TEXTS, WHOLES, build_checks
+from sidecar.checks.catalog import PARAMETERS, QUERIES, SCORES, TEXTS, WHOLES, build_checks
 from sidecar.formats.base import TextPart
 
 
 def test_every_config_has_its_line_and_every_line_its_config() -> None:
-    assert {*get_args(InputCheck), *get_args(OutputCheck)} == {*TEXTS, *SCORES, *WHOLES, *PARAMETERS}
+    assert {*get_args(InputCheck), *get_args(OutputCheck)} == {*TEXTS, *SCORES, *WHOLES, *PARAMETERS, *QUERIES}
 
 
 HITS = (

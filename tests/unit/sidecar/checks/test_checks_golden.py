@@ -12,6 +12,7 @@ from sidecar.checks.base import TextCheck
 from sidecar.checks.content import apply_edits
 from sidecar.checks.detectors import canary, pii, prompt_injection, secrets
 from sidecar.checks.sanitizers import unicode
+from sidecar.checks.scope import Scope
 from sidecar.formats.base import TextPart
 
 
@@ -64,6 +65,35 @@ INPUTS: dict[str, tuple[TextCheck, list[str]]] = {
             "550e8400-e29b-41d4-a716-446655440000",
         ],
     ),
+    "pii-options": (
+        pii.build(
+            Pii(
+                types=("email", "national_id", "passport", "phone"),
+                regions=("ES", "US"),
+                context={"passport": ("Dokument",)},
+                allow_patterns=(r".*@help\.example",),
+            )
+        ),
+        [
+            "DNI 12345678Z counts, 756.9217.0769.85 does not",
+            "(415) 555-2671 counts, 0171 2345678 does not, +49 171 2345678 does",
+            "Dokument C01X00T47, Papier C01X00T47",
+            "a@help.example, a@b.example",
+        ],
+    ),
+    "pii-tokens": (
+        pii.PiiCheck(Pii(replacement="token")).bound(Scope()),
+        [
+            "jane@example.org, joe@example.org, jane@example.org",
+            "4111 1111 1111 1111 of jane@example.org",
+        ],
+    ),
+    "pii-pseudonyms": (
+        pii.PiiCheck(Pii(replacement="pseudonym", key="file:k")).bound(
+            Scope(tenant="acme", keys={"file:k": b"k" * 32})
+        ),
+        ["jane@example.org, Jane@Example.ORG, joe@example.org", "4111 1111 1111 1111, 4111111111111111"],
+    ),
     "secrets": (
         secrets.build(Secrets(action="redact")),
         [
@@ -113,13 +143,20 @@ INPUTS: dict[str, tuple[TextCheck, list[str]]] = {
         ],
     ),
     "canary": (
-        canary.build(Canary(tokens=("ZEBRA-phoenix-7731", "a-b-c-d-"), action="redact")),
+        canary.build(
+            Canary(
+                tokens=("ZEBRA-phoenix-7731", "a-b-c-d-"),
+                tenants={"acme": ("acme-heron-5512",), "globex": ("g-l-o-b-", "globex-otter-90")},
+                action="redact",
+            )
+        ),
         [
             "the token is ZEBRA-phoenix-7731.",
             "zebra-PHOENIX-7731 in any case",
             "z e b r a p h o e n i x 7 7 3 1 spelled, ze\u200bbra\u2060phoenix7731 hidden",
             "ZEBRA-phoenix-773 is not it",
             "short a-b-c-d- exact, abcd not",
+            "acme heron 5512 of one tenant, GLOBEX-OTTER-90 and g-l-o-b- of another",
         ],
     ),
     "promptInjection": (

@@ -90,14 +90,14 @@ class Case:
 
 
 @st.composite
-def answers(draw: st.DrawFn) -> Case:
+def answers(draw: st.DrawFn, said: st.SearchStrategy[str] = TEXTS) -> Case:
     wire = draw(st.sampled_from(WIRES))
     names = draw(st.lists(st.sampled_from(wire.streams), min_size=1, max_size=3, unique=True))
     inner, outer = (_writer(draw(st.booleans()), draw(st.booleans())) for _ in range(2))
     texts: dict[str, str] = {}
     for name in sorted(names, key=wire.streams.index):
-        said = draw(TEXTS)
-        texts[name] = inner({"a": said, "b": ["x", 1]}) if name.startswith(ARGUMENTS) else said
+        text = draw(said)
+        texts[name] = inner({"a": text, "b": ["x", 1]}) if name.startswith(ARGUMENTS) else text
     queues = {
         name: _split(text, draw(st.lists(st.integers(0, 400), max_size=12))) for name, text in texts.items()
     }
