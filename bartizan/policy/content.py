@@ -139,7 +139,7 @@ def _checks(document: Any) -> Iterator[Problem]:
                 yield from repeated(strings(config, "labels", under=place), "label")
                 if name == "pii":
                     yield from personal_data(config, place, of_answers=direction == "output")
-                elif name == "canary":
+                elif name == "canary" and direction == "output":
                     yield from canaries(config, place, tenants)
                     tokens += canary_tokens(config, place)
     yield from repeated(tokens, "token")

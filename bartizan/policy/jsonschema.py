@@ -6,11 +6,12 @@ Built from the msgspec types, with the authored form of checks and a description
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from bartizan.policy.authored import CHECK_LISTS, TAG
+from bartizan.policy.checks import AnnouncedType
 from bartizan.policy.descriptions import FIELDS
 from bartizan.policy.reading import LONGEST_LIST
 from bartizan.policy.schema import ModelPolicy
@@ -46,6 +47,12 @@ def _encoded() -> bytes:
     definitions["Jwt"]["properties"]["claims"] |= {
         "properties": {target: dict(claim) for target in CLAIM_TARGETS},
         "required": ["tenant"],
+        "additionalProperties": False,
+    }
+    context = definitions["Pii"]["properties"]["context"]
+    words = context.pop("additionalProperties")
+    context |= {
+        "properties": {kind: dict(words) for kind in get_args(AnnouncedType)},
         "additionalProperties": False,
     }
     return msgspec.json.encode(

@@ -150,7 +150,9 @@ def _type(value: dict[str, Any]) -> str:
                 return "list of checks"
             return f"list, each {_type(items)}" if "pattern" in items else f"list of {_type(items)}"
         case "object":
-            return "mapping of text"
+            inner = [value.get("additionalProperties"), *value.get("properties", {}).values()]
+            lists = any(isinstance(one, dict) and one.get("type") == "array" for one in inner)
+            return "mapping to lists of text" if lists else "mapping of text"
         case "string":
             return PATTERNS.get(value["pattern"], "text") if "pattern" in value else "text"
         case kind:

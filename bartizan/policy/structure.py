@@ -49,6 +49,8 @@ PATTERNS: dict[str, str] = {get_args(alias)[1].pattern: meaning for alias, meani
     r"^https://[^\s#]{1,512}$": "an https:// URL",
     get_args(checks.HostPattern)[1].pattern: "a host name such as docs.example, or *.docs.example",
     get_args(checks.ToolName)[1].pattern: "a tool's name: letters, digits and _.:/-",
+    get_args(checks.Region)[1].pattern: "a country by its two capital letters, such as DE",
+    get_args(checks.Span)[1].pattern: "a whole number with s, m or h, such as 1h",
     r"^[a-z0-9-]{1,64}$": "a header name in lower case",
     r"^[A-Za-z0-9._-]{0,32} ?$": "up to 32 letters, digits and ._- and at most one space after them",
 }
