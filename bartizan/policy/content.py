@@ -117,8 +117,8 @@ def _checks(document: Any) -> Iterator[Problem]:
             elif facts and name == "parameters" and not facts.facts:
                 message = f"requests of protocol {protocol} have no parameters that are known"
                 yield Problem(path=place, code="not_applicable", message=message, hint="leave it out")
-            elif protocol != "openai" and name in _CHAT_CHECKS:
-                message = f"{name} reads answers of protocol openai only"
+            elif facts and not facts.chat and name in _CHAT_CHECKS:
+                message = f"{name} reads answers of protocols openai, anthropic and ollama only"
                 yield Problem(path=place, code="not_applicable", message=message, hint="leave it out")
             elif facts and name in _SCORE_CHECKS and not facts.scores:
                 message = f"answers of protocol {protocol} hold no scores"

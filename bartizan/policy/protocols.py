@@ -22,12 +22,14 @@ class ProtocolFacts:
     texts: bool = True
     scores: bool = False
     facts: bool = True
+    chat: bool = False
+    """Answers may call tools and hold structured text."""
 
 
 PROTOCOLS: Final[Mapping[Protocol, ProtocolFacts]] = {
-    "openai": ProtocolFacts(),
-    "anthropic": ProtocolFacts(),
-    "ollama": ProtocolFacts(),
+    "openai": ProtocolFacts(chat=True),
+    "anthropic": ProtocolFacts(chat=True),
+    "ollama": ProtocolFacts(chat=True),
     "mcp": ProtocolFacts(routes="default", facts=False),
     "kserve_v2": ProtocolFacts(routes="named", scores=True, facts=False),
     "kserve_v1": ProtocolFacts(routes="named", scores=True, facts=False),

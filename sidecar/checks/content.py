@@ -72,7 +72,7 @@ def inspect_document(
     if checks.restores and checks.scope:
         changed = _restore(document, checks.scope.tokens, findings, shadow=shadow) or changed
     if checks.wholes:
-        texts = {part.location: part.text for part in document.texts()}
+        texts = {part.location: part.text for part in document.texts()} | dict(document.objects())
         for whole in checks.wholes:
             read = {location: text for location, text in texts.items() if whole.reads(location)}
             findings.update(dict.fromkeys(whole.judge(read, complete=True)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from sidecar.checks.base import WholeCheck
+from sidecar.formats.base import TextPart
 from sidecar.model.finding import Action, Finding
 
 MAX_KEPT = 1024 * 1024
@@ -45,6 +46,13 @@ class KeptTexts:
             self._held[location] = None
             return ""
         return text
+
+    def see(self, objects: Sequence[TextPart]) -> None:
+        """Objects that are whole in their event: judged with what belongs to them, never held."""
+        for part in objects:
+            if self.reads(part.location):
+                self.take(part.location, part.text)
+                self._held.pop(part.location, None)
 
     def end(self, prefixes: Collection[str], tails: Mapping[str, str], *, every: bool) -> dict[str, str]:
         """Judge what ends with these prefixes; `tails` came last on each. Gives the held texts, complete.

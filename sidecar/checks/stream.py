@@ -94,6 +94,7 @@ class StreamInspector:
             self.unscanned.update(dict.fromkeys(piece.unscanned))
             for part in piece.texts:
                 self._push(part)
+            self._see(piece.objects)
             self._finish(piece.finished, every=piece.final)
             self._stream.take(None)
         if end:
@@ -128,6 +129,7 @@ class StreamInspector:
             text, held = self._push(part) if self._cut is None else ("", True)
             texts.append(text)
             touched = touched or held or text != part.text
+        self._see(piece.objects if self._cut is None else ())
         tails = self._finish(piece.finished, every=piece.final) if self._cut is None else {}
         for index in range(len(texts) - 1, -1, -1):
             if tail := tails.pop(piece.texts[index].location, ""):
@@ -175,6 +177,11 @@ class StreamInspector:
         tails |= self._kept.end(prefixes, tails, every=every)
         self._judge()
         return {} if self._cut is not None else {at: tail for at, tail in tails.items() if tail}
+
+    def _see(self, objects: Sequence[TextPart]) -> None:
+        """What an event holds whole flows with it or not at all: validators only look."""
+        self._kept.see(objects)
+        self._judge()
 
     def _judge(self) -> None:
         """Take what validators of complete texts found."""

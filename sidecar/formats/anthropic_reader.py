@@ -53,6 +53,7 @@ class AnthropicReader:
         self._answer = cause is Cause.ANSWER_MALFORMED
         self.texts: list[TextAt] = []
         self.unscanned: list[str] = []
+        self.objects: list[Path] = []
 
     def request(self, value: dict[str, Any]) -> None:
         self._content(value.get("system"), ("system",), "system")
@@ -101,6 +102,7 @@ class AnthropicReader:
         if "input" in block:
             known.add("input")
             self.texts += strings(block["input"], (*path, "input"), location((*path, "input")), role)
+            self.objects.append((*path, "input"))
         if kind == "redacted_thinking" and sealed(block.get("data")):
             known.add("data")
             self._pass(kind)

@@ -13,7 +13,7 @@ from typing import Any
 
 from sidecar.formats.anthropic_reader import ANTHROPIC_WORDS, AnthropicReader, sealed
 from sidecar.formats.base import TextPart
-from sidecar.formats.event_stream import JsonEventStream, Reading, index_of
+from sidecar.formats.event_stream import JsonEventStream, Reading, index_of, malformed
 from sidecar.formats.json_text import DEFAULT_DEPTH, Path
 from sidecar.formats.openai_fields import unread
 from sidecar.formats.sse import EventSplitter, encode
@@ -57,14 +57,16 @@ class MessageEvents:
         rest = {key: item for key, item in value.items() if key != "type" or item not in _TYPES}
         match kind:
             case "message_start" if isinstance(message := rest.pop("message", None), dict):
-                _whole(reading, lambda reader: reader.answer(message), ("message",))
+                head = {key: item for key, item in message.items() if key != "content"}
+                _whole(reading, lambda reader: reader.answer(head), ("message",))
+                _begun(message.get("content"), reading)
                 usage = message.get("usage")
                 tokens = usage.get("output_tokens") if isinstance(usage, dict) else 0
                 count = tokens if isinstance(tokens, int) else 0
                 reading.mark = lambda: self._start(count)
             case "content_block_start" if isinstance(block := rest.pop("content_block", None), dict):
                 index = index_of(rest.pop("index", None), 0)
-                _block(block, index, reading)
+                _block(block, index, ("content_block",), reading)
                 reading.mark = lambda: self._open.update({index: None})
             case "content_block_delta" if isinstance(delta := rest.pop("delta", None), dict):
                 _delta(delta, index_of(rest.pop("index", None), 0), reading)
@@ -131,12 +133,29 @@ class MessageEvents:
         self._stopped = True
 
 
-def _block(block: dict[str, Any], index: int, reading: Reading) -> None:
-    """A block that begins. Its text, mostly empty, belongs to the deltas that follow."""
-    path: Path = ("content_block",)
-    streamed = [key for key in ("text", "thinking") if isinstance(block.get(key), str)]
+def _begun(content: Any, reading: Reading) -> None:
+    """Blocks that a message begins with: no server sends any, but clients would take them."""
+    path: Path = ("message", "content")
+    if not isinstance(content, list):
+        reading.rest(content, path, known=True, words=ANTHROPIC_WORDS)
+        return
+    for number, block in enumerate(content):
+        if not isinstance(block, dict):
+            raise malformed("a content block is not an object")
+        _block(block, index_of(None, number), (*path, number), reading)
+
+
+def _block(block: dict[str, Any], index: int, path: Path, reading: Reading) -> None:
+    """A block that begins. Its text, mostly empty, belongs to the deltas that follow; a tool's name is whole here."""
+    streamed = [key for key in ("text", "thinking", "name") if isinstance(block.get(key), str)]
     for key in streamed:
         reading.text(block[key], (*path, key), f"content[{index}].{key}")
+    if "name" in streamed:
+        reading.finished.append(f"content[{index}].name")
+        reading.indivisible = True
+    if block.get("input"):
+        reading.call(block["input"], f"content[{index}].input")
+        reading.finished.append(f"content[{index}].")  # it flows now, so it is judged now
     rest = {key: item for key, item in block.items() if key not in streamed}
     _whole(reading, lambda reader: reader.block(rest, (), "assistant"), path)
 

@@ -6,7 +6,7 @@ and re-encodes only when an edit or a rounding changed something: untouched bodi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Protocol
 
 from sidecar.formats.parameters import Parameter
@@ -61,6 +61,9 @@ class Document(Protocol):
     def replace(self, location: str, text: str) -> None:
         """Put new text at a location that `texts` named."""
 
+    def objects(self) -> Mapping[str, str]:
+        """JSON objects by which an answer calls tools where they are no strings, as JSON with all edits, by location."""
+
     def scores(self) -> Sequence[tuple[str, float]]:
         """Locations and values of a classic model's scores (may be empty)."""
 
@@ -85,6 +88,8 @@ class StreamPiece(Value, frozen=True, kw_only=True):
     """One event of a streamed answer: its text deltas (location = the text's own stream, "choices[0].delta.content")."""
 
     texts: tuple[TextPart, ...]
+    objects: tuple[TextPart, ...] = ()
+    """JSON objects that are whole in this event and call tools, as JSON: for validators; their texts are among `texts`."""
     final: bool = False
     """The whole answer ends here ("[DONE]")."""
     finished: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from sidecar.formats.answers import decode_model_json, error_document
 from sidecar.formats.base import Document, FormatError
 from sidecar.formats.documents import JsonDocument, TextAt
-from sidecar.formats.json_text import decode
+from sidecar.formats.json_text import Path, decode
 from sidecar.formats.media_type import demand_json
 from sidecar.formats.openai_fields import UNREADABLE
 from sidecar.formats.parameters import Table, parameters
@@ -27,6 +27,10 @@ class BodyReader(Protocol):
     def texts(self) -> Sequence[TextAt]: ...
     @property
     def unscanned(self) -> Sequence[str]: ...
+    @property
+    def objects(self) -> Sequence[Path]:
+        """Where JSON objects are that call tools."""
+
     def request(self, value: dict[str, Any]) -> None: ...
     def answer(self, value: dict[str, Any]) -> None: ...
 
@@ -80,9 +84,16 @@ def answer_document(
     reader.answer(value)
     if conceal:
         hidden = [at for at, _ in unreadable]
-        return JsonDocument(body, text, texts=reader.texts, unscanned=reader.unscanned, hidden=hidden)
+        return JsonDocument(
+            body,
+            text,
+            texts=reader.texts,
+            unscanned=reader.unscanned,
+            hidden=hidden,
+            objects=reader.objects,
+        )
     passed = dict.fromkeys((*reader.unscanned, *(name for _, name in unreadable)))
-    return JsonDocument(body, text, texts=reader.texts, unscanned=tuple(passed))
+    return JsonDocument(body, text, texts=reader.texts, unscanned=tuple(passed), objects=reader.objects)
 
 
 def _facts(value: dict[str, Any], holder: Any, limits: Sequence[str], *, streams: bool) -> BodyFacts:

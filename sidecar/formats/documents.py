@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -54,7 +54,9 @@ class JsonDocument:
         unscanned: Sequence[str] = (),
         hidden: Sequence[Path] = (),
         parameters: Sequence[Parameter] = (),
+        objects: Sequence[Path] = (),
     ) -> None:
+        self._objects = tuple(objects)
         self._parameters = {parameter.path: parameter for parameter in parameters}
         self._body = body
         self._text = text
@@ -115,6 +117,12 @@ class JsonDocument:
             whole = text if at is None or _is_json(text) else _NOTHING_LEFT
             self._edits[path] = string_token(whole)
 
+    def objects(self) -> Mapping[str, str]:
+        if not self._objects:
+            return {}
+        value = json.loads(self.encode())
+        return {location(path): json.dumps(_below(value, path), ensure_ascii=False) for path in self._objects}
+
     def scores(self) -> Sequence[tuple[str, float]]:
         return tuple(self._scores.items())
 
@@ -172,6 +180,9 @@ class PlainDocument:
         self._text = text
         self._changed = True
 
+    def objects(self) -> Mapping[str, str]:
+        return {}
+
     def scores(self) -> Sequence[tuple[str, float]]:
         return ()
 
@@ -208,6 +219,9 @@ class OpaqueDocument:
     def replace(self, location: str, text: str) -> None:
         raise KeyError(location, text)
 
+    def objects(self) -> Mapping[str, str]:
+        return {}
+
     def scores(self) -> Sequence[tuple[str, float]]:
         return ()
 
@@ -234,6 +248,12 @@ def strings(value: Any, path: Path, root: str, role: str = "", known: Container[
     """Every text below, in document order, named `root#1`, `root#2` …: keys may be the client's own text."""
     found = scalars(value, path, known)
     return [TextAt(at, text, role, f"{root}#{number}") for number, (at, text) in enumerate(found, 1)]
+
+
+def _below(value: Any, path: Path) -> Any:
+    for step in path:
+        value = value[step]
+    return value
 
 
 def _is_json(text: str) -> bool:

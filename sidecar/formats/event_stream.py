@@ -7,6 +7,7 @@ probabilities, token ids) and of all lines that are not its data.
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Container, Mapping, Sequence
 from typing import Any, Protocol
@@ -63,6 +64,7 @@ class Reading:
     def __init__(self, json_texts: dict[str, StreamedJson]) -> None:
         self._json_texts = json_texts
         self.places: list[TextAt] = []
+        self.objects: list[TextPart] = []
         self.finished: list[str] = []
         """Prefixes of text streams that end with this event."""
         self.encoded: dict[Path, _Encoded] = {}
@@ -89,6 +91,10 @@ class Reading:
             self._view(self._json_texts.setdefault(name, StreamedJson()), value, path, name)
         elif value is not None and not isinstance(value, str):
             raise malformed(f"{path[-1]} is not a string")
+
+    def call(self, value: Any, name: str) -> None:
+        """A JSON object that is whole in this event and calls a tool; its texts are listed beside it."""
+        self.objects.append(TextPart(location=name, text=json.dumps(value, ensure_ascii=False)))
 
     def rest(self, value: Any, path: Path, *, known: bool = False, words: Container[str] = WORDS) -> None:
         """Strings that are whole in this event, or of whose way over events nothing is known: then it says so."""
@@ -248,6 +254,7 @@ class JsonEventStream:
                 )
                 for place in reading.places
             ),
+            objects=tuple(reading.objects),
             final=reading.final,
             finished=tuple(reading.finished),
             unscanned=tuple(dict.fromkeys((*reading.unscanned, *passed))),

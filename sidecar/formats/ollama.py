@@ -88,6 +88,10 @@ class OllamaReader:
     def unscanned(self) -> Sequence[str]:
         return self._reader.unscanned
 
+    @property
+    def objects(self) -> Sequence[Path]:
+        return self._reader.objects
+
     def request(self, value: dict[str, Any]) -> None:
         rest = self._without_images(value)
         if isinstance(messages := rest.get("messages"), list):
@@ -127,6 +131,7 @@ class OllamaEvents:
         self._max_depth = max_depth
         self._chat = chat
         self._envelope: dict[str, Any] = {}
+        self._calls = 0
 
     def read(self, value: dict[str, Any], reading: Reading) -> None:
         rest = {key: item for key, item in value.items() if not _engines(key, item)}
@@ -136,6 +141,11 @@ class OllamaEvents:
             for key in _OF_MESSAGE:
                 reading.text(message.get(key), ("message", key), f"message.{key}")
             calls = {key: item for key, item in message.items() if key not in _OF_MESSAGE}
+            if isinstance(calls.get("tool_calls"), list):
+                calls["tool_calls"] = [
+                    self._call(call, ("message", "tool_calls", position), reading)
+                    for position, call in enumerate(calls["tool_calls"])
+                ]
             reader = OpenAIReader(Cause.ANSWER_MALFORMED, self._max_depth)
             reader.item(calls, ())
             reading.whole(reader.texts, ("message",))
@@ -146,6 +156,22 @@ class OllamaEvents:
         if not self._envelope:
             keys = ("model", "created_at")
             self._envelope = {key: value[key] for key in keys if engines_own(key, value.get(key))}
+
+    def _call(self, call: Any, path: Path, reading: Reading) -> Any:
+        """List a call's name and object under the call's own number; what is left of it is read like a document."""
+        function = call.get("function") if isinstance(call, dict) else None
+        if not isinstance(function, dict):
+            return call
+        name = f"message.tool_calls[{self._calls}].function"
+        self._calls += 1
+        if isinstance(function.get("name"), str):
+            reading.text(function["name"], (*path, "function", "name"), f"{name}.name")
+            function = {key: item for key, item in function.items() if key != "name"}
+        if isinstance(function.get("arguments"), dict):
+            reading.call(function["arguments"], f"{name}.arguments")
+        reading.finished.append(f"{name}.")
+        reading.indivisible = True
+        return {**call, "function": function}
 
     def sent(self, reading: Reading) -> Mapping[Path, str]:  # noqa: ARG002
         return {}

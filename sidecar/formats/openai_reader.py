@@ -75,6 +75,7 @@ class OpenAIReader:
         self._max_depth = max_depth
         self.texts: list[TextAt] = []
         self.unscanned: list[str] = []
+        self.objects: list[Path] = []
 
     def request(self, value: dict[str, Any]) -> None:
         messages = value.get("messages", [])
@@ -133,10 +134,6 @@ class OpenAIReader:
                 known.add("encrypted_content")
                 self._pass("encrypted_content")
             self._rest(item, path, f"{location(path)}.other", known, role)
-
-    def part(self, part: dict[str, Any], path: Path) -> None:
-        """One part of an answer's message."""
-        self._part(part, path, "assistant")
 
     def _unknown_answer(self, value: dict[str, Any]) -> None:
         """Embeddings, lists of models and whatever else an engine says: every string is text but encoded vectors."""
@@ -215,11 +212,12 @@ class OpenAIReader:
             if isinstance(part, str):
                 self._string(part, at, role)
             elif isinstance(part, dict):
-                self._part(part, at, role)
+                self.part(part, at, role)
             else:
                 self._refuse("a content part is neither object nor string")
 
-    def _part(self, part: dict[str, Any], path: Path, role: str) -> None:
+    def part(self, part: dict[str, Any], path: Path, role: str) -> None:
+        """One part of a message."""
         kind = part.get("type")
         if not (kind is None or isinstance(kind, str)):
             self._refuse("a part's type is not a string")
@@ -257,6 +255,7 @@ class OpenAIReader:
         arguments, at = function.get("arguments"), (*path, "arguments")
         if isinstance(arguments, dict):  # some engines take the object itself
             self.texts += strings(arguments, at, location(at), role)
+            self.objects.append(at)
         elif isinstance(arguments, str):
             if arguments:
                 self.texts += embedded_texts(arguments, at, location(at), role, self._max_depth)
@@ -280,7 +279,7 @@ class OpenAIReader:
                 case dict() if "role" in item or is_item(item.get("type")):
                     self.item(item, (*path, index))
                 case dict():
-                    self._part(item, (*path, index), "user")
+                    self.part(item, (*path, index), "user")
                 case _:
                     self._refuse("a prompt is of an unknown type")
 

@@ -151,7 +151,7 @@ class ResponseEvents:
             reader.item(item, ())
             reading.whole(reader.texts, ("item",))
         elif isinstance(part := rest.pop("part", None), dict):
-            reader.part(part, ())
+            reader.part(part, (), "assistant")
             reading.whole(reader.texts, ("part",))
         elif part is not None:
             rest["part"] = part

@@ -1,4 +1,4 @@
-"""Judges the text of an answer in the OpenAI protocol as JSON by the policy's schema. L is MAX_WHOLE."""
+"""Judges the text of an answer of a chat as JSON by the policy's schema. L is MAX_WHOLE."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from sidecar.checks.spans import ACTIONS
 from sidecar.checks.validators.whole import MAX_WHOLE, read_json
 from sidecar.model.finding import Action, Finding
 
-_CONTENT = re.compile(r"choices\[\d+\]\.(?:text|(?:message|delta)\.content(?:\[\d+\](?:\.text)?)?)")
+_CONTENT = re.compile(
+    r"choices\[\d+\]\.(?:text|(?:message|delta)\.content(?:\[\d+\](?:\.text)?)?)"  # OpenAI
+    r"|content\[\d+\]\.text"  # Anthropic
+    r"|message\.content|response"  # Ollama
+)
 
 
 class StructuredCheck:

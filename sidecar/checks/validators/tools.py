@@ -1,4 +1,4 @@
-"""Judges the tool calls of an answer in the OpenAI protocol: listed names only, arguments by the tool's schema.
+"""Judges the tool calls of an answer (OpenAI, Anthropic, Ollama): listed names only, arguments by the tool's schema.
 
 A streamed name is judged as it comes; arguments with a schema are kept until they are complete. L is MAX_WHOLE.
 """
@@ -19,9 +19,12 @@ from sidecar.formats.streamed_json import as_json
 from sidecar.model.finding import Action, Finding
 
 _CALL = re.compile(
-    r"(?P<call>choices\[\d+\]\.(?:message|delta)\.(?:tool_calls\[\d+\]|function_call))"
-    r"(?:\.(?:function|custom))?(?:\.(?P<part>name|arguments|input))?(?P<inner>#.*)?"
+    r"(?P<call>choices\[\d+\]\.(?:message|delta)\.(?:tool_calls\[\d+\]|function_call)|message\.tool_calls\[\d+\]"
+    r"|content\[\d+\](?=\.(?:name|input|partial_json)))"
+    r"(?:\.(?:function|custom))?(?:\.(?P<part>name|arguments|input|partial_json))?(?P<inner>#.*)?"
 )
+_STREAMED = re.compile(r"\.delta\..*arguments|\.delta\.function_call|\.partial_json")
+"""Where the text is a view of JSON (sidecar/formats/streamed_json.py)."""
 
 
 class ToolsCheck:
@@ -52,9 +55,8 @@ class ToolsCheck:
             if call["inner"]:
                 inner.add(call["call"])
             else:
-                part = call["part"] or "arguments"
-                streamed = ".delta." in location and part == "arguments"
-                calls[call["call"]][part] = as_json(text) if streamed else text
+                streamed = _STREAMED.search(location)
+                calls[call["call"]][call["part"] or "arguments"] = as_json(text) if streamed else text
         return [
             Finding(check=self.name, kind=kind, action=self.action, location=call)
             for call in dict.fromkeys((*calls, *inner))
@@ -70,13 +72,16 @@ class ToolsCheck:
         schema = self._schemas.get(name)
         if schema is None or not complete:
             return []
-        said = call.get("arguments", call.get("input", ""))
+        said = [text for part, text in call.items() if part != "name" and text]
         if not said and odd:
-            return [
-                "tool_arguments"
-            ]  # an object in place of its text, which this can't compare with a schema
-        known, value = read_json(said or "{}")
-        return [] if known and len(said) <= MAX_WHOLE and schema.admits(value) else ["tool_arguments"]
+            return ["tool_arguments"]  # an object in place of its text, which nobody listed as one
+        fits = all(_fits(schema, text) for text in said or ("{}",))
+        return [] if fits else ["tool_arguments"]
+
+
+def _fits(schema: BoundedSchema, text: str) -> bool:
+    known, value = read_json(text)
+    return known and len(text) <= MAX_WHOLE and schema.admits(value)
 
 
 def build(config: Tools) -> WholeCheck:

@@ -22,7 +22,13 @@ from sidecar.formats.base import TextPart
 
 
 def test_every_config_has_its_line_and_every_line_its_config() -> None:
-    assert {*get_args(InputCheck), *get_args(OutputCheck)} == {*TEXTS, *SCORES, *WHOLES, *PARAMETERS, *QUERIES}
+    assert {*get_args(InputCheck), *get_args(OutputCheck)} == {
+        *TEXTS,
+        *SCORES,
+        *WHOLES,
+        *PARAMETERS,
+        *QUERIES,
+    }
 
 
 HITS = (

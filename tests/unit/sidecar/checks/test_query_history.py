@@ -34,7 +34,9 @@ def test_different_queries_are_told_from_repeated_ones(count: int) -> None:
 def test_callers_and_windows_are_counted_apart() -> None:
     history = QueryHistory(clock=Clock())
     history.ask("a", 60, numbered(0, 9))
-    assert [history.ask(who, window, [b"x"]).queries for who, window in (("b", 60), ("a", 90), ("a", 60))] == [
+    assert [
+        history.ask(who, window, [b"x"]).queries for who, window in (("b", 60), ("a", 90), ("a", 60))
+    ] == [
         1,
         1,
         10,

@@ -33,7 +33,12 @@ def left(config: Pii, text: str, scope: Scope | None = None) -> str:
     ("regions", "types", "text", "found"),
     [
         ((), ("national_id",), "DNI 12345678Z and 756.9217.0769.85", "DNI [NATIONAL_ID] and [NATIONAL_ID]"),
-        (("ES",), ("national_id",), "DNI 12345678Z and 756.9217.0769.85", "DNI [NATIONAL_ID] and 756.9217.0769.85"),
+        (
+            ("ES",),
+            ("national_id",),
+            "DNI 12345678Z and 756.9217.0769.85",
+            "DNI [NATIONAL_ID] and 756.9217.0769.85",
+        ),
         (("SK",), ("national_id",), "710319/2745", "[NATIONAL_ID]"),
         (("CZ",), ("national_id",), "710319/2745", "[NATIONAL_ID]"),
         (("PL",), ("national_id",), "710319/2745", "710319/2745"),
@@ -79,7 +84,9 @@ def test_what_a_pattern_matches_whole_is_no_finding() -> None:
 def test_pseudonyms_are_the_same_for_one_value_of_a_tenant_however_it_is_written() -> None:
     def of(text: str, tenant: str = "acme", key: str = "file:a.key") -> list[str]:
         scope = Scope(tenant=tenant, keys=KEYS)
-        return re.findall(r"\[[A-Z]+:[a-z2-7]{18}\]", left(Pii(replacement="pseudonym", key=key), text, scope))
+        return re.findall(
+            r"\[[A-Z]+:[a-z2-7]{18}\]", left(Pii(replacement="pseudonym", key=key), text, scope)
+        )
 
     one, two, other = of(f"{EMAIL}, Jane@Example.org, joe@example.org")
     assert one == two != other
