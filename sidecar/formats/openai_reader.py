@@ -32,7 +32,6 @@ _DEFINITIONS = (
     "tools",
     "functions",
     "response_format",
-    "documents",
     "chat_template",
     "chat_template_kwargs",
     "prediction",
@@ -47,7 +46,7 @@ _UNREADABLE = {
 _PROMPTS = ("prompt", "input", "suffix")
 LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 """Fields that bound an answer's length."""
-_READ_APART = frozenset({"messages", *_PROMPTS, *_DEFINITIONS, *_UNREADABLE})
+_READ_APART = frozenset({"messages", "documents", *_PROMPTS, *_DEFINITIONS, *_UNREADABLE})
 READ_IN_REQUESTS = frozenset({*_READ_APART, "model", "stream", *LIMITS})
 """Fields of a request that mean something here."""
 _MESSAGE_TEXTS = (*TEXTS, "name")
@@ -87,6 +86,7 @@ class OpenAIReader:
             self._prompt(value.get(key), (key,))
         for key in _DEFINITIONS:
             self.texts += strings(value.get(key), (key,), key, DEFINITION, WORDS)
+        self.texts += strings(value.get("documents"), ("documents",), "documents", "tool", WORDS)
         for key, kind in _UNREADABLE.items():
             if value.get(key) is not None:
                 self._pass(kind)

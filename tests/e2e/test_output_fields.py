@@ -9,6 +9,8 @@ import pytest
 
 from tests.e2e.test_policy_fields import World, world  # noqa: F401 - the fixture
 from tests.support.raw_client import wait_until
+from tests.support.raw_model import answer as answer_of
+from tests.support.raw_model import sse
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("output_fields")]
 
@@ -122,6 +124,62 @@ def test_only_listed_tools_are_called_and_only_with_fitting_arguments(world: Wor
         assert any(word in gathered for word in ("tea", ": 7", "cmd", "shell")) != blocked, (case, gathered)
         if stream:
             assert ("content_filter" in answer.body.decode()) == blocked, case
+
+
+@pytest.mark.parametrize("protocol", ["anthropic", "ollama"])
+def test_calls_of_other_protocols_are_judged_alike(world: World, protocol: str) -> None:  # noqa: F811
+    path, kind = {
+        "anthropic": ("/v1/messages", "text/event-stream"),
+        "ollama": ("/api/chat", "application/x-ndjson"),
+    }[protocol]
+    world.use(
+        model={"name": "m", "protocol": protocol, "port": "{model}"},
+        routes=None,
+        output=[{"tools": {"allow": ["search"], "schemas": {"search": TOOL_SCHEMA}}}],
+    )
+    for name, said, found in (
+        ("search", {"q": "tea"}, set()),
+        ("search", {"q": 7}, {("tools", "tool_arguments", "deny")}),
+        ("shell", {"q": "tea"}, {("tools", "tool_not_allowed", "deny")}),
+    ):
+        for streamed in (False, True):
+            call = {"type": "tool_use", "id": "t", "name": name, "input": said}
+            message: Any = {"id": "m", "type": "message", "content": [call]}
+            if protocol == "ollama":
+                call = {"function": {"name": name, "arguments": said}}
+                message = {"message": {"role": "assistant", "tool_calls": [call]}, "done": True}
+            pieces = _anthropic(name, said) if protocol == "anthropic" else [json.dumps(message) + "\n"]
+            whole = answer_of(json.dumps(message).encode())
+            events = sse(*(piece.encode() for piece in pieces), kind=kind)
+            world.model.script = events if streamed else lambda _request, write, whole=whole: write(whole)  # type: ignore[misc]
+            answer = world.ask(path, {"messages": [{"role": "user", "content": "hi"}], "stream": streamed})
+            case = (protocol, name, said, streamed)
+            assert kinds(world, answer) == found, case
+            assert answer.status == (403 if found and not streamed else 200), case
+            assert (b"shell" in answer.body, b": 7" in answer.body) == (False, False), case
+            assert (b"tea" in answer.body) == (not found), case
+    world.model.script = None
+
+
+def _anthropic(name: str, said: Any) -> list[str]:
+    block = {"type": "tool_use", "id": "t", "name": name, "input": {}}
+    arguments = json.dumps(said)
+    deltas = [arguments[:4], arguments[4:]]
+    events: list[dict[str, Any]] = [
+        {"type": "message_start", "message": {"id": "m", "type": "message", "content": []}},
+        {"type": "content_block_start", "index": 0, "content_block": block},
+        *(
+            {
+                "type": "content_block_delta",
+                "index": 0,
+                "delta": {"type": "input_json_delta", "partial_json": delta},
+            }
+            for delta in deltas
+        ),
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_stop"},
+    ]
+    return [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events]
 
 
 @pytest.mark.parametrize("stream", ["", "sse_"])
