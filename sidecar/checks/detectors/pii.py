@@ -21,7 +21,7 @@ from sidecar.checks.detectors import pii_forms, pii_numbers, pii_phones
 from sidecar.checks.detectors.national_forms import NATIONAL_IDS, SSN
 from sidecar.checks.detectors.pii_forms import Form, Forms, also_announced
 from sidecar.checks.detectors.pii_places import PLACES
-from sidecar.checks.detectors.pii_replacement import Pseudonyms, Replace, masked
+from sidecar.checks.detectors.pii_replacement import Pseudonyms, Replace, in_pseudonym, masked
 from sidecar.checks.scope import Scope
 from sidecar.checks.spans import ACTIONS, TOO_MANY, Allowance, disjoint, inspection
 from sidecar.formats.base import TextPart
@@ -81,6 +81,8 @@ class PiiCheck:
             found += _emails(text, start)
         if self._numbers:
             found += pii_numbers.find(text, start, self._numbers, self._notations)
+        if found:
+            found = [match for match in found if not in_pseudonym(text, match.start, match.end)]
         if found and (self._allowed or self._patterns):
             found = [match for match in found if not self._is_allowed(text[match.start : match.end])]
         if not found:

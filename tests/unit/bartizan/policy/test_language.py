@@ -131,7 +131,7 @@ def _documents(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_documents())
 def test_a_policy_survives_being_dumped_and_read_again(document: dict[str, Any]) -> None:
     policy = validate_document(document)

@@ -120,6 +120,13 @@ def test_what_cannot_be_read_is_named(document: Document, kinds: tuple[str, ...]
     assert document.unscanned() == kinds
 
 
+def test_documents_are_what_a_search_brought_and_definitions_are_the_applications() -> None:
+    body = {"documents": [{"title": "t", "text": "d"}], "tools": [{"x": "y"}], "instructions": "i"}
+    roles = {part.text: part.role for part in request(body).texts()}
+    assert (roles["t"], roles["d"]) == ("tool", "tool")
+    assert (roles["y"], roles["i"]) == ("definition", "definition")
+
+
 SECRET: dict[str, Any] = {
     "token_ids": [101, 7],
     "prompt_token_ids": [5],

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping
+from typing import get_args
 
 import pytest
 
@@ -107,6 +108,16 @@ def test_a_pseudonym_is_the_documented_function_of_key_tenant_kind_and_value() -
     made = base64.b32encode(hmac.digest(own, b"phone\0" + b"491711234567", "sha256")).decode().lower()[:16]
     mark = base64.b32encode(hashlib.sha256(b"bartizan pseudonym key\0" + key).digest()).decode().lower()[:2]
     assert Pseudonyms(key, "acme")("phone", "+49 171 1234567") == f"[PHONE:{mark}{made}]"
+
+
+def test_a_pseudonym_is_no_finding_itself_where_a_text_is_looked_at_again() -> None:
+    scope = Scope(tenant="acme", keys=KEYS)
+    config = Pii(types=get_args(PiiType), replacement="pseudonym", key="file:a.key")
+    once = left(config, " ".join(f"Passport number: C01X{number:05}." for number in range(300)), scope)
+    assert len(set(re.findall(r"\[PASSPORT:[a-z2-7]{18}\]", once))) == 300
+    assert left(config, once, scope) == once
+    assert left(Pii(types=get_args(PiiType)), once) == once
+    assert left(Pii(types=("passport",)), "passport: AB1234567]") == "passport: [PASSPORT]]"
 
 
 def test_tokens_stand_for_one_value_each_and_go_back_to_what_was_written() -> None:
