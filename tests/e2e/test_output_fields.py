@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.e2e.test_policy_fields import World, world  # noqa: F401 - the fixture
 from tests.support.raw_client import wait_until
+from tests.support.raw_model import Received, Write, sse
 from tests.support.raw_model import answer as answer_of
-from tests.support.raw_model import sse
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("output_fields")]
 
@@ -143,15 +144,14 @@ def test_calls_of_other_protocols_are_judged_alike(world: World, protocol: str) 
         ("shell", {"q": "tea"}, {("tools", "tool_not_allowed", "deny")}),
     ):
         for streamed in (False, True):
-            call = {"type": "tool_use", "id": "t", "name": name, "input": said}
+            call: dict[str, Any] = {"type": "tool_use", "id": "t", "name": name, "input": said}
             message: Any = {"id": "m", "type": "message", "content": [call]}
             if protocol == "ollama":
                 call = {"function": {"name": name, "arguments": said}}
                 message = {"message": {"role": "assistant", "tool_calls": [call]}, "done": True}
             pieces = _anthropic(name, said) if protocol == "anthropic" else [json.dumps(message) + "\n"]
-            whole = answer_of(json.dumps(message).encode())
             events = sse(*(piece.encode() for piece in pieces), kind=kind)
-            world.model.script = events if streamed else lambda _request, write, whole=whole: write(whole)  # type: ignore[misc]
+            world.model.script = events if streamed else _whole(message)
             answer = world.ask(path, {"messages": [{"role": "user", "content": "hi"}], "stream": streamed})
             case = (protocol, name, said, streamed)
             assert kinds(world, answer) == found, case
@@ -159,6 +159,11 @@ def test_calls_of_other_protocols_are_judged_alike(world: World, protocol: str) 
             assert (b"shell" in answer.body, b": 7" in answer.body) == (False, False), case
             assert (b"tea" in answer.body) == (not found), case
     world.model.script = None
+
+
+def _whole(message: Any) -> Callable[[Received, Write], None]:
+    said = answer_of(json.dumps(message).encode())
+    return lambda _request, write: write(said)
 
 
 def _anthropic(name: str, said: Any) -> list[str]:

@@ -38,7 +38,7 @@ def kinds(world: World, got: Any) -> set[tuple[str, str, str]]:  # noqa: F811
 def test_regions_words_and_patterns_decide_what_is_personal_data(world: World) -> None:  # noqa: F811
     types = ["national_id", "phone", "email"]
     text = "756.9217.0769.85, DNI 12345678Z, (415) 555-2671, a@help.example, a@b.example"
-    for check, left in (
+    cases: tuple[tuple[dict[str, Any], str], ...] = (
         ({}, "[NATIONAL_ID], DNI [NATIONAL_ID], [PHONE], [EMAIL], [EMAIL]"),
         (
             {"regions": ["ES"]},
@@ -48,8 +48,9 @@ def test_regions_words_and_patterns_decide_what_is_personal_data(world: World) -
             {"allowPatterns": [r".*@help\.example", "7.*"]},
             "756.9217.0769.85, DNI [NATIONAL_ID], [PHONE], a@help.example, [EMAIL]",
         ),
-    ):
-        spec = [{"pii": {"types": types, **check}}]
+    )
+    for check, left in cases:
+        spec: list[dict[str, Any]] = [{"pii": {"types": types, **check}}]
         world.use(input=spec, output=spec)
         assert both_ways(world, text) == (left, left), check
     texts = {

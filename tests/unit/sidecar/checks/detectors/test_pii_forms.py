@@ -13,6 +13,7 @@ from bartizan.policy.checks import Pii, PiiType
 from sidecar.checks.detectors import pii, pii_validity
 from sidecar.checks.detectors.national_forms import NATIONAL_IDS, SSN
 from sidecar.checks.detectors.pii_places import PLACES
+from sidecar.checks.detectors.pii_replacement import masked
 
 ALL = pii.build(Pii(types=get_args(PiiType)))
 
@@ -189,4 +190,4 @@ def test_allowed_text_is_no_finding_in_any_case_and_hides_nothing_beside_it() ->
     ],
 )
 def test_a_mask_leaves_what_people_tell_numbers_by(kind: str, found: str, left: str) -> None:
-    assert pii.masked(kind, found) == left
+    assert masked(kind, found) == left
