@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import secrets
+import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -51,10 +52,17 @@ class QueryHistory:
     most: int = MOST_CALLERS
     _key: bytes = field(default_factory=lambda: secrets.token_bytes(16), repr=False)
     """So that nobody can choose queries that look alike here."""
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    """Large bodies are judged in threads."""
     _callers: OrderedDict[tuple[str, float], deque[_Slice]] = field(default_factory=OrderedDict, repr=False)
 
     def ask(self, caller: str, window: float, queries: Iterable[bytes]) -> Asked:
-        """Count these; what the caller has asked within `window` seconds, these included."""
+        """Count these; what the caller has asked within `window` seconds, these included. From any thread."""
+        digests = [hashlib.blake2b(query, digest_size=8, key=self._key).digest() for query in queries]
+        with self._lock:
+            return self._count(caller, window, digests)
+
+    def _count(self, caller: str, window: float, digests: list[bytes]) -> Asked:
         slices = self._callers.setdefault((caller, window), deque())
         self._callers.move_to_end((caller, window))
         while len(self._callers) > self.most:
@@ -65,15 +73,11 @@ class QueryHistory:
         if not slices or slices[-1].number != number:
             slices.append(_Slice(number))
         newest = slices[-1]
-        for query in queries:
-            newest.queries += 1
-            self._set(newest.registers, query)
+        newest.queries += len(digests)
+        for digest in digests:
+            rank = 57 - int.from_bytes(digest[1:]).bit_length()
+            newest.registers[digest[0]] = max(newest.registers[digest[0]], rank)
         return Asked(sum(one.queries for one in slices), tuple(slices))
-
-    def _set(self, registers: bytearray, query: bytes) -> None:
-        digest = hashlib.blake2b(query, digest_size=8, key=self._key).digest()
-        rank = 57 - int.from_bytes(digest[1:]).bit_length()
-        registers[digest[0]] = max(registers[digest[0]], rank)
 
 
 def _estimate(registers: list[int]) -> float:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from bartizan.policy.checks import ExtractionWatch
@@ -64,6 +67,27 @@ def test_memory_is_bounded_and_the_longest_silent_caller_is_forgotten_first() ->
     history.ask("d", 60, [b"x"])
     assert len(history._callers) == 3
     assert [history.ask(caller, 60, [b"x"]).queries for caller in ("a", "b")] == [3, 1]
+
+
+def test_threads_lose_no_query() -> None:
+    history = QueryHistory(clock=Clock())
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            for done in [pool.submit(_ask_often, history, str(number)) for number in range(4)]:
+                done.result()
+    finally:
+        sys.setswitchinterval(before)
+    assert history.ask("all", 60, []).queries == 4 * 500
+
+
+def _ask_often(history: QueryHistory, own: str) -> None:
+    for number in range(500):
+        history.ask("all", 60, [b"%d" % number])
+        if number % 50 == 0:
+            history.ask(own, 60, [b"x"])
+            history.ask("all", 60, [])
 
 
 def test_nothing_of_a_query_is_kept_or_shown() -> None:
