@@ -151,7 +151,8 @@ def _content(resolved: Resolved) -> Iterator[tuple[str, str, str]]:
         ids = ", ".join(dict.fromkeys(rule.id for rule in resolved.patches))
         yield "model.virtualPatches", guard, f"JSON requests: {ids}"
     for reader in spec.input:
-        yield f"input {reader.__struct_config__.tag}", guard, "reads or changes the request body"
+        back = "; tokens are put back in the answer" if reader.restores else ""
+        yield f"input {reader.__struct_config__.tag}", guard, f"reads or changes the request body{back}"
     for filtering in spec.output:
         yield (
             f"output {filtering.__struct_config__.tag}",
