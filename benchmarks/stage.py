@@ -23,8 +23,9 @@ from bartizan.identity import TrustDocument
 from bartizan.local.binaries import find_binary
 from bartizan.local.processes import Child, free_port, start
 from bartizan.policy.bundle import Bundle
+from bartizan.policy.canonical import canonical
 from bartizan.policy.keyset import KeyRecord, KeySet, key_hash, new_key
-from bartizan.policy.signing import LocalSigner, canonical
+from bartizan.policy.signing import LocalSigner
 from bartizan.policy.validate import validate_document
 from benchmarks import envoy_alone
 from benchmarks.cases import Case

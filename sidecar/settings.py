@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar, cast
 
-import yaml
-
 from bartizan.errors import InvalidInput, Problem
 from sidecar import pod_settings
 from sidecar.agent.app_probes import AppProbe
@@ -196,10 +194,12 @@ class _Reader:
 
 
 def _from_file(file: Path, problems: list[Problem]) -> dict[str, str]:
+    if not file.exists():
+        return {}
+    import yaml  # most sidecars are set by variables alone
+
     try:
         document = yaml.safe_load(file.read_text())
-    except FileNotFoundError:
-        return {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         problems.append(
             Problem(path=str(file), code="unreadable", message=type(error).__name__, hint="mend it")

@@ -12,9 +12,9 @@ import signal
 import socket
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import uvloop
-from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client import REGISTRY
 
 from bartizan.errors import BartizanError, InvalidInput, ProtocolViolation, RolledBack
@@ -47,6 +47,9 @@ from sidecar.wire import ext_authz, ext_proc
 from sidecar.wire.engine import Engine, Services
 from sidecar.wire.trace import Spans
 from sidecar.worker_settings import WorkerSettings
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
 
 log = get_logger()
 _DRAIN = 1.0

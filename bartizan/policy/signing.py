@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from bartizan.errors import InvalidInput, ResourceRejected, RolledBack, SignatureInvalid
-from bartizan.policy.bundle import SCHEMA_VERSION, Bundle, GuardPlan
+from bartizan.policy.bundle import SCHEMA_VERSION, Bundle
 from bartizan.policy.certificates import verify_control_plane_chain
 from bartizan.policy.keyset import KeySet
 
@@ -44,16 +44,6 @@ class _Envelope(msgspec.Struct):
     """The one field that every schema version has."""
 
     schema_version: int
-
-
-def canonical(value: Any) -> bytes:
-    """The one JSON encoding of a value: sorted keys, no white space, defaults omitted."""
-    return msgspec.json.encode(value, order="deterministic")
-
-
-def plan_hash(plan: GuardPlan) -> str:
-    """Hex SHA-256 of the plan's canonical bytes: what workers report and probes prove."""
-    return hashlib.sha256(canonical(plan)).hexdigest()
 
 
 def key_id(raw_public: bytes) -> str:

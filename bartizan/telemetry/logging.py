@@ -11,9 +11,9 @@ import sys
 from collections.abc import MutableMapping
 from typing import Any, TextIO
 
-import structlog
 from opentelemetry import trace
 
+from bartizan.telemetry.lean_structlog import structlog
 from bartizan.telemetry.redact import redact_event
 
 _LONGEST = 4096

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.propagate import extract
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
 
 _tracer = trace.get_tracer("bartizan")
 _W3C = TraceContextTextMapPropagator()
@@ -21,8 +22,11 @@ def provider(service: str, endpoint: str) -> TracerProvider | None:
     """A provider that exports to `endpoint` (OTLP gRPC, plain text on loopback or unix), or None without endpoint."""
     if not endpoint:
         return None
-    # brings grpcio along, which a guard worker without tracing does not need
+    # the SDK, and grpcio that its exporter brings along: a guard worker without tracing needs neither
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     made = TracerProvider(resource=Resource.create({"service.name": service}))
     made.add_span_processor(

@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from bartizan.errors import BartizanError, DependencyUnavailable, IdentityRefused
 from bartizan.identity import WorkloadId, control_plane_id
+from bartizan.policy.canonical import canonical
 from bartizan.policy.keyset import KeySet
-from bartizan.policy.signing import canonical, key_set_input
+from bartizan.policy.signing import key_set_input
 from bartizan.telemetry.logging import get_logger
 from bartizan.tls import CertificateSource, KeyMaterial
 from control_plane.identity import x509_profiles as profiles

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from bartizan.errors import Conflict, Problem
+from bartizan.policy.canonical import canonical
 from bartizan.policy.schema import ModelPolicy
-from bartizan.policy.signing import canonical
 from bartizan.policy.validate import validate_document
 
 

@@ -18,8 +18,8 @@ from typing import Protocol
 from bartizan.api import Applied, Change
 from bartizan.errors import Conflict, NotFound
 from bartizan.policy.bundle import Bundle
+from bartizan.policy.canonical import canonical, plan_hash
 from bartizan.policy.schema import ModelPolicy
-from bartizan.policy.signing import canonical, plan_hash
 from bartizan.policy.validate import parse_policy
 from bartizan.telemetry.tracing import step
 from control_plane.compile.bundle import compile_bundle

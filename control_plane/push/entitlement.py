@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 
 from bartizan.errors import InvalidInput
 from bartizan.policy.bundle import Bundle
-from bartizan.policy.signing import plan_hash
+from bartizan.policy.canonical import plan_hash
 from bartizan.xds.snapshot import Resources, pack
 from control_plane.fleet.proof import Instance, Wanted
 from control_plane.store.base import PublicationRow

@@ -16,7 +16,6 @@ from bartizan.telemetry.logging import get_logger
 from bartizan.xds.snapshot import Resources, pack
 from protos.gen.envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
 from protos.gen.envoy.extensions.filters.http.jwt_authn.v3.config_pb2 import JwtAuthentication
-from sidecar.checks.authn.jwt import public_jwks
 
 _ALGORITHMS: Mapping[str, tuple[str, ...]] = {
     "RSA": ("", "RS256", "PS256"),
@@ -34,6 +33,9 @@ class EnvoyKeys:
 
     def set(self, issuer: str, jwks: Mapping[str, Any]) -> bool:
         """Take an issuer's JWK Set; False when nothing changes."""
+        # brings the libraries of tokens along, which a policy of API keys does not need
+        from sidecar.checks.authn.jwt import public_jwks
+
         try:
             usable = _known_to_envoy(public_jwks(jwks))
         except InvalidInput as error:

@@ -15,8 +15,8 @@ from typing import Any
 
 from bartizan.errors import ProcessFailed, ResourceRejected
 from bartizan.policy.bundle import GuardPlan
+from bartizan.policy.canonical import plan_hash
 from bartizan.policy.keyset import KeySet
-from bartizan.policy.signing import plan_hash
 from bartizan.telemetry import metrics
 from bartizan.telemetry.logging import get_logger
 from sidecar.agent.changes import Changes

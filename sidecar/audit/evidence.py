@@ -6,17 +6,19 @@ import hashlib
 import ipaddress
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from bartizan.telemetry import metrics
 from sidecar.audit.record import FindingRecord, Record
-from sidecar.checks.pipeline import Mark, Phase
-from sidecar.exchange import Exchange
 from sidecar.model.decision import Decision
 from sidecar.model.finding import Action, Finding
 from sidecar.model.request import Identity, RequestHead
 from sidecar.model.value import Value
-from sidecar.plan.plan import Plan
+
+if TYPE_CHECKING:  # the agent makes records too, without a pipeline
+    from sidecar.checks.pipeline import Mark, Phase
+    from sidecar.exchange import Exchange
+    from sidecar.plan.plan import Plan
 
 ActionName = Literal["allow", "flag", "redact", "cut", "deny"]
 

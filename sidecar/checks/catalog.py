@@ -1,38 +1,31 @@
-"""Which content check a policy's line means: one line per check."""
+"""Which content check a policy's line means: one line per check. A check is imported when the first plan names it: some
+bring large libraries along.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from bartizan.policy import checks as config
 from sidecar.checks.base import CheckSet, ParameterCheck, QueryCheck, ScoreCheck, TextCheck, WholeCheck
-from sidecar.checks.detectors import canary, exfiltration, markup, pii, prompt_injection, secrets
-from sidecar.checks.sanitizers import unicode
-from sidecar.checks.validators import extraction, parameters, probabilities, structured, tools
 
-TEXTS: dict[type[config.CheckConfig], Callable[[Any], TextCheck]] = {
-    config.Sanitize: unicode.build,
-    config.PromptInjection: prompt_injection.build,
-    config.Secrets: secrets.build,
-    config.Pii: pii.build,
-    config.Canary: canary.build,
-    config.Exfiltration: exfiltration.build,
-    config.Markup: markup.build,
+Modules = dict[type[config.CheckConfig], str]
+"""Below sidecar.checks. Each has `build`: a policy's line -> the check."""
+TEXTS: Modules = {
+    config.Sanitize: "sanitizers.unicode",
+    config.PromptInjection: "detectors.prompt_injection",
+    config.Secrets: "detectors.secrets",
+    config.Pii: "detectors.pii",
+    config.Canary: "detectors.canary",
+    config.Exfiltration: "detectors.exfiltration",
+    config.Markup: "detectors.markup",
 }
-SCORES: dict[type[config.CheckConfig], Callable[[Any], ScoreCheck]] = {
-    config.Probabilities: probabilities.build,
-}
-WHOLES: dict[type[config.CheckConfig], Callable[[Any], WholeCheck]] = {
-    config.Tools: tools.build,
-    config.Structured: structured.build,
-}
-PARAMETERS: dict[type[config.CheckConfig], Callable[[Any], ParameterCheck]] = {
-    config.Parameters: parameters.build,
-}
-QUERIES: dict[type[config.CheckConfig], Callable[[Any], QueryCheck]] = {
-    config.ExtractionWatch: extraction.build,
-}
+SCORES: Modules = {config.Probabilities: "validators.probabilities"}
+WHOLES: Modules = {config.Tools: "validators.tools", config.Structured: "validators.structured"}
+PARAMETERS: Modules = {config.Parameters: "validators.parameters"}
+QUERIES: Modules = {config.ExtractionWatch: "validators.extraction"}
 
 
 def build_checks(
@@ -45,11 +38,24 @@ def build_checks(
     known = {*TEXTS, *SCORES, *WHOLES, *PARAMETERS, *QUERIES}
     if strange := [type(item) for item in configs if type(item) not in known]:
         raise KeyError(strange[0])
+    texts: list[TextCheck] = _built(TEXTS, configs)
+    scores: list[ScoreCheck] = _built(SCORES, configs)
+    wholes: list[WholeCheck] = _built(WHOLES, configs)
+    parameters: list[ParameterCheck] = _built(PARAMETERS, configs)
+    queries: list[QueryCheck] = _built(QUERIES, configs)
     return CheckSet(
-        texts=tuple(TEXTS[type(item)](item) for item in configs if type(item) in TEXTS),
-        scores=tuple(SCORES[type(item)](item) for item in configs if type(item) in SCORES),
-        wholes=tuple(WHOLES[type(item)](item) for item in configs if type(item) in WHOLES),
-        parameters=tuple(PARAMETERS[type(item)](item) for item in configs if type(item) in PARAMETERS),
-        queries=tuple(QUERIES[type(item)](item) for item in configs if type(item) in QUERIES),
+        texts=tuple(texts),
+        scores=tuple(scores),
+        wholes=tuple(wholes),
+        parameters=tuple(parameters),
+        queries=tuple(queries),
         restores=restores,
     )
+
+
+def _built(modules: Modules, configs: Sequence[config.CheckConfig]) -> list[Any]:
+    return [
+        import_module(f"sidecar.checks.{modules[type(item)]}").build(item)
+        for item in configs
+        if type(item) in modules
+    ]

@@ -9,7 +9,6 @@ from typing import Any
 from bartizan.errors import RolledBack
 from bartizan.policy.keyset import KeySet
 from sidecar.checks.authn.base import Material
-from sidecar.checks.authn.jwt import public_keys
 from sidecar.plan.plan import Plan
 
 
@@ -57,6 +56,9 @@ class Current:
 
     def set_jwks(self, issuer: str, document: Mapping[str, Any]) -> None:
         """Replace an issuer's keys. Raises InvalidInput when the document is no JWK Set; the old keys stay then."""
+        # brings the libraries of tokens along, which a policy of API keys does not need
+        from sidecar.checks.authn.jwt import public_keys
+
         keys = public_keys(document)
         material = self.snapshot.material
         self.snapshot = replace(

@@ -10,8 +10,8 @@ import msgspec
 
 from bartizan.errors import BartizanError, InvalidInput, ResourceRejected
 from bartizan.policy.bundle import GuardPlan
+from bartizan.policy.canonical import plan_hash
 from bartizan.policy.checks import Pii
-from bartizan.policy.signing import plan_hash
 from sidecar.checks.admission.catalog import build_admissions
 from sidecar.checks.admission.request_rate import Buckets
 from sidecar.checks.authn.catalog import build_authenticators

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from bartizan.policy import names
-from bartizan.policy.signing import plan_hash
+from bartizan.policy.canonical import plan_hash
 from control_plane.compile.envoy.filters.limits import BODY_IN_CHECK
 from sidecar.agent.probe import Prober
 from sidecar.plan.probe import Probe, probe_header, proof

@@ -13,7 +13,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from bartizan.policy import names
-from bartizan.policy.signing import plan_hash
+from bartizan.policy.canonical import plan_hash
 from sidecar.plan.probe import Probe, probe_header, proof
 from tests.support.gateway import Gateway, StaticConfig, gateway
 from tests.support.guard import KEY, OTHER_KEY, PROBE_KEY

@@ -18,8 +18,8 @@ from joserfc.jwk import ECKey
 
 from bartizan.policy import names
 from bartizan.policy.bundle import RateLimit
+from bartizan.policy.canonical import plan_hash
 from bartizan.policy.schema import AuthzRule, Jwt
-from bartizan.policy.signing import plan_hash
 from protos.gen.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from sidecar.agent.messages import SetJwks, SetKeys
 from sidecar.plan.probe import Probe, probe_header, proof

@@ -20,10 +20,11 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from bartizan.api import IssueKey, PolicyStatus
 from bartizan.errors import ResourceRejected
 from bartizan.identity import control_plane_id
+from bartizan.policy.canonical import canonical, plan_hash
 from bartizan.policy.capabilities import SUPPORTED
 from bartizan.policy.keyset import KeySet
 from bartizan.policy.names import TYPE_BUNDLE, TYPE_KEY_SET, TYPE_SECRET
-from bartizan.policy.signing import canonical, plan_hash, verify_bundle
+from bartizan.policy.signing import verify_bundle
 from bartizan.tls import CertificateSource, KeyMaterial, channel_credentials, server_credentials
 from bartizan.xds.client import KEEPALIVE, AdsClient, BackOff, ConnectionState
 from bartizan.xds.server import SERVER_OPTIONS

@@ -23,8 +23,9 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from bartizan.identity import TrustDocument
 from bartizan.local.binaries import find_binary
 from bartizan.local.processes import Child, free_port, start
+from bartizan.policy.canonical import canonical
 from bartizan.policy.keyset import KeyRecord, KeySet, key_hash, new_key
-from bartizan.policy.signing import LocalSigner, canonical
+from bartizan.policy.signing import LocalSigner
 from bartizan.policy.validate import validate_document
 from control_plane.compile.bundle import compile_bundle
 from protos.gen.bartizan.policy.v1 import policy_pb2

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from bartizan.policy.signing import canonical
+from bartizan.policy.canonical import canonical
 from protos.gen.bartizan.policy.v1 import policy_pb2
 from tests.support.local_sidecar import LocalSidecar, new_signer
 

@@ -29,8 +29,9 @@ from bartizan.identity import TrustDocument
 from bartizan.local.binaries import find_binary
 from bartizan.local.processes import free_port
 from bartizan.policy.bundle import Bundle
+from bartizan.policy.canonical import canonical
 from bartizan.policy.keyset import KeySet
-from bartizan.policy.signing import LocalSigner, canonical
+from bartizan.policy.signing import LocalSigner
 from bartizan.policy.validate import parse_policy
 from control_plane.compile.bundle import compile_bundle
 from protos.gen.bartizan.policy.v1 import policy_pb2

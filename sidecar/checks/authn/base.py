@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
-
-from joserfc.jwk import ECKey, OKPKey, RSAKey
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from bartizan.policy.keyset import KEY_PREFIX, KeyRecord
 from sidecar.model.decision import Cause
 from sidecar.model.request import Identity, RequestHead
 from sidecar.model.value import Value
 
-PublicKey = RSAKey | ECKey | OKPKey
+if TYPE_CHECKING:
+    from joserfc.jwk import ECKey, OKPKey, RSAKey
+
+    PublicKey = RSAKey | ECKey | OKPKey
 _BEARER = "bearer "
 
 

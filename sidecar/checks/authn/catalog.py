@@ -5,7 +5,6 @@ from __future__ import annotations
 from bartizan.policy.bundle import GuardPlan
 from sidecar.checks.authn.api_key import ApiKeyAuthenticator
 from sidecar.checks.authn.base import Authenticator
-from sidecar.checks.authn.jwt import JwtAuthenticator
 
 
 def build_authenticators(plan: GuardPlan) -> tuple[Authenticator, ...]:
@@ -14,5 +13,8 @@ def build_authenticators(plan: GuardPlan) -> tuple[Authenticator, ...]:
     if plan.api_key_set:
         methods.append(ApiKeyAuthenticator(key_set=plan.api_key_set))
     if plan.jwt:
+        # brings the libraries of tokens along, which a policy of API keys does not need
+        from sidecar.checks.authn.jwt import JwtAuthenticator
+
         methods.append(JwtAuthenticator(issuers={config.issuer: config for config in plan.jwt}))
     return tuple(methods)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from joserfc import jws
@@ -18,9 +18,12 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey, import_key
 
 from bartizan.errors import InvalidInput
 from bartizan.policy.schema import Jwt
-from sidecar.checks.authn.base import Material, Presented, PublicKey, Refused
+from sidecar.checks.authn.base import Material, Presented, Refused
 from sidecar.model.decision import Cause
 from sidecar.model.request import Identity
+
+if TYPE_CHECKING:
+    from sidecar.checks.authn.base import PublicKey
 
 LEEWAY = 60.0
 """Seconds by which clocks may differ."""

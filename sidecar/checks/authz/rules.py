@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bartizan.policy.expressions import compile_expression
 from bartizan.policy.schema import AuthzRule
 from sidecar.model.request import BodyFacts, Identity, RequestHead
 
@@ -88,6 +87,11 @@ class RuleSet:
 
 def build_rules(rules: Sequence[AuthzRule], model: Mapping[str, Any]) -> RuleSet:
     """Compile rules. Raises InvalidInput when an expression does not compile."""
+    if not rules:
+        return RuleSet(model=model)
+    # brings CEL along, which neither the agent nor a policy without rules needs
+    from bartizan.policy.expressions import compile_expression
+
     denies: list[Rule] = []
     allows: list[Rule] = []
     for rule in rules:

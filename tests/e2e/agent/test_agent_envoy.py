@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from bartizan.local.processes import free_port
-from bartizan.policy.signing import canonical
+from bartizan.policy.canonical import canonical
 from protos.gen.bartizan.policy.v1 import policy_pb2
 from tests.support.agent_stand import Local
 from tests.support.orphans import end_orphans

@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bartizan.errors import ResourceRejected, RolledBack, SignatureInvalid
+from bartizan.policy.canonical import canonical
 from bartizan.policy.keyset import KeyRecord, KeySet
-from bartizan.policy.signing import canonical, key_set_input, verify_key_set
+from bartizan.policy.signing import key_set_input, verify_key_set
 
 NOW = dt.datetime(2026, 6, 1, 12, 0, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from bartizan.errors import BartizanError, InvalidInput, ResourceRejected, RolledBack, SignatureInvalid
 from bartizan.policy.bundle import SCHEMA_VERSION, Bundle, EnvoyResources, GuardModel, GuardPlan
-from bartizan.policy.signing import LocalSigner, canonical, key_id, plan_hash, verify_bundle
+from bartizan.policy.canonical import canonical, plan_hash
+from bartizan.policy.signing import LocalSigner, key_id, verify_bundle
 
 
 @dataclass(frozen=True, slots=True)

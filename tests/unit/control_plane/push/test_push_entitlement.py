@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bartizan.errors import InvalidInput
-from bartizan.policy.signing import canonical, plan_hash
+from bartizan.policy.canonical import canonical, plan_hash
 from bartizan.policy.validate import parse_policy
 from bartizan.xds.snapshot import Publication, Resources
 from control_plane.compile.bundle import compile_bundle

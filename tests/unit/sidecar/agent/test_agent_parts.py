@@ -15,8 +15,9 @@ from prometheus_client import generate_latest
 from bartizan.errors import ResourceRejected, TrustError
 from bartizan.identity import TrustDocument
 from bartizan.policy.bundle import Bundle, EnvoyResources, GuardModel, GuardPlan
+from bartizan.policy.canonical import canonical
 from bartizan.policy.names import TYPE_CLUSTER, TYPE_LISTENER, TYPE_ROUTES
-from bartizan.policy.signing import LocalSigner, canonical
+from bartizan.policy.signing import LocalSigner
 from bartizan.telemetry import metrics
 from protos.gen.bartizan.identity.v1 import identity_pb2
 from protos.gen.bartizan.policy.v1 import policy_pb2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import get_args
 
 import msgspec
@@ -22,13 +23,10 @@ from sidecar.formats.base import TextPart
 
 
 def test_every_config_has_its_line_and_every_line_its_config() -> None:
-    assert {*get_args(InputCheck), *get_args(OutputCheck)} == {
-        *TEXTS,
-        *SCORES,
-        *WHOLES,
-        *PARAMETERS,
-        *QUERIES,
-    }
+    lines = {**TEXTS, **SCORES, **WHOLES, **PARAMETERS, **QUERIES}
+    assert {*get_args(InputCheck), *get_args(OutputCheck)} == set(lines)
+    for module in lines.values():
+        assert callable(import_module(f"sidecar.checks.{module}").build)
 
 
 HITS = (

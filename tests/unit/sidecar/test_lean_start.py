@@ -1,0 +1,46 @@
+"""What agent and worker do not import before a policy asks for it: each of these costs every pod megabytes and time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+NEVER = {
+    "sqlalchemy",
+    "hvac",
+    "kubernetes_asyncio",
+    "alembic",
+    "jsonschema",
+    "rich",
+    "pygments",
+    "greenlet",
+    "click",
+}
+LATER = {"numpy", "phonenumbers", "joserfc", "cel_expr_python", "opentelemetry.sdk", "yaml", "libmodsecurity"}
+AGENT = NEVER | LATER | {"re2", "sidecar.checks.pipeline", "sidecar.exchange", "sidecar.worker"}
+WORKER = NEVER | LATER | {"cryptography", "grpc", "aiohttp", "sidecar.app"}
+KEYS_ALONE = """
+import sidecar.worker
+from sidecar.wire.engine_ngh2 import Ngh2Engine
+from sidecar.checks.admission.request_rate import Buckets
+from sidecar.plan.load import load_plan
+from bartizan.policy.bundle import GuardModel, GuardPlan
+plan = GuardPlan(id="1.1", policy="a/b", revision=1, model=GuardModel(name="m", protocol="openai"), tenants=("t",), api_key_set="k")
+load_plan(plan, Buckets(clock=float))
+"""
+
+
+@pytest.mark.parametrize(
+    ("start", "unwanted"),
+    [
+        pytest.param("import sidecar.__main__", AGENT, id="agent"),
+        pytest.param(KEYS_ALONE, WORKER, id="worker with a policy of API keys"),
+    ],
+)
+def test_a_process_starts_without(start: str, unwanted: set[str]) -> None:
+    code = f"{start}\nimport json, sys\nprint(json.dumps(list(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not unwanted & set(json.loads(done.stdout))
