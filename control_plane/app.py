@@ -8,7 +8,6 @@ Vault's absence stops only what needs it.
 from __future__ import annotations
 
 import asyncio
-import base64
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -19,7 +18,6 @@ from opentelemetry import trace
 
 from bartizan import tasks
 from bartizan.errors import DependencyUnavailable
-from bartizan.identity import JoinToken, TrustDocument
 from bartizan.telemetry.logging import get_logger
 from bartizan.telemetry.tracing import provider
 from bartizan.tls import CertificateSource, server_credentials
@@ -40,6 +38,7 @@ from control_plane.identity.issuer import Issuer
 from control_plane.identity.makeshift import makeshift_material
 from control_plane.injector.webhook_configuration import webhook_hosts
 from control_plane.listening import listen_grpc, listen_http
+from control_plane.out_of_band import OutOfBand
 from control_plane.policies.definitions import Definitions
 from control_plane.policies.keys import Keys
 from control_plane.policies.service import Policies
@@ -47,12 +46,13 @@ from control_plane.push.follow import follow
 from control_plane.push.health import Health
 from control_plane.push.publish import Publisher
 from control_plane.push.refusals import RefusalLog
+from control_plane.push.replicas import Following, Replicas
 from control_plane.push.service import PushService
 from control_plane.push.sign import TransitSigner
 from control_plane.secrets.rotation.barriers import Use
 from control_plane.secrets.rotation.engine import RotationEngine, RotationSettings
 from control_plane.secrets.vault import Vault, VaultSettings
-from control_plane.settings import Address, Settings
+from control_plane.settings import Settings
 from control_plane.state_files import replica_name, write_ca
 from control_plane.store.sql.store import SqlStore, open_store
 from control_plane.version import own_version
@@ -87,10 +87,13 @@ class ControlPlane:
             vault, trust_domain=settings.trust_domain, hosts=_hosts(settings), source=self.source
         )
         self.signer = TransitSigner(vault, settings.signing_key)
-        self.ledger = Ledger(lease=settings.rotation_lease)
-        self.publisher = Publisher(store, self.ledger, self.issuer.sign_key_set)
+        self.known = OutOfBand(settings, self.issuer, self.signer)
+        name = replica_name(settings.state_dir)
+        following = Following(alone=not store.shared)
+        self.ledger = Ledger(lease=settings.rotation_lease, shared=store.shared)
+        self.publisher = Publisher(store, self.ledger, self.issuer.sign_key_set, follows=following)
         self.refusals = RefusalLog(store)
-        self.fleet = FleetService(self.ledger, store)
+        self.fleet = FleetService(self.ledger, store, replica=name, follows=following)
         self.policies = Policies(store, self.signer, self.publisher.policy_changed)
         self.cluster = cluster
         self.attestor = Attestor(
@@ -105,18 +108,28 @@ class ControlPlane:
             backend=vault,
             publish=self._publish_secret,
             users=self._users,
-            holder=replica_name(settings.state_dir),
+            holder=name,
             settings=RotationSettings(
                 lease=settings.rotation_lease, soak=settings.rotation_soak, drain=settings.rotation_drain
             ),
+        )
+        self.following = following
+        self.replicas = Replicas(
+            store,
+            name=name,
+            following=following,
+            ledger=self.ledger,
+            fleet=self.fleet,
+            publisher=self.publisher,
+            catch_up=self.engine.catch_up,
         )
         self.webhook: ServedWebhook | None = None
         if cluster is not None and settings.injector is not None:
             from control_plane.injector.serving import ServedWebhook
 
-            roots = self._roots if settings.webhook else None
+            roots = self.known.roots if settings.webhook else None
             self.webhook = ServedWebhook(
-                settings.injector, cluster.server, store, roots=roots, trust=self._trust_bytes
+                settings.injector, cluster.server, store, roots=roots, trust=self.known.trust
             )
         self.tokens = Tokens(store, settings.state_dir / "bootstrap-token")
         self.starting: tuple[str, ...] = ("starting",)
@@ -149,7 +162,7 @@ class ControlPlane:
             tokens=self.tokens,
             ledger=self.ledger,
             secrets=Definitions(self.store, self._rotations, places=self.settings.providers),
-            trust=self._trust_bytes,
+            trust=self.known.trust,
             removed=self.publisher.instance_removed,
             join_token=self._join_token,
             not_ready=self._not_ready,
@@ -168,6 +181,7 @@ class ControlPlane:
         write_ca(self.settings.state_dir, self.issuer.roots_pem)
         await self.fleet.load()
         await self.publisher.start()
+        await self.replicas.look()
         mtls = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=_MOST_CALLS)
         PushService(self.publisher, self.ledger, self.refusals.record).register(mtls)
         self.fleet.register(mtls)
@@ -189,6 +203,7 @@ class ControlPlane:
         _log.info("ready", grpc=self.ports["grpc"], attest=self.ports["attest"])
         work = {
             "issuer": self.issuer.run(),
+            "replicas": self.replicas.run(),
             "ledger": self.ledger.run(),
             "reports": self.fleet.run(),
             "publisher": self.publisher.run(),
@@ -218,10 +233,11 @@ class ControlPlane:
             write_ca(self.settings.state_dir, self.issuer.roots_pem)
             self.publisher.sign_again()
 
-    async def _publish_secret(self, name: str, generation: int, value: str) -> None:
+    async def _publish_secret(self, name: str, generation: int, value: str | None) -> None:
         self.publisher.put_secret(name, generation, value)
 
     async def _users(self, name: str) -> Mapping[str, Use]:
+        await self.replicas.look()  # a barrier counts what every replica was told up to now
         return self.ledger.secret_users(name, self.publisher.entitled_to_secret(name))
 
     def _rotations(self) -> RotationEngine:
@@ -233,33 +249,13 @@ class ControlPlane:
         self.starting = (reason,)
 
     def _not_ready(self) -> tuple[str, ...]:
-        return self.starting or (() if self.issuer.ready else ("issuer_expired",))
-
-    async def _trust(self) -> TrustDocument:
-        keys = await self.signer.public_keys()
-        return TrustDocument(
-            trust_domain=self.settings.trust_domain,
-            roots=self.issuer.roots_pem,
-            verification_keys={name: base64.b64encode(raw).decode() for name, raw in keys.items()},
-        )
-
-    def _roots(self) -> bytes:
-        return "".join(self.issuer.roots_pem).encode()
-
-    async def _trust_bytes(self) -> bytes:
-        return (await self._trust()).encode()
+        expired = () if self.issuer.ready else ("issuer_expired",)
+        return self.starting or (*expired, *(() if self.following() else ("replicas_not_followed",)))
 
     async def _join_token(self, secret: str) -> str:
         if self.starting:
             raise DependencyUnavailable("sidecars can't join yet: Vault was not reached", retry_after=2.0)
-        host = str(Address(host=self.settings.advertise, port=0)).rpartition(":")[0]
-        return JoinToken(
-            secret=secret,
-            api=f"https://{host}:{self.ports['api']}",
-            grpc=f"{host}:{self.ports['grpc']}",
-            attest=f"{host}:{self.ports['attest']}",
-            trust=(await self._trust()).digest(),
-        ).encode()
+        return await self.known.join_token(secret, self.ports)
 
 
 def _hosts(settings: Settings) -> tuple[str, ...]:

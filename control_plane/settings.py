@@ -47,6 +47,8 @@ class Settings:
     """Mode 0700: the embedded store, the bootstrap token, the CA certificate for clients (ca.pem)."""
     store: str
     """SQLAlchemy URL; may hold a password, so it is never shown."""
+    replicas: int
+    """How many control planes share the store; more than one only with PostgreSQL."""
     api: Address
     grpc: Address
     attest: Address
@@ -95,6 +97,7 @@ def read(variables: Mapping[str, str]) -> Settings:
     settings = Settings(
         state_dir=state_dir,
         store=reader.get("STORE", _url, f"sqlite+aiosqlite:///{state_dir}/store.db"),
+        replicas=reader.get("REPLICAS", _replicas, "1"),
         api=reader.get("API_LISTEN", _address, "127.0.0.1:8440"),
         grpc=reader.get("GRPC_LISTEN", _address, "127.0.0.1:18000"),
         attest=reader.get("ATTEST_LISTEN", _address, "127.0.0.1:18001"),
@@ -130,6 +133,11 @@ def read(variables: Mapping[str, str]) -> Settings:
     if settings.webhook is not None:
         reader.need("INJECTOR_CONFIG", settings.injector, "WEBHOOK_LISTEN: says what pods get")
         reader.need("KUBERNETES", settings.kubernetes, "WEBHOOK_LISTEN: the webhooks belong to a cluster")
+    if settings.store and (settings.replicas or 0) > 1:
+        shared = settings.store if settings.store.startswith("postgresql") else ""
+        reader.need(
+            "STORE", shared, "REPLICAS: several share a PostgreSQL, postgresql+asyncpg://…; SQLite is for one"
+        )
     reader.finish()
     return settings
 
@@ -257,6 +265,12 @@ def _token_check(text: str) -> TokenCheck:
         case "review" | "jwks":
             return text
     raise ValueError("must be review or jwks")
+
+
+def _replicas(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 100:
+        raise ValueError("must be a whole number, 1 or more")
+    return int(text)
 
 
 def _days(text: str) -> int:

@@ -118,6 +118,8 @@ class _Streams:
             refusal = grpc.StatusCode.INVALID_ARGUMENT, str(group.exceptions[0])
         except* Forbidden as group:
             refusal = grpc.StatusCode.PERMISSION_DENIED, str(group.exceptions[0])
+        except* DependencyError as group:
+            refusal = grpc.StatusCode.UNAVAILABLE, str(group.exceptions[0])
         finally:
             session.closed()
         if refusal is not None:

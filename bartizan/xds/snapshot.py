@@ -15,7 +15,7 @@ from typing import TypeVar
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 
-from bartizan.errors import Forbidden
+from bartizan.errors import BartizanError, Forbidden
 from bartizan.policy.names import TYPE_CLUSTER, TYPE_LISTENER, TYPE_ROUTES
 from protos.gen.envoy.config.listener.v3 import listener_pb2
 from protos.gen.envoy.config.route.v3 import route_components_pb2, route_pb2
@@ -136,7 +136,7 @@ class Publication:
     def __init__(self, snapshot: Snapshot | None = None) -> None:
         self._current = snapshot or Snapshot()
         self._superseded = asyncio.Event()
-        self._closed = False
+        self._closed: BartizanError | None = None
 
     @property
     def current(self) -> Snapshot:
@@ -150,20 +150,23 @@ class Publication:
         self._current = snapshot
         self._wake()
 
-    def close(self) -> None:
-        """Nobody may have anything from here any longer: ends the streams of all who are served from it."""
-        self._current, self._closed = Snapshot(), True
+    def close(self, why: BartizanError | None = None) -> None:
+        """Nobody gets anything from here any longer: ends the streams of all who are served from it.
+
+        why: Forbidden unless told otherwise; a DependencyError lets them come again, here or elsewhere.
+        """
+        self._current, self._closed = Snapshot(), why or Forbidden("no longer served")
         self._wake()
 
     async def changed(self, after: Snapshot) -> Snapshot:
         """The newest snapshot as soon as it is another one than `after`, at once if it already is.
 
-        Raises Forbidden once the publication is closed.
+        Raises the reason once the publication is closed.
         """
-        while self._current is after and not self._closed:
+        while self._current is after and self._closed is None:
             await self._superseded.wait()
-        if self._closed:
-            raise Forbidden("no longer served")
+        if self._closed is not None:
+            raise self._closed
         return self._current
 
     def _wake(self) -> None:

@@ -116,7 +116,6 @@ class Tokens:
     ) -> None:
         self._store = store
         self._bootstrap_file = bootstrap_file
-        self._bootstrap_hash = ""
         self._clock = clock
         self._brake = brake or Brake()
         # Recently good hashes: their owners are not locked out when somebody behind the same address guesses.
@@ -130,15 +129,20 @@ class Tokens:
         if await self._has_admin():
             self._bootstrap_file.unlink(missing_ok=True)
             return None
-        if self._bootstrap_file.exists() and not _is_token(self._bootstrap_file):
-            # Cut short by a crash while it was written.
-            self._bootstrap_file.unlink()
-        with contextlib.suppress(FileExistsError):
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-            with os.fdopen(os.open(self._bootstrap_file, flags, 0o600), "w", encoding="ascii") as file:
-                file.write(_new_token() + "\n")
-        self._bootstrap_hash = secret_hash(self._bootstrap_file.read_text(encoding="ascii").strip())
-        return self._bootstrap_file
+        while True:
+            if self._bootstrap_file.exists() and not _is_token(self._bootstrap_file):
+                # Cut short by a crash while it was written.
+                self._bootstrap_file.unlink()
+            with contextlib.suppress(FileExistsError):
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+                with os.fdopen(os.open(self._bootstrap_file, flags, 0o600), "w", encoding="ascii") as file:
+                    file.write(_new_token() + "\n")
+            digest = secret_hash(self._bootstrap_file.read_text(encoding="ascii").strip())
+            # In the store, because the administrator's next call may come to another replica.
+            async with self._store.begin() as work:
+                if await work.tokens.offer_bootstrap(digest, at=self._clock()):
+                    return self._bootstrap_file
+            self._bootstrap_file.unlink()  # spent, at another replica
 
     async def authenticate(self, token: str, peer: str, request_id: str) -> Actor:
         """Raises Unauthenticated or TooManyFailures."""
@@ -148,10 +152,6 @@ class Tokens:
         if wait > 0 and digest not in self._good:
             raise TooManyFailures(wait)
         if token.startswith(TOKEN_PREFIX):
-            if self._bootstrap_hash and hmac.compare_digest(digest, self._bootstrap_hash):
-                return Actor(
-                    token_id=BOOTSTRAP, name=BOOTSTRAP, role=BOOTSTRAP, peer=peer, request_id=request_id
-                )
             row = await self._find(digest, now)
             if row is not None and row.expires_at <= now:
                 # Who knows the whole secret guesses nothing, and is told what to do.
@@ -167,6 +167,11 @@ class Tokens:
                     peer=peer,
                     request_id=request_id,
                 )
+            async with self._store.begin() as work:
+                if await work.tokens.is_bootstrap(digest):
+                    return Actor(
+                        token_id=BOOTSTRAP, name=BOOTSTRAP, role=BOOTSTRAP, peer=peer, request_id=request_id
+                    )
         self._good.pop(digest, None)
         self._brake.failed(peer, now)
         raise Unauthenticated("no valid admin token was presented")
@@ -195,13 +200,13 @@ class Tokens:
         if bootstrap and ask.role != "admin":
             raise Forbidden("the bootstrap token makes the first admin token and nothing else")
         async with self._store.begin() as work:
-            if bootstrap and any(_alive_admin(other, now) for other in await work.tokens.all()):
+            spent = bootstrap and any(_alive_admin(other, now) for other in await work.tokens.all())
+            if spent or (bootstrap and not await work.tokens.spend_bootstrap(at=now)):
                 raise Forbidden("the bootstrap token was spent")
             await work.tokens.add(row)
             detail = {"role": ask.role, "name": ask.name, "ttl_seconds": ask.ttl_seconds}
             await work.events.record(actor.event(now, "token.create", token_id, detail))
         if bootstrap:
-            self._bootstrap_hash = ""
             self._bootstrap_file.unlink(missing_ok=True)
         return IssuedToken(id=token_id, token=token, role=ask.role, expires_at=row.expires_at)
 

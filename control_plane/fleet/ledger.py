@@ -8,53 +8,43 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from bartizan.telemetry.metrics import INSTANCES
+from control_plane.fleet.bell import Bell
+from control_plane.fleet.entry import Entry, Told
 from control_plane.fleet.proof import Instance, Observation, Refused, Row, Wanted, judge, split_reason
 from control_plane.secrets.rotation.barriers import Use
 
 LEASE_SECONDS = 30
-_OLD_BOOTS = 8
 
 
-@dataclass(slots=True)
-class _Entry:
-    instance: Instance
-    admitted: float
-    seen: Observation | None = None
-    received_at: float = 0.0
-    lease_until: float = 0.0
-    restored: bool = False
-    refused: Refused | None = None
-    inherited: bool = False
-    sending: frozenset[str] = frozenset()
-    sent: frozenset[str] = frozenset()
-    old_boots: deque[str] = field(default_factory=lambda: deque(maxlen=_OLD_BOOTS))
+class Ledger(Bell):
+    """In memory, for one event loop. `monotonic` decides about leases, `clock` is only shown.
 
-
-class Ledger:
-    """In memory, for one event loop. `monotonic` decides about leases, `clock` is only shown."""
+    shared: there may be other replicas. What they are told comes by `adopt`; what they sent to a sidecar is not known
+    here, so one that is silent counts wherever it is entitled.
+    """
 
     def __init__(
         self,
         *,
         lease: float = LEASE_SECONDS,
+        shared: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__()
         self.lease = lease
+        self._shared = shared
         self._monotonic = monotonic
         self._clock = clock
-        self._started = monotonic()
         self._wanted: dict[str, Wanted] = {}
         self._key_sets: dict[str, int] = {}
-        self._entries: dict[str, _Entry] = {}
-        self._generation = 0
-        self._bell = asyncio.Event()
+        self._entries: dict[str, Entry] = {}
         self._live: frozenset[str] = frozenset()
+        self._replicas: frozenset[str] = frozenset()
 
     # what is wanted
 
@@ -105,8 +95,8 @@ class Ledger:
         """
         entry = self._entries.get(instance.instance_id)
         if entry is None:
-            self._entries[instance.instance_id] = _Entry(
-                instance=instance, admitted=self._monotonic(), inherited=inherited
+            self._entries[instance.instance_id] = Entry(
+                instance=instance, admitted=self._monotonic(), inherited=inherited or self._shared
             )
             self._ring()
         elif entry.instance != instance:
@@ -137,16 +127,13 @@ class Ledger:
                 return False
             if seen.boot_id in entry.old_boots:
                 return False
-            if before.boot_id != seen.boot_id:
-                entry.old_boots.append(before.boot_id)
-        fresh = entry.restored or before is None or not self.is_live(instance_id)
-        entry.seen, entry.restored, entry.inherited = seen, False, False
+        fresh = entry.restored or before is None or entry.holder != "" or not self.is_live(instance_id)
+        entry.take(seen)
+        entry.holder, entry.inherited = "", self._shared
         # What it neither is sent any more nor shows, it no longer emits.
         entry.sent = entry.sending | (entry.sent & seen.secret_versions.keys())
         entry.received_at = self._clock()
         entry.lease_until = self._monotonic() + self.lease
-        if entry.refused is not None and _beyond(seen, entry.refused):
-            entry.refused = None
         if fresh or before is None or _content(before) != _content(seen):
             self._ring()
         return True
@@ -157,6 +144,29 @@ class Ledger:
         if entry is not None and entry.seen is None:
             entry.seen, entry.received_at, entry.restored = seen, received_at, True
             self._ring()
+
+    def adopt(self, told: Iterable[Told]) -> None:
+        """What other replicas were told of admitted sidecars, unless something newer is known."""
+        changed = False
+        for each in told:
+            entry = self._entries.get(each.instance_id)
+            if entry is not None and entry.older_than(each):
+                entry.take(each.seen)
+                entry.received_at, entry.holder, entry.held = each.received_at, each.replica, each.live
+                changed = True
+        if changed:
+            self._ring()
+
+    def replicas(self, alive: frozenset[str]) -> None:
+        """Those whose word about their sidecars counts; none while this replica can't follow the others."""
+        if alive == self._replicas:
+            return
+        for entry in self._entries.values():
+            if entry.holder in self._replicas - alive:
+                # Its sidecars need a moment to find another one.
+                entry.lease_until = self._monotonic() + self.lease
+        self._replicas = alive
+        self._ring()
 
     def sent(self, instance_id: str, secrets: frozenset[str]) -> None:
         """Names of the secrets that it is sent now: it may emit them before it says so."""
@@ -185,9 +195,17 @@ class Ledger:
     # what follows
 
     def is_live(self, instance_id: str) -> bool:
-        """It has reported to this process within its lease."""
+        """It has reported within its lease, to this process or to a replica that is alive."""
         entry = self._entries.get(instance_id)
-        return entry is not None and not entry.restored and self._monotonic() < entry.lease_until
+        if entry is None or entry.restored:
+            return False
+        if entry.holder:
+            return entry.held and entry.holder in self._replicas
+        return self._monotonic() < entry.lease_until
+
+    def reporting_here(self) -> frozenset[str]:
+        """Those that are live because they report to this process."""
+        return frozenset(name for name, entry in self._entries.items() if not entry.holder) & self.live()
 
     def live(self) -> frozenset[str]:
         """Instance ids whose lease has not expired."""
@@ -221,22 +239,10 @@ class Ledger:
             live = self.is_live(name)
             may = name in chosen if live else secret in entry.sent or (entry.inherited and name in chosen)
             if version or may:
-                heard = live or (entry.inherited and self._monotonic() - self._started < self.lease)
-                found[name] = Use(version, lost=not heard)
+                found[name] = Use(version, lost=not (live or self._awaited(entry)))
         return found
 
-    # waiting
-
-    @property
-    def generation(self) -> int:
-        """Rises with every change that could matter to somebody who waits."""
-        return self._generation
-
-    async def changed(self, after: int) -> int:
-        """The generation as soon as it is greater than `after`: read it before you look, wait with what you read."""
-        while self._generation <= after:
-            await self._bell.wait()
-        return self._generation
+    # time
 
     async def run(self) -> None:
         """Wake those who wait when leases expire. Until cancelled."""
@@ -251,17 +257,23 @@ class Ledger:
         if live != self._live:
             self._ring()
         now = self._monotonic()
-        ends = [self._entries[name].lease_until - now for name in live]
+        ends = [self._entries[name].lease_until - now for name in live if not self._entries[name].holder]
         return max(0.05, min([*ends, self.lease / 4]))
 
     def _ring(self) -> None:
         self._live = self.live()
         INSTANCES.set(len(self._live))
-        self._generation += 1
-        bell, self._bell = self._bell, asyncio.Event()
-        bell.set()
+        self.ring()
 
-    def _row(self, wanted: Wanted, entry: _Entry) -> Row:
+    def _awaited(self, entry: Entry) -> bool:
+        """Silent since we or its replica ended, and only just: it may be on its way to us."""
+        if entry.holder:
+            away = entry.held and entry.holder not in self._replicas
+            return away and self._monotonic() < entry.lease_until
+        fresh = entry.restored or (entry.seen is None and entry.inherited)
+        return fresh and self._monotonic() - entry.admitted < self.lease
+
+    def _row(self, wanted: Wanted, entry: Entry) -> Row:
         seen = entry.seen
         base = Row(
             instance_id=entry.instance.instance_id,
@@ -277,15 +289,12 @@ class Ledger:
         if seen.policy == wanted.policy:
             base = replace(base, version=seen.version, revision=seen.revision, trace_id=seen.trace_id)
         if not self.is_live(entry.instance.instance_id):
-            if entry.restored and self._monotonic() - self._started < self.lease:
-                return replace(base, state="stale", reason="not_reported_since_restart")
+            if self._awaited(entry):
+                why = "not_reported_since_restart" if entry.restored else "replica_away"
+                return replace(base, state="stale", reason=why)
             return replace(base, state="unreachable", reason="lease_expired")
         state, reason, path = judge(wanted, seen, entry.refused, self._key_sets.get(wanted.key_set, 0))
         return replace(base, state=state, reason=reason, path=path)
-
-
-def _beyond(seen: Observation, refused: Refused) -> bool:
-    return seen.policy == refused.policy and seen.version >= refused.version
 
 
 def _content(seen: Observation) -> Observation:

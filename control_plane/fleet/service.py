@@ -1,21 +1,25 @@
 """gRPC shell of the heartbeat (Fleet.Report) on the mTLS port: checks who reports, feeds the ledger, keeps the newest.
 
-Reports are written to the store behind the answer and only when something but the time has changed.
+Reports are written to the store behind the answer and only when something but the time has changed, or when a
+sidecar falls silent: other replicas then know what this one knows.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from bartizan.errors import BartizanError, DependencyError, Forbidden
+from bartizan.errors import BartizanError, DependencyError, DependencyUnavailable, Forbidden
 from bartizan.telemetry.logging import get_logger
 from bartizan.xds.server import peer_info
+from control_plane.fleet.entry import Told
 from control_plane.fleet.ledger import Ledger
 from control_plane.fleet.proof import Instance, Observation
 from control_plane.store.base import InstanceRow, ReportRow, Store
@@ -26,6 +30,7 @@ logger = get_logger()
 _MAX_TEXT = 256
 _MAX_LIST = 128
 _RETRY_SECONDS = 5.0
+_LOOK_SECONDS = 1.0
 
 
 def instance_of(row: InstanceRow) -> Instance:
@@ -67,34 +72,55 @@ def observation_of(report: fleet_pb2.InstanceReport) -> Observation:
 
 
 class FleetService(fleet_pb2_grpc.FleetServicer):
-    """Call `load` once, register it on the mTLS port, keep `run` running."""
+    """Call `load` once, register it on the mTLS port, keep `run` running.
 
-    def __init__(self, ledger: Ledger, store: Store) -> None:
+    replica: our name among those that share the store. follows: whether we know what the others know; a sidecar that
+    reports meanwhile is sent away to one that does.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        store: Store,
+        *,
+        replica: str = "",
+        follows: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._ledger = ledger
         self._store = store
+        self._replica = replica
+        self._follows = follows
         self._unsaved: dict[str, ReportRow] = {}
+        self._here: frozenset[str] = frozenset()
+        """Whom the store shows as live with us."""
         self._wake = asyncio.Event()
 
     def register(self, server: grpc.aio.Server) -> None:
         fleet_pb2_grpc.add_FleetServicer_to_server(self, server)
 
     async def load(self) -> None:
-        """Known instances and what they said before this process started, as stale."""
+        """Known instances and what they said before this process started: to us, as stale; to others, as it is."""
         async with self._store.begin() as work:
+            await work.instances.silence(self._replica, None, now=await work.now())
             instances, reports = await work.instances.all(), await work.instances.reports()
         for row in instances:
             self._ledger.admit(instance_of(row), inherited=True)
-        for report in reports:
-            try:
-                message = fleet_pb2.InstanceReport.FromString(report.report)
-            except DecodeError:
-                continue
-            self._ledger.restore(report.instance_id, observation_of(message), report.received_at)
+        for told in _readable(reports):
+            if told.replica in {"", self._replica}:
+                self._ledger.restore(told.instance_id, told.seen, told.received_at)
+        self.take(reports)
+
+    def take(self, rows: Iterable[ReportRow]) -> None:
+        """What sidecars told other replicas."""
+        others = [row for row in rows if row.replica not in {"", self._replica}]
+        self._ledger.adopt(_readable(others))
 
     async def Report(  # noqa: N802 - gRPC's name
         self, request: fleet_pb2.InstanceReport, context: Any
     ) -> fleet_pb2.ReportReply:
         try:
+            if not self._follows():
+                raise DependencyUnavailable("this replica does not follow the store at present")
             instance = await self._known(request.instance_id, peer_info(context).spiffe_id)
         except DependencyError as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
@@ -112,6 +138,8 @@ class FleetService(fleet_pb2_grpc.FleetServicer):
                 sequence=seen.sequence,
                 received_at=time.time(),
                 report=request.SerializeToString(deterministic=True),
+                replica=self._replica,
+                live=True,
             )
             self._wake.set()
         reply = fleet_pb2.ReportReply(lease_seconds=round(self._ledger.lease))
@@ -121,13 +149,22 @@ class FleetService(fleet_pb2_grpc.FleetServicer):
     async def run(self) -> None:
         """Write reports behind; at most one unsaved per instance waits. Until cancelled."""
         while True:
-            await self._wake.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._wake.wait()
             self._wake.clear()
             rows, self._unsaved = self._unsaved, {}
+            here = self._ledger.reporting_here()
+            silent = self._here - here
+            if not rows and not silent:
+                continue
             try:
                 async with self._store.begin() as work:
-                    for row in rows.values():
-                        await work.instances.put_report(row)
+                    now = await work.now()
+                    await work.instances.put_reports(list(rows.values()), now=now)
+                    if silent:
+                        await work.instances.silence(self._replica, silent, now=now)
+                self._here = here
             except BartizanError as error:
                 logger.warning("reports_not_saved", reason=type(error).__name__, count=len(rows))
                 self._unsaved = {**rows, **self._unsaved}
@@ -146,3 +183,18 @@ class FleetService(fleet_pb2_grpc.FleetServicer):
             raise Forbidden("no such instance of this identity")
         self._ledger.admit(instance)
         return instance
+
+
+def _readable(rows: Iterable[ReportRow]) -> Iterator[Told]:
+    for row in rows:
+        try:
+            message = fleet_pb2.InstanceReport.FromString(row.report)
+        except DecodeError:
+            continue
+        yield Told(
+            instance_id=row.instance_id,
+            seen=observation_of(message),
+            received_at=row.received_at,
+            replica=row.replica,
+            live=row.live,
+        )

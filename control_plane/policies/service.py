@@ -134,6 +134,7 @@ class Policies:
             prepared = await self._prepare(policy, number, version, actor, sign=rollout)
             with step("policy.publish" if rollout else "policy.store"):
                 async with self._store.begin() as work:
+                    await work.policies.alone(policy.metadata.namespace, others)
                     if changed:
                         await work.policies.add_revision(
                             revision, namespace=policy.metadata.namespace, origin=actor.origin
@@ -235,6 +236,7 @@ class Policies:
         prepared = await self._prepare(policy, number, version, actor, sign=True)
         with step("policy.publish"):
             async with self._store.begin() as work:
+                await work.policies.alone(known.namespace, others)
                 if prepared is not None:
                     await self._publish(work, prepared)
                 detail = {"revision": number, "version": version}

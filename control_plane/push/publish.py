@@ -7,24 +7,22 @@ sidecar; the ADS server sends only what changed in it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from types import MappingProxyType
 
-from google.protobuf.any_pb2 import Any as AnyMessage
-
-from bartizan.errors import BartizanError, Forbidden, InvalidInput
+from bartizan.errors import BartizanError, DependencyUnavailable, Forbidden, InvalidInput
 from bartizan.policy.names import TYPE_BUNDLE, TYPE_KEY_SET, TYPE_SECRET
 from bartizan.telemetry.logging import get_logger
 from bartizan.telemetry.metrics import PUBLISHED
-from bartizan.xds.snapshot import Publication, Resources, Snapshot, pack
+from bartizan.xds.snapshot import Publication, Resources, Snapshot
 from control_plane.fleet.ledger import Ledger
 from control_plane.fleet.proof import Instance
 from control_plane.fleet.service import instance_of
-from control_plane.push.entitlement import Entitlement, Published, entitlement, published
+from control_plane.push.entitlement import Published, entitlement, published
 from control_plane.push.keysets import SignedKeySets, SignKeySet
+from control_plane.push.secret_values import SecretValues
+from control_plane.push.subscriber import Subscriber
 from control_plane.store.base import PublicationRow, Store, Work
-from protos.gen.envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 
 logger = get_logger()
 
@@ -34,45 +32,26 @@ _RESIGN_ROUNDS = 240
 _NO_BUNDLE = Resources("none", {})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecretValue:
-    """What the emitters of a secret use: one generation's value, without any header prefix."""
-
-    generation: int
-    value: str = field(repr=False)
-
-
-@dataclass(slots=True)
-class Subscriber:
-    """One connected sidecar. Several streams of it may be open for a moment, when it reconnects."""
-
-    instance: Instance
-    publication: Publication
-    entitled: Entitlement = field(default_factory=Entitlement)
-    key_sets: frozenset[str] = frozenset()
-    secrets: Mapping[str, str] = field(default_factory=dict)
-    streams: int = 0
-
-    def entitle(self, entitled: Entitlement, enforced_version: int) -> None:
-        """Until the new version is proven the old one may go on being enforced: what that one needs is kept current."""
-        before, now = self.entitled.policy, entitled.policy
-        same = now is not None and (before is None or before.wanted.policy == now.wanted.policy)
-        keep = same and now is not None and enforced_version != now.wanted.version
-        self.key_sets = entitled.key_sets | (self.key_sets if keep else frozenset())
-        secrets = dict(now.secrets) if now else {}
-        self.secrets = {**self.secrets, **secrets} if keep else secrets
-        self.entitled = entitled
-
-
 class Publisher:
     """Call `start` once, keep `run` running, and call the `…_changed` methods after the change is stored."""
 
-    def __init__(self, store: Store, ledger: Ledger, sign_key_set: SignKeySet) -> None:
+    def __init__(
+        self,
+        store: Store,
+        ledger: Ledger,
+        sign_key_set: SignKeySet,
+        *,
+        follows: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """follows: whether this replica knows what the others do; while it does not, nobody new is served."""
         self._store = store
+        self._follows = follows
         self._ledger = ledger
         self._key_sets = SignedKeySets(sign_key_set)
         self._published: dict[str, Published] = {}
-        self._secrets: dict[str, SecretValue] = {}
+        self._looked_at: dict[str, int] = {}
+        """Newest versions that were read, those that can't be understood too."""
+        self._secrets = SecretValues()
         self._subscribers: dict[str, Subscriber] = {}
         # Reading the store and taking over what was read must not be overtaken by a newer reading.
         self._lock = asyncio.Lock()
@@ -95,21 +74,26 @@ class Publisher:
                 self.sign_again()
 
     async def resync(self) -> None:
-        """Take over everything that the store holds. Raises DependencyError."""
+        """Take over what the store holds and we don't. Raises DependencyError."""
         async with self._lock:
-            known = self._ledger.instances()
             async with self._store.begin() as work:
-                rows = await work.policies.published()
-                for row in rows:
-                    await self._take(work, row)
+                heads = await work.policies.heads()
+                for name in heads:
+                    if heads[name] != self._looked_at.get(name):
+                        for row in await work.policies.publications(name, limit=1):
+                            await self._take(work, row)
+                versions = await work.key_sets.versions()
                 for name in self._named_key_sets():
-                    await self._load_key_set(work, name)
-                present = {row.instance_id for row in await work.instances.all()}
-            for name in self._published.keys() - {row.policy for row in rows}:
+                    if self._key_sets.newest(name) != versions.get(name, 0):
+                        await self._load_key_set(work, name)
+                known = {instance.instance_id for instance in self._ledger.instances()}
+                present = await work.instances.ids()
+                for each in await work.instances.all() if present - known else ():
+                    self._ledger.admit(instance_of(each))
+            for name in self._looked_at.keys() - heads.keys():
                 self._drop(name)
-            for instance in known:
-                if instance.instance_id not in present:
-                    self._dismiss(instance.instance_id)
+            for name in known - present:
+                self._dismiss(name)
             self._refresh(self._subscribers)
 
     async def policy_changed(self, name: str) -> None:
@@ -143,9 +127,12 @@ class Publisher:
         self._key_sets.sign_again()
         self._refresh(self._subscribers)
 
-    def put_secret(self, name: str, generation: int, value: str) -> None:
-        """From now on emitters use this generation. Idempotent; going back to an older generation is a rollback."""
-        self._secrets[name] = SecretValue(generation=generation, value=value)
+    def put_secret(self, name: str, generation: int, value: str | None) -> None:
+        """From now on emitters use this generation. Idempotent; going back to an older generation is a rollback.
+
+        Without a value nobody gets the secret who hasn't it yet: another generation may be the one that is accepted.
+        """
+        self._secrets.put(name, generation, value)
         self._refresh(s for s, one in self._subscribers.items() if name in one.secrets)
 
     def entitled_to_secret(self, name: str) -> tuple[str, ...]:
@@ -167,6 +154,21 @@ class Publisher:
         """Its streams end, and it can't come back."""
         self._dismiss(instance_id)
 
+    async def instance_changed(self, instance_id: str) -> None:
+        """Another replica attested or removed it. Raises DependencyError."""
+        async with self._store.begin() as work:
+            row = await work.instances.get(instance_id)
+        if row is None or row.removed_at is not None:
+            self._dismiss(instance_id)
+        else:
+            self._ledger.admit(instance_of(row))
+
+    def send_away(self) -> None:
+        """What we would go on telling them may be old: let them find another replica."""
+        for subscriber in self._subscribers.values():
+            subscriber.publication.close(_behind())
+        self._subscribers.clear()
+
     async def subscribe(self, instance_id: str, spiffe_id: str | None) -> Subscriber:
         """A stream of a sidecar opens; call `unsubscribe` at its end. Raises Forbidden, DependencyError."""
         async with self._store.begin() as work:
@@ -176,6 +178,8 @@ class Publisher:
         instance = instance_of(row)
         self._ledger.admit(instance)
         kept = await self._still_enforced(instance) if instance_id not in self._subscribers else frozenset()
+        if not self._follows():
+            raise _behind()
         subscriber = self._subscribers.get(instance_id)
         if subscriber is None:
             subscriber = Subscriber(instance=instance, publication=Publication(), key_sets=kept)
@@ -194,6 +198,7 @@ class Publisher:
         known = self._published.get(row.policy)
         if known is not None and known.wanted.version >= row.version:
             return
+        self._looked_at[row.policy] = row.version
         revision = await work.policies.revision(row.policy, row.revision)
         try:
             taken = published(row, revision.document if revision else "")
@@ -210,6 +215,7 @@ class Publisher:
 
     def _drop(self, name: str) -> None:
         self._published.pop(name, None)
+        self._looked_at.pop(name, None)
         self._ledger.unwant(name)
 
     def _dismiss(self, instance_id: str) -> None:
@@ -264,7 +270,7 @@ class Publisher:
         policy, withheld = subscriber.entitled.policy, subscriber.entitled.withheld
         types = {
             TYPE_KEY_SET: self._key_set_resources(subscriber.key_sets),
-            TYPE_SECRET: self._secret_resources(subscriber.secrets),
+            TYPE_SECRET: self._secrets.resources(subscriber.secrets),
         }
         if not withheld:  # a type that is absent leaves the sidecar with what it has
             types[TYPE_BUNDLE] = policy.bundle if policy else _NO_BUNDLE
@@ -275,13 +281,6 @@ class Publisher:
         version = ",".join(f"{name}@{number}" for name, (number, _) in found.items())
         return Resources(version, {name: message for name, (_, message) in found.items()})
 
-    def _secret_resources(self, prefixes: Mapping[str, str]) -> Resources:
-        """The version string names every secret's generation: "<name>@<generation>,…"."""
-        items: dict[str, AnyMessage] = {}
-        for name, prefix in sorted(prefixes.items()):
-            held = self._secrets.get(name)
-            if held is not None:
-                secret = secret_pb2.Secret(name=name)
-                secret.generic_secret.secret.inline_string = prefix + held.value
-                items[name] = pack(secret)
-        return Resources(",".join(f"{name}@{self._secrets[name].generation}" for name in items), items)
+
+def _behind() -> DependencyUnavailable:
+    return DependencyUnavailable("this replica does not follow the store at present")

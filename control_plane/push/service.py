@@ -18,7 +18,8 @@ from bartizan.xds.server import AdsServer, PeerInfo, Session
 from bartizan.xds.snapshot import Publication
 from bartizan.xds.subscription import WILDCARD
 from control_plane.fleet.ledger import Ledger
-from control_plane.push.publish import Publisher, Subscriber
+from control_plane.push.publish import Publisher
+from control_plane.push.subscriber import Subscriber
 
 logger = get_logger()
 

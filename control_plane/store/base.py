@@ -6,7 +6,7 @@ record of who did it stand or fall together. The one implementation is control_p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from control_plane.store.rows import (
     AdminTokenRow,
     AuditQuery,
     AuditRow,
+    Change,
     InstanceRow,
     JoinTokenRow,
     KeyRow,
@@ -37,6 +38,7 @@ __all__ = [
     "AuditQuery",
     "AuditRow",
     "AuditStore",
+    "Change",
     "InstanceRow",
     "InstanceStore",
     "JoinTokenRow",
@@ -49,6 +51,7 @@ __all__ = [
     "PolicyRow",
     "PolicyStore",
     "PublicationRow",
+    "ReplicaStore",
     "ReportRow",
     "RevisionRow",
     "RotationRow",
@@ -76,6 +79,17 @@ class PolicyStore(Protocol):
         """The newest publication of every policy that is not deleted."""
         ...
 
+    async def heads(self) -> Mapping[str, int]:
+        """The newest version of every policy that is published and not deleted."""
+        ...
+
+    async def alone(self, namespace: str, others: Sequence[tuple[str, str]]) -> None:
+        """Until this transaction ends no other one is past this point: of two policies that clash one is stored.
+
+        Raises Conflict when `current_documents` are no longer these.
+        """
+        ...
+
     async def current_documents(self, namespace: str) -> Sequence[tuple[str, str]]:
         """Name and document of the newest and of the published revision of each policy that is not deleted."""
         ...
@@ -88,6 +102,7 @@ class KeySetStore(Protocol):
 
     async def ensure(self, name: str, *, at: float, by: str) -> bool: ...
     async def names(self) -> Sequence[str]: ...
+    async def versions(self) -> Mapping[str, int]: ...
     async def get(self, name: str) -> KeySet | None: ...
     async def keys(self, name: str) -> Sequence[KeyRow]: ...
     async def add_key(self, row: KeyRow) -> int: ...
@@ -100,6 +115,14 @@ class AdminTokenStore(Protocol):
     async def all(self) -> Sequence[AdminTokenRow]: ...
     async def touch(self, token_id: str, *, at: float) -> None: ...
     async def revoke(self, token_id: str, *, at: float) -> bool: ...
+    async def offer_bootstrap(self, digest: str, *, at: float) -> bool:
+        """Make it known to all replicas; False when it was spent."""
+        ...
+
+    async def is_bootstrap(self, digest: str) -> bool: ...
+    async def spend_bootstrap(self, *, at: float) -> bool:
+        """Ends all that are not spent; False when there is none. At most one caller wins."""
+        ...
 
 
 class JoinTokenStore(Protocol):
@@ -115,13 +138,26 @@ class InstanceStore(Protocol):
     async def add(self, row: InstanceRow) -> None: ...
     async def get(self, instance_id: str) -> InstanceRow | None: ...
     async def all(self, *, removed: bool = False) -> Sequence[InstanceRow]: ...
+    async def ids(self) -> frozenset[str]:
+        """Of all that were not removed."""
+        ...
+
     async def of_pod(self, pod_uid: str) -> Sequence[InstanceRow]:
         """Those of one pod that were not removed."""
         ...
 
     async def remove(self, instance_id: str, *, at: float) -> bool: ...
-    async def put_report(self, row: ReportRow) -> None: ...
-    async def reports(self) -> Sequence[ReportRow]: ...
+    async def put_reports(self, rows: Sequence[ReportRow], *, now: float) -> None:
+        """Each replaces an older one of its instance; where a newer one stands nothing happens."""
+        ...
+
+    async def silence(self, replica: str, instance_ids: Collection[str] | None, *, now: float) -> None:
+        """What these (None: all) last told this replica is no longer live. Those that report elsewhere stay."""
+        ...
+
+    async def reports(self, *, since: float = 0.0, of: Collection[str] | None = None) -> Sequence[ReportRow]:
+        """since: changed at that time or later, by the clock of `now`."""
+        ...
 
 
 class SecretStore(Protocol):
@@ -163,6 +199,17 @@ class AdminEventStore(Protocol):
     async def recent(self, *, limit: int = 100) -> Sequence[AdminEvent]: ...
 
 
+class ReplicaStore(Protocol):
+    """Control planes that share this store."""
+
+    async def beat(self, name: str, *, now: float, life: float) -> None:
+        """Alive for `life` seconds from now on."""
+        ...
+
+    async def alive(self, *, now: float) -> frozenset[str]: ...
+    async def leave(self, name: str) -> None: ...
+
+
 class LeaseStore(Protocol):
     async def acquire(self, name: str, holder: str, *, now: float, ttl: float) -> LeaseRow | None: ...
     async def release(self, name: str, holder: str) -> None: ...
@@ -191,6 +238,11 @@ class Work(Protocol):
     def events(self) -> AdminEventStore: ...
     @property
     def leases(self) -> LeaseStore: ...
+    @property
+    def replicas(self) -> ReplicaStore: ...
+    async def now(self) -> float:
+        """Seconds since the epoch by the store's clock, the same for all replicas."""
+        ...
 
 
 class Store(Protocol):
@@ -201,6 +253,15 @@ class Store(Protocol):
 
         Raises DependencyUnavailable when the database can't be reached or stays locked.
         """
+        ...
+
+    @property
+    def shared(self) -> bool:
+        """Whether several replicas may use it at the same time."""
+        ...
+
+    async def listen(self, tell: Callable[[Change], None]) -> None:
+        """Until cancelled: tell what other replicas commit, and "everything" whenever a word may be lost."""
         ...
 
     async def close(self) -> None: ...

@@ -111,13 +111,29 @@ class InstanceRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportRow:
-    """The newest report of an instance; `report` is the serialized InstanceReport message."""
+    """The newest report of an instance; `report` is the serialized InstanceReport message.
+
+    replica: who took it; live: within its lease, as that replica says.
+    """
 
     instance_id: str
     boot_id: str
     sequence: int
     received_at: float
     report: bytes
+    replica: str = ""
+    live: bool = False
+
+
+ChangeKind = Literal["policy", "key_set", "instance", "report", "rotation", "everything"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What another replica has written; "everything": something may have been missed."""
+
+    kind: ChangeKind
+    names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from bartizan.errors import DependencyRefused, NotFound
+from bartizan.errors import Conflict, DependencyRefused, NotFound
 from control_plane.secrets.base import SecretBackend, SecretVersion
 from control_plane.secrets.definition import SecretDefinition
 from control_plane.secrets.providers import catalog
@@ -22,17 +22,24 @@ class ValueUnusable(DependencyRefused):
 class Publish(Protocol):
     """Implemented by push: sidecars that may have this secret get it as an Envoy secret of version `generation`.
 
-    The same generation again is a no-op.
+    The same generation again is a no-op. Without a value nobody gets it anew; who has it keeps it.
     """
 
-    async def __call__(self, name: str, generation: int, value: str) -> None: ...
+    async def __call__(self, name: str, generation: int, value: str | None) -> None: ...
+
+
+class Confirm(Protocol):
+    """Raises Conflict unless this replica still leads: an act that can't be taken back comes next."""
+
+    async def __call__(self) -> None: ...
 
 
 class Hands:
     """The acts behind the machine's effects. Raises DependencyError and NotFound; no message holds a value."""
 
-    def __init__(self, backend: SecretBackend, publish: Publish) -> None:
+    def __init__(self, backend: SecretBackend, publish: Publish, confirm: Confirm) -> None:
         self._backend = backend
+        self._confirm = confirm
         self._publish = publish
         self._values: dict[tuple[str, int], str] = {}
         self._published: dict[str, int] = {}
@@ -53,13 +60,20 @@ class Hands:
                 kept = stored.data["provider_id"]
             elif "intent" in stored.data:
                 stored = None
+        await self._confirm()
         for key_id in ours - {kept}:
             await provider.revoke(key_id)
         if stored is not None:  # ours from before a crash, or an operator's who was faster
             return stored.version
         made = await provider.create(state.key_name)
         data = {"value": made.key, "provider_id": made.id, "intent": state.intent}
-        return await self._backend.kv_write(definition.path, data, cas=newest)
+        try:
+            return await self._backend.kv_write(definition.path, data, cas=newest)
+        except (
+            Conflict
+        ):  # while we were stopped another replica made one, or an operator wrote one: ours is nobody's
+            await provider.revoke(made.id)
+            raise
 
     async def _provider(self, definition: SecretDefinition) -> Provider:
         path = definition.provider.headers_path
@@ -72,15 +86,29 @@ class Hands:
         return await provider.accepts(await self._value(definition, generation))
 
     async def publish(self, definition: SecretDefinition, generation: int) -> None:
-        if self._published.get(definition.name) == generation:
+        """Its value may have to be read: until then nobody gets an older one."""
+        await self.hold(definition, generation)
+        if self._published.get(definition.name) != generation:
+            await self._publish(definition.name, generation, await self._value(definition, generation))
+            self._published[definition.name] = generation
+
+    async def hold(self, definition: SecretDefinition, generation: int) -> None:
+        """Publish it if its value is known here; else take back another generation, which may be revoked by now."""
+        name, value = definition.name, self._values.get((definition.path, generation))
+        known = self._published.get(name)
+        if known == generation or (value is None and known is None):
             return
-        await self._publish(definition.name, generation, await self._value(definition, generation))
-        self._published[definition.name] = generation
+        await self._publish(name, generation, value)
+        if value is None:
+            del self._published[name]
+        else:
+            self._published[name] = generation
 
     async def revoke(self, definition: SecretDefinition, generation: int, key_id: str) -> bool:
         """Revoke where we can; returns whether the verifier still accepts the generation."""
         provider = await self._provider(definition)
         if key_id:
+            await self._confirm()
             await provider.revoke(key_id)
         try:
             value = await self._value(definition, generation)
@@ -90,9 +118,10 @@ class Hands:
 
     async def discard(self, definition: SecretDefinition, name: str) -> None:
         provider = await self._provider(definition)
-        for key_id, known in (await provider.names()).items():
-            if known == name:
-                await provider.revoke(key_id)
+        doomed = [key_id for key_id, known in (await provider.names()).items() if known == name]
+        await self._confirm()
+        for key_id in doomed:
+            await provider.revoke(key_id)
 
     async def newest(self, definition: SecretDefinition) -> int:
         """Number of the newest key-value version, 0 when there is none."""

@@ -7,7 +7,6 @@ again: each finds what its first run left behind.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,8 +20,10 @@ from control_plane.secrets.definition import SecretDefinition, parse_definition
 from control_plane.secrets.rotation import machine
 from control_plane.secrets.rotation.barriers import Use, behind
 from control_plane.secrets.rotation.effects import Hands, Publish
+from control_plane.secrets.rotation.emits import Emits
 from control_plane.secrets.rotation.faults import Faults
-from control_plane.secrets.rotation.journal import By, Entry, Journal
+from control_plane.secrets.rotation.journal import By, Entry, Journal, entry_of
+from control_plane.secrets.rotation.lead import Leadership
 from control_plane.secrets.rotation.machine import ENDED, Observation, Phase, Rotation, Start, Timing
 from control_plane.secrets.rotation.traces import PhaseSpans, gauge, show
 from control_plane.store.base import SecretRow, Store
@@ -30,8 +31,9 @@ from control_plane.store.base import SecretRow, Store
 log = get_logger()
 Users = Callable[[str], Awaitable[Mapping[str, Use]]]
 """Secret name -> every instance, silent ones too, that may emit it and was not removed, and what it said last."""
-_LEASE = "rotation"
-_LEADER_SECONDS = 10.0
+FOUND_OUT = 25.0
+"""Within so many seconds a replica that stands still serves nobody any more: it knows itself by then that it is
+behind (push/replicas.py), and its sidecars have left it (their keepalive). A key lives on for longer than that."""
 _US = By(actor="control-plane")
 _TRIES = 5
 
@@ -61,21 +63,21 @@ class RotationEngine:
         users: Users,
         holder: str,
         settings: RotationSettings | None = None,
-        clock: Callable[[], float] | None = None,
     ) -> None:
         """holder: this replica's own name, the same after its restart."""
         self._store = store
         self._backend = backend
         self._users = users
-        self._holder = holder
+        self._lead = Leadership(store, holder)
+        self._clock = self._lead.now
         self._settings = settings or RotationSettings()
-        self._timing = Timing(soak=self._settings.soak, drain=self._settings.drain)
-        self._clock = clock or _steady_clock()
+        drain = max(self._settings.drain, FOUND_OUT if store.shared else 0.0)
+        self._timing = Timing(soak=self._settings.soak, drain=drain)
         self._journal = Journal(store)
-        self._hands = Hands(backend, publish)
+        self._hands = Hands(backend, publish, self._lead.confirm)
+        self._emits = Emits(self._hands)
         self._wake = asyncio.Event()
         self._started = time.monotonic()
-        self._leads, self._lead_again = False, 0.0
         self._polled: dict[str, float] = {}
         self._faults = Faults()
         self._spans = PhaseSpans()
@@ -99,11 +101,11 @@ class RotationEngine:
                 except TimeoutError:
                     pass
         finally:
-            await self._resign()
+            await self._lead.resign()
 
     async def advance_all(self) -> None:
         """Move every secret on as far as it goes now."""
-        lead = await self._lead()
+        lead = await self._lead.ask()
         async with self._store.begin() as work:
             rows = await work.secrets.all()
         still_open = await asyncio.gather(*(self._guarded(row, lead=lead) for row in rows))
@@ -144,20 +146,19 @@ class RotationEngine:
         """What went wrong at the last try on this replica: a constant word, "" when nothing did."""
         return self._faults.word(name)
 
+    async def catch_up(self) -> None:
+        """What other replicas' rotations made sidecars use holds here, too. Raises DependencyError."""
+        async with self._store.begin() as work:
+            rows, journal = await work.secrets.all(), await work.rotations.all()
+        entries = {row.secret: entry_of(row) for row in journal}
+        for row in rows:
+            if row.name in entries:
+                await self._emits.hold(parse_definition(row.definition), entries[row.name])
+        self._wake.set()
+
     def wake(self) -> None:
         """Something changed (a definition, a report): look now instead of at the next tick."""
         self._wake.set()
-
-    async def _lead(self) -> bool:
-        """Whether this replica leads; asked for again after a third of the lease's time."""
-        now = time.monotonic()
-        if now >= self._lead_again:
-            async with self._store.begin() as work:
-                lease = await work.leases.acquire(
-                    _LEASE, self._holder, now=self._clock(), ttl=_LEADER_SECONDS
-                )
-            self._leads, self._lead_again = lease is not None, now + _LEADER_SECONDS / 3
-        return self._leads
 
     async def _guarded(self, row: SecretRow, *, lead: bool) -> bool:
         """One secret's trouble stops only itself. True while there is something to come back to soon."""
@@ -178,19 +179,17 @@ class RotationEngine:
                 gauge(state)
             if state is None or state.phase in ENDED:
                 self._spans.left(definition.name)
-                if state is not None and state.emit:
-                    await self._hands.publish(definition, state.emit)
+                await self._emits.publish(definition, entry)
                 if not lead or not await self._look_for_new_version(definition, entry):
                     return False
                 entry = await self._journal.load(definition.name)
                 continue
             if not lead:
                 self._spans.left(definition.name)
-                if state.emit:
-                    await self._hands.publish(definition, state.emit)
+                await self._emits.publish(definition, entry)
                 return True
             with self._spans.within(state):
-                seen = await self._observe(definition, state)
+                seen = await self._observe(definition, entry, state)
             after = machine.step(state, seen, self._timing).state
             if after == state:
                 return True
@@ -199,7 +198,7 @@ class RotationEngine:
                 return True
             show(after)
 
-    async def _observe(self, definition: SecretDefinition, state: Rotation) -> Observation:
+    async def _observe(self, definition: SecretDefinition, entry: Entry, state: Rotation) -> Observation:
         """Do the state's effects and say what was seen. A fault gives no verdict, so the machine waits."""
         vault = made = accepted = late = old = None
         discarded = False
@@ -210,8 +209,8 @@ class RotationEngine:
                         made = await self._hands.make(definition, state)
                     case machine.CheckAccepted(generation=generation):
                         accepted = await self._hands.accepted(definition, generation)
-                    case machine.Publish(generation=generation):
-                        await self._hands.publish(definition, generation)
+                    case machine.Publish():
+                        await self._emits.publish(definition, entry)
                     case machine.Compare(generation=generation):
                         late = await self._behind(definition.name, state, generation)
                     case machine.Revoke(generation=generation, key_id=key_id):
@@ -282,14 +281,3 @@ class RotationEngine:
         if row is None:
             raise NotFound(f"no secret named {name}")
         return parse_definition(row.definition)
-
-    async def _resign(self) -> None:
-        with contextlib.suppress(BartizanError):  # then the lease ends by itself
-            async with self._store.begin() as work:
-                await work.leases.release(_LEASE, self._holder)
-
-
-def _steady_clock() -> Callable[[], float]:
-    """The wall clock of our start, going on evenly: setting the clock must not shorten a soak or a drain."""
-    offset = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-    return lambda: time.clock_gettime(time.CLOCK_BOOTTIME) + offset

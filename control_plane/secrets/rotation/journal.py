@@ -37,7 +37,7 @@ class Journal:
     async def load(self, secret: str) -> Entry:
         async with self._store.begin() as work:
             row = await work.rotations.load(secret)
-        return Entry(state=None, version=0) if row is None else _entry(row)
+        return Entry(state=None, version=0) if row is None else entry_of(row)
 
     async def save(self, before: Entry, state: Rotation, *, now: float, by: By) -> Entry:
         """The event of a new phase is written in the same transaction. Raises Conflict when another replica wrote first: load again and go on from there."""
@@ -71,5 +71,6 @@ class Journal:
         return after
 
 
-def _entry(row: RotationRow) -> Entry:
+def entry_of(row: RotationRow) -> Entry:
+    """A stored row."""
     return Entry(state=msgspec.json.decode(row.state, type=Rotation), version=row.version)

@@ -9,7 +9,7 @@ from sqlalchemy import RowMapping, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control_plane.store.base import AdminEvent, AdminTokenRow, JoinTokenRow
-from control_plane.store.sql.tables import ADMIN_EVENTS, ADMIN_TOKENS, JOIN_TOKENS
+from control_plane.store.sql.tables import ADMIN_EVENTS, ADMIN_TOKENS, BOOTSTRAP_TOKENS, JOIN_TOKENS
 
 
 class SqlAdminTokens:
@@ -52,6 +52,29 @@ class SqlAdminTokens:
             update(ADMIN_TOKENS)
             .where(ADMIN_TOKENS.c.id == token_id, ADMIN_TOKENS.c.revoked_at.is_(None))
             .values(revoked_at=at)
+        )
+        return done.rowcount > 0
+
+    async def offer_bootstrap(self, digest: str, *, at: float) -> bool:
+        found = await self._connection.execute(
+            select(BOOTSTRAP_TOKENS).where(BOOTSTRAP_TOKENS.c.hash == digest)
+        )
+        known = found.mappings().one_or_none()
+        if known is None:
+            await self._connection.execute(insert(BOOTSTRAP_TOKENS).values(hash=digest, made_at=at))
+        return known is None or known["spent_at"] is None
+
+    async def is_bootstrap(self, digest: str) -> bool:
+        table = BOOTSTRAP_TOKENS.c
+        found = await self._connection.execute(
+            select(table.hash).where(table.hash == digest, table.spent_at.is_(None))
+        )
+        return found.first() is not None
+
+    async def spend_bootstrap(self, *, at: float) -> bool:
+        """The update is the test: it holds every row until the commit, so of two tokens only one makes an admin."""
+        done = await self._connection.execute(
+            update(BOOTSTRAP_TOKENS).where(BOOTSTRAP_TOKENS.c.spent_at.is_(None)).values(spent_at=at)
         )
         return done.rowcount > 0
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import RowMapping, and_, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control_plane.store.base import InstanceRow, ReportRow
+from control_plane.store.sql.announce import Note
 from control_plane.store.sql.tables import INSTANCE_REPORTS, INSTANCES
 
 
 class SqlInstances:
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, note: Note) -> None:
         self._connection = connection
+        self._note = note
 
     async def add(self, row: InstanceRow) -> None:
         await self._connection.execute(
@@ -28,6 +31,7 @@ class SqlInstances:
                 pod_uid=row.pod_uid,
             )
         )
+        self._note("instance", row.instance_id)
 
     async def get(self, instance_id: str) -> InstanceRow | None:
         found = await self._connection.execute(
@@ -43,6 +47,12 @@ class SqlInstances:
         found = await self._connection.execute(query)
         return [_instance(row) for row in found.mappings()]
 
+    async def ids(self) -> frozenset[str]:
+        found = await self._connection.execute(
+            select(INSTANCES.c.instance_id).where(INSTANCES.c.removed_at.is_(None))
+        )
+        return frozenset(found.scalars())
+
     async def of_pod(self, pod_uid: str) -> Sequence[InstanceRow]:
         found = await self._connection.execute(
             select(INSTANCES).where(INSTANCES.c.pod_uid == pod_uid, INSTANCES.c.removed_at.is_(None))
@@ -56,25 +66,56 @@ class SqlInstances:
             .where(INSTANCES.c.instance_id == instance_id, INSTANCES.c.removed_at.is_(None))
             .values(removed_at=at)
         )
+        self._note("instance", instance_id)
         return done.rowcount > 0
 
-    async def put_report(self, row: ReportRow) -> None:
-        values = {
-            "boot_id": row.boot_id,
-            "sequence": row.sequence,
-            "received_at": row.received_at,
-            "report": row.report,
-        }
-        known = await self._connection.execute(
-            update(INSTANCE_REPORTS).where(INSTANCE_REPORTS.c.instance_id == row.instance_id).values(**values)
+    async def put_reports(self, rows: Sequence[ReportRow], *, now: float) -> None:
+        if not rows:
+            return
+        table = INSTANCE_REPORTS
+        dialect = postgresql if self._connection.dialect.name == "postgresql" else sqlite
+        fresh = dialect.insert(table)
+        columns = ("boot_id", "sequence", "received_at", "report", "replica", "live", "changed_at")
+        # A replica that slept may come late with what it was told before: a process's numbers decide, and between
+        # two processes of one sidecar the time.
+        newer = or_(
+            and_(table.c.boot_id == fresh.excluded.boot_id, table.c.sequence < fresh.excluded.sequence),
+            and_(table.c.boot_id != fresh.excluded.boot_id, table.c.received_at < fresh.excluded.received_at),
         )
-        if known.rowcount == 0:
-            await self._connection.execute(
-                insert(INSTANCE_REPORTS).values(instance_id=row.instance_id, **values)
-            )
+        await self._connection.execute(
+            fresh.on_conflict_do_update(
+                index_elements=["instance_id"],
+                set_={name: fresh.excluded[name] for name in columns},
+                where=newer,
+            ),
+            [
+                {name: getattr(row, name) for name in row.__dataclass_fields__} | {"changed_at": now}
+                # in one order, so that replicas never wait for each other in a circle
+                for row in sorted(rows, key=lambda row: row.instance_id)
+            ],
+        )
+        for row in rows:
+            self._note("report", row.instance_id)
 
-    async def reports(self) -> Sequence[ReportRow]:
-        found = await self._connection.execute(select(INSTANCE_REPORTS))
+    async def silence(self, replica: str, instance_ids: Collection[str] | None, *, now: float) -> None:
+        table = INSTANCE_REPORTS.c
+        quiet = update(INSTANCE_REPORTS).where(table.replica == replica, table.live.is_(True))
+        if instance_ids is not None:
+            quiet = quiet.where(table.instance_id.in_(list(instance_ids)))
+        done = await self._connection.execute(
+            quiet.values(live=False, changed_at=now).returning(table.instance_id)
+        )
+        for instance_id in done.scalars():
+            self._note("report", instance_id)
+
+    async def reports(self, *, since: float = 0.0, of: Collection[str] | None = None) -> Sequence[ReportRow]:
+        table = INSTANCE_REPORTS.c
+        query = select(*(table[name] for name in ReportRow.__dataclass_fields__))
+        if since:
+            query = query.where(table.changed_at >= since)
+        if of is not None:
+            query = query.where(table.instance_id.in_(list(of)))
+        found = await self._connection.execute(query)
         return [ReportRow(**{**row, "report": bytes(row["report"])}) for row in found.mappings()]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from sqlalchemy import RowMapping, insert, select, update
@@ -11,12 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bartizan.errors import NotFound
 from bartizan.policy.keyset import KeyRecord, KeySet
 from control_plane.store.base import KeyRow
+from control_plane.store.sql.announce import Note
 from control_plane.store.sql.tables import API_KEYS, KEY_SET_VERSIONS, KEY_SETS
 
 
 class SqlKeySets:
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, announce: Note) -> None:
         self._connection = connection
+        self._announce = announce
 
     async def ensure(self, name: str, *, at: float, by: str) -> bool:
         """True when the set is new; its first version is 1."""
@@ -31,6 +33,10 @@ class SqlKeySets:
     async def names(self) -> Sequence[str]:
         found = await self._connection.execute(select(KEY_SETS.c.name).order_by(KEY_SETS.c.name))
         return list(found.scalars())
+
+    async def versions(self) -> Mapping[str, int]:
+        found = await self._connection.execute(select(KEY_SETS.c.name, KEY_SETS.c.version))
+        return {row.name: row.version for row in found}
 
     async def get(self, name: str) -> KeySet | None:
         version = await self._version(name)
@@ -94,6 +100,7 @@ class SqlKeySets:
                 key_set=name, version=version, cause=cause, changed_at=at, changed_by=by
             )
         )
+        self._announce("key_set", name)
 
 
 def _key(row: RowMapping) -> KeyRow:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import RowMapping, and_, func, insert, or_, select, update
+from sqlalchemy import RowMapping, and_, func, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bartizan.errors import NotFound
+from bartizan.errors import Conflict, NotFound
 from control_plane.store.base import Origin, PolicyRow, PublicationRow, RevisionRow
+from control_plane.store.sql.announce import Note
 from control_plane.store.sql.tables import POLICIES, PUBLICATIONS, REVISIONS
+
+# Any number that no other lock of ours has.
+_CHANGES_LOCK = 0x62617275
 
 
 class SqlPolicies:
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, note: Note) -> None:
         self._connection = connection
+        self._note = note
 
     async def get(self, name: str) -> PolicyRow | None:
         found = await self._connection.execute(select(POLICIES).where(POLICIES.c.name == name))
@@ -80,6 +85,7 @@ class SqlPolicies:
 
     async def add_publication(self, row: PublicationRow) -> None:
         await self._connection.execute(insert(PUBLICATIONS).values(**_columns(row)))
+        self._note("policy", row.policy)
 
     async def publication(self, policy: str, version: int) -> PublicationRow | None:
         found = await self._connection.execute(
@@ -96,6 +102,15 @@ class SqlPolicies:
             .limit(limit)
         )
         return [_publication(row) for row in found.mappings()]
+
+    async def heads(self) -> Mapping[str, int]:
+        found = await self._connection.execute(
+            select(PUBLICATIONS.c.policy, func.max(PUBLICATIONS.c.version).label("version"))
+            .join(POLICIES, POLICIES.c.name == PUBLICATIONS.c.policy)
+            .where(POLICIES.c.deleted_at.is_(None))
+            .group_by(PUBLICATIONS.c.policy)
+        )
+        return {row.policy: row.version for row in found}
 
     async def published(self) -> Sequence[PublicationRow]:
         newest = (
@@ -150,6 +165,13 @@ class SqlPolicies:
             .where(POLICIES.c.name == name, POLICIES.c.deleted_at.is_(None))
             .values(deleted_at=at)
         )
+        self._note("policy", name)
+
+    async def alone(self, namespace: str, others: Sequence[tuple[str, str]]) -> None:
+        if self._connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
+            await self._connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CHANGES_LOCK})
+        if sorted(await self.current_documents(namespace)) != sorted(others):
+            raise Conflict(f"policies of {namespace} were changed by somebody else meanwhile; try again")
 
 
 def _publication(row: RowMapping) -> PublicationRow:

@@ -9,12 +9,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control_plane.store.base import LeaseRow, RotationRow, SecretRow
+from control_plane.store.sql.announce import Note
 from control_plane.store.sql.tables import LEASES, ROTATIONS, SECRETS
 
 
 class SqlSecrets:
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, note: Note) -> None:
         self._connection = connection
+        self._note = note
 
     async def put(self, row: SecretRow) -> None:
         known = await self._connection.execute(
@@ -32,6 +34,7 @@ class SqlSecrets:
                     updated_at=row.updated_at,
                 )
             )
+        self._note("rotation", row.name)
 
     async def get(self, name: str) -> SecretRow | None:
         found = await self._connection.execute(select(SECRETS).where(SECRETS.c.name == name))
@@ -48,8 +51,9 @@ class SqlSecrets:
 
 
 class SqlRotations:
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, note: Note) -> None:
         self._connection = connection
+        self._note = note
 
     async def load(self, secret: str) -> RotationRow | None:
         found = await self._connection.execute(select(ROTATIONS).where(ROTATIONS.c.secret == secret))
@@ -61,6 +65,7 @@ class SqlRotations:
         return [_rotation(row) for row in found.mappings()]
 
     async def compare_and_set(self, row: RotationRow, expected_version: int) -> bool:
+        self._note("rotation", row.secret)
         if row.version <= expected_version:
             raise ValueError("a journal row's version only rises")
         values = {

@@ -6,8 +6,10 @@ does not poll); PostgreSQL gets a pool.
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from bartizan.errors import Conflict, DependencyError, DependencyRefused, DependencyUnavailable
+from control_plane.store.rows import Change
 from control_plane.store.sql.access import SqlAdminEvents, SqlAdminTokens, SqlJoinTokens
+from control_plane.store.sql.announce import Announcement, Note, listen
 from control_plane.store.sql.audit import SqlAudit
 from control_plane.store.sql.fleet import SqlInstances
 from control_plane.store.sql.keys import SqlKeySets
 from control_plane.store.sql.policies import SqlPolicies
+from control_plane.store.sql.replicas import SqlReplicas
 from control_plane.store.sql.secrets import SqlLeases, SqlRotations, SqlSecrets
 
 IN_MEMORY = "sqlite+aiosqlite:///:memory:"
@@ -37,17 +42,25 @@ _MIGRATION_LOCK = 0x62617274
 class SqlWork:
     """One transaction's view of every table."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self.policies = SqlPolicies(connection)
-        self.key_sets = SqlKeySets(connection)
+    def __init__(self, connection: AsyncConnection, note: Note) -> None:
+        self._connection = connection
+        self.policies = SqlPolicies(connection, note)
+        self.key_sets = SqlKeySets(connection, note)
         self.tokens = SqlAdminTokens(connection)
         self.join_tokens = SqlJoinTokens(connection)
-        self.instances = SqlInstances(connection)
-        self.secrets = SqlSecrets(connection)
-        self.rotations = SqlRotations(connection)
+        self.instances = SqlInstances(connection, note)
+        self.secrets = SqlSecrets(connection, note)
+        self.rotations = SqlRotations(connection, note)
         self.audit = SqlAudit(connection)
         self.events = SqlAdminEvents(connection)
         self.leases = SqlLeases(connection)
+        self.replicas = SqlReplicas(connection)
+
+    async def now(self) -> float:
+        if self._connection.dialect.name != "postgresql":
+            return time.time()
+        found = await self._connection.execute(text("SELECT extract(epoch FROM clock_timestamp())::float8"))
+        return float(found.scalar_one())
 
 
 class SqlStore:
@@ -55,12 +68,22 @@ class SqlStore:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._origin = secrets.token_hex(8)
+
+    @property
+    def shared(self) -> bool:
+        return self._engine.dialect.name == "postgresql"
+
+    async def listen(self, tell: Callable[[Change], None]) -> None:
+        await listen(self._engine, self._origin, tell)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[SqlWork]:
         try:
             async with self._engine.begin() as connection:
-                yield SqlWork(connection)
+                announcement = Announcement()
+                yield SqlWork(connection, announcement.note)
+                await announcement.send(connection, self._origin)
         except SQLAlchemyError as error:
             raise _fault(error) from error
         except ConnectionError as error:
@@ -95,7 +118,7 @@ async def open_store(url: str = IN_MEMORY) -> SqlStore:
 
 def _engine(url: str) -> AsyncEngine:
     if make_url(url).get_backend_name() != "sqlite":
-        return create_async_engine(url, pool_size=10, max_overflow=0, pool_timeout=10, pool_pre_ping=True)
+        return create_async_engine(url, pool_size=12, max_overflow=0, pool_timeout=10, pool_pre_ping=True)
     engine = create_async_engine(
         url, poolclass=AsyncAdaptedQueuePool, pool_size=1, max_overflow=0, pool_timeout=10
     )

@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 METADATA = MetaData(
@@ -123,6 +124,15 @@ ADMIN_TOKENS = Table(
     Column("revoked_at", Double),
 )
 
+# One per replica that found no living admin token; the first use of any of them ends all.
+BOOTSTRAP_TOKENS = Table(
+    "bootstrap_tokens",
+    METADATA,
+    Column("hash", String(64), primary_key=True),
+    Column("made_at", Double, nullable=False),
+    Column("spent_at", Double),
+)
+
 JOIN_TOKENS = Table(
     "join_tokens",
     METADATA,
@@ -157,6 +167,17 @@ INSTANCE_REPORTS = Table(
     Column("sequence", BigInteger, nullable=False),
     Column("received_at", Double, nullable=False),
     Column("report", LargeBinary, nullable=False),
+    Column("replica", String(128), nullable=False, server_default=""),
+    Column("live", Boolean, nullable=False, server_default=false()),
+    Column("changed_at", Double, nullable=False, server_default="0", index=True),
+)
+
+# Who shares this store, and until when each counts as alive by the store's clock.
+REPLICAS = Table(
+    "replicas",
+    METADATA,
+    Column("name", String(128), primary_key=True),
+    Column("expires_at", Double, nullable=False),
 )
 
 # Definitions only: values live in Vault.

@@ -83,8 +83,10 @@ class Scene:
     sent: list[tuple[int, str]] = field(default_factory=list)
     deaf: bool = False
 
-    async def publish(self, name: str, generation: int, value: str) -> None:
+    async def publish(self, name: str, generation: int, value: str | None) -> None:
         assert name == self.definition.name
+        if value is None:
+            return
         self.sent.append((generation, value))
         if not self.deaf:
             self.nodes = {
