@@ -249,6 +249,7 @@ class Agent:
             instance_id=lambda: self.instance_id,
             channel=self.link.channel,
             connected=lambda: subscription.connected,
+            unanswered=self.link.unanswered,
             applier=self.applier,
             workers=self.workers,
             config=self.config,

@@ -28,8 +28,8 @@ from protos.gen.envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 # Importing them registers the types that a control plane may send, so that resource_name can read them.
 KNOWN = (identity_pb2.KeySet, policy_pb2.SignedBundle, secret_pb2.Secret)
 
-# Finds a peer that vanished without a word within 15 seconds.
-KEEPALIVE: tuple[tuple[str, int], ...] = (
+# Finds a peer that vanished without a word within 15 seconds, and another one where the name has several addresses.
+KEEPALIVE: tuple[tuple[str, int | str], ...] = (
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     # what decides in practice: by itself it is a minute, whatever the keepalive timeout says (seen with 1.85)
@@ -40,6 +40,8 @@ KEEPALIVE: tuple[tuple[str, int], ...] = (
     # our own back-off is in charge: without this a channel waits by itself after a failure
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.use_local_subchannel_pool", 1),
+    # each new channel begins at another address: one whose replica answers "unavailable" is not asked for ever
+    ("grpc.service_config", '{"loadBalancingConfig": [{"pick_first": {"shuffleAddressList": true}}]}'),
 )
 
 _INVALID_ARGUMENT = 3

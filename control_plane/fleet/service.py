@@ -31,6 +31,7 @@ _MAX_TEXT = 256
 _MAX_LIST = 128
 _RETRY_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
+_SHOWN_SECONDS = 15.0
 
 
 def instance_of(row: InstanceRow) -> Instance:
@@ -93,6 +94,7 @@ class FleetService(fleet_pb2_grpc.FleetServicer):
         self._unsaved: dict[str, ReportRow] = {}
         self._here: frozenset[str] = frozenset()
         """Whom the store shows as live with us."""
+        self._saved_at: dict[str, float] = {}
         self._wake = asyncio.Event()
 
     def register(self, server: grpc.aio.Server) -> None:
@@ -131,7 +133,8 @@ class FleetService(fleet_pb2_grpc.FleetServicer):
             raise
         before = self._ledger.generation
         seen = observation_of(request)
-        if self._ledger.observe(instance.instance_id, seen) and self._ledger.generation != before:
+        newer = self._ledger.observe(instance.instance_id, seen)
+        if newer and (self._ledger.generation != before or self._long_ago(instance.instance_id)):
             self._unsaved[instance.instance_id] = ReportRow(
                 instance_id=instance.instance_id,
                 boot_id=seen.boot_id,
@@ -165,11 +168,22 @@ class FleetService(fleet_pb2_grpc.FleetServicer):
                     if silent:
                         await work.instances.silence(self._replica, silent, now=now)
                 self._here = here
+                self._saved_at = {name: at for name, at in self._saved_at.items() if name in here}
             except BartizanError as error:
                 logger.warning("reports_not_saved", reason=type(error).__name__, count=len(rows))
                 self._unsaved = {**rows, **self._unsaved}
                 self._wake.set()
                 await asyncio.sleep(_RETRY_SECONDS)
+
+    def _long_ago(self, instance_id: str) -> bool:
+        """Nothing has changed, but other replicas show when it was seen."""
+        if not self._store.shared:
+            return False
+        now = time.monotonic()
+        due = now - self._saved_at.get(instance_id, 0.0) >= _SHOWN_SECONDS
+        if due:
+            self._saved_at[instance_id] = now
+        return due
 
     async def _known(self, instance_id: str, spiffe_id: str | None) -> Instance:
         instance = self._ledger.instance(instance_id)

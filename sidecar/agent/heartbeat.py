@@ -24,12 +24,17 @@ from sidecar.agent.workers import WorkerPool
 EVERY = 5.0
 GATHER = 0.02
 TIMEOUT = 3.0
+FAILURES = 2
+"""So many reports in a row that fail are reason enough to ask at another replica."""
 
 log = get_logger()
 
 
 class Heartbeat:
-    """`instance_id` and `channel` are asked for every report: both may change with the identity."""
+    """`instance_id` and `channel` are asked for every report: both may change with the identity.
+
+    unanswered: told when reports fail again and again.
+    """
 
     def __init__(
         self,
@@ -37,6 +42,7 @@ class Heartbeat:
         instance_id: Callable[[], str],
         channel: Callable[[], grpc.aio.Channel | None],
         connected: Callable[[], bool],
+        unanswered: Callable[[], None],
         applier: Applier,
         workers: WorkerPool,
         config: EnvoyConfig,
@@ -48,6 +54,8 @@ class Heartbeat:
         self._instance_id = instance_id
         self._channel = channel
         self._connected = connected
+        self._unanswered = unanswered
+        self._failures = 0
         self._applier = applier
         self._workers = workers
         self._config = config
@@ -90,7 +98,11 @@ class Heartbeat:
             await fleet_pb2_grpc.FleetStub(channel).Report(sent, timeout=TIMEOUT)
         except grpc.aio.AioRpcError as error:
             log.debug("heartbeat_failed", reason=error.code().name.lower())
+            self._failures += 1
+            if self._failures % FAILURES == 0:
+                self._unanswered()
             return False
+        self._failures = 0
         if self._connected():
             self._applier.confirm()
         return True

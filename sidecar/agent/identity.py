@@ -21,6 +21,7 @@ from bartizan.errors import BartizanError, DependencyUnavailable, IdentityRefuse
 from bartizan.identity import TrustDocument, WorkloadId
 from bartizan.telemetry.logging import get_logger
 from bartizan.tls import CertificateSource, KeyMaterial, channel_credentials, make_csr, new_key
+from bartizan.xds.client import KEEPALIVE
 from protos.gen.bartizan.identity.v1 import identity_pb2, identity_pb2_grpc
 from sidecar.agent import conditions as names
 from sidecar.agent.conditions import Conditions
@@ -108,7 +109,7 @@ class Identity:
         request, trust = proof.request, proof.trust
         request.csr = make_csr(key)
         credentials = grpc.ssl_channel_credentials("\n".join(trust.roots).encode())
-        async with grpc.aio.secure_channel(proof.attest, credentials) as channel:
+        async with grpc.aio.secure_channel(proof.attest, credentials, list(KEEPALIVE)) as channel:
             stub = identity_pb2_grpc.IdentityStub(channel)
             try:
                 certificate = await stub.Attest(request, timeout=TIMEOUT)
@@ -165,7 +166,7 @@ class Identity:
         assert self.trust is not None
         key = new_key()
         credentials = channel_credentials(self.source.current)
-        async with grpc.aio.secure_channel(self.grpc_address, credentials) as channel:
+        async with grpc.aio.secure_channel(self.grpc_address, credentials, list(KEEPALIVE)) as channel:
             stub = identity_pb2_grpc.IdentityStub(channel)
             request = identity_pb2.RenewRequest(instance_id=self.instance_id, csr=make_csr(key))
             try:

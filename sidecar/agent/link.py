@@ -34,6 +34,7 @@ class Link:
         self._channel: grpc.aio.Channel | None = None
         self._ads: AdsClient | None = None
         self._refused = asyncio.Event()
+        self._unanswered = asyncio.Event()
         conditions.set(names.CONTROL_PLANE_AWAY, holds=True)
 
     def channel(self) -> grpc.aio.Channel | None:
@@ -43,6 +44,10 @@ class Link:
     def refused(self) -> None:
         """The control plane does not know this identity any more."""
         self._refused.set()
+
+    def unanswered(self) -> None:
+        """Reports fail although there is a connection: its replica can't take them, another one may."""
+        self._unanswered.set()
 
     async def run(self, subscription: Subscription, heartbeat: Heartbeat, *, kept: bool) -> None:
         """Until cancelled. kept: the identity was restored, so attestation is not needed now."""
@@ -55,6 +60,7 @@ class Link:
                 group.create_task(self._channels(), name="link-channels")
                 group.create_task(self._identity.keep_fresh(), name="link-identity")
                 group.create_task(self._attest_when_refused(), name="link-refused")
+                group.create_task(self._find_another(), name="link-unanswered")
                 group.create_task(heartbeat.run(), name="heartbeat")
                 while True:
                     # the stream names the instance, so a new instance needs a new client
@@ -102,6 +108,14 @@ class Link:
             if old is not None:
                 if self._ads is not None:
                     self._ads.reconnect()
+                await old.close(grace=5.0)
+
+    async def _find_another(self) -> None:
+        while True:
+            await self._unanswered.wait()
+            self._unanswered.clear()
+            old, self._channel = self._channel, self._new_channel()
+            if old is not None:
                 await old.close(grace=5.0)
 
     def _new_channel(self) -> grpc.aio.Channel:

@@ -3,71 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import pwd
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from bartizan.errors import BartizanError, Conflict, DependencyUnavailable
-from bartizan.local import processes
+from bartizan.errors import BartizanError, Conflict
 from control_plane.store.base import AuditRow, JoinTokenRow, RevisionRow, RotationRow
 from control_plane.store.sql.store import SqlStore, open_store
+from tests.support.postgres import needs_postgres, postgres
 
-_FOUND = shutil.which("initdb") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), None)
-BIN = Path(_FOUND).resolve().parent if _FOUND else None
-
-pytestmark = pytest.mark.skipif(BIN is None, reason="no PostgreSQL here (Debian: postgresql)")
+pytestmark = needs_postgres
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
-    """Short enough for a unix socket, and PostgreSQL's own: it refuses to run as root."""
-    made = Path(tempfile.mkdtemp(prefix="bz-pg-"))
-    if os.geteuid() == 0:
-        nobody = pwd.getpwnam("nobody")
-        os.chown(made, nobody.pw_uid, nobody.pw_gid)
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
-
-
-def as_nobody() -> dict[str, Any]:
-    """Arguments for a subprocess that must not be root."""
-    if os.geteuid() != 0:
-        return {}
-    nobody = pwd.getpwnam("nobody")
-    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-
-
-@pytest.fixture
-async def url(folder: Path) -> AsyncIterator[str]:
-    assert BIN is not None
-    port, quiet = processes.free_port(), asyncio.subprocess.DEVNULL
-    init = await asyncio.create_subprocess_exec(
-        BIN / "initdb", "-D", folder / "data", "-A", "trust", "-U", "bz", "-N",
-        stdout=quiet, stderr=quiet, cwd=folder, **as_nobody(),
-    )  # fmt: skip
-    assert await init.wait() == 0
-    settings = (f"unix_socket_directories={folder}", "listen_addresses=127.0.0.1", "fsync=off")
-    server = await asyncio.create_subprocess_exec(
-        BIN / "postgres", "-D", folder / "data", "-p", str(port), *(part for s in settings for part in ("-c", s)),
-        stdout=quiet, stderr=quiet, cwd=folder, **as_nobody(),
-    )  # fmt: skip
-    made = f"postgresql+asyncpg://bz@127.0.0.1:{port}/postgres"
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                await (await open_store(made)).close()
-                break
-            except DependencyUnavailable:
-                await asyncio.sleep(0.05)
-    yield made
-    server.terminate()
-    await server.wait()
+async def url() -> AsyncIterator[str]:
+    async with postgres() as made:
+        yield made
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from bartizan.telemetry import metrics
 from control_plane.injector.config import Config
 from control_plane.injector.webhook_configuration import MUTATING, VALIDATING
 from control_plane.kubernetes import election
+from control_plane.settings import read
 
 ROOT = Path(__file__).parents[3]
 K8S = ROOT / "deploy/k8s"
@@ -90,15 +91,55 @@ def test_production_names_images_by_digest_and_holds_no_secret() -> None:
     assert not kinds("prod", "Secret")
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_control_plane_is_one_replica_and_may_be_evicted(overlay: str) -> None:
+def control_plane(overlay: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Deployment, container's environment by name, disruption budget."""
     (made,) = [each for each in kinds(overlay, "Deployment") if each["metadata"]["name"] == "bartizan"]
-    assert made["spec"]["replicas"] == 1
-    assert made["spec"]["strategy"] == {"type": "Recreate"}
+    (container,) = made["spec"]["template"]["spec"]["containers"]
     (budget,) = [
         each for each in kinds(overlay, "PodDisruptionBudget") if each["metadata"]["name"] == "bartizan"
     ]
-    assert budget["spec"]["maxUnavailable"] == 1
+    return made["spec"], {each["name"]: each for each in container["env"]}, budget["spec"]
+
+
+def test_control_planes_are_two_on_different_nodes_over_a_store_that_a_secret_names() -> None:
+    made, environment, budget = control_plane("prod")
+    assert made["replicas"] == 2
+    assert made["strategy"] == {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+    assert budget["minAvailable"] == 1
+    pod = made["template"]["spec"]
+    (apart,) = pod["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    (spread,) = pod["topologySpreadConstraints"]
+    for each in (apart["podAffinityTerm"], spread, budget):
+        selector = each.get("labelSelector") or each["selector"]
+        assert selector["matchLabels"].items() <= made["template"]["metadata"]["labels"].items()
+    assert environment["BARTIZAN_CP_REPLICAS"]["value"] == "2"
+    # Not there: the process itself says what is missing, instead of a pod that does not start.
+    assert environment["BARTIZAN_CP_STORE"]["valueFrom"]["secretKeyRef"] == {
+        "name": "bartizan-store",
+        "key": "url",
+        "optional": True,
+    }
+    # A volume of one node's disk, or one that replicas share, would give two of them one name.
+    assert all("persistentVolumeClaim" not in volume for volume in pod["volumes"])
+    assert not kinds("prod", "PersistentVolumeClaim")
+
+
+def test_a_laptop_has_one_control_plane_over_sqlite_that_may_be_evicted() -> None:
+    made, environment, budget = control_plane("dev")
+    assert (made["replicas"], made["strategy"]) == (1, {"type": "Recreate"})
+    assert environment["BARTIZAN_CP_REPLICAS"]["value"] == "1"
+    assert environment["BARTIZAN_CP_STORE"]["value"].startswith("sqlite")
+    assert budget["maxUnavailable"] == 1
+    assert "minAvailable" not in budget
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_environment_of_the_control_plane_is_one_that_it_knows(overlay: str) -> None:
+    _, environment, _ = control_plane(overlay)
+    given = {name: each.get("value", "") for name, each in environment.items() if name != "TMPDIR"}
+    given["BARTIZAN_CP_STORE"] = given["BARTIZAN_CP_STORE"] or "postgresql+asyncpg://db/bartizan"
+    needed = {"TRUST_DOMAIN": "t.example", "VAULT_ADDR": "https://v:1", "VAULT_TOKEN_FILE": "/t"}
+    read({**given, **{f"BARTIZAN_CP_{name}": value for name, value in needed.items()}})
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

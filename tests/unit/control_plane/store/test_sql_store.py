@@ -234,8 +234,8 @@ async def test_rows_come_back_as_they_went_in(store: SqlStore) -> None:
     happened = AdminEvent(time=1, actor="a", act="x", target="t", detail={"n": 1}, request_id="r", peer="p")
     async with store.begin() as work:
         await work.instances.add(instance)
-        await work.instances.put_report(report)
-        await work.instances.put_report(report)
+        await work.instances.put_reports([report], now=2)
+        await work.instances.put_reports([report], now=2)
         await work.tokens.add(token)
         await work.secrets.put(secret)
         await work.secrets.put(secret)

@@ -1,0 +1,331 @@
+"""Two control planes over one PostgreSQL and one OpenBao, all real processes, and a sidecar at each of them.
+
+Each sidecar stands before the same model under a policy of its own, and reaches the control planes by a `Service`: a
+forwarder that gives every new connection to one of the replicas, as a Kubernetes Service does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import shutil
+import ssl
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import yaml
+from aiohttp import web
+
+from bartizan.client import Client
+from bartizan.errors import DependencyError
+from bartizan.local.certificates import make_server_certificate
+from bartizan.local.processes import free_port
+from bartizan.local.stack import Stack
+from tests.support.orphans import end_orphans
+from tests.support.postgres import postgres
+
+SECRET, KEY_SET = "upstream", "shared"
+SETTINGS = {
+    "BARTIZAN_CP_REPLICAS": "2",
+    "BARTIZAN_CP_ROTATION_SOAK_SECONDS": "1",
+    "BARTIZAN_CP_ROTATION_DRAIN_SECONDS": "1",
+    "BARTIZAN_DRAIN_SECONDS": "1",
+}
+
+
+class Model:
+    """Answers who has a key that it knows; makes, lists, verifies and revokes them on a private socket."""
+
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+        self.port = free_port()
+        self.keys: dict[str, tuple[str, str]] = {}
+        self.refused = 0
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Model]:
+        served, keys = web.Application(), web.Application()
+        served.router.add_post("/predict", self._predict)
+        keys.router.add_post("/keys", self._create)
+        keys.router.add_get("/keys", self._list)
+        keys.router.add_get("/keys/verify", self._verify)
+        keys.router.add_delete("/keys/{id}", self._revoke)
+        runners = [web.AppRunner(each, access_log=None) for each in (served, keys)]
+        for runner in runners:
+            await runner.setup()
+        await web.TCPSite(runners[0], "127.0.0.1", self.port).start()
+        await web.UnixSite(runners[1], str(self.socket)).start()
+        try:
+            yield self
+        finally:
+            for runner in runners:
+                await runner.cleanup()
+
+    def _knows(self, request: web.Request) -> bool:
+        return request.headers.get("x-model-key") in {key for _, key in self.keys.values()}
+
+    async def _predict(self, request: web.Request) -> web.Response:
+        await request.read()
+        if not self._knows(request):
+            self.refused += 1
+            return web.Response(status=401)
+        return web.json_response({"label": "good"})
+
+    async def _create(self, request: web.Request) -> web.Response:
+        key_id, key = secrets.token_hex(4), secrets.token_hex(16)
+        self.keys[key_id] = ((await request.json())["name"], key)
+        return web.json_response({"id": key_id, "key": key})
+
+    async def _list(self, _: web.Request) -> web.Response:
+        return web.json_response([{"id": key_id, "name": name} for key_id, (name, _) in self.keys.items()])
+
+    async def _verify(self, request: web.Request) -> web.Response:
+        return web.Response(status=200 if self._knows(request) else 401)
+
+    async def _revoke(self, request: web.Request) -> web.Response:
+        return web.Response(status=204 if self.keys.pop(request.match_info["id"], None) else 404)
+
+
+class Service:
+    """Forwards connections to the first of `to` that takes one: those that are ready."""
+
+    def __init__(self, *to: int) -> None:
+        self.to = list(to)
+        self.port = 0
+        self._open: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Service]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            for task in self._open:
+                task.cancel()
+            await asyncio.gather(*self._open, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._open.add(task)
+        try:
+            await self._forward(reader, writer)
+        except asyncio.CancelledError:
+            pass  # the stand ends
+        finally:
+            self._open.discard(task)
+            writer.close()
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for port in list(self.to):
+            try:
+                back_reader, back_writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                continue
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(_pipe(reader, back_writer))
+                    group.create_task(_pipe(back_reader, writer))
+            finally:
+                back_writer.close()
+            return
+
+
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+@dataclass
+class Place:
+    """A replica and the sidecar that prefers it; `policy` is that sidecar's."""
+
+    name: str
+    stack: Stack
+    grpc: Service
+    attest: Service
+    port: int = field(default_factory=free_port)
+
+    @property
+    def policy(self) -> str:
+        return f"default/{self.name}"
+
+    def client(self) -> Client:
+        return self.stack.client()
+
+    def document(self, model_port: int, *, tenants: tuple[str, ...] = ("acme",)) -> str:
+        return yaml.safe_dump(
+            {
+                "apiVersion": "bartizan.dev/v1alpha1",
+                "kind": "ModelPolicy",
+                "metadata": {"name": self.name},
+                "spec": {
+                    "selector": {"matchLabels": {"app": self.name}},
+                    "listener": {
+                        "address": "127.0.0.1",
+                        "port": self.port,
+                        "tls": {"cert": "file:tls.crt", "key": "file:tls.key"},
+                    },
+                    "model": {
+                        "name": self.name,
+                        "protocol": "json_fields",
+                        "port": model_port,
+                        "credential": {"secret": SECRET, "header": "x-model-key"},
+                    },
+                    "routes": [{"path": "/predict", "inputText": ["$.text"]}],
+                    "tenants": list(tenants),
+                    "authn": {"apiKeys": {"set": KEY_SET}},
+                },
+            }
+        )
+
+    async def ask(self, key: str) -> int:
+        """The status of one request over a new connection."""
+        context = ssl.create_default_context(cafile=self.stack.cert_dir / "tls.crt")
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session,
+            session.post(
+                f"https://localhost:{self.port}/predict",
+                json={"text": "hi"},
+                headers={"x-api-key": key} if key else {},
+                ssl=context,
+            ) as answer,
+        ):
+            await answer.read()
+            return answer.status
+
+    async def instance(self) -> str:
+        found: str = (await self.stack.sidecar_status())["instance_id"]
+        return found
+
+
+@dataclass
+class Pair:
+    """`one` and `two`; `key` is a good API key of both."""
+
+    one: Place
+    two: Place
+    model: Model
+    key: str = ""
+
+    @property
+    def places(self) -> tuple[Place, Place]:
+        return self.one, self.two
+
+    @contextlib.contextmanager
+    def unready(self, gone: Place) -> Iterator[None]:
+        """What a readiness probe does about a replica that does not answer: no new connections come to it."""
+        services = [each for place in self.places for each in (place.grpc, place.attest)]
+        before = [list(each.to) for each in services]
+        for each in services:
+            each.to = [
+                port for port in each.to if port not in {gone.stack.ports.grpc, gone.stack.ports.attest}
+            ]
+        try:
+            yield
+        finally:
+            for each, to in zip(services, before, strict=True):
+                each.to = to
+
+    @asynccontextmanager
+    async def traffic(self) -> AsyncIterator[Counter[int | str]]:
+        """Requests through both sidecars meanwhile; their answers."""
+        answers: Counter[int | str] = Counter()
+        done = asyncio.Event()
+
+        async def load(place: Place) -> None:
+            while not done.is_set():
+                try:
+                    answers[await place.ask(self.key)] += 1
+                except aiohttp.ClientError as error:
+                    answers[type(error).__name__] += 1
+
+        async with asyncio.TaskGroup() as group:
+            for place in self.places:
+                group.create_task(load(place))
+            try:
+                yield answers
+            finally:
+                done.set()
+
+
+async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> float:
+    """Seconds until it held."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with asyncio.timeout(seconds):
+        while True:
+            with contextlib.suppress(aiohttp.ClientError, DependencyError):
+                if await holds():
+                    return loop.time() - began
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def pair() -> AsyncIterator[Pair]:
+    """All up, both policies enforced, the first upstream key in use. Unix socket paths are short."""
+    folder = Path(tempfile.mkdtemp(prefix="bz-"))
+    async with AsyncExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        stack.callback(end_orphans, folder)
+        store = await stack.enter_async_context(postgres())
+        model = await stack.enter_async_context(Model(folder / "m.sock").running())
+        stacks = [
+            Stack(
+                state=folder / name, labels={"app": name}, settings={**SETTINGS, "BARTIZAN_CP_STORE": store}
+            )
+            for name in ("one", "two")
+        ]
+        stacks[1].bao = stacks[0].bao
+        places = []
+        for number, each in enumerate(stacks):
+            ports = [each.ports, stacks[1 - number].ports]
+            grpc = await stack.enter_async_context(Service(*(one.grpc for one in ports)).running())
+            attest = await stack.enter_async_context(Service(*(one.attest for one in ports)).running())
+            each.settings["BARTIZAN_CONTROL_PLANE"] = f"127.0.0.1:{grpc.port}"
+            each.settings["BARTIZAN_ATTEST"] = f"127.0.0.1:{attest.port}"
+            places.append(Place(("one", "two")[number], each, grpc, attest))
+        made = Pair(*places, model)
+        await stacks[0].start_openbao()
+        stack.push_async_callback(stacks[0].bao.stop)
+        for each in stacks:
+            stack.push_async_callback(_stop, each)
+            make_server_certificate(each.cert_dir)
+            await each.start_control_plane()
+            if each is not stacks[0]:
+                shutil.copy(stacks[0].token_file, each.token_file)
+        async with made.one.client() as client:
+            definition = {
+                "class": "provider",
+                "path": "secrets/upstream",
+                "provider": {"kind": "http", "socket": str(model.socket)},
+            }
+            await client.put_secret(SECRET, definition)
+            await client.create_key_set(KEY_SET)
+            made.key = (await client.issue_key(KEY_SET, tenant="acme")).key
+            for place in made.places:
+                await client.apply(place.document(model.port))
+        for each in stacks:
+            await each.start_sidecar()
+        async with made.one.client() as client:
+            for place in made.places:
+                assert (await client.wait_enforced(place.policy, timeout_seconds=60)).enforced
+            assert (await client.wait_rotated(SECRET, timeout_seconds=60)).finished
+        yield made
+
+
+async def _stop(each: Stack) -> None:
+    for child in (each.sidecar, each.control_plane):
+        if child is not None:
+            await child.stop(grace=20)
