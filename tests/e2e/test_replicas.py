@@ -123,14 +123,14 @@ async def test_a_replica_that_was_stopped_in_a_rotation_does_no_harm_when_it_wak
         assert child is not None
         child.signal(signal.SIGSTOP)
         try:
-            async with awake.client() as client:
-                with both.unready(asleep):
-                    await until(lambda: reports_to(awake, asleep))
-                assert (await client.wait_rotated(SECRET, timeout_seconds=120)).finished
-                applied = await client.apply(asleep.document(both.model.port, tenants=("acme", "meanwhile")))
-                assert (
-                    await client.wait_enforced(asleep.policy, applied.version, timeout_seconds=60)
-                ).enforced
+            with both.unready(asleep):
+                async with awake.client() as client:
+                    assert (await client.wait_rotated(SECRET, timeout_seconds=120)).finished
+                    applied = await client.apply(
+                        asleep.document(both.model.port, tenants=("acme", "meanwhile"))
+                    )
+                    status = await client.wait_enforced(asleep.policy, applied.version, timeout_seconds=60)
+                    assert status.enforced, status
         finally:
             child.signal(signal.SIGCONT)
         async with asleep.client() as client:
