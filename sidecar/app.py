@@ -75,8 +75,7 @@ class Agent:
         self.seal = Seal.from_file(settings.seal_key_file) if settings.seal_key_file else None
         self.identity = Identity(settings, self.seal, self.conditions)
         self.link = Link(self.identity, self.conditions, self._identified)
-        local = settings.bundle_file is not None
-        probe_key = secrets.token_bytes(32)
+        local, probe_key = settings.bundle_file is not None, secrets.token_bytes(32)
         otlp = f"unix:{run_dir / paths.OTLP_SOCKET}"
         self.shipping = Shipping(
             FileSink(state / "audit.jsonl")

@@ -75,3 +75,40 @@ async def test_a_frozen_control_plane_is_noticed_within_the_keepalive() -> None:
     finally:
         process.kill()
         await process.wait()
+
+
+@pytest.mark.slow
+async def test_of_two_addresses_the_one_that_lives_is_found_while_the_other_is_frozen_or_gone() -> None:
+    """As a DNS name with several addresses is resolved: every new stream tries them all."""
+    processes = [
+        await asyncio.create_subprocess_exec(sys.executable, "-c", SERVER, stdout=asyncio.subprocess.PIPE)
+        for _ in range(2)
+    ]
+    try:
+        ports = []
+        for process in processes:
+            assert process.stdout is not None
+            ports.append(int(await asyncio.wait_for(process.stdout.readline(), 30)))
+        target = "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in ports)
+        for ending in (signal.SIGSTOP, signal.SIGKILL):
+            processes[0].send_signal(ending)
+            for _ in range(6):  # whichever comes first
+                states: asyncio.Queue[ConnectionState] = asyncio.Queue(maxsize=100)
+                client = AdsClient(
+                    lambda: grpc.aio.insecure_channel(target, options=KEEPALIVE),
+                    "node",
+                    _take,
+                    on_state=states.put_nowait,
+                )
+                client.subscribe(TYPE_BUNDLE)
+                async with asyncio.TaskGroup() as group:
+                    task = group.create_task(client.run())
+                    async with asyncio.timeout(60):
+                        while not (await states.get()).connected:
+                            pass
+                    task.cancel()
+    finally:
+        for process in processes:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()

@@ -40,12 +40,18 @@ class Announcement:
         """With the transaction's commit, in its order. Nothing for a database that has one user."""
         if connection.dialect.name != "postgresql":
             return
-        for kind, names in self._names.items():
-            for piece in _pieces(sorted(names)):
-                payload = f"{origin} {kind} {' '.join(piece)}"
-                await connection.execute(
-                    text("SELECT pg_notify(:channel, :payload)"), {"channel": CHANNEL, "payload": payload}
-                )
+        for payload in self.payloads(origin):
+            await connection.execute(
+                text("SELECT pg_notify(:channel, :payload)"), {"channel": CHANNEL, "payload": payload}
+            )
+
+    def payloads(self, origin: str) -> list[str]:
+        """One line each: who, which kind of thing, which ones."""
+        return [
+            f"{origin} {kind} {' '.join(piece)}"
+            for kind, names in self._names.items()
+            for piece in _pieces(sorted(names))
+        ]
 
 
 async def listen(engine: AsyncEngine, origin: str, tell: Callable[[Change], None]) -> None:
@@ -94,7 +100,8 @@ async def _hear(driver: Any, origin: str, tell: Callable[[Change], None]) -> Non
 
 def read(payload: str, origin: str) -> Change | None:
     """None for what we sent ourselves, and for what no release of ours sends."""
-    sender, kind, *names = payload.split(" ")
+    sender, _, rest = payload.partition(" ")
+    kind, *names = rest.split(" ")
     if sender == origin or kind not in get_args(ChangeKind):
         return None
     return Change(kind=kind, names=frozenset(names))  # type: ignore[arg-type]

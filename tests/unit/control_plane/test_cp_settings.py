@@ -73,3 +73,18 @@ def test_webhooks_need_a_cluster_and_a_configuration() -> None:
     }
     assert read({**GOOD, **whole}).webhook == Address(host="127.0.0.1", port=9443)
     assert read(GOOD).webhook is None
+
+
+def test_several_replicas_need_a_store_that_they_can_share() -> None:
+    shared = {**GOOD, "BARTIZAN_CP_STORE": "postgresql+asyncpg://db/bartizan"}
+    assert read({**shared, "BARTIZAN_CP_REPLICAS": "2"}).replicas == 2
+    assert read(GOOD).replicas == 1
+    with pytest.raises(InvalidInput) as refused:
+        read({**GOOD, "BARTIZAN_CP_REPLICAS": "2"})
+    (problem,) = refused.value.problems
+    assert problem.path == "BARTIZAN_CP_STORE"
+    assert "BARTIZAN_CP_REPLICAS" in problem.message
+    assert "PostgreSQL" in problem.message
+    for wrong in ("0", "two", "-1"):
+        with pytest.raises(InvalidInput):
+            read({**shared, "BARTIZAN_CP_REPLICAS": wrong})

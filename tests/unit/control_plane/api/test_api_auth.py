@@ -164,3 +164,29 @@ def test_every_permission_is_held_by_admins_and_not_by_viewers(permission: Permi
     assert ("viewer" in allowed) is (permission is Permission.READ)
     with pytest.raises(Forbidden):
         check_permission(Actor(token_id="1", name="a", role="unknown"), permission)
+
+
+async def test_a_bootstrap_token_of_any_replica_is_taken_at_all_and_its_use_ends_all(
+    store: SqlStore, tmp_path: Path
+) -> None:
+    one, other = Tokens(store, tmp_path / "one"), Tokens(store, tmp_path / "other")
+    for each in (one, other):
+        await each.prepare_bootstrap()
+    secrets = [(tmp_path / name).read_text().strip() for name in ("one", "other")]
+    actors = [await one.authenticate(secret, PEER, "r") for secret in secrets]
+    assert [actor.role for actor in actors] == [BOOTSTRAP, BOOTSTRAP]
+    made = await one.create(NewToken(role="admin", name="a", ttl_seconds=60), actors[1])
+    with pytest.raises(Forbidden):
+        await other.create(NewToken(role="admin", name="b", ttl_seconds=60), actors[0])
+    for each in (one, other):
+        for secret in secrets:
+            with pytest.raises(Unauthenticated):
+                await each.authenticate(secret, PEER, "r")
+    admin = await other.authenticate(made.token, PEER, "r")
+    await other.revoke(made.id, admin)
+    # No admin is left: a new start gives a way in, and not by the file that was left of a spent one.
+    assert (tmp_path / "other").exists()
+    await Tokens(store, tmp_path / "other").prepare_bootstrap()
+    fresh = (tmp_path / "other").read_text().strip()
+    assert fresh not in secrets
+    assert (await one.authenticate(fresh, PEER, "r")).role == BOOTSTRAP
