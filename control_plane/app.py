@@ -53,7 +53,7 @@ from control_plane.secrets.rotation.barriers import Use
 from control_plane.secrets.rotation.engine import RotationEngine, RotationSettings
 from control_plane.secrets.vault import Vault, VaultSettings
 from control_plane.settings import Settings
-from control_plane.state_files import replica_name, write_ca
+from control_plane.state_files import alone_in, replica_name, write_ca
 from control_plane.store.sql.store import SqlStore, open_store
 from control_plane.version import own_version
 from protos.gen.bartizan.identity.v1 import identity_pb2_grpc
@@ -64,6 +64,7 @@ if TYPE_CHECKING:
 
 _log = get_logger()
 _GRACE_SECONDS = 1.0
+_NEW_ENOUGH_SECONDS = 0.5
 # Streams of a large fleet (four for each sidecar); who attests stays for one short call.
 _MOST_CALLS = 20_000
 _MOST_ATTESTING = 256
@@ -237,7 +238,8 @@ class ControlPlane:
         self.publisher.put_secret(name, generation, value)
 
     async def _users(self, name: str) -> Mapping[str, Use]:
-        await self.replicas.look()  # a barrier counts what every replica was told up to now
+        # A barrier counts what every replica was told; how new that is matters little beside a drain.
+        await self.replicas.look(within=_NEW_ENOUGH_SECONDS)
         return self.ledger.secret_users(name, self.publisher.entitled_to_secret(name))
 
     def _rotations(self) -> RotationEngine:
@@ -269,6 +271,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     settings.state_dir.chmod(0o700)
     exporter = provider("bartizan-control-plane", settings.otlp_endpoint)
     async with AsyncExitStack() as stack:
+        stack.enter_context(alone_in(settings.state_dir))
         if exporter is not None:
             trace.set_tracer_provider(exporter)
             stack.push_async_callback(asyncio.to_thread, exporter.shutdown)

@@ -1,10 +1,28 @@
-"""Small files of the state folder: this replica's name, and the CA for clients on this machine."""
+"""Small files of the state folder: who uses it, this replica's name, and the CA for clients on this machine."""
 
 from __future__ import annotations
 
+import fcntl
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from bartizan.errors import DependencyRefused
+
+
+@contextmanager
+def alone_in(state_dir: Path) -> Iterator[None]:
+    """One process for each state folder: two would share a name, and SQLite. Raises DependencyRefused."""
+    with (state_dir / "lock").open("wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DependencyRefused(
+                f"another control plane runs with {state_dir}; BARTIZAN_CP_STATE_DIR names a folder for each,"
+                " and several replicas share a PostgreSQL (BARTIZAN_CP_STORE)"
+            ) from None
+        yield
 
 
 def replica_name(state_dir: Path) -> str:

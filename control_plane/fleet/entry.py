@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from control_plane.fleet.proof import Instance, Observation, Refused
 
@@ -58,3 +58,9 @@ class Entry:
             )
             return again or told.seen.sequence > self.seen.sequence
         return told.seen.boot_id not in self.old_boots and told.received_at > self.received_at
+
+
+def content(seen: Observation) -> Observation:
+    """Without what every heartbeat changes; that a probe grew too old is a change."""
+    probe_at = 0.0 if seen.probe_fresh else -1.0
+    return replace(seen, sequence=0, sent_at=0.0, probe_at=probe_at, trace_id="")

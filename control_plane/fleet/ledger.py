@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from bartizan.telemetry.metrics import INSTANCES
 from control_plane.fleet.bell import Bell
-from control_plane.fleet.entry import Entry, Told
+from control_plane.fleet.entry import Entry, Told, content
 from control_plane.fleet.proof import Instance, Observation, Refused, Row, Wanted, judge, split_reason
 from control_plane.secrets.rotation.barriers import Use
 
@@ -134,7 +134,7 @@ class Ledger(Bell):
         entry.sent = entry.sending | (entry.sent & seen.secret_versions.keys())
         entry.received_at = self._clock()
         entry.lease_until = self._monotonic() + self.lease
-        if fresh or before is None or _content(before) != _content(seen):
+        if fresh or before is None or content(before) != content(seen):
             self._ring()
         return True
 
@@ -295,9 +295,3 @@ class Ledger(Bell):
             return replace(base, state="unreachable", reason="lease_expired")
         state, reason, path = judge(wanted, seen, entry.refused, self._key_sets.get(wanted.key_set, 0))
         return replace(base, state=state, reason=reason, path=path)
-
-
-def _content(seen: Observation) -> Observation:
-    """Without what every heartbeat changes; that a probe grew too old is a change."""
-    probe_at = 0.0 if seen.probe_fresh else -1.0
-    return replace(seen, sequence=0, sent_at=0.0, probe_at=probe_at, trace_id="")

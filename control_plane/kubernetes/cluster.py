@@ -51,6 +51,7 @@ class Cluster:
                 policies,
                 proven=lambda name: policy_status(ledger, name),
                 changed=ledger.changed,
+                leads=election.leads,
             )
             reaper = PodReaper(store, self._pod, live=ledger.is_live, removed=removed)
             async with asyncio.TaskGroup() as group:

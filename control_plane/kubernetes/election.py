@@ -59,6 +59,11 @@ class Election:
         self._namespace = namespace
         self._me = me
         self._seen: Seen | None = None
+        self._until = 0.0
+
+    def leads(self) -> bool:
+        """By our own clock, which goes on while we are stopped: before anybody else may have begun."""
+        return time.monotonic() < self._until
 
     async def lead(self, work: Callable[[], Awaitable[None]]) -> None:
         said = ""
@@ -92,6 +97,7 @@ class Election:
     async def _keep(self) -> None:
         """Returns when the lease is lost, or may be."""
         renewed = time.monotonic()
+        self._until = renewed + GIVE_UP
         while time.monotonic() - renewed < GIVE_UP:
             await asyncio.sleep(RENEW)
             before = time.monotonic()
@@ -100,6 +106,7 @@ class Election:
                     if not await self._claim():
                         return
                 renewed = before
+                self._until = renewed + GIVE_UP
             except (BartizanError, TimeoutError) as error:
                 log.warning("lease_not_renewed", reason=str(error) or type(error).__name__)
 

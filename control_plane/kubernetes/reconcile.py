@@ -40,7 +40,10 @@ class Objects(Protocol):
 
 
 class Reconciler:
-    """`run` until cancelled. proven: the status of a policy by its name; changed: waits for the next change of any."""
+    """`run` until cancelled. proven: the status of a policy by its name; changed: waits for the next change of any.
+
+    leads: whether this replica still holds the lease. One that was stopped wakes with an object that may be old.
+    """
 
     def __init__(
         self,
@@ -49,6 +52,7 @@ class Reconciler:
         *,
         proven: Callable[[str], PolicyStatus],
         changed: Callable[[int], Any],
+        leads: Callable[[], bool] = lambda: True,
         now: Callable[[], str] | None = None,
         retry: float = RETRY_SECONDS,
         relist: float = RELIST_SECONDS,
@@ -57,6 +61,7 @@ class Reconciler:
         self._policies = policies
         self._proven = proven
         self._changed = changed
+        self._leads = leads
         self._now = now or _now
         self._retry = retry
         self._relist = relist
@@ -142,8 +147,13 @@ class Reconciler:
             )
 
         try:
+            newest = await self._newest(one.qualified_name)
+            if not self._leads():
+                return made("Waiting", "another replica reconciles")
             reason = f"generation {one.metadata.generation}"
-            await self._policies.apply(one.document(), _actor(one.qualified_name), reason=reason)
+            await self._policies.apply(
+                one.document(), _actor(one.qualified_name), reason=reason, expected=newest
+            )
         except PolicyInvalid as error:
             return made("Invalid", error.summary, error.problems)
         except PolicyConflict as error:
@@ -153,6 +163,12 @@ class Reconciler:
         except BartizanError as error:
             return made("Waiting", str(error))
         return made("Accepted")
+
+    async def _newest(self, name: str) -> int:
+        try:
+            return (await self._policies.state(name)).row.revision
+        except NotFound:
+            return 0
 
     async def _drop(self, one: PolicyObject) -> None:
         name = one.qualified_name
@@ -164,6 +180,8 @@ class Reconciler:
         await self._delete(name)
 
     async def _delete(self, name: str) -> None:
+        if not self._leads():
+            return
         try:
             await self._policies.delete(name, _actor(name))
         except (NotFound, KeptElsewhere):

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from bartizan import tasks
 from bartizan.errors import BartizanError
 from bartizan.telemetry.logging import get_logger
+from bartizan.telemetry.metrics import REPLICAS
 from control_plane.fleet.ledger import Ledger
 from control_plane.fleet.service import FleetService
 from control_plane.push.publish import Publisher
@@ -43,7 +44,11 @@ class Following:
         self._looked = 0.0
 
     def __call__(self) -> bool:
-        return self._alone or boot_time() - self._looked < BEHIND
+        return self._alone or self.since(BEHIND)
+
+    def since(self, seconds: float) -> bool:
+        """Whether the last look began within these seconds."""
+        return boot_time() - self._looked < seconds
 
     def looked(self, at: float) -> None:
         """At that time, by boot_time, everything was taken over."""
@@ -94,10 +99,16 @@ class Replicas:
                 async with asyncio.timeout(_LEAVE_SECONDS), self._store.begin() as work:
                     await work.replicas.leave(self._name)
 
-    async def look(self) -> None:
-        """Take over everything that others wrote, and show that we live. Raises DependencyError."""
-        if self._store.shared:
-            async with self._looking:
+    async def look(self, *, within: float = 0.0) -> None:
+        """Take over everything that others wrote, and show that we live. Raises DependencyError.
+
+        within: so many seconds ago is new enough.
+        """
+        if not self._store.shared:
+            REPLICAS.set(1)
+            return
+        async with self._looking:
+            if not self._following.since(within):
                 await self._look()
 
     async def _look(self) -> None:
@@ -112,6 +123,7 @@ class Replicas:
         self._fleet.take(reports)
         await self._catch_up()
         self._ledger.replicas(alive)
+        REPLICAS.set(len(alive))
         self._mark = now
         self._following.looked(began)
         self._next = began + EVERY
@@ -143,6 +155,7 @@ class Replicas:
                 await asyncio.sleep(_AGAIN_SECONDS)
             if not self._following():
                 self._ledger.replicas(frozenset())
+                REPLICAS.set(0)
                 self._publisher.send_away()
             # A fleet that stirs at another replica is a few looks, not a thousand.
             await asyncio.sleep(_GATHER_SECONDS)

@@ -21,20 +21,24 @@ class Emits:
     async def publish(self, definition: SecretDefinition, entry: Entry) -> None:
         """Sidecars are to use what the journal says. Raises DependencyError while the value can't be had."""
         async with self._locks[definition.name]:
-            if (generation := self._newer(definition, entry)) is not None:
+            self._note(definition.name, entry)
+            if (generation := self._generation(definition.name, entry)) is not None:
                 await self._hands.publish(definition, generation)
 
-    async def hold(self, definition: SecretDefinition, entry: Entry) -> None:
-        """The same without asking for a value: while it is not here nobody gets an older one."""
-        if (generation := self._newer(definition, entry)) is not None:
+    async def hold(self, definition: SecretDefinition, entry: Entry) -> bool:
+        """The same without asking for a value: while it is not here nobody gets an older one. True: this is news."""
+        news = self._note(definition.name, entry)
+        if (generation := self._generation(definition.name, entry)) is not None:
             await self._hands.hold(definition, generation)
+        return news
 
-    def _newer(self, definition: SecretDefinition, entry: Entry) -> int | None:
-        if (
-            entry.state is None
-            or not entry.state.emit
-            or entry.version < self._versions.get(definition.name, 0)
-        ):
-            return None
-        self._versions[definition.name] = entry.version
-        return entry.state.emit
+    def _note(self, name: str, entry: Entry) -> bool:
+        news = entry.version > self._versions.get(name, 0)
+        if news:
+            self._versions[name] = entry.version
+        return news
+
+    def _generation(self, name: str, entry: Entry) -> int | None:
+        """None for an old word, and before there is any."""
+        old = entry.version < self._versions.get(name, 0)
+        return None if old or entry.state is None or not entry.state.emit else entry.state.emit

@@ -152,9 +152,10 @@ class RotationEngine:
             rows, journal = await work.secrets.all(), await work.rotations.all()
         entries = {row.secret: entry_of(row) for row in journal}
         for row in rows:
-            if row.name in entries:
-                await self._emits.hold(parse_definition(row.definition), entries[row.name])
-        self._wake.set()
+            if row.name in entries and await self._emits.hold(
+                parse_definition(row.definition), entries[row.name]
+            ):
+                self._wake.set()
 
     def wake(self) -> None:
         """Something changed (a definition, a report): look now instead of at the next tick."""

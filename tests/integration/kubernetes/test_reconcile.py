@@ -88,6 +88,7 @@ class Running:
     store: SqlStore
     start: Callable[[], Any]
     stop: Callable[[], Any]
+    leads: bool = True
 
     async def until(self, said: Callable[[dict[str, Any]], bool], name: str = "chat") -> dict[str, Any]:
         status: dict[str, Any] = {}
@@ -152,6 +153,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
                     policies,
                     proven=lambda name: policy_status(ledger, name),
                     changed=ledger.changed,
+                    leads=lambda: made_running.leads,
                     retry=0.05,
                 )
                 work.append(tasks.start(group, made.run(), name="reconciler"))
@@ -160,8 +162,9 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
                 await tasks.cancel(*work)
                 work.clear()
 
+            made_running = Running(cluster, policies, ledger, signer, store, start, stop)
             start()
-            yield Running(cluster, policies, ledger, signer, store, start, stop)
+            yield made_running
             await stop()
     await store.close()
 
@@ -351,3 +354,14 @@ async def test_a_store_from_a_backup_is_brought_up_to_the_cluster(running: Runni
 
 async def test_conflict_is_the_family_of_what_is_kept_elsewhere() -> None:
     assert issubclass(KeptElsewhere, Conflict), "the API answers 409"
+
+
+async def test_a_replica_whose_lease_is_over_changes_nothing(running: Running) -> None:
+    running.cluster.policy("chat", SPEC)
+    await running.summary("NO SIDECAR")
+    running.leads = False
+    running.cluster.policy("chat", {**SPEC, "tenants": ["other"]})
+    await running.until(lambda status: status["observedGeneration"] == 2)
+    assert (await running.policies.state("default/chat")).row.revision == 1
+    running.leads = True  # in its place the next one would take the object up
+    await running.until(lambda status: status["revision"] == 2)
