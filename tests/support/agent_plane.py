@@ -93,6 +93,9 @@ class Plane(identity_pb2_grpc.IdentityServicer, fleet_pb2_grpc.FleetServicer, au
     answers: list[tuple[str, str, str]] = field(default_factory=list)
     nodes: list[tuple[str, str | None]] = field(default_factory=list)
     renewals: int = 0
+    behind: bool = False
+    """Reports are refused as a replica does that can't follow the others; `sent_away` has the connections."""
+    sent_away: list[str] = field(default_factory=list)
     _running: list[Any] = field(default_factory=list)
 
     async def prepare(self) -> None:
@@ -200,6 +203,9 @@ class Plane(identity_pb2_grpc.IdentityServicer, fleet_pb2_grpc.FleetServicer, au
         return made
 
     async def Report(self, request: Any, context: Any) -> Any:  # noqa: N802
+        if self.behind:
+            self.sent_away.append(context.peer())
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "behind")
         self.reports.append(request)
         return fleet_pb2.ReportReply(lease_seconds=15)
 

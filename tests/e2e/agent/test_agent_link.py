@@ -219,3 +219,19 @@ async def test_a_removal_is_confirmed_only_when_an_envoy_said_so(local: Local, p
     assert not Path(f"/proc/{envoy}").exists(), "the one that did not answer still listens"
     with pytest.raises(aiohttp.ClientConnectionError):
         await local.ask(key=local.key)
+
+
+async def test_reports_that_a_replica_does_not_take_are_tried_over_a_new_connection(
+    local: Local, plane: Plane
+) -> None:
+    plane.send(local.signed(1), local.keys(1), {})
+    await local.start(plane.new_token())
+    await plane.reported(lambda one: proven(one, 1))
+    plane.behind = True
+    async with asyncio.timeout(60):
+        while len(set(plane.sent_away)) < 3:
+            await asyncio.sleep(0.02)
+    plane.reports.clear()
+    plane.behind = False
+    await plane.reported(lambda one: proven(one, 1))
+    assert "control_plane_away" not in (await local.status())["conditions"]

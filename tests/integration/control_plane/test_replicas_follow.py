@@ -11,6 +11,8 @@ import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from bartizan.api import IssueKey
 from bartizan.errors import BartizanError, Conflict, DependencyUnavailable, Forbidden
@@ -215,6 +217,25 @@ async def test_what_was_not_told_is_found_by_looking(
     monkeypatch.setattr(Replicas, "_hear", lambda _self, _change: None)
     for each in pair:
         await each.replicas.look()
+    await changes(*pair)
+
+
+async def test_replicas_whose_connections_were_cut_hear_each_other_again(
+    pair: tuple[Replica, Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "EVERY", 3600.0)
+    monkeypatch.setattr(timing, "BEHIND", 3600.0)
+    engine = create_async_engine(str(pair[0].store._engine.url))
+    listening = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' OR query = 'SELECT 1'"
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IS NOT NULL AND pid <> pg_backend_pid()"
+    async with engine.connect() as connection:
+        await connection.execute(text(cut))
+        await connection.commit()
+        async with asyncio.timeout(30):
+            while (await connection.execute(text(listening))).scalar_one() < len(pair):
+                await asyncio.sleep(0.05)
+                await connection.commit()
+    await engine.dispose()
     await changes(*pair)
 
 
