@@ -296,7 +296,7 @@ async def pair() -> AsyncIterator[Pair]:
             each.settings["BARTIZAN_CONTROL_PLANE"] = f"127.0.0.1:{grpc.port}"
             each.settings["BARTIZAN_ATTEST"] = f"127.0.0.1:{attest.port}"
             places.append(Place(("one", "two")[number], each, grpc, attest))
-        made = Pair(*places, model)
+        made = Pair(places[0], places[1], model)
         await stacks[0].start_openbao()
         stack.push_async_callback(stacks[0].bao.stop)
         for each in stacks:

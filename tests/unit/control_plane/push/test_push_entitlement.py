@@ -14,7 +14,7 @@ from control_plane.compile.bundle import compile_bundle
 from control_plane.fleet.proof import Instance, Wanted
 from control_plane.policies.revisions import document_of
 from control_plane.push.entitlement import Entitlement, Published, entitlement, published
-from control_plane.push.publish import Subscriber
+from control_plane.push.subscriber import Subscriber
 from control_plane.store.base import PublicationRow
 from protos.gen.bartizan.policy.v1 import policy_pb2
 
