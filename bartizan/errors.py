@@ -30,13 +30,20 @@ class Problem:
     """One thing wrong with a document.
 
     path is the document path ("spec.limits.requests[0].rate"), code a constant snake_case name,
-    message says what is wrong, hint how to mend it.
+    message says what is wrong, hint how to mend it. document: kind and name of the document that the path is of, where
+    that is another one than the one at hand ("MeshPolicy baseline").
     """
 
     path: str
     code: str
     message: str
     hint: str = ""
+    document: str = ""
+
+    @property
+    def place(self) -> str:
+        """Document and path for people."""
+        return f"{self.document}, {self.path}" if self.document else self.path or "(document)"
 
 
 class BartizanError(Exception):
@@ -49,12 +56,10 @@ class InvalidInput(BartizanError):
     def __init__(self, summary: str, problems: Iterable[Problem] = ()) -> None:
         super().__init__(summary)
         self.summary = summary
-        self.problems = tuple(sorted(problems, key=lambda problem: (problem.path, problem.code)))
+        self.problems = tuple(sorted(problems, key=lambda each: (each.document, each.path, each.code)))
 
     def __str__(self) -> str:
-        lines = [
-            f"{p.path or '(document)'}: {p.message}{f' ({p.hint})' if p.hint else ''}" for p in self.problems
-        ]
+        lines = [f"{p.place}: {p.message}{f' ({p.hint})' if p.hint else ''}" for p in self.problems]
         return "\n  ".join([self.summary, *lines])
 
 

@@ -140,7 +140,9 @@ def fault(status: int, raw: bytes, retry_after: float | None) -> BartizanError:
             type="", title="", status=status, detail=f"status {status}", code="", request_id=""
         )
     problems = [
-        Problem(path=item.path, code=item.code, message=item.message, hint=item.hint)
+        Problem(
+            path=item.path, code=item.code, message=item.message, hint=item.hint, document=item.document
+        )
         for item in told.problems
     ]
     match status:

@@ -23,12 +23,16 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class ProblemItem(Answer, frozen=True):
-    """One thing wrong: where, a constant code, what, and how to mend it."""
+    """One thing wrong: where, a constant code, what, and how to mend it.
+
+    document: kind and name of the document that the path is of; left out for the one that was sent.
+    """
 
     path: str
     code: str
     message: str
     hint: str = ""
+    document: str = ""
 
 
 class ProblemDetails(Answer, frozen=True):

@@ -17,11 +17,16 @@ TAG = "check"
 
 def to_tagged(document: dict[str, Any]) -> dict[str, Any]:
     """A copy with every check in tagged form. The document is structurally valid."""
-    spec = dict(document["spec"])
+    return {**document, "spec": tagged_spec(document["spec"])}
+
+
+def tagged_spec(spec: dict[str, Any]) -> dict[str, Any]:
+    """A copy of the fields of a ModelPolicy's spec, all or some, with every check in tagged form."""
+    tagged = dict(spec)
     for direction in CHECK_LISTS:
-        if direction in spec:
-            spec[direction] = [_tag(item) for item in spec[direction]]
-    return {**document, "spec": spec}
+        if direction in tagged:
+            tagged[direction] = [_tag(item) for item in tagged[direction]]
+    return tagged
 
 
 def dump_policy(policy: ModelPolicy) -> dict[str, Any]:

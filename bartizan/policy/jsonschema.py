@@ -1,4 +1,4 @@
-"""JSON Schema (draft 2020-12) of the authored policy: for editors, for the structural half of validation, for the docs.
+"""JSON Schema (draft 2020-12) of authored documents: for editors, for the structural half of validation, for the docs.
 
 Built from the msgspec types, with the authored form of checks and a description for every field.
 """
@@ -13,23 +13,30 @@ import msgspec
 from bartizan.policy.authored import CHECK_LISTS, TAG
 from bartizan.policy.checks import AnnouncedType
 from bartizan.policy.descriptions import FIELDS
+from bartizan.policy.mesh import MeshPolicy
 from bartizan.policy.reading import LONGEST_LIST
 from bartizan.policy.schema import ModelPolicy
 
-SCHEMA_ID = "https://bartizan.dev/schemas/v1alpha1/ModelPolicy.json"
-_LISTS = ("routes", "authz", *CHECK_LISTS)
+SCHEMAS = "https://bartizan.dev/schemas/v1alpha1"
 CLAIM_TARGETS = ("tenant", "plan", "region", "subject")
+_LISTS = ("routes", "authz", *CHECK_LISTS)
 
 
 def policy_json_schema() -> dict[str, Any]:
-    """A fresh copy of the schema; callers may change it."""
-    schema: dict[str, Any] = msgspec.json.decode(_encoded())
+    """Of ModelPolicy: a fresh copy of the schema; callers may change it."""
+    schema: dict[str, Any] = msgspec.json.decode(_encoded(ModelPolicy, "ModelPolicySpec"))
+    return schema
+
+
+def mesh_json_schema() -> dict[str, Any]:
+    """Of MeshPolicy, likewise."""
+    schema: dict[str, Any] = msgspec.json.decode(_encoded(MeshPolicy, "SharedSpec"))
     return schema
 
 
 @functools.cache
-def _encoded() -> bytes:
-    generated = msgspec.json.schema(ModelPolicy)
+def _encoded(kind: type[msgspec.Struct], with_checks: str) -> bytes:
+    generated = msgspec.json.schema(kind)
     definitions: dict[str, Any] = generated["$defs"]
     for name, definition in definitions.items():
         properties = definition["properties"]
@@ -38,10 +45,11 @@ def _encoded() -> bytes:
             definition["required"] = [field for field in definition["required"] if field != TAG]
         for field, value in properties.items():
             _describe(value, FIELDS.get(f"{name}.{field}", ""))
-    spec = definitions["ModelPolicySpec"]["properties"]
+    spec = definitions[with_checks]["properties"]
     for direction in CHECK_LISTS:
         spec[direction]["items"] = _one_of_the_checks(spec[direction]["items"], definitions)
-    for items in (*(spec[name] for name in _LISTS), definitions["Authn"]["properties"]["jwt"]):
+    lists = [spec[name] for name in _LISTS if name in spec]
+    for items in (*lists, definitions["Authn"]["properties"]["jwt"]):
         items.setdefault("maxItems", LONGEST_LIST)
     claim = {"type": "string", "minLength": 1, "maxLength": 128}
     definitions["Jwt"]["properties"]["claims"] |= {
@@ -58,8 +66,8 @@ def _encoded() -> bytes:
     return msgspec.json.encode(
         {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
-            "$id": SCHEMA_ID,
-            "title": "ModelPolicy",
+            "$id": f"{SCHEMAS}/{kind.__name__}.json",
+            "title": kind.__name__,
             **generated,
         }
     )

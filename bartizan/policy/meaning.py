@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from bartizan.policy.content import content_problems
 from bartizan.policy.defaults import BODY_MAX_CEILING, LISTENER_PORT, MODEL_PORT
 from bartizan.policy.documents import join
 from bartizan.policy.expressions import compile_expression
+from bartizan.policy.mesh import PARTS
 from bartizan.policy.protocols import facts_of
 from bartizan.policy.quantities import parse_bytes
 from bartizan.policy.reading import at, invalid, mapping, repeated, strings, structs
@@ -50,7 +52,8 @@ _RESERVED_HEADERS = frozenset(
 def problems_of_meaning(document: Any) -> list[Problem]:
     """Every contradiction, duplicate, bad expression and value that no endpoint could have."""
     return [
-        *_selector(document),
+        *_labels(document, "spec", "selector", "matchLabels"),
+        *_labels(document, "spec", "model", "labels"),
         *_listener(document),
         *_credential(document),
         *_names(strings(document, "spec", "tenants"), "tenant"),
@@ -61,6 +64,27 @@ def problems_of_meaning(document: Any) -> list[Problem]:
     ]
 
 
+def problems_of_mesh(document: Any) -> list[Problem]:
+    """Of a MeshPolicy alone: what is wrong whatever endpoint it meets."""
+    spec = mapping(document, "spec")
+    found = [
+        *_labels(document, "spec", "selector", "modelLabels"),
+        *repeated(strings(document, "spec", "selector", "namespaces"), "namespace"),
+        *repeated(strings(document, "spec", "selector", "protocols"), "protocol"),
+    ]
+    if not any(spec.get(part) for part in PARTS):
+        message = "has neither defaults nor overrides: it would change nothing"
+        found.append(Problem(path="spec", code="missing_field", message=message))
+    for part in PARTS:
+        found += [
+            replace(each, path=f"spec.{part}{each.path.removeprefix('spec')}")
+            for each in problems_of_meaning({"spec": spec.get(part)})
+            # Which port the model has is the endpoint's to say.
+            if (each.path, each.code) != ("spec.listener.port", "conflict")
+        ]
+    return found
+
+
 def _names(values: list[tuple[str, str]], what: str) -> Iterator[Problem]:
     yield from repeated(values, what)
     for path, name in values:
@@ -68,19 +92,18 @@ def _names(values: list[tuple[str, str]], what: str) -> Iterator[Problem]:
             yield invalid(path, f"a {what} has printable characters and no white space around them")
 
 
-def _selector(document: Any) -> Iterator[Problem]:
-    for place in (("spec", "selector", "matchLabels"), ("spec", "model", "labels")):
-        path, labels = ".".join(place), mapping(document, *place)
-        if len(labels) > 64:
-            yield invalid(path, "expected at most 64 labels")
-        for key, value in labels.items():
-            if not _LABEL_KEY.fullmatch(key):
-                yield invalid(
-                    path,
-                    "a label's name has letters, digits and -_./, beginning and ending with a letter or digit",
-                )
-            elif isinstance(value, str) and not _LABEL_VALUE.fullmatch(value):
-                yield invalid(join(path, key), "a label's value has up to 63 letters, digits and -_.")
+def _labels(document: Any, *place: str) -> Iterator[Problem]:
+    path, labels = ".".join(place), mapping(document, *place)
+    if len(labels) > 64:
+        yield invalid(path, "expected at most 64 labels")
+    for key, value in labels.items():
+        if not _LABEL_KEY.fullmatch(key):
+            yield invalid(
+                path,
+                "a label's name has letters, digits and -_./, beginning and ending with a letter or digit",
+            )
+        elif isinstance(value, str) and not _LABEL_VALUE.fullmatch(value):
+            yield invalid(join(path, key), "a label's value has up to 63 letters, digits and -_.")
 
 
 def _listener(document: Any) -> Iterator[Problem]:

@@ -18,15 +18,12 @@ FIELDS: Final[Mapping[str, str]] = {
     "spec.quota": "quotas across sidecars",
     "spec.rollout": "canary rollouts",
     "spec.signing": "signing outside of the control plane",
-    "spec.defaults": "inheritance between policies (kind MeshPolicy)",
-    "spec.overrides": "inheritance between policies (kind MeshPolicy)",
     "spec.input[].image": "image checks",
     "spec.output[].image": "image checks",
 }
 """Path of a planned field -> what it stands for."""
 
 VALUES: Final[Mapping[str, Mapping[str, str]]] = {
-    "kind": {"MeshPolicy": "defaults and overrides for many endpoints"},
     "spec.model.protocol": {
         "image": "image bodies",
     },
@@ -36,11 +33,14 @@ VALUES: Final[Mapping[str, Mapping[str, str]]] = {
 """Path of a field -> its planned values -> what they stand for."""
 
 _INDEX = re.compile(r"\[\d+\]")
+_MESH_PART = re.compile(r"^spec\.(defaults|overrides)\.")
 
 
 def generic(path: str) -> str:
-    """A document path with its indices taken out: "spec.input[2].pii" becomes "spec.input[].pii"."""
-    return _INDEX.sub("[]", path)
+    """A path as a ModelPolicy has it, indices taken out: "spec.input[2].pii" becomes "spec.input[].pii", and so does
+    "spec.defaults.input[2].pii" of a MeshPolicy.
+    """
+    return _MESH_PART.sub("spec.", _INDEX.sub("[]", path))
 
 
 def planned_field(path: str) -> str | None:

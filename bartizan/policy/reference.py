@@ -8,7 +8,7 @@ from typing import Any
 
 from bartizan.policy.authored import CHECK_LISTS
 from bartizan.policy.expressions import BODY_ATTRIBUTES, VARIABLES
-from bartizan.policy.jsonschema import policy_json_schema
+from bartizan.policy.jsonschema import mesh_json_schema, policy_json_schema
 from bartizan.policy.planned import FIELDS, VALUES
 from bartizan.policy.protocols import PROTOCOLS
 from bartizan.policy.structure import PATTERNS
@@ -18,7 +18,8 @@ _INTRO = """\
 
 <!-- Made by `python -m bartizan.policy.reference`; a test fails when this page is older than the schema. -->
 
-A `ModelPolicy` (`apiVersion: bartizan.dev/v1alpha1`) says everything that holds for one model endpoint. Every field
+A `ModelPolicy` (`apiVersion: bartizan.dev/v1alpha1`) says everything that holds for one model endpoint, a
+[`MeshPolicy`](#meshpolicy) what many have in common. Every field
 on this page is enforced by this release; anything else is refused, with its path. Examples that validate:
 [`examples/policies`](../examples/policies). `bartizan policy schema` prints the JSON Schema for editors.
 
@@ -30,7 +31,8 @@ _WITH_FACTS = ", ".join(name for name, facts in PROTOCOLS.items() if facts.facts
 
 def reference() -> str:
     """The page."""
-    return "\n".join([_INTRO, *_fields(), *_checks(), *_expressions(), *_codes(), *_planned()]) + "\n"
+    parts = (_fields(), _mesh_fields(), _checks(), _expressions(), _codes(), _planned())
+    return "\n".join([_INTRO, *(line for part in parts for line in part)]) + "\n"
 
 
 def _fields() -> Iterator[str]:
@@ -43,6 +45,18 @@ def _fields() -> Iterator[str]:
         definition = schema["$defs"][name]
         yield f"### `{path or 'ModelPolicy'}`\n\n{definition['description']}\n"
         yield from _table(definition)
+
+
+def _mesh_fields() -> Iterator[str]:
+    yield "## MeshPolicy\n"
+    yield "Defaults and overrides for many endpoints; [how they merge](mesh-policies.md). `spec.overrides` has the fields"
+    yield "of `spec.defaults`. Parts that are not shown here have the form that they have in a `ModelPolicy`.\n"
+    schema, own = mesh_json_schema(), policy_json_schema()["$defs"].keys()
+    for path, name in _places(schema):
+        if name not in own and not path.startswith("spec.overrides"):
+            definition = schema["$defs"][name]
+            yield f"### `{path or 'MeshPolicy'}` (mesh)\n\n{definition['description']}\n"
+            yield from _table(definition)
 
 
 def _checks() -> Iterator[str]:
@@ -94,6 +108,7 @@ CODES = {
     "invalid_value": "the value is not one of those allowed",
     "malformed": "the text is no YAML or JSON document",
     "missing_field": "something required is missing",
+    "policy_conflict": "another policy of the same priority could touch the same endpoint",
     "not_applicable": "the field has no meaning with this protocol or method",
     "too_large": "the document is larger or deeper than policies may be",
     "unknown_field": "the field is not part of the language",

@@ -14,7 +14,7 @@ from bartizan.policy import checks
 from bartizan.policy import schema as language
 from bartizan.policy.authored import CHECK_LISTS
 from bartizan.policy.documents import join
-from bartizan.policy.jsonschema import policy_json_schema
+from bartizan.policy.jsonschema import mesh_json_schema, policy_json_schema
 from bartizan.policy.planned import generic, planned_field, planned_value
 
 _KINDS = {
@@ -64,7 +64,8 @@ _ENOUGH = 1000
 def structural_problems(document: Any) -> list[Problem]:
     """Every field that is unknown, missing, of the wrong type, out of range, or planned but not enforced."""
     found: dict[tuple[str, str], Problem] = {}
-    for error in _VALIDATOR.iter_errors(document):
+    of_mesh = isinstance(document, dict) and document.get("kind") == "MeshPolicy"
+    for error in (_MESH if of_mesh else _VALIDATOR).iter_errors(document):
         for problem in _problems(error):
             found.setdefault((problem.path, problem.code), problem)
         if len(found) > _ENOUGH:
@@ -85,9 +86,8 @@ def _is_integer(_checker: Any, instance: Any) -> bool:
 
 _extend: Any = validators.extend
 _TYPES = Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer)
-_VALIDATOR = _extend(Draft202012Validator, {"pattern": _whole_pattern}, type_checker=_TYPES)(
-    policy_json_schema()
-)
+_Validator = _extend(Draft202012Validator, {"pattern": _whole_pattern}, type_checker=_TYPES)
+_VALIDATOR, _MESH = _Validator(policy_json_schema()), _Validator(mesh_json_schema())
 
 
 def _problems(error: ValidationError) -> Iterable[Problem]:
@@ -153,7 +153,7 @@ def _best_branch(error: ValidationError, path: str) -> Iterable[Problem]:
     ]
     if len(meant) == 1:
         return [problem for inner in meant[0] for problem in _problems(inner)]
-    if path == "spec.listener.tls":
+    if generic(path) == "spec.listener.tls":
         return [_problem(path, "invalid_value", 'expected "none" or a mapping with cert and key')]
     return [_problem(path, "wrong_type", f"expected a mapping, not {_kind_of(error.instance)}")]
 
@@ -162,6 +162,12 @@ def _unknown(path: str, name: str, known: list[str]) -> Problem:
     planned = planned_field(path)
     if planned:
         return _unsupported(path, planned)
+    if generic(path) == "spec.authz[].allow" and generic(path) != path:
+        hint = "write what it closes as a deny rule"
+        message = (
+            "a MeshPolicy has deny rules only: one more allow rule would open what an endpoint's own close"
+        )
+        return _problem(path, "unknown_field", message, hint)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6) or [
         field for field in known if field.lower() == name.lower().replace("_", "").replace("-", "")
     ]

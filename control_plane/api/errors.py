@@ -64,7 +64,9 @@ def problem(
         code=code,
         request_id=request_id,
         problems=tuple(
-            ProblemItem(path=item.path, code=item.code, message=item.message, hint=item.hint)
+            ProblemItem(
+                path=item.path, code=item.code, message=item.message, hint=item.hint, document=item.document
+            )
             for item in problems
         ),
     )

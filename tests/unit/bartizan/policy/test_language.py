@@ -18,7 +18,7 @@ from bartizan.policy import defaults
 from bartizan.policy.authored import dump_policy
 from bartizan.policy.checks import CheckConfig
 from bartizan.policy.descriptions import FIELDS
-from bartizan.policy.jsonschema import CLAIM_TARGETS, policy_json_schema
+from bartizan.policy.jsonschema import CLAIM_TARGETS, mesh_json_schema, policy_json_schema
 from bartizan.policy.planned import FIELDS as PLANNED_FIELDS
 from bartizan.policy.planned import VALUES as PLANNED_VALUES
 from bartizan.policy.reference import CODES, reference
@@ -151,11 +151,12 @@ def test_reading_a_document_does_not_change_it() -> None:
 
 
 def _definitions() -> Iterator[tuple[str, dict[str, Any]]]:
-    yield from policy_json_schema()["$defs"].items()
+    yield from {**mesh_json_schema()["$defs"], **policy_json_schema()["$defs"]}.items()
 
 
 def test_the_schema_is_a_valid_schema() -> None:
-    Draft202012Validator.check_schema(policy_json_schema())
+    for schema in (policy_json_schema(), mesh_json_schema()):
+        Draft202012Validator.check_schema(schema)
 
 
 def test_every_field_has_a_description_and_none_is_left_over() -> None:

@@ -190,7 +190,7 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("images", {"spec.model.protocol": "image"}, "spec.model.protocol", "unsupported", "planned"),
     ("fail open", {"spec.failure": {"content": "open"}}, "spec.failure.content", "unsupported", "planned"),
     ("mesh tls", {"spec.listener.tls": "mesh"}, "spec.listener.tls", "unsupported", "planned"),
-    ("mesh policy", {"kind": "MeshPolicy", "spec": {"defaults": {}}}, "kind", "unsupported", "planned"),
+    ("mesh policy", {"kind": "MeshPolicy", "spec": {"defaults": {}}}, "kind", "invalid_value", "expected a ModelPolicy"),
 ]  # fmt: skip
 
 
