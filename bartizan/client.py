@@ -9,17 +9,16 @@ from __future__ import annotations
 import asyncio
 import time
 from typing import Any
-from urllib.parse import quote
 
 from bartizan import api
 from bartizan.errors import (
     DependencyUnavailable,
-    InvalidInput,
 )
-from bartizan.transport import SECONDS, Transport, decode, fault
+from bartizan.mesh_calls import LONG_SECONDS, MeshCalls
+from bartizan.transport import SECONDS, decode, fault, word
 
 
-class Client(Transport):
+class Client(MeshCalls):
     """Use as `async with Client(url, token, ca_file=…) as client`. One connection pool per client.
 
     ca_file: PEM roots that the control plane's certificate must chain to; without it the system's roots. TLS is
@@ -31,11 +30,17 @@ class Client(Transport):
     async def apply(
         self, document: str | bytes, *, rollout: bool = True, reason: str = "", if_match: int | None = None
     ) -> api.Applied:
-        """A new revision, published unless rollout=False. Raises PolicyInvalid with every problem, Conflict."""
+        """Either kind: a new revision, published unless rollout=False. Raises PolicyInvalid with every problem, Conflict."""
         headers = {} if if_match is None else {"If-Match": f'"{if_match}"'}
         query = {"rollout": "true" if rollout else "false", "reason": reason}
         return await self.send(
-            "POST", "/v1/policies", api.Applied, document=document, query=query, headers=headers
+            "POST",
+            "/v1/policies",
+            api.Applied,
+            document=document,
+            query=query,
+            headers=headers,
+            seconds=LONG_SECONDS,
         )
 
     async def validate(self, document: str | bytes) -> api.Validated:
@@ -82,6 +87,11 @@ class Client(Transport):
         """The guarded models of all published policies."""
         return (await self.send("GET", "/v1/endpoints", api.EndpointList)).endpoints
 
+    async def effective(self, name: str, revision: int | None = None) -> api.EffectivePolicy:
+        """What holds with the MeshPolicies of now. Raises PolicyInvalid when that is no valid policy."""
+        query = {} if revision is None else {"revision": str(revision)}
+        return await self.send("GET", f"{_policy(name)}/effective", api.EffectivePolicy, query=query)
+
     async def status(self, name: str) -> api.PolicyStatus:
         return await self.send("GET", f"{_policy(name)}/status", api.PolicyStatus)
 
@@ -107,7 +117,7 @@ class Client(Transport):
 
     async def create_key_set(self, name: str) -> api.KeySetInfo:
         """Idempotent."""
-        return await self.send("PUT", f"/v1/key-sets/{_word(name)}", api.KeySetInfo)
+        return await self.send("PUT", f"/v1/key-sets/{word(name)}", api.KeySetInfo)
 
     async def key_sets(self) -> tuple[api.KeySetInfo, ...]:
         return (await self.send("GET", "/v1/key-sets", api.KeySetList)).key_sets
@@ -123,16 +133,16 @@ class Client(Transport):
         ttl_seconds: int | None = None,
     ) -> api.IssuedKey:
         ask = api.IssueKey(tenant=tenant, plan=plan, region=region, models=models, ttl_seconds=ttl_seconds)
-        return await self.send("POST", f"/v1/key-sets/{_word(key_set)}/keys", api.IssuedKey, body=ask)
+        return await self.send("POST", f"/v1/key-sets/{word(key_set)}/keys", api.IssuedKey, body=ask)
 
     async def keys(self, key_set: str) -> api.KeyList:
-        return await self.send("GET", f"/v1/key-sets/{_word(key_set)}/keys", api.KeyList)
+        return await self.send("GET", f"/v1/key-sets/{word(key_set)}/keys", api.KeyList)
 
     async def revoke_key(self, key_set: str, key_id: str) -> None:
-        await self.send("DELETE", f"/v1/key-sets/{_word(key_set)}/keys/{_word(key_id)}", None)
+        await self.send("DELETE", f"/v1/key-sets/{word(key_set)}/keys/{word(key_id)}", None)
 
     async def key_set(self, name: str) -> api.KeySetStatus:
-        return await self.send("GET", f"/v1/key-sets/{_word(name)}", api.KeySetStatus)
+        return await self.send("GET", f"/v1/key-sets/{word(name)}", api.KeySetStatus)
 
     async def wait_key_set(self, name: str, *, timeout_seconds: float = 60.0) -> api.KeySetStatus:
         """Until every sidecar that takes its keys uses the newest version, or the time is over: look at `.behind`."""
@@ -160,28 +170,28 @@ class Client(Transport):
         return (await self.send("GET", "/v1/instances", api.InstanceList)).instances
 
     async def remove_instance(self, instance_id: str) -> None:
-        await self.send("DELETE", f"/v1/instances/{_word(instance_id)}", None)
+        await self.send("DELETE", f"/v1/instances/{word(instance_id)}", None)
 
     # Secrets
 
     async def put_secret(self, name: str, definition: dict[str, Any]) -> api.SecretInfo:
-        return await self.send("PUT", f"/v1/secrets/{_word(name)}", api.SecretInfo, body=definition)
+        return await self.send("PUT", f"/v1/secrets/{word(name)}", api.SecretInfo, body=definition)
 
     async def secrets(self) -> tuple[api.SecretInfo, ...]:
         return (await self.send("GET", "/v1/secrets", api.SecretList)).secrets
 
     async def secret(self, name: str) -> api.SecretInfo:
-        return await self.send("GET", f"/v1/secrets/{_word(name)}", api.SecretInfo)
+        return await self.send("GET", f"/v1/secrets/{word(name)}", api.SecretInfo)
 
     async def rotate(self, name: str) -> api.RotationInfo:
-        return await self.send("POST", f"/v1/secrets/{_word(name)}/rotations", api.RotationInfo)
+        return await self.send("POST", f"/v1/secrets/{word(name)}/rotations", api.RotationInfo)
 
     async def roll_back(self, name: str) -> api.RotationInfo:
         """Go back to the old key. Raises Conflict when it is too late or this is the first key."""
-        return await self.send("POST", f"/v1/secrets/{_word(name)}/rotation/rollback", api.RotationInfo)
+        return await self.send("POST", f"/v1/secrets/{word(name)}/rotation/rollback", api.RotationInfo)
 
     async def rotation(self, name: str) -> api.RotationInfo:
-        return await self.send("GET", f"/v1/secrets/{_word(name)}/rotation", api.RotationInfo)
+        return await self.send("GET", f"/v1/secrets/{word(name)}/rotation", api.RotationInfo)
 
     async def wait_rotated(self, name: str, *, timeout_seconds: float = 60.0) -> api.RotationInfo:
         """Until no rotation is under way. Raises DependencyUnavailable, with what it waits for, when time is over."""
@@ -225,7 +235,7 @@ class Client(Transport):
         return (await self.send("GET", "/v1/tokens", api.TokenList)).tokens
 
     async def revoke_token(self, token_id: str) -> None:
-        await self.send("DELETE", f"/v1/tokens/{_word(token_id)}", None)
+        await self.send("DELETE", f"/v1/tokens/{word(token_id)}", None)
 
     async def health(self) -> api.Health:
         """Readiness with its reasons; an answer of 503 is one too."""
@@ -246,10 +256,4 @@ def _policy(name: str) -> str:
     namespace, slash, short = name.partition("/")
     if not slash:
         namespace, short = "default", name
-    return f"/v1/policies/{_word(namespace)}/{_word(short)}"
-
-
-def _word(text: str) -> str:
-    if not text or text in {".", ".."}:
-        raise InvalidInput(f"not a name: {text!r}")
-    return quote(text, safe="")
+    return f"/v1/policies/{word(namespace)}/{word(short)}"

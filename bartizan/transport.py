@@ -9,7 +9,7 @@ import ssl
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 import msgspec
@@ -140,9 +140,7 @@ def fault(status: int, raw: bytes, retry_after: float | None) -> BartizanError:
             type="", title="", status=status, detail=f"status {status}", code="", request_id=""
         )
     problems = [
-        Problem(
-            path=item.path, code=item.code, message=item.message, hint=item.hint, document=item.document
-        )
+        Problem(path=item.path, code=item.code, message=item.message, hint=item.hint, document=item.document)
         for item in told.problems
     ]
     match status:
@@ -161,3 +159,10 @@ def fault(status: int, raw: bytes, retry_after: float | None) -> BartizanError:
         case _:
             named = f" (request {told.request_id})" if told.request_id else ""
             return DependencyError(f"the control plane answered {status}: {told.detail}{named}")
+
+
+def word(text: str) -> str:
+    """A name as one segment of a path. Raises InvalidInput for what is none."""
+    if not text or text in {".", ".."}:
+        raise InvalidInput(f"not a name: {text!r}")
+    return quote(text, safe="")

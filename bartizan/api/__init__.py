@@ -28,6 +28,15 @@ from bartizan.api.base import (
     ProblemItem,
     RoleName,
 )
+from bartizan.api.meshes import (
+    EffectivePolicy,
+    FieldOrigin,
+    MeshDetail,
+    MeshEndpoint,
+    MeshList,
+    MeshStatus,
+    MeshSummary,
+)
 from bartizan.api.operations import (
     AdminEventInfo,
     AdminEventList,
@@ -73,8 +82,10 @@ __all__ = [
     "AuditList",
     "Change",
     "Difference",
+    "EffectivePolicy",
     "EndpointInfo",
     "EndpointList",
+    "FieldOrigin",
     "Health",
     "InstanceInfo",
     "InstanceList",
@@ -88,6 +99,11 @@ __all__ = [
     "KeySetInfo",
     "KeySetList",
     "KeySetStatus",
+    "MeshDetail",
+    "MeshEndpoint",
+    "MeshList",
+    "MeshStatus",
+    "MeshSummary",
     "NewJoinToken",
     "NewToken",
     "PolicyDetail",

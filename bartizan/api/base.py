@@ -9,7 +9,7 @@ from msgspec import Meta
 
 ShortText = Annotated[str, Meta(min_length=1, max_length=128)]
 OptionalText = Annotated[str, Meta(max_length=64)]
-RoleName = Literal["viewer", "author", "operator", "auditor", "admin"]
+RoleName = Literal["viewer", "author", "platform", "operator", "auditor", "admin"]
 MAX_TOKEN_SECONDS = 90 * 86400
 MAX_JOIN_SECONDS = 600
 

@@ -16,12 +16,16 @@ INCAPABLE = "incapable"
 
 
 class Applied(Answer, frozen=True):
-    """version 0: the revision is not published. changed: False when this very document was there already."""
+    """version 0: the revision is not published. changed: False when this very document was there already.
+
+    endpoints: of a MeshPolicy, the policies that got a new version by it.
+    """
 
     name: str
     revision: int
     version: int
     changed: bool = True
+    endpoints: tuple[str, ...] = ()
 
 
 class Validated(Answer, frozen=True):

@@ -7,13 +7,30 @@ from pathlib import Path
 import click
 import yaml
 
+from bartizan.api import Applied, MeshStatus, PolicyStatus
 from bartizan.cli.bench import bench
 from bartizan.cli.clock import moment
 from bartizan.cli.connection import Connection, pass_connection
-from bartizan.policy.jsonschema import policy_json_schema
-from bartizan.policy.validate import parse_policy
+from bartizan.client import Client
+from bartizan.errors import PolicyInvalid
+from bartizan.policy.effective import effective_policy, ties
+from bartizan.policy.jsonschema import mesh_json_schema, policy_json_schema
+from bartizan.policy.validate import Mesh, read_mesh, read_policy
 
-POLICY_FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+POLICY_FILE = click.argument("file", type=_FILE)
+MESH_FILES = click.option(
+    "--mesh", "meshes", type=_FILE, multiple=True, help="File of a MeshPolicy to merge; may be given often."
+)
+
+
+def read_meshes(files: tuple[Path, ...]) -> list[Mesh]:
+    """Raises PolicyInvalid with every problem of the first file that has one, or with every tie."""
+    meshes = [read_mesh(read_policy(file.read_bytes())) for file in files]
+    tied = [problem for index, mesh in enumerate(meshes) for problem in ties(mesh, meshes[:index])]
+    if tied:
+        raise PolicyInvalid("the MeshPolicies contradict each other", tied)
+    return meshes
 
 
 @click.group()
@@ -26,32 +43,54 @@ policy.add_command(bench)
 
 @policy.command()
 @POLICY_FILE
+@MESH_FILES
 @pass_connection
-def validate(connection: Connection, file: Path) -> None:
-    """Check a policy file; every error at once. Needs no control plane."""
-    valid = parse_policy(file.read_bytes())
-    connection.output.text(
-        f"{valid.qualified_name} is valid", data={"name": valid.qualified_name, "valid": True}
-    )
+def validate(connection: Connection, file: Path, meshes: tuple[Path, ...]) -> None:
+    """Check a file of either kind; every error at once. Needs no control plane."""
+    written = read_policy(file.read_bytes())
+    if written.is_mesh:
+        name = f"MeshPolicy {read_mesh(written).policy.name}"
+    else:
+        name = effective_policy(written, read_meshes(meshes)).policy.qualified_name
+    connection.output.text(f"{name} is valid", data={"name": name, "valid": True})
 
 
 @policy.command("compile")
 @POLICY_FILE
+@MESH_FILES
 @click.option(
     "--explain", is_flag=True, help="Say which part is enforced where, and why, instead of the bundle."
 )
 @pass_connection
-def compile_(connection: Connection, file: Path, explain: bool) -> None:
-    """Show what sidecars would get for a policy file. Needs no control plane."""
+def compile_(connection: Connection, file: Path, meshes: tuple[Path, ...], explain: bool) -> None:
+    """Show what sidecars would get for a ModelPolicy's file. Needs no control plane."""
     from control_plane.compile.bundle import compile_bundle
     from control_plane.compile.explain import explain as explain_policy
 
-    parsed = parse_policy(file.read_bytes())
+    effective = effective_policy(read_policy(file.read_bytes()), read_meshes(meshes))
     if explain:
-        lines = explain_policy(parsed)
+        lines = explain_policy(effective.policy)
         connection.output.text("\n".join(lines), data=lines)
         return
-    connection.output.data(compile_bundle(parsed, revision=1, version=1, issued_at="1970-01-01T00:00:00Z"))
+    bundle = compile_bundle(effective.policy, revision=1, version=1, issued_at="1970-01-01T00:00:00Z")
+    connection.output.data(bundle)
+
+
+@policy.command()
+@click.argument("name")
+@click.option("--revision", type=int, help="Default: the published one.")
+@pass_connection
+def effective(connection: Connection, name: str, revision: int | None) -> None:
+    """Print what holds at an endpoint with its MeshPolicies, and where each value was written."""
+    found = connection.call(lambda client: client.effective(name, revision))
+    lines = [yaml.safe_dump(found.document, sort_keys=False).rstrip()]
+    if found.meshes:
+        inherited = [one for one in found.origins if one.kind != "policy"]
+        lines += [
+            "",
+            *(f"# {one.path}: {one.kind} of {one.document}, {one.written_at}" for one in inherited),
+        ]
+    connection.output.text("\n".join(lines), data=found)
 
 
 @policy.command()
@@ -61,18 +100,29 @@ def compile_(connection: Connection, file: Path, explain: bool) -> None:
 @click.option("--wait", "seconds", type=int, metavar="SECONDS", help="Wait until it is proven enforced.")
 @pass_connection
 def apply(connection: Connection, file: Path, reason: str, no_rollout: bool, seconds: int | None) -> None:
-    """Validate, store as a revision and roll out."""
+    """Validate a document of either kind, store it as a revision and roll out."""
     text = file.read_text()
     applied = connection.call(lambda client: client.apply(text, rollout=not no_rollout, reason=reason))
     said = f"{applied.name} revision {applied.revision}, version {applied.version}"
+    if applied.endpoints:
+        said += f", at {', '.join(applied.endpoints)}"
     if seconds is None or no_rollout:
         connection.output.text(said if applied.changed else f"{said} (nothing changed)", data=applied)
         return
-    status = connection.call(
-        lambda client: client.wait_enforced(applied.name, applied.version, timeout_seconds=seconds)
-    )
-    connection.output.text(f"{said}: enforced {status.summary}", data=status)
-    raise SystemExit(0 if status.enforced else 1)
+    enforced, summary, status = connection.call(lambda client: _proof(client, applied, seconds))
+    connection.output.text(f"{said}: enforced {summary}", data=status)
+    raise SystemExit(0 if enforced else 1)
+
+
+async def _proof(
+    client: Client, applied: Applied, seconds: int
+) -> tuple[bool, str, PolicyStatus | MeshStatus]:
+    status: PolicyStatus | MeshStatus
+    if "/" in applied.name:
+        status = await client.wait_enforced(applied.name, applied.version, timeout_seconds=seconds)
+    else:  # a MeshPolicy stands in no namespace
+        status = await client.mesh_status(applied.name, applied.version, wait_seconds=seconds)
+    return status.enforced, status.summary, status
 
 
 @policy.command("list")
@@ -165,7 +215,8 @@ def delete(connection: Connection, name: str) -> None:
 
 
 @policy.command()
+@click.option("--kind", type=click.Choice(["ModelPolicy", "MeshPolicy"]), default="ModelPolicy")
 @pass_connection
-def schema(connection: Connection) -> None:
+def schema(connection: Connection, kind: str) -> None:
     """The JSON Schema of policies, for editors."""
-    connection.output.data(policy_json_schema())
+    connection.output.data(mesh_json_schema() if kind == "MeshPolicy" else policy_json_schema())

@@ -15,7 +15,7 @@ from bartizan.policy.merge import Layer, Merged, Origin, merge
 from bartizan.policy.reading import at, mapping
 from bartizan.policy.schema import ModelPolicy, ModelPolicySpec
 from bartizan.policy.structure import structural_problems
-from bartizan.policy.validate import Mesh, Written, as_model_policy, invalid, problems_of
+from bartizan.policy.validate import Mesh, Written, as_model_policy, invalid, problems_of, refuse_mesh
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +38,7 @@ class Effective:
 
 def effective_policy(written: Written, meshes: Sequence[Mesh] = ()) -> Effective:
     """Raises PolicyInvalid with every problem, each with document and path of what somebody wrote."""
+    refuse_mesh(written)
     document = written.document
     touching = touching_meshes(document, meshes)
     merged = merge(list(_layers(written, touching)))
@@ -51,6 +52,11 @@ def effective_policy(written: Written, meshes: Sequence[Mesh] = ()) -> Effective
     if found or written.problems:
         raise invalid([*written.problems, *found])
     return Effective(policy=as_model_policy(whole), document=whole, meshes=tuple(touching), merged=merged)
+
+
+def merged_document(written: Written, meshes: Sequence[Mesh]) -> Any:
+    """The effective `spec`, not judged: to see whether a change of MeshPolicies makes a difference here."""
+    return merge(list(_layers(written, touching_meshes(written.document, meshes)))).spec
 
 
 def touching_meshes(document: Mapping[str, Any], meshes: Iterable[Mesh]) -> list[Mesh]:

@@ -110,10 +110,15 @@ def as_model_policy(document: dict[str, Any]) -> ModelPolicy:
     return convert(to_tagged(document), ModelPolicy)
 
 
-def _model_policy(written: Written) -> ModelPolicy:
+def refuse_mesh(written: Written) -> None:
+    """Raises PolicyInvalid for a MeshPolicy where a ModelPolicy is wanted."""
     if written.is_mesh:
         message = "is a MeshPolicy; expected a ModelPolicy"
         raise invalid([Problem(path="kind", code="invalid_value", message=message)])
+
+
+def _model_policy(written: Written) -> ModelPolicy:
+    refuse_mesh(written)
     _refuse_any([*written.problems, *problems_of(written.document)])
     return as_model_policy(written.document)
 

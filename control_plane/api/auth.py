@@ -39,6 +39,7 @@ class Permission(enum.StrEnum):
 
     READ = "read"
     WRITE_POLICIES = "write_policies"
+    WRITE_MESH = "write_mesh_policies"
     ROLL_OUT = "roll_out"
     MANAGE_KEYS = "manage_keys"
     MANAGE_FLEET = "manage_fleet"
@@ -51,6 +52,7 @@ _READ = frozenset({Permission.READ})
 ROLES: Mapping[str, frozenset[Permission]] = {
     "viewer": _READ,
     "author": _READ | {Permission.WRITE_POLICIES, Permission.ROLL_OUT},
+    "platform": _READ | {Permission.WRITE_POLICIES, Permission.WRITE_MESH, Permission.ROLL_OUT},
     "operator": _READ
     | {
         Permission.ROLL_OUT,

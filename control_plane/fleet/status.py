@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from bartizan.api import InstanceInfo, InstanceStatus, PolicyStatus
+from bartizan.api import InstanceInfo, InstanceStatus, MeshEndpoint, MeshStatus, PolicyStatus
 from control_plane.fleet.ledger import Ledger
 from control_plane.fleet.proof import Observation, Row, State
 from control_plane.store.base import InstanceRow
@@ -31,6 +31,33 @@ def policy_status(ledger: Ledger, name: str) -> PolicyStatus:
         enforced_count=sum(row.state == "enforced" for row in rows),
         total=len(rows),
         instances=tuple(_instance_status(row) for row in rows),
+    )
+
+
+def mesh_status(
+    ledger: Ledger, name: str, *, revision: int, version: int, endpoints: Iterable[str]
+) -> MeshStatus:
+    """At how many of these endpoints the newest publication is proven; it has the MeshPolicy of now in it."""
+    found = []
+    for endpoint in endpoints:
+        status = policy_status(ledger, endpoint)
+        found.append(
+            MeshEndpoint(
+                name=endpoint,
+                version=status.version,
+                enforced_count=status.enforced_count,
+                total=status.total,
+                enforced=status.enforced,
+                settled=status.settled,
+            )
+        )
+    return MeshStatus(
+        name=name,
+        revision=revision,
+        version=version,
+        enforced_count=sum(one.enforced for one in found),
+        total=len(found),
+        endpoints=tuple(found),
     )
 
 

@@ -9,8 +9,9 @@ from typing import Any, Final
 import msgspec
 
 from bartizan.errors import InvalidInput, NotFound
+from bartizan.policy.effective import effective_policy
 from bartizan.policy.schema import API_VERSION, ModelPolicy
-from bartizan.policy.validate import parse_policy
+from bartizan.policy.validate import Mesh, Written, read_mesh, read_policy
 from bartizan.telemetry.logging import get_logger
 from control_plane.kubernetes.api_server import ApiServer, connect
 
@@ -99,24 +100,39 @@ class ClusterPolicies:
             listed = await _listed(self._server, f"/apis/{API_VERSION}/namespaces/{namespace}/modelpolicies")
         except NotFound:
             return []
-        found = []
-        for each in listed:
-            policy = await asyncio.to_thread(_parsed, namespace, each)
-            if policy is not None:
-                found.append(policy)
-        return found
+        meshes = await self._meshes()
+        found = [await asyncio.to_thread(_parsed, namespace, each, meshes) for each in listed]
+        return [policy for policy in found if policy is not None]
+
+    async def _meshes(self) -> list[Mesh]:
+        try:
+            listed = await _listed(self._server, f"/apis/{API_VERSION}/meshpolicies")
+        except NotFound:
+            return []
+        found = [await asyncio.to_thread(_mesh, each) for each in listed]
+        return [mesh for mesh in found if mesh is not None]
 
 
-def _parsed(namespace: str, item: dict[str, Any]) -> ModelPolicy | None:
+def _document(kind: str, metadata: dict[str, str], item: dict[str, Any]) -> Written:
+    document = {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": item.get("spec")}
+    return read_policy(msgspec.json.encode(document))
+
+
+def _parsed(namespace: str, item: dict[str, Any], meshes: list[Mesh]) -> ModelPolicy | None:
     name = str(item.get("metadata", {}).get("name", ""))
-    document = {
-        "apiVersion": API_VERSION,
-        "kind": "ModelPolicy",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": item.get("spec"),
-    }
     try:
-        return parse_policy(msgspec.json.encode(document))
+        written = _document("ModelPolicy", {"name": name, "namespace": namespace}, item)
+        return effective_policy(written, meshes).policy
     except InvalidInput:
         log.warning("cluster_policy_invalid", policy=f"{namespace}/{name}")
+        return None
+
+
+def _mesh(item: dict[str, Any]) -> Mesh | None:
+    """One that is not valid is not in effect either."""
+    name = str(item.get("metadata", {}).get("name", ""))
+    try:
+        return read_mesh(_document("MeshPolicy", {"name": name}, item))
+    except InvalidInput:
+        log.warning("cluster_policy_invalid", policy=name)
         return None

@@ -12,15 +12,17 @@ from pathlib import Path
 import msgspec
 
 from bartizan.errors import InvalidInput
+from bartizan.policy.effective import effective_policy
 from bartizan.policy.schema import ModelPolicy
-from bartizan.policy.validate import parse_policy
+from bartizan.policy.validate import Mesh
 from bartizan.telemetry.logging import get_logger
 from control_plane.injector.cluster import NamespaceLabels
 from control_plane.injector.config import load_config
 from control_plane.injector.upkeep import Upkeep
 from control_plane.injector.webhook import Webhook
 from control_plane.kubernetes.api_server import ApiServer
-from control_plane.store.base import Store
+from control_plane.policies.publishing import in_effect, written_of
+from control_plane.store.base import InEffectRow, Store
 
 log = get_logger()
 
@@ -32,24 +34,23 @@ class PublishedPolicies:
         self._store = store
 
     async def __call__(self, namespace: str) -> Sequence[ModelPolicy]:
-        """Raises DependencyError. A document that this release can't read does not count as a guard."""
-        documents = []
+        """As they hold with their MeshPolicies. What this release can't read does not count as a guard.
+
+        Raises DependencyError, and InvalidInput when a MeshPolicy can't be read.
+        """
         async with self._store.begin() as work:
-            for row in await work.policies.published():
-                if row.policy.startswith(f"{namespace}/"):
-                    revision = await work.policies.revision(row.policy, row.revision)
-                    if revision is not None:
-                        documents.append((row.policy, revision.document))
-        return [
-            policy for each in documents if (policy := await asyncio.to_thread(_parsed, *each)) is not None
-        ]
+            rows = await work.policies.in_effect()
+            meshes = in_effect(await work.meshes.in_effect()).meshes
+        own = [row for row in rows if row.namespace == namespace]
+        found = [await asyncio.to_thread(_effective, row, meshes) for row in own]
+        return [policy for policy in found if policy is not None]
 
 
-def _parsed(name: str, document: str) -> ModelPolicy | None:
+def _effective(row: InEffectRow, meshes: Sequence[Mesh]) -> ModelPolicy | None:
     try:
-        return parse_policy(document)
+        return effective_policy(written_of(row.document), meshes).policy
     except (InvalidInput, msgspec.MsgspecError):
-        log.warning("published_policy_unreadable", policy=name)
+        log.warning("published_policy_unreadable", policy=row.name)
         return None
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from bartizan.api import Change
 from bartizan.errors import InvalidInput
+from bartizan.policy.mesh import MeshPolicy
 from bartizan.policy.quantities import parse_bytes, parse_rate
 from bartizan.policy.schema import ModelPolicy
 
@@ -25,15 +26,20 @@ def differences(before: ModelPolicy, after: ModelPolicy) -> tuple[Change, ...]:
     """Every difference in document order; each with what it loosens, or ""."""
     old, new = _explicit(before), _explicit(after)
     return tuple(
-        Change(
-            path=path,
-            kind=kind,
-            before=None if one is _MISSING else one,
-            after=None if other is _MISSING else other,
-            loosens=_loosens(path, one, other),
-        )
+        _change(path, kind, one, other, _loosens(path, one, other))
         for path, kind, one, other in _walk("", old, new)
     )
+
+
+def mesh_differences(before: MeshPolicy, after: MeshPolicy) -> tuple[Change, ...]:
+    """Every difference of two MeshPolicies. What it loosens only their endpoints can say."""
+    walked = _walk("", {"spec": _plain(before.spec)}, {"spec": _plain(after.spec)})
+    return tuple(_change(path, kind, one, other, "") for path, kind, one, other in walked)
+
+
+def _change(path: str, kind: Any, one: Any, other: Any, loosens: str) -> Change:
+    before, after = [None if value is _MISSING else value for value in (one, other)]
+    return Change(path=path, kind=kind, before=before, after=after, loosens=loosens)
 
 
 def _explicit(policy: ModelPolicy) -> dict[str, Any]:

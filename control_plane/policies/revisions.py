@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 
 from bartizan.errors import Conflict, Problem
+from bartizan.policy.authored import CHECK_LISTS
 from bartizan.policy.canonical import canonical
+from bartizan.policy.mesh import PARTS
 from bartizan.policy.schema import ModelPolicy
-from bartizan.policy.validate import validate_document
 
 
 class PolicyConflict(Conflict):
@@ -22,39 +23,27 @@ class PolicyConflict(Conflict):
         super().__init__("; ".join(problem.message for problem in self.problems))
 
 
-def document_of(policy: ModelPolicy) -> str:
-    """The canonical JSON of a document as authored (defaults left out): equal documents give equal text."""
-    document: dict[str, Any] = msgspec.to_builtins(policy)
-    for side in ("input", "output"):
-        checks = document["spec"].get(side)
-        if checks is not None:
-            document["spec"][side] = [_authored(check) for check in checks]
-    _drop_empty(document["spec"].get("limits", {}), "body")
-    _drop_empty(document["spec"], "limits", "failure", "telemetry")
-    return canonical(document).decode()
+def document_of(document: dict[str, Any]) -> str:
+    """The canonical JSON of a document as it was written: equal documents give equal text.
+
+    What was written and is the default stays: MeshPolicies fill only what was not written. A bare check gets its {}.
+    """
+    return canonical({**document, "spec": _with_settings(document["spec"])}).decode()
 
 
-def _drop_empty(parent: dict[str, Any], *names: str) -> None:
-    """A part whose every field has its default reads as if it were not there; msgspec leaves it as {}."""
-    for name in names:
-        if parent.get(name) == {}:
-            del parent[name]
-
-
-def _authored(check: dict[str, Any]) -> dict[str, Any]:
-    """A tagged check in the form that authors write: {"pii": {…}}."""
-    settings = dict(check)
-    return {settings.pop("check"): settings}
+def _with_settings(spec: dict[str, Any]) -> dict[str, Any]:
+    made = dict(spec)
+    for name, value in spec.items():
+        if name in PARTS:
+            made[name] = _with_settings(value)
+        elif name in CHECK_LISTS:
+            made[name] = [{check: settings or {} for check, settings in each.items()} for each in value]
+    return made
 
 
 def digest_of(document: str) -> str:
     """Hex SHA-256 of a canonical document."""
     return hashlib.sha256(document.encode()).hexdigest()
-
-
-def policy_of(document: str) -> ModelPolicy:
-    """A stored revision as types again. Raises PolicyInvalid when this release no longer accepts it."""
-    return validate_document(plain(document))
 
 
 def plain(document: str) -> dict[str, Any]:

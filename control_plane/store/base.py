@@ -17,10 +17,12 @@ from control_plane.store.rows import (
     AuditQuery,
     AuditRow,
     Change,
+    InEffectRow,
     InstanceRow,
     JoinTokenRow,
     KeyRow,
     LeaseRow,
+    MeshPublicationRow,
     Origin,
     PolicyRow,
     PublicationRow,
@@ -39,6 +41,7 @@ __all__ = [
     "AuditRow",
     "AuditStore",
     "Change",
+    "InEffectRow",
     "InstanceRow",
     "InstanceStore",
     "JoinTokenRow",
@@ -47,6 +50,8 @@ __all__ = [
     "KeySetStore",
     "LeaseRow",
     "LeaseStore",
+    "MeshPublicationRow",
+    "MeshStore",
     "Origin",
     "PolicyRow",
     "PolicyStore",
@@ -92,6 +97,34 @@ class PolicyStore(Protocol):
 
     async def current_documents(self, namespace: str) -> Sequence[tuple[str, str]]:
         """Name and document of the newest and of the published revision of each policy that is not deleted."""
+        ...
+
+    async def in_effect(self) -> Sequence[InEffectRow]:
+        """The published revision of every policy that is not deleted."""
+        ...
+
+    async def delete(self, name: str, *, at: float) -> None: ...
+
+
+class MeshStore(Protocol):
+    """MeshPolicies, their revisions, and which revision was in effect when."""
+
+    async def get(self, name: str) -> PolicyRow | None: ...
+    async def all(self) -> Sequence[PolicyRow]: ...
+    async def add_revision(self, row: RevisionRow, *, origin: Origin) -> None: ...
+    async def revision(self, name: str, number: int) -> RevisionRow | None: ...
+    async def revisions(self, name: str, *, limit: int = 200) -> Sequence[RevisionRow]: ...
+    async def publish(self, row: MeshPublicationRow) -> None: ...
+    async def publications(self, name: str, *, limit: int = 200) -> Sequence[MeshPublicationRow]: ...
+    async def in_effect(self) -> Sequence[InEffectRow]:
+        """The published revision of every MeshPolicy that is not deleted."""
+        ...
+
+    async def hold(self, seen: Mapping[str, int]) -> None:
+        """Until this transaction ends no other one changes what is in effect.
+
+        seen: names and versions that were in effect when the change was prepared. Raises Conflict when they changed.
+        """
         ...
 
     async def delete(self, name: str, *, at: float) -> None: ...
@@ -220,6 +253,8 @@ class Work(Protocol):
 
     @property
     def policies(self) -> PolicyStore: ...
+    @property
+    def meshes(self) -> MeshStore: ...
     @property
     def key_sets(self) -> KeySetStore: ...
     @property

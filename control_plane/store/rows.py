@@ -57,6 +57,28 @@ class PublicationRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InEffectRow:
+    """The published revision of a policy and the version under which it travels. namespace: "" for a MeshPolicy."""
+
+    name: str
+    namespace: str
+    revision: int
+    version: int
+    document: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeshPublicationRow:
+    """From when which revision of a MeshPolicy was in effect. What it did to endpoints are publications of theirs."""
+
+    policy: str
+    version: int
+    revision: int
+    published_at: float
+    published_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRow:
     """An issued API key: never the key, `record.hash` only."""
 

@@ -7,7 +7,6 @@ from control_plane.api.auth import Permission
 from control_plane.api.openapi import Call, Operation
 from control_plane.api.ports import Parts
 from control_plane.fleet.status import policy_status
-from control_plane.policies.revisions import policy_of
 from control_plane.policies.service import PolicyState
 
 
@@ -31,8 +30,7 @@ def operations(parts: Parts) -> list[Operation]:
 
 async def _endpoint(parts: Parts, state: PolicyState) -> EndpointInfo:
     assert state.publication is not None
-    revision = await parts.policies.revision(state.row.name, state.publication.revision)
-    spec = policy_of(revision.document).spec
+    spec = (await parts.policies.effective(state.row.name)).policy.spec
     status = policy_status(parts.ledger, state.row.name)
     methods = (*(["apiKeys"] if spec.authn.api_keys else []), *(["jwt"] if spec.authn.jwt else []))
     return EndpointInfo(

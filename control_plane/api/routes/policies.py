@@ -1,10 +1,11 @@
-"""Policies: apply, validate, look back, roll out, undo, delete, and the proven status."""
+"""ModelPolicies: look back, roll out, undo, delete, and the proven status."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Annotated, Any, Literal
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -12,6 +13,9 @@ from msgspec import Meta
 from bartizan.api import (
     Applied,
     Difference,
+    EffectivePolicy,
+    FieldOrigin,
+    MeshStatus,
     PolicyDetail,
     PolicyList,
     PolicyStatus,
@@ -22,13 +26,12 @@ from bartizan.api import (
     RevisionDetail,
     RevisionList,
     RollOut,
-    Validated,
 )
-from bartizan.errors import InvalidInput, NotFound, Problem
-from bartizan.policy.schema import ModelPolicy
+from bartizan.errors import NotFound
 from control_plane.api.auth import Permission
 from control_plane.api.openapi import Call, Handler, Operation, Reply
 from control_plane.api.ports import Parts
+from control_plane.fleet.ledger import Ledger
 from control_plane.fleet.status import policy_status
 from control_plane.policies.revisions import plain
 from control_plane.policies.service import PolicyState
@@ -36,13 +39,7 @@ from control_plane.store.base import RevisionRow
 
 ONE = "/v1/policies/{namespace}/{name}"
 MAX_WAIT = 300.0
-
-
-class ApplyQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """rollout=false stores the revision without publishing it."""
-
-    rollout: bool = True
-    reason: Annotated[str, Meta(max_length=1000)] = ""
+_Status = TypeVar("_Status", PolicyStatus, MeshStatus)
 
 
 class ListQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,6 +55,12 @@ class DiffQuery(
     after: Annotated[int, Meta(ge=1)] | None = None
 
 
+class EffectiveQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """revision: default is the published one, else the newest."""
+
+    revision: Annotated[int, Meta(ge=1)] | None = None
+
+
 class StatusQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """wait=enforced: answer when all instances enforce; wait=settled: when none is pending; or after timeout seconds."""
 
@@ -68,7 +71,7 @@ class StatusQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def operations(parts: Parts) -> list[Operation]:
     routes = _Routes(parts)
-    read, write, roll = Permission.READ, Permission.WRITE_POLICIES, Permission.ROLL_OUT
+    read, roll = Permission.READ, Permission.ROLL_OUT
 
     def make(
         method: str,
@@ -91,34 +94,22 @@ def operations(parts: Parts) -> list[Operation]:
         )
 
     return [
-        make(
-            "POST",
-            "/v1/policies",
-            "Apply a document: a new revision, published unless rollout=false",
-            routes.apply,
-            write,
-            Applied,
-            request=ModelPolicy,
-            document=True,
-            query=ApplyQuery,
-            other_statuses=(409, 412),
-        ),
-        make(
-            "POST",
-            "/v1/policies:validate",
-            "Everything wrong with a document, without storing it",
-            routes.validate,
-            read,
-            Validated,
-            request=ModelPolicy,
-            document=True,
-        ),
         make("GET", "/v1/policies", "All policies", routes.all, read, PolicyList, query=ListQuery),
         make("GET", ONE, "A policy with its newest document", routes.one, read, PolicyDetail),
         make("DELETE", ONE, "Delete: its sidecars then deny everything", routes.delete, roll, None, status=204),
         make("GET", ONE + "/revisions", "All revisions, newest first", routes.revisions, read, RevisionList),
         make("GET", ONE + "/revisions/{number}", "One revision", routes.revision, read, RevisionDetail),
         make("GET", ONE + "/publications", "What was published when", routes.publications, read, PublicationList),
+        make(
+            "GET",
+            ONE + "/effective",
+            "What holds with the MeshPolicies of now, and where each value was written",
+            routes.effective,
+            read,
+            EffectivePolicy,
+            query=EffectiveQuery,
+            other_statuses=(422,),
+        ),
         make(
             "GET", ONE + "/diff", "What changed, and what does it loosen?", routes.diff, read, Difference, query=DiffQuery
         ),
@@ -159,18 +150,6 @@ class _Routes:
         self._parts = parts
         self._policies = parts.policies
 
-    async def apply(self, call: Call) -> Applied:
-        return await self._policies.apply(
-            call.body,
-            call.actor,
-            rollout=call.query.rollout,
-            reason=call.query.reason,
-            expected=_if_match(call.headers.get("If-Match")),
-        )
-
-    async def validate(self, call: Call) -> Validated:
-        return Validated(name=(await self._policies.validate(call.body)).qualified_name)
-
     async def all(self, call: Call) -> PolicyList:
         states = await self._policies.states(call.query.namespace)
         return PolicyList(policies=tuple(_summary(state) for state in states))
@@ -187,14 +166,11 @@ class _Routes:
 
     async def revisions(self, call: Call) -> RevisionList:
         rows = await self._policies.revisions(_name(call))
-        return RevisionList(revisions=tuple(Revision(**_revision(row)) for row in rows))
+        return RevisionList(revisions=tuple(Revision(**revision_fields(row)) for row in rows))
 
     async def revision(self, call: Call) -> RevisionDetail:
-        number = call.path["number"]
-        if not number.isascii() or not number.isdigit() or len(number) > 9:
-            raise NotFound(f"no revision {number[:20]!r}")
-        row = await self._policies.revision(_name(call), int(number))
-        return RevisionDetail(**_revision(row), document=plain(row.document))
+        row = await self._policies.revision(_name(call), revision_number(call))
+        return RevisionDetail(**revision_fields(row), document=plain(row.document))
 
     async def publications(self, call: Call) -> PublicationList:
         rows = await self._policies.publications(_name(call))
@@ -222,6 +198,18 @@ class _Routes:
             loosens=tuple(change.loosens for change in changes if change.loosens),
         )
 
+    async def effective(self, call: Call) -> EffectivePolicy:
+        made = await self._policies.effective(_name(call), call.query.revision)
+        return EffectivePolicy(
+            name=made.policy.qualified_name,
+            document=made.document,
+            meshes=tuple(mesh.policy.name for mesh in made.meshes),
+            origins=tuple(
+                FieldOrigin(path=path, kind=one.kind, document=one.document, written_at=one.path)
+                for path, one in made.origins().items()
+            ),
+        )
+
     async def roll_out(self, call: Call) -> Applied:
         return await self._policies.roll_out(_name(call), call.body.revision, call.actor)
 
@@ -229,31 +217,40 @@ class _Routes:
         return await self._policies.undo(_name(call), call.actor)
 
     async def status(self, call: Call) -> PolicyStatus:
-        """With wait: the newest status when the time is over, whatever it says; the caller looks."""
-        name, query = _name(call), call.query
-        if not query.wait:
-            return await self._status(name)
-        deadline = asyncio.get_running_loop().time() + query.timeout
-        while True:
-            # The mark comes first: what changes while the status is read ends the wait at once.
-            seen = self._parts.ledger.generation
-            status = await self._status(name)
-            if _reached(status, query) or asyncio.get_running_loop().time() >= deadline:
-                return status
-            # Only the waiting is cut short: a query to the store that is cancelled costs its connection.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(deadline):
-                    await self._parts.ledger.changed(seen)
+        return await wait_for(lambda: self._status(_name(call)), call.query, self._parts.ledger)
 
     async def _status(self, name: str) -> PolicyStatus:
         await self._policies.state(name)
         return policy_status(self._parts.ledger, name)
 
 
-def _reached(status: PolicyStatus, query: StatusQuery) -> bool:
+async def wait_for(read: Callable[[], Awaitable[_Status]], query: StatusQuery, ledger: Ledger) -> _Status:
+    """With wait: the newest status when the time is over, whatever it says; the caller looks."""
+    deadline = asyncio.get_running_loop().time() + (query.timeout if query.wait else 0.0)
+    while True:
+        # The mark comes first: what changes while the status is read ends the wait at once.
+        seen = ledger.generation
+        status = await read()
+        if not query.wait or _reached(status, query) or asyncio.get_running_loop().time() >= deadline:
+            return status
+        # Only the waiting is cut short: a query to the store that is cancelled costs its connection.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline):
+                await ledger.changed(seen)
+
+
+def _reached(status: PolicyStatus | MeshStatus, query: StatusQuery) -> bool:
     if status.version < query.version:
         return False
     return status.settled if query.wait == "settled" else status.enforced
+
+
+def revision_number(call: Call) -> int:
+    """Raises NotFound for what is no number."""
+    number = call.path["number"]
+    if not number.isascii() or not number.isdigit() or len(number) > 9:
+        raise NotFound(f"no revision {number[:20]!r}")
+    return int(number)
 
 
 def _name(call: Call) -> str:
@@ -272,7 +269,7 @@ def _summary(state: PolicyState) -> PolicySummary:
     )
 
 
-def _revision(row: RevisionRow) -> dict[str, Any]:
+def revision_fields(row: RevisionRow) -> dict[str, Any]:
     return {
         "number": row.number,
         "author": row.author,
@@ -280,13 +277,3 @@ def _revision(row: RevisionRow) -> dict[str, Any]:
         "created_at": row.created_at,
         "digest": row.digest,
     }
-
-
-def _if_match(header: str | None) -> int | None:
-    if header is None:
-        return None
-    text = header.strip().removeprefix("W/").strip('"')
-    if not (text.isascii() and text.isdigit() and len(text) <= 9):
-        problem = Problem(path="If-Match", code="invalid_value", message='expected a revision number, as "3"')
-        raise InvalidInput("the header If-Match is wrong", [problem])
-    return int(text)

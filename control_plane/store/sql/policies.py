@@ -9,7 +9,7 @@ from sqlalchemy import RowMapping, and_, func, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bartizan.errors import Conflict, NotFound
-from control_plane.store.base import Origin, PolicyRow, PublicationRow, RevisionRow
+from control_plane.store.base import InEffectRow, Origin, PolicyRow, PublicationRow, RevisionRow
 from control_plane.store.sql.announce import Note
 from control_plane.store.sql.tables import POLICIES, PUBLICATIONS, REVISIONS
 
@@ -158,6 +158,34 @@ class SqlPolicies:
             )
         )
         return [(row.name, row.document) for row in found]
+
+    async def in_effect(self) -> Sequence[InEffectRow]:
+        newest = (
+            select(PUBLICATIONS.c.policy, func.max(PUBLICATIONS.c.version).label("version"))
+            .group_by(PUBLICATIONS.c.policy)
+            .subquery()
+        )
+        found = await self._connection.execute(
+            select(
+                POLICIES.c.name,
+                POLICIES.c.namespace,
+                PUBLICATIONS.c.revision,
+                PUBLICATIONS.c.version,
+                REVISIONS.c.document,
+            )
+            .join(newest, newest.c.policy == POLICIES.c.name)
+            .join(
+                PUBLICATIONS,
+                and_(PUBLICATIONS.c.policy == POLICIES.c.name, PUBLICATIONS.c.version == newest.c.version),
+            )
+            .join(
+                REVISIONS,
+                and_(REVISIONS.c.policy == POLICIES.c.name, REVISIONS.c.number == PUBLICATIONS.c.revision),
+            )
+            .where(POLICIES.c.deleted_at.is_(None))
+            .order_by(POLICIES.c.name)
+        )
+        return [InEffectRow(**row) for row in found.mappings()]
 
     async def delete(self, name: str, *, at: float) -> None:
         await self._connection.execute(

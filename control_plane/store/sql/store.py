@@ -29,6 +29,7 @@ from control_plane.store.sql.announce import Announcement, Note, listen
 from control_plane.store.sql.audit import SqlAudit
 from control_plane.store.sql.fleet import SqlInstances
 from control_plane.store.sql.keys import SqlKeySets
+from control_plane.store.sql.meshes import SqlMeshes
 from control_plane.store.sql.policies import SqlPolicies
 from control_plane.store.sql.replicas import SqlReplicas
 from control_plane.store.sql.secrets import SqlLeases, SqlRotations, SqlSecrets
@@ -45,6 +46,7 @@ class SqlWork:
     def __init__(self, connection: AsyncConnection, note: Note) -> None:
         self._connection = connection
         self.policies = SqlPolicies(connection, note)
+        self.meshes = SqlMeshes(connection)
         self.key_sets = SqlKeySets(connection, note)
         self.tokens = SqlAdminTokens(connection)
         self.join_tokens = SqlJoinTokens(connection)

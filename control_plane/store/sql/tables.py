@@ -72,6 +72,42 @@ PUBLICATIONS = Table(
     ForeignKeyConstraint(["policy", "revision"], ["revisions.policy", "revisions.number"]),
 )
 
+# MeshPolicies: numbered like policies, but nothing of them travels by itself.
+MESH_POLICIES = Table(
+    "mesh_policies",
+    METADATA,
+    Column("name", String(63), primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("created_by", String(128), nullable=False),
+    Column("deleted_at", Double),
+    Column("origin", String(16), nullable=False),
+)
+
+MESH_REVISIONS = Table(
+    "mesh_revisions",
+    METADATA,
+    Column("policy", String(63), ForeignKey("mesh_policies.name"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("document", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("author", String(128), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+MESH_PUBLICATIONS = Table(
+    "mesh_publications",
+    METADATA,
+    Column("policy", String(63), primary_key=True),
+    Column("version", BigInteger, primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("published_at", Double, nullable=False),
+    Column("published_by", String(128), nullable=False),
+    ForeignKeyConstraint(["policy", "revision"], ["mesh_revisions.policy", "mesh_revisions.number"]),
+)
+
 KEY_SETS = Table(
     "key_sets",
     METADATA,

@@ -8,7 +8,7 @@ import pytest
 
 from bartizan.errors import InvalidInput
 from bartizan.policy.canonical import canonical, plan_hash
-from bartizan.policy.validate import parse_policy
+from bartizan.policy.validate import dump_policy, parse_policy
 from bartizan.xds.snapshot import Publication, Resources
 from control_plane.compile.bundle import compile_bundle
 from control_plane.fleet.proof import Instance, Wanted
@@ -107,7 +107,7 @@ def row_of(text: str) -> tuple[PublicationRow, str]:
         published_at=0.0,
         published_by="",
     )
-    return row, document_of(authored)
+    return row, document_of(dump_policy(authored))
 
 
 def test_a_stored_publication_says_all_that_is_needed() -> None:

@@ -1,0 +1,119 @@
+"""`bartizan mesh …`: look at MeshPolicies, compare, undo, delete. `bartizan policy apply` applies them."""
+
+from __future__ import annotations
+
+import click
+import yaml
+
+from bartizan.cli.clock import moment
+from bartizan.cli.connection import Connection, pass_connection
+
+
+@click.group()
+def mesh() -> None:
+    """MeshPolicies: defaults and overrides for many endpoints."""
+
+
+@mesh.command("list")
+@pass_connection
+def list_(connection: Connection) -> None:
+    """All MeshPolicies."""
+    listing = connection.call(lambda client: client.meshes())
+    connection.output.rows(
+        ("mesh policy", "newest revision", "in effect", "version", "endpoints", "kept in", "created", "by"),
+        [
+            (
+                m.name,
+                m.revision,
+                m.published_revision or "-",
+                m.version or "-",
+                len(m.endpoints),
+                m.origin,
+                moment(m.created_at),
+                m.created_by,
+            )
+            for m in listing
+        ],
+        data=listing,
+    )
+
+
+@mesh.command()
+@click.argument("name")
+@pass_connection
+def get(connection: Connection, name: str) -> None:
+    """Print a MeshPolicy's newest document."""
+    document = connection.call(lambda client: client.mesh(name)).document
+    connection.output.text(yaml.safe_dump(document, sort_keys=False).rstrip(), data=document)
+
+
+@mesh.command()
+@click.argument("name")
+@pass_connection
+def status(connection: Connection, name: str) -> None:
+    """Which endpoints it touches, and which of them have proven it."""
+    found = connection.call(lambda client: client.mesh_status(name))
+    connection.output.rows(
+        ("mesh policy", "endpoint", "state", "version"),
+        [
+            (found.name, "", f"enforced {found.summary}", found.version),
+            *(("", one.name, f"enforced {one.enforced_count}/{one.total}", one.version) for one in found.endpoints),
+        ],
+        data=found,
+    )  # fmt: skip
+
+
+@mesh.command()
+@click.argument("name")
+@pass_connection
+def history(connection: Connection, name: str) -> None:
+    """All revisions, newest first."""
+    revisions = connection.call(lambda client: client.mesh_revisions(name))
+    connection.output.rows(
+        ("revision", "time", "author", "reason"),
+        [(r.number, moment(r.created_at), r.author, r.reason) for r in revisions],
+        data=revisions,
+    )
+
+
+@mesh.command()
+@click.argument("name")
+@click.argument("from_revision", type=int)
+@click.argument("to_revision", type=int)
+@pass_connection
+def diff(connection: Connection, name: str, from_revision: int, to_revision: int) -> None:
+    """What changed between two revisions, and what is less protected afterwards at which endpoint."""
+    difference = connection.call(lambda client: client.mesh_diff(name, from_revision, to_revision))
+    connection.output.rows(
+        ("path", "change", "before", "after", "loosens"),
+        [
+            *((c.path, c.kind, c.before, c.after, "") for c in difference.changes),
+            *(("", "", "", "", loosened) for loosened in difference.loosens),
+        ],
+        data=difference,
+    )
+
+
+@mesh.command()
+@click.argument("name")
+@click.option("--to", "revision", type=int, help="Default: the one in effect before.")
+@pass_connection
+def undo(connection: Connection, name: str, revision: int | None) -> None:
+    """Put an earlier revision in effect again, at every endpoint."""
+    if revision is None:
+        applied = connection.call(lambda client: client.mesh_undo(name))
+    else:
+        applied = connection.call(lambda client: client.mesh_rollout(name, revision))
+    connection.output.text(
+        f"{applied.name} revision {applied.revision}, version {applied.version}", data=applied
+    )
+
+
+@mesh.command()
+@click.argument("name")
+@click.confirmation_option(prompt="Its endpoints then lose its defaults and overrides. Delete")
+@pass_connection
+def delete(connection: Connection, name: str) -> None:
+    """Delete a MeshPolicy; refused while an endpoint is not complete without it."""
+    connection.call(lambda client: client.delete_mesh(name))
+    connection.output.text(f"{name} deleted", data={"deleted": name})
