@@ -51,7 +51,9 @@ Handler = Callable[[Call], Coroutine[Any, Any, object]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """A route. permission None: public. document: the body is a policy document, YAML or JSON, passed on as bytes."""
+    """A route. permission None: public. document: the body is a policy document, YAML or JSON, passed on as bytes;
+    `request` may then be a tuple of the kinds that it may be of.
+    """
 
     method: str
     path: str
@@ -98,7 +100,7 @@ def openapi(operations: Iterable[Operation], version: str) -> dict[str, Any]:
     types: list[Any] = [ProblemDetails]
     for operation in listed:
         types += [
-            kind for kind in (operation.answer, operation.request) if kind is not None and kind is not bytes
+            kind for kind in (operation.answer, *_kinds(operation)) if kind is not None and kind is not bytes
         ]
         types.append(operation.query)
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
@@ -156,10 +158,15 @@ def _operation(
     if operation.permission is not None:
         made["x-bartizan-permission"] = operation.permission.value
     if operation.request is not None:
-        schema = by_type[operation.request]
+        schemas = [by_type[kind] for kind in _kinds(operation)]
+        schema = schemas[0] if len(schemas) == 1 else {"oneOf": schemas}
         kinds = ("application/json", "application/yaml") if operation.document else ("application/json",)
         made["requestBody"] = {"required": True, "content": {kind: {"schema": schema} for kind in kinds}}
     return made
+
+
+def _kinds(operation: Operation) -> tuple[Any, ...]:
+    return operation.request if isinstance(operation.request, tuple) else (operation.request,)
 
 
 def _query_parameters(schema: Mapping[str, Any], components: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -17,8 +17,10 @@ from control_plane.kubernetes.api_server import ApiServer, connect
 from control_plane.kubernetes.attestation import ReviewedTokens, VerifiedTokens, pod_object
 from control_plane.kubernetes.cluster_policies import ClusterPolicies
 from control_plane.kubernetes.election import Election
+from control_plane.kubernetes.objects import MESH_PLURAL
 from control_plane.kubernetes.pods import PodReaper
 from control_plane.kubernetes.reconcile import Reconciler
+from control_plane.kubernetes.reconcile_mesh import MeshReconciler
 from control_plane.policies.service import Policies
 from control_plane.settings import Settings
 from control_plane.state_files import replica_name
@@ -53,9 +55,12 @@ class Cluster:
                 changed=ledger.changed,
                 leads=election.leads,
             )
+            objects = ClusterPolicies(self.server, MESH_PLURAL)
+            meshes = MeshReconciler(objects, policies.meshes, ledger, leads=election.leads)
             reaper = PodReaper(store, self._pod, live=ledger.is_live, removed=removed)
             async with asyncio.TaskGroup() as group:
                 tasks.start(group, reconciler.run(), name="reconciler")
+                tasks.start(group, meshes.run(), name="mesh-reconciler")
                 tasks.start(group, reaper.run(), name="pod-reaper")
 
         election = Election(

@@ -1,9 +1,10 @@
-"""ModelPolicy objects in the cluster: list, watch, write the status. Thin, over api_server.py."""
+"""Objects of one kind of policy in the cluster: list, watch, write the status. Thin, over api_server.py."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -20,20 +21,21 @@ log = get_logger()
 class ClusterPolicies:
     """All calls raise DependencyError, and NotFound while the CRD is not installed."""
 
-    def __init__(self, server: ApiServer) -> None:
+    def __init__(self, server: ApiServer, plural: str = PLURAL) -> None:
         self._server = server
+        self._plural = plural
 
     async def list(self) -> tuple[Sequence[PolicyObject], str]:
         """All objects, and the resource version to watch from."""
         found: list[PolicyObject] = []
         query = {"limit": _PAGE}
         while True:
-            page = await self._server.get(f"{_ROOT}/{PLURAL}", **query)
+            page = await self._server.get(f"{_ROOT}/{self._plural}", **query)
             try:
                 metadata, items = page["metadata"], page["items"]
                 version, more = str(metadata["resourceVersion"]), str(metadata.get("continue", ""))
             except (KeyError, TypeError) as error:
-                raise DependencyUnavailable("the list of ModelPolicies can't be read") from error
+                raise DependencyUnavailable(f"the list of {self._plural} can't be read") from error
             found += [each for each in map(read, items) if each is not None]
             if not more:
                 return found, version
@@ -41,7 +43,7 @@ class ClusterPolicies:
 
     async def watch(self, version: str) -> AsyncIterator[tuple[str, PolicyObject | None, str]]:
         """Type, object and resource version of each event. Raises Gone when that version is too old."""
-        async for kind, item in self._server.watch(f"{_ROOT}/{PLURAL}", version):
+        async for kind, item in self._server.watch(f"{_ROOT}/{self._plural}", version):
             reached = str((item.get("metadata") or {}).get("resourceVersion", ""))
             yield kind, None if kind == "BOOKMARK" else read(item), reached
 
@@ -49,7 +51,9 @@ class ClusterPolicies:
         """Raises NotFound when it is gone."""
         # What stands there and is not ours goes: a merge patch deletes what is null.
         body = {"status": {**dict.fromkeys(one.status), **status}}
-        path = f"{_ROOT}/namespaces/{one.metadata.namespace}/{PLURAL}/{one.metadata.name}/status"
+        namespace, name = quote(one.metadata.namespace, safe=""), quote(one.metadata.name, safe="")
+        where = f"{_ROOT}/namespaces/{namespace}" if namespace else _ROOT
+        path = f"{where}/{self._plural}/{name}/status"
         return read(await self._server.merge(path, body))
 
 

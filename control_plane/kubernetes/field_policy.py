@@ -1,4 +1,4 @@
-"""A ValidatingAdmissionPolicy that refuses unknown and planned fields of a ModelPolicy, generated from the types. Pure.
+"""ValidatingAdmissionPolicies that refuse unknown and planned fields of policies, generated from the types. Pure.
 
 The API server judges it itself, so a misspelt check is refused at `kubectl apply` also while Bartizan is away. In
 such a policy an object is plain data (CEL maps), where unknown fields can be seen; in a CRD's own rules they can't.
@@ -11,22 +11,31 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bartizan.policy.jsonschema import policy_json_schema
+from bartizan.policy.jsonschema import mesh_json_schema, policy_json_schema
 from bartizan.policy.planned import FIELDS
-from control_plane.kubernetes.objects import GROUP, PLURAL, VERSION
+from control_plane.kubernetes.objects import GROUP, MESH_PLURAL, PLURAL, VERSION
 from control_plane.kubernetes.structural import resolved
 
-NAME = f"{PLURAL}-fields.{GROUP}"
 _NAMES = {"app.kubernetes.io/part-of": "bartizan"}
 
 
 def field_policy() -> list[dict[str, Any]]:
-    """The policy and its binding, for the whole cluster."""
+    """Of ModelPolicies: the policy and its binding, for the whole cluster."""
+    return _policy(PLURAL, [*_planned(), *_unknown("ModelPolicySpec", policy_json_schema()["$defs"])])
+
+
+def mesh_field_policy() -> list[dict[str, Any]]:
+    """Of MeshPolicies, likewise. Planned fields are unknown ones there; the control plane says more."""
+    return _policy(MESH_PLURAL, list(_unknown("MeshPolicySpec", mesh_json_schema()["$defs"])))
+
+
+def _policy(plural: str, validations: list[dict[str, str]]) -> list[dict[str, Any]]:
+    name = f"{plural}-fields.{GROUP}"
     return [
         {
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": "ValidatingAdmissionPolicy",
-            "metadata": {"name": NAME, "labels": dict(_NAMES)},
+            "metadata": {"name": name, "labels": dict(_NAMES)},
             "spec": {
                 "failurePolicy": "Fail",
                 "matchConstraints": {
@@ -35,18 +44,18 @@ def field_policy() -> list[dict[str, Any]]:
                             "apiGroups": [GROUP],
                             "apiVersions": [VERSION],
                             "operations": ["CREATE", "UPDATE"],
-                            "resources": [PLURAL],
+                            "resources": [plural],
                         }
                     ]
                 },
-                "validations": [*_planned(), *_unknown()],
+                "validations": validations,
             },
         },
         {
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": "ValidatingAdmissionPolicyBinding",
-            "metadata": {"name": NAME, "labels": dict(_NAMES)},
-            "spec": {"policyName": NAME, "validationActions": ["Deny"]},
+            "metadata": {"name": name, "labels": dict(_NAMES)},
+            "spec": {"policyName": name, "validationActions": ["Deny"]},
         },
     ]
 
@@ -73,13 +82,19 @@ def _absent(base: str, steps: list[str], depth: int = 0) -> str:
     return f"!has({here}) || {here} == null || {present}"
 
 
-def _unknown() -> Iterator[dict[str, str]]:
-    definitions = policy_json_schema()["$defs"]
+def _unknown(root: str, definitions: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     planned = {path.replace("[]", "") for path in FIELDS}
-    for path, expression, known in _mappings("object.spec", definitions["ModelPolicySpec"], definitions):
-        # Planned fields have a message of their own.
+    for path, expression, known in _mappings("object.spec", definitions[root], definitions):
+        # Planned fields of a ModelPolicy have a message of their own.
         allowed = sorted(
-            {*known, *(name for parent, _, name in (p.rpartition(".") for p in planned) if parent == path)}
+            {
+                *known,
+                *(
+                    name
+                    for parent, _, name in (p.rpartition(".") for p in planned)
+                    if parent == path and root == "ModelPolicySpec"
+                ),
+            }
         )
         names = ", ".join(f"'{name}'" for name in allowed)
         yield {

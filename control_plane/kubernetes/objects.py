@@ -1,4 +1,4 @@
-"""ModelPolicy objects of a cluster as the reconciler reads and writes them.
+"""ModelPolicy and MeshPolicy objects of a cluster as the reconciler reads and writes them.
 
 `spec` is the policy language itself and stays undecoded here: the policies service judges it. `status` is ours.
 """
@@ -15,6 +15,7 @@ from bartizan.policy.schema import API_VERSION
 
 GROUP, _, VERSION = API_VERSION.partition("/")
 KIND, PLURAL = "ModelPolicy", "modelpolicies"
+MESH_KIND, MESH_PLURAL = "MeshPolicy", "meshpolicies"
 MOST_PROBLEMS = 20
 MOST_INSTANCES = 20
 
@@ -47,10 +48,11 @@ class PolicyProblem(_Part, frozen=True):
     code: str
     message: str
     hint: str = ""
+    document: Annotated[str, Meta(description="Kind and name of the document that the path is of, where it is another one.")] = ""  # fmt: skip
 
 
 class InstanceReason(_Part, frozen=True):
-    """A selected sidecar that does not enforce the newest version, and why."""
+    """A selected sidecar (of a MeshPolicy: an endpoint) that does not enforce the newest version, and why."""
 
     instance: str
     state: str
@@ -65,18 +67,22 @@ class Status(_Part, frozen=True, omit_defaults=False):
     observed_generation: Annotated[int, Meta(ge=0, description="metadata.generation that this status speaks of.")]  # fmt: skip
     revision: Annotated[int, Meta(ge=0, description="Published revision, 0 for none.")] = 0
     version: Annotated[int, Meta(ge=0, description="Version under which it travels.")] = 0
-    enforced: Annotated[int, Meta(ge=0, description="Sidecars that proved the newest version.")] = 0
-    total: Annotated[int, Meta(ge=0, description="Sidecars that the policy selects.")] = 0
+    enforced: Annotated[
+        int, Meta(ge=0, description="Sidecars that proved the newest version; of a MeshPolicy: endpoints.")
+    ] = 0
+    total: Annotated[
+        int, Meta(ge=0, description="Sidecars that the policy selects; of a MeshPolicy: endpoints.")
+    ] = 0
     conditions: tuple[Condition, ...] = ()
     problems: Annotated[tuple[PolicyProblem, ...], Meta(max_length=MOST_PROBLEMS, description="Everything wrong with the document, each with its path.")] = ()  # fmt: skip
-    missing: Annotated[tuple[InstanceReason, ...], Meta(max_length=MOST_INSTANCES, description="Sidecars that do not enforce it yet, and why.")] = ()  # fmt: skip
+    missing: Annotated[tuple[InstanceReason, ...], Meta(max_length=MOST_INSTANCES, description="Those that do not enforce it yet, and why.")] = ()  # fmt: skip
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The few fields that are read."""
+    """The few fields that are read. namespace: "" for a MeshPolicy."""
 
     name: str
-    namespace: str
+    namespace: str = ""
     uid: str = ""
     generation: int = 0
     resource_version: str = ""
@@ -84,7 +90,7 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class PolicyObject(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One ModelPolicy of the cluster."""
+    """One policy of the cluster."""
 
     metadata: Metadata
     spec: Any = None
@@ -92,15 +98,14 @@ class PolicyObject(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     @property
     def qualified_name(self) -> str:
-        return f"{self.metadata.namespace}/{self.metadata.name}"
+        namespace, name = self.metadata.namespace, self.metadata.name
+        return f"{namespace}/{name}" if namespace else name
 
     def document(self) -> bytes:
         """The policy document in it: what the API would be given. Labels, annotations and the like are Kubernetes' own."""
+        namespace = self.metadata.namespace
+        metadata = {"name": self.metadata.name, **({"namespace": namespace} if namespace else {})}
+        kind = KIND if namespace else MESH_KIND
         return msgspec.json.encode(
-            {
-                "apiVersion": API_VERSION,
-                "kind": KIND,
-                "metadata": {"name": self.metadata.name, "namespace": self.metadata.namespace},
-                "spec": self.spec,
-            }
+            {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": self.spec}
         )

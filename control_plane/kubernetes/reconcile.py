@@ -17,11 +17,12 @@ from bartizan.api import PolicyStatus
 from bartizan.errors import BartizanError, DependencyError, NotFound, PolicyInvalid
 from bartizan.telemetry.logging import get_logger
 from bartizan.telemetry.metrics import RECONCILES
-from control_plane.kubernetes.objects import Gone, PolicyObject
-from control_plane.kubernetes.status import Outcome, differs, plain, status_of
+from control_plane.kubernetes.objects import KIND, Gone, PolicyObject
+from control_plane.kubernetes.status import SIDECARS, Outcome, Unit, differs, plain, status_of
 from control_plane.policies.actor import Actor
 from control_plane.policies.revisions import PolicyConflict
-from control_plane.policies.service import KeptElsewhere, Policies
+from control_plane.policies.service import KeptElsewhere
+from control_plane.store.base import PolicyRow
 
 GATHER_SECONDS = 0.2
 MOST_SPENT = 1.0
@@ -39,6 +40,20 @@ class Objects(Protocol):
     async def put_status(self, one: PolicyObject, status: dict[str, Any]) -> PolicyObject | None: ...
 
 
+class Service(Protocol):
+    """Policies or MeshPolicies, as far as they are used here."""
+
+    async def apply(self, text: bytes, actor: Actor, *, reason: str, expected: int | None) -> object: ...
+    async def delete(self, name: str, actor: Actor) -> None: ...
+    async def state(self, name: str) -> State: ...
+    async def states(self) -> Sequence[State]: ...
+
+
+class State(Protocol):
+    @property
+    def row(self) -> PolicyRow: ...
+
+
 class Reconciler:
     """`run` until cancelled. proven: the status of a policy by its name; changed: waits for the next change of any.
 
@@ -48,7 +63,7 @@ class Reconciler:
     def __init__(
         self,
         objects: Objects,
-        policies: Policies,
+        policies: Service,
         *,
         proven: Callable[[str], PolicyStatus],
         changed: Callable[[int], Any],
@@ -68,6 +83,9 @@ class Reconciler:
         self._known: dict[str, PolicyObject] = {}
         self._outcomes: dict[str, Outcome] = {}
         self._wake = asyncio.Event()
+
+    _kind: str = KIND
+    _unit: Unit = SIDECARS
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -152,12 +170,12 @@ class Reconciler:
                 return made("Waiting", "another replica reconciles")
             reason = f"generation {one.metadata.generation}"
             await self._policies.apply(
-                one.document(), _actor(one.qualified_name), reason=reason, expected=newest
+                one.document(), self._actor(one.qualified_name), reason=reason, expected=newest
             )
         except PolicyInvalid as error:
             return made("Invalid", error.summary, error.problems)
         except PolicyConflict as error:
-            return made("Conflict", "another policy could select the same sidecar", error.problems)
+            return made("Conflict", "another policy stands in the way", error.problems)
         except KeptElsewhere as error:
             return made("KeptElsewhere", str(error))
         except BartizanError as error:
@@ -183,8 +201,12 @@ class Reconciler:
         if not self._leads():
             return
         try:
-            await self._policies.delete(name, _actor(name))
+            await self._policies.delete(name, self._actor(name))
         except (NotFound, KeptElsewhere):
+            return
+        except PolicyInvalid as refusal:
+            # A MeshPolicy whose defaults an endpoint needs: it holds on, and the next listing tries again.
+            log.warning("policy_still_needed", policy=name, reason=str(refusal))
             return
         RECONCILES.labels("Deleted").inc()
         log.info("model_policy", policy=name, result="Deleted")
@@ -196,7 +218,7 @@ class Reconciler:
             await asyncio.sleep(self._retry)
             for name, outcome in list(self._outcomes.items()):
                 one = self._known.get(name)
-                if one is not None and outcome.fate in {"Waiting", "Conflict", "KeptElsewhere"}:
+                if one is not None and outcome.hangs_on_others:
                     await self._apply(one)
                     self._wake.set()
 
@@ -235,8 +257,8 @@ class Reconciler:
             return
         # Of a name that is kept elsewhere nothing is ours to tell.
         ours = outcome.fate != "KeptElsewhere"
-        proven = self._proven(name if ours else "")
-        status = plain(status_of(outcome, proven, one.status, self._now()))
+        proven = await self._proof(name if ours else "")
+        status = plain(status_of(outcome, proven, one.status, self._now(), self._unit))
         if not differs(status, one.status):
             return
         shown = await self._cluster.put_status(one, status)
@@ -244,9 +266,12 @@ class Reconciler:
         if shown is not None and now is not None and now.metadata == one.metadata:
             self._known[name] = shown
 
+    async def _proof(self, name: str) -> PolicyStatus:
+        return self._proven(name)
 
-def _actor(name: str) -> Actor:
-    return Actor(token_id="kubernetes", name=f"ModelPolicy {name}", role="kubernetes", origin="kubernetes")
+    def _actor(self, name: str) -> Actor:
+        kind = f"{self._kind} {name}"
+        return Actor(token_id="kubernetes", name=kind, role="kubernetes", origin="kubernetes")
 
 
 def _now() -> str:

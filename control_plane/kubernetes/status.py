@@ -1,4 +1,4 @@
-"""What the status of a ModelPolicy object says: what became of the document, and what is proven of it. Pure.
+"""What the status of a policy object says: what became of the document, and what is proven of it. Pure.
 
 "ENFORCED 3/3" stands there only when every selected sidecar proved the newest version; see control_plane/fleet/proof.py.
 """
@@ -39,14 +39,42 @@ class Outcome:
     message: str = ""
     problems: tuple[Problem, ...] = ()
 
+    @property
+    def hangs_on_others(self) -> bool:
+        """Whether it may be another one without a change of the object: what is missing a MeshPolicy may give."""
+        return self.fate in {"Waiting", "Conflict", "KeptElsewhere"} or any(
+            each.document or each.code == "missing_field" for each in self.problems
+        )
 
-def status_of(outcome: Outcome, proven: PolicyStatus, before: Mapping[str, Any], now: str) -> Status:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """What is counted: the sidecars of a ModelPolicy, or the endpoints of a MeshPolicy."""
+
+    none: str = "NO SIDECAR"
+    none_reason: str = "NoSidecar"
+    none_message: str = "no sidecar carries the selector's labels in this namespace"
+    plural: str = "sidecars"
+
+
+SIDECARS = Unit()
+ENDPOINTS = Unit(
+    none="NO ENDPOINT",
+    none_reason="NoEndpoint",
+    none_message="no published ModelPolicy fits the selector",
+    plural="endpoints",
+)
+
+
+def status_of(
+    outcome: Outcome, proven: PolicyStatus, before: Mapping[str, Any], now: str, unit: Unit = SIDECARS
+) -> Status:
     """The status to show. before: the one shown now, whose times of transition stay where nothing changes.
 
     now: RFC 3339, UTC.
     """
     accepted = outcome.fate == "Accepted"
-    shown = _proven(proven)
+    shown = _proven(proven, unit)
     summary = shown
     if not accepted:
         label = (
@@ -65,7 +93,7 @@ def status_of(outcome: Outcome, proven: PolicyStatus, before: Mapping[str, Any],
             else "nothing is published",
             accepted and proven.version > 0,
         ),
-        _condition("Enforced", *_enforced(proven), proven.enforced and accepted),
+        _condition("Enforced", *_enforced(proven, unit), proven.enforced and accepted),
     ]
     old = {each.get("type"): each for each in _listed(before.get("conditions"))}
     return Status(
@@ -77,7 +105,13 @@ def status_of(outcome: Outcome, proven: PolicyStatus, before: Mapping[str, Any],
         total=proven.total,
         conditions=tuple(_dated(each, old.get(each.type), outcome.generation, now) for each in conditions),
         problems=tuple(
-            PolicyProblem(path=p.path[:_TEXT], code=p.code, message=p.message[:_TEXT], hint=p.hint[:_TEXT])
+            PolicyProblem(
+                path=p.path[:_TEXT],
+                code=p.code,
+                message=p.message[:_TEXT],
+                hint=p.hint[:_TEXT],
+                document=p.document[:_TEXT],
+            )
             for p in outcome.problems[:MOST_PROBLEMS]
         ),
         missing=tuple(
@@ -101,31 +135,32 @@ def differs(status: Mapping[str, Any], shown: Mapping[str, Any]) -> bool:
     return {key: value for key, value in shown.items() if value is not None} != dict(status)
 
 
-def _proven(proven: PolicyStatus) -> str:
+def _proven(proven: PolicyStatus, unit: Unit) -> str:
     if not proven.version:
         return "PENDING"
     if not proven.total:
-        return "NO SIDECAR"
+        return unit.none
     return f"{'ENFORCED' if proven.enforced else 'PENDING'} {proven.enforced_count}/{proven.total}"
 
 
-def _enforced(proven: PolicyStatus) -> tuple[str, str]:
+def _enforced(proven: PolicyStatus, unit: Unit) -> tuple[str, str]:
     if not proven.version:
         return "NothingPublished", "no version is published"
     if not proven.total:
-        return "NoSidecar", "no sidecar carries the selector's labels in this namespace"
+        return unit.none_reason, unit.none_message
     if proven.enforced:
-        return "Proven", f"{proven.summary} sidecars proved version {proven.version}"
+        return "Proven", f"{proven.summary} {unit.plural} proved version {proven.version}"
     reasons = sorted({one.reason for one in proven.instances if one.state != "enforced"})
-    return "NotProven", f"{proven.summary} sidecars proved version {proven.version}: {', '.join(reasons)}"[
-        :_TEXT
-    ]
+    return (
+        "NotProven",
+        f"{proven.summary} {unit.plural} proved version {proven.version}: {', '.join(reasons)}"[:_TEXT],
+    )
 
 
 def _accepted_text(outcome: Outcome) -> str:
     if not outcome.problems:
         return outcome.message[:_TEXT] or "the document is valid"
-    lines = [f"{p.path or '(document)'}: {p.message}" for p in outcome.problems]
+    lines = [f"{p.place}: {p.message}" for p in outcome.problems]
     return f"{outcome.message}: {'; '.join(lines)}"[:_MOST_WORDS]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ import yaml
 from bartizan.policy.jsonschema import policy_json_schema
 from bartizan.policy.planned import FIELDS
 from bartizan.policy.protocols import PROTOCOLS
-from control_plane.kubernetes.crd import model_policy_crd
-from control_plane.kubernetes.field_policy import field_policy
+from control_plane.kubernetes.crd import mesh_policy_crd, model_policy_crd
+from control_plane.kubernetes.field_policy import field_policy, mesh_field_policy
 from control_plane.kubernetes.manifests import manifests
 
 ROOT = Path(__file__).parents[4]
@@ -30,8 +30,14 @@ def nodes(schema: Any) -> Iterator[dict[str, Any]]:
             yield from nodes(schema[key])
 
 
-def spec_schema() -> dict[str, Any]:
-    version = model_policy_crd()["spec"]["versions"][0]
+CRDS_AND_FIELDS = [
+    pytest.param(model_policy_crd, field_policy, id="ModelPolicy"),
+    pytest.param(mesh_policy_crd, mesh_field_policy, id="MeshPolicy"),
+]
+
+
+def spec_schema(crd: Callable[[], dict[str, Any]] = model_policy_crd) -> dict[str, Any]:
+    version = crd()["spec"]["versions"][0]
     schema: dict[str, Any] = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
     return schema
 
@@ -47,14 +53,16 @@ def test_kubernetes_own_schemas_accept_them(name: str) -> None:
         kubernetes_validate.validate(document, "1.34", strict=True)
 
 
-def test_the_schema_is_structural() -> None:
-    for node in nodes(spec_schema()):
+@pytest.mark.parametrize(("crd", "fields"), CRDS_AND_FIELDS)
+def test_the_schema_is_structural(crd: Any, fields: Any) -> None:
+    for node in nodes(spec_schema(crd)):
         assert not {"$ref", "anyOf", "oneOf", "allOf", "const", "default"} & node.keys()
         assert "type" in node or node["x-kubernetes-preserve-unknown-fields"]
 
 
-def test_no_field_is_dropped_without_a_word() -> None:
-    for node in nodes(spec_schema()):
+@pytest.mark.parametrize(("crd", "fields"), CRDS_AND_FIELDS)
+def test_no_field_is_dropped_without_a_word(crd: Any, fields: Any) -> None:
+    for node in nodes(spec_schema(crd)):
         if "properties" in node:
             assert node["x-kubernetes-preserve-unknown-fields"] is True
 
@@ -87,8 +95,20 @@ def test_every_planned_field_is_refused_by_name() -> None:
             assert sum(message.startswith(f"{path}: ") for message in messages) == 1
 
 
-def test_every_mapping_has_its_list_of_known_fields() -> None:
-    expressions = "\n".join(each["expression"] for each in field_policy()[0]["spec"]["validations"])
-    for node in nodes(spec_schema()):
+@pytest.mark.parametrize(("crd", "fields"), CRDS_AND_FIELDS)
+def test_every_mapping_has_its_list_of_known_fields(crd: Any, fields: Any) -> None:
+    expressions = "\n".join(each["expression"] for each in fields()[0]["spec"]["validations"])
+    for node in nodes(spec_schema(crd)):
         for name in node.get("properties", {}):
             assert f"'{name}'" in expressions
+
+
+def test_what_a_default_may_give_is_not_required_and_the_rest_is() -> None:
+    spec = spec_schema()
+    assert spec["required"] == ["selector", "model"]
+    assert "required" not in spec["properties"]["listener"]
+
+
+def test_a_mesh_policy_stands_in_no_namespace() -> None:
+    assert mesh_policy_crd()["spec"]["scope"] == "Cluster"
+    assert model_policy_crd()["spec"]["scope"] == "Namespaced"
