@@ -37,7 +37,7 @@ PolicyChanged = Callable[[str], Awaitable[None]]
 """Tells the push side that a policy's newest publication changed or that the policy is gone."""
 
 _ELSEWHERE: Mapping[Origin, str] = {
-    "kubernetes": "{} is kept in Kubernetes and can only be read here: change the object there",
+    "kubernetes": "{} is kept in Kubernetes and can only be read here: change the {} object",
     "api": "{} is kept in the control plane: delete it there, or give the object another name",
 }
 
@@ -53,7 +53,8 @@ class PreconditionFailed(Conflict):
 def check_origin(known: PolicyRow | None, actor: Actor) -> None:
     """Raises KeptElsewhere when this caller may only read the policy."""
     if known is not None and known.deleted_at is None and known.origin != actor.origin:
-        raise KeptElsewhere(_ELSEWHERE[known.origin].format(known.name))
+        kind = "ModelPolicy" if known.namespace else "MeshPolicy"
+        raise KeptElsewhere(_ELSEWHERE[known.origin].format(known.name, kind))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

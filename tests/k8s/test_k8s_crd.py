@@ -91,7 +91,7 @@ REFUSED = {
     "tls half": (changed(listener={"tls": {"cert": "file:a.crt"}}), "spec.listener.tls.key"),
     "rate": (changed(limits={"requests": [{"per": "key", "rate": "often"}]}), "spec.limits.requests[0].rate"),
     "two checks in one": (changed(input=[{"pii": {}, "secrets": {}}]), "spec.input[0]"),
-    "missing field": (changed(tenants=None), "spec.tenants"),
+    "missing field": (changed(model=None), "spec.model"),
     "name": ({**GOOD, "metadata": {"name": "a.b", "namespace": "default"}}, "RFC 1123 label"),
     "planned field": (changed(waf={"crs": {}}), "the web application firewall: planned"),
     "misspelt field": (changed(limts={}), "spec: a field here is not part of the language"),

@@ -19,6 +19,7 @@ from aiohttp import web
 from bartizan.local.processes import free_port
 
 POLICIES = "/apis/bartizan.dev/v1alpha1/modelpolicies"
+MESH_POLICIES = "/apis/bartizan.dev/v1alpha1/meshpolicies"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/bartizan-system/leases"
 
 
@@ -62,6 +63,11 @@ class ApiServerStand:
         }
         return self.put(path, {**body, "status": self.objects.get(path, {}).get("status", {})})
 
+    def mesh(self, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+        path = f"{MESH_POLICIES}/{name}"
+        head = {"apiVersion": "bartizan.dev/v1alpha1", "kind": "MeshPolicy", "metadata": {"name": name}}
+        return self.put(path, {**head, "spec": spec, "status": self.objects.get(path, {}).get("status", {})})
+
     def delete(self, path: str) -> None:
         gone = self.objects.pop(path)
         self._say("DELETED", path, gone)
@@ -85,7 +91,7 @@ class ApiServerStand:
         made["metadata"]["resourceVersion"] = str(self._now)
         if kind != "DELETED":
             self.objects[path] = made
-        if "/modelpolicies/" in path:
+        if "policies/" in path:
             self.events.append((self._now, kind, json.loads(json.dumps(made))))
         bell, self._bell = self._bell, asyncio.Event()
         bell.set()
@@ -103,8 +109,9 @@ class ApiServerStand:
             return web.json_response(self.keys)
         if path == "/.well-known/openid-configuration":
             return web.json_response({"issuer": "https://cluster.example"})
-        if path == POLICIES:
-            return await self._watch(request) if "watch" in request.query else self._list()
+        if path in {POLICIES, MESH_POLICIES}:
+            plural = path.rpartition("/")[2]
+            return await self._watch(request, plural) if "watch" in request.query else self._list(plural)
         return await self._one(request, path)
 
     async def _one(self, request: web.Request, path: str) -> web.Response:
@@ -134,12 +141,13 @@ class ApiServerStand:
             self._say("MODIFIED", target, made)
         return web.json_response(self.objects[target])
 
-    def _list(self) -> web.Response:
+    def _list(self, plural: str) -> web.Response:
         self.lists += 1
-        items = [one for path, one in sorted(self.objects.items()) if "/modelpolicies/" in path]
+        items = [one for path, one in sorted(self.objects.items()) if f"/{plural}/" in path]
         return web.json_response({"metadata": {"resourceVersion": str(self._now)}, "items": items})
 
-    async def _watch(self, request: web.Request) -> web.StreamResponse:
+    async def _watch(self, request: web.Request, plural: str) -> web.StreamResponse:
+        kind_of = {"modelpolicies": "ModelPolicy", "meshpolicies": "MeshPolicy"}[plural]
         self.watches += 1
         since = int(request.query["resourceVersion"])
         response = web.StreamResponse()
@@ -152,7 +160,7 @@ class ApiServerStand:
         while not cut.is_set():
             bell = self._bell
             for number, kind, item in list(self.events):
-                if number > sent:
+                if number > sent and item["kind"] == kind_of:
                     await response.write(json.dumps({"type": kind, "object": item}).encode() + b"\n")
                     sent = number
             waits = [asyncio.ensure_future(bell.wait()), asyncio.ensure_future(cut.wait())]  # noqa: TID251
