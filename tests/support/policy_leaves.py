@@ -10,9 +10,9 @@ from msgspec import inspect
 from bartizan.policy.schema import ModelPolicy
 
 
-def leaves() -> frozenset[str]:
+def leaves(kind: type[msgspec.Struct] = ModelPolicy) -> frozenset[str]:
     """Paths as authors write them. Lists are `[]`, checks stand by their name, choices as `=value`."""
-    return frozenset(_walk(inspect.type_info(ModelPolicy), ""))
+    return frozenset(_walk(inspect.type_info(kind), ""))
 
 
 def _walk(kind: inspect.Type, path: str) -> Iterator[str]:

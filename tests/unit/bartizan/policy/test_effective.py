@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bartizan.errors import PolicyInvalid
 from bartizan.policy.effective import at_endpoint, effective_policy, ties, touching_meshes
-from bartizan.policy.validate import Mesh, Written, read_mesh
+from bartizan.policy.validate import Mesh, Written, read_mesh, read_policy
 
 CHAT: dict[str, Any] = {
     "apiVersion": "bartizan.dev/v1alpha1",
@@ -186,3 +187,11 @@ def test_parts_that_fit_every_endpoint_are_not_judged_by_one_that_is_not_there()
             "authz": [{"name": "a", "deny": 'request.model == "x"'}],
         }
     )
+
+
+def test_the_example_is_valid_and_touches_chat_models_only() -> None:
+    text = (Path(__file__).parents[4] / "examples/mesh-policies/baseline.yaml").read_text()
+    baseline = read_mesh(read_policy(text))
+    made = effective_policy(chat(authn=None), [baseline]).policy.spec
+    assert (made.mode, made.authn.jwt[0].issuer) == ("enforce", "https://idp.example")
+    assert touching_meshes(chat(**OPAQUE).document, [baseline]) == []
