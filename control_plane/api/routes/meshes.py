@@ -30,7 +30,7 @@ from control_plane.api.routes.policies import (
     wait_for,
 )
 from control_plane.fleet.status import mesh_status
-from control_plane.policies.meshes import MeshState
+from control_plane.policies.meshes import MeshPolicies, MeshState
 from control_plane.policies.revisions import plain
 
 ONE = "/v1/mesh-policies/{name}"
@@ -71,7 +71,10 @@ def operations(parts: Parts) -> list[Operation]:
 class _Routes:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._meshes = parts.policies.meshes
+
+    @property
+    def _meshes(self) -> MeshPolicies:
+        return self._parts.policies.meshes
 
     async def all(self, _call: Call) -> MeshList:
         return MeshList(policies=tuple(_summary(state) for state in await self._meshes.states()))

@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 from bartizan.policy.merge import MAPPINGS, NAMED, Layer, LayerKind, Merged, merge
 from bartizan.policy.schema import ModelPolicySpec
 
-PII, PII_DENY, SECRETS, SANITIZE = {"pii": {}}, {"pii": {"action": "deny"}}, {"secrets": {}}, {"sanitize": {}}
+Check = dict[str, dict[str, Any]]
+PII: Check = {"pii": {}}
+PII_DENY: Check = {"pii": {"action": "deny"}}
+SECRETS: Check = {"secrets": {}}
+SANITIZE: Check = {"sanitize": {}}
 ROOTS: dict[LayerKind, str] = {"override": "spec.overrides", "policy": "spec", "default": "spec.defaults"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
@@ -33,7 +34,12 @@ def shown(result: Outcome) -> object:
         case Untouched():
             return {"untouched": result.reason}
         case Refused():
-            return {"refused": result.problems}
+            problems = [asdict(problem) for problem in result.problems]
+            return {
+                "refused": [
+                    {key: value for key, value in one.items() if key != "document"} for one in problems
+                ]
+            }
 
 
 def test_there_are_at_least_sixty_pods_of_which_most_are_injected() -> None:

@@ -100,7 +100,7 @@ async def test_where_one_endpoint_cannot_take_it_nothing_happens_and_all_problem
     house: House,
 ) -> None:
     for name in ("blind", "deaf"):
-        opaque = {"model": {"name": "m", "protocol": "opaque"}, "routes": [{"path": "/x"}]}
+        opaque: Any = {"model": {"name": "m", "protocol": "opaque"}, "routes": [{"path": "/x"}]}
         await house.policies.apply(policy(name, **opaque), ACTOR)
     before, told = await house.versions(), list(house.told)
     for call in (house.meshes.apply, lambda text, _: check(house, text)):
