@@ -16,6 +16,7 @@ import pytest
 
 from bartizan.errors import ResourceRejected
 from bartizan.policy.bundle import GuardModel, GuardPlan
+from bartizan.policy.keyset import KeyRecord, KeySet
 from sidecar.agent.changes import Changes
 from sidecar.agent.worker import HUNG_AFTER
 from sidecar.agent.workers import WorkerPool
@@ -117,8 +118,10 @@ async def test_a_worker_that_gets_no_processor_is_not_killed_for_its_silence(poo
     await until(pool.metrics)
     (starved,) = pool.pids()
     (worker,) = pool._workers.values()
+    keys = tuple(KeyRecord(id=str(number), hash=f"{number:064}", tenant="t") for number in range(4000))
     with throttled(starved):
-        await until(lambda: time.monotonic() - worker._silence._since > 2 * HUNG_AFTER)
+        pool.set_keys(KeySet(name="k", version=1, keys=keys))  # a few milliseconds of work: seconds now
+        await until(lambda: time.monotonic() - worker._silence._since > HUNG_AFTER + 0.6)
         assert pool.pids() == [starved]
     since = time.monotonic()
     await until(lambda: worker._silence._since > since)
