@@ -16,9 +16,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from bartizan.api import IssueKey
 from bartizan.errors import BartizanError, Conflict, DependencyUnavailable, Forbidden
+from bartizan.policy.canonical import canonical
 from bartizan.policy.keyset import KeySet
 from bartizan.policy.names import TYPE_KEY_SET
-from bartizan.policy.signing import LocalSigner, canonical
+from bartizan.policy.signing import LocalSigner
 from control_plane.fleet.ledger import Ledger
 from control_plane.fleet.service import FleetService
 from control_plane.policies.actor import Actor
