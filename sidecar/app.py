@@ -13,7 +13,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from bartizan.policy.capabilities import SUPPORTED, WAF
 from bartizan.tasks import start
 from bartizan.telemetry.logging import get_logger
 from sidecar.agent import bootstrap as paths
@@ -51,7 +50,7 @@ from sidecar.audit.shipping import Shipping
 from sidecar.audit.sinks.control_plane import ControlPlaneSink
 from sidecar.audit.sinks.file import FileSink
 from sidecar.audit.spool import Spool
-from sidecar.checks.waf import firewall
+from sidecar.checks.installed import capabilities
 from sidecar.settings import Settings
 
 log = get_logger()
@@ -101,7 +100,7 @@ class Agent:
             trace_endpoint=otlp if settings.otlp_endpoint else "",
         )
         self.seen = SeenVersions(state / "versions.json", self.conditions)
-        self.verifier = Verifier(self.seen, SUPPORTED if firewall.available() else SUPPORTED - {WAF})
+        self.verifier = Verifier(self.seen, capabilities())
         if self.identity.trust is not None:
             self.verifier.trust(self.identity.trust)
         self.config = EnvoyConfig(self.changes)

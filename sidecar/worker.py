@@ -53,7 +53,13 @@ if TYPE_CHECKING:
 
 log = get_logger()
 _DRAIN = 1.0
-_OURS = ("bartizan_decisions", "bartizan_phase", "bartizan_findings", "bartizan_audit_lost")
+_OURS = (
+    "bartizan_decisions",
+    "bartizan_phase",
+    "bartizan_findings",
+    "bartizan_audit_lost",
+    "bartizan_check_child",
+)
 
 
 def flat_metrics() -> dict[str, float]:

@@ -23,6 +23,9 @@ NATIVE_TOKENS = "hop.nativeTokens"
 WAF = "waf.crs"
 """Only where its library and rules are installed."""
 
+IMAGE = "check.image"
+"""Only where its decoders are installed."""
+
 SUPPORTED: frozenset[str] = frozenset(
     {
         f"schema.{SCHEMA_VERSION}",

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from bartizan.policy.quantities import Quantity
+
 StripKind = Literal["zero-width", "bidi", "tags", "control"]
 PiiType = Literal[
     "email",
@@ -33,6 +35,7 @@ AnnouncedType = Literal["phone", "card", "ssn", "national_id", "passport", "driv
 """Types that a word before the number may announce."""
 Region = Annotated[str, Meta(pattern=r"^[A-Z]{2}$")]
 Word = Annotated[str, Meta(min_length=2, max_length=40)]
+ImageType = Literal["png", "jpeg", "webp", "gif"]
 AllowedText = Annotated[str, Meta(min_length=3, max_length=254)]
 AllowedPattern = Annotated[str, Meta(min_length=1, max_length=256)]
 KeyFile = Annotated[str, Meta(pattern=r"^file:[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
@@ -162,6 +165,24 @@ class Parameters(CheckConfig, frozen=True, tag="parameters"):
         return self.action == "clamp"
 
 
+class Image(CheckConfig, frozen=True, tag="image"):
+    """Pictures in requests: what they really are, how large, decoded and written anew. Needs the extra bartizan[image]."""
+
+    types: Annotated[tuple[ImageType, ...], Meta(min_length=1)] = ("png", "jpeg", "webp")
+    max_bytes: Quantity = "8MiB"
+    max_pixels: Annotated[int, Meta(ge=1, le=100_000_000)] = 16_000_000
+    max_frames: Annotated[int, Meta(ge=1, le=10_000)] = 1
+    max_count: Annotated[int, Meta(ge=0, le=1024)] = 16
+    reencode: bool = True
+    remote: Annotated[tuple[HostPattern, ...], Meta(max_length=256)] = ()
+    action: Literal["deny", "flag"] = "deny"
+
+    @property
+    def edits(self) -> bool:
+        """Also without: it asks another process, for which the hop without edits has no time."""
+        return True
+
+
 class Probabilities(CheckConfig, frozen=True, tag="probabilities"):
     """Coarsens the scores of a classic model's answer, against extraction and membership inference."""
 
@@ -179,5 +200,5 @@ class ExtractionWatch(CheckConfig, frozen=True, tag="extractionWatch"):
     action: Literal["flag", "deny"] = "flag"
 
 
-InputCheck = Sanitize | Markup | PromptInjection | Secrets | Pii | Parameters | ExtractionWatch
+InputCheck = Sanitize | Markup | PromptInjection | Secrets | Pii | Parameters | Image | ExtractionWatch
 OutputCheck = Pii | Secrets | Canary | Exfiltration | Markup | Tools | Structured | Probabilities

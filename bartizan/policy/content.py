@@ -13,11 +13,10 @@ from bartizan.policy.defaults import ROUTE_METHOD
 from bartizan.policy.detector_fields import canaries, canary_tokens, personal_data
 from bartizan.policy.documents import join
 from bartizan.policy.engines import NEVER, profiles
-from bartizan.policy.protocols import facts_of
+from bartizan.policy.protocols import FIELDS, facts_of
 from bartizan.policy.reading import at, invalid, repeated, strings, structs
 
 _TEXT_FIELD = {"input": "inputText", "output": "outputText"}
-_FIELDS = ("inputText", "outputText", "outputScores")
 _SCORE_CHECKS = frozenset({"probabilities"})
 _IN_A_PATH = re.compile(r"[A-Za-z0-9._~-]+")
 _CHAT_CHECKS = frozenset({"tools", "structured"})
@@ -75,21 +74,19 @@ def _routes(document: Any) -> Iterator[Problem]:
             if "//" in target or {".", ".."} & set(target.split("/")):
                 message = "no request has this path: empty, . and .. segments are normalised away"
                 yield invalid(f"{path}.path", message)
-        if facts and facts.routes != "fixed" and not facts.fields:
-            for field in _FIELDS:
-                if route.get(field):
-                    message = f"protocol {protocol} knows where its texts are"
-                    hint = "leave it out, or use protocol json_fields"
-                    if not facts.texts:
-                        message, hint = (
-                            f"{protocol} bodies are not read",
-                            "use protocol json_fields, or leave it out",
-                        )
-                    yield Problem(path=f"{path}.{field}", code="not_applicable", message=message, hint=hint)
+        unknown = [field for field in FIELDS if facts and field not in facts.fields and route.get(field)]
+        if facts and facts.routes != "fixed" and unknown:
+            message = f"protocol {protocol} knows where its texts are"
+            hint = "leave it out, or use protocol json_fields"
+            if not facts.texts:
+                message = f"{protocol} bodies are not read"
+                hint = "use protocol json_fields, or leave it out"
+            for field in unknown:
+                yield Problem(path=f"{path}.{field}", code="not_applicable", message=message, hint=hint)
         elif method in _BODILESS and route.get("inputText"):
             message = f"{method} requests have no body to read"
             yield Problem(path=f"{path}.inputText", code="not_applicable", message=message)
-        for field in _FIELDS:
+        for field in FIELDS:
             yield from repeated(strings(route, field, under=path), "field")
 
 
@@ -123,9 +120,14 @@ def _checks(document: Any) -> Iterator[Problem]:
             elif facts and name in _SCORE_CHECKS and not facts.scores:
                 message = f"answers of protocol {protocol} hold no scores"
                 yield Problem(path=place, code="not_applicable", message=message)
+            elif facts and name == "image" and direction == "input":
+                if not facts.images:
+                    message = f"no pictures are known in requests of protocol {protocol}"
+                    hint = "leave it out; protocol kserve_v1 with routes finds base64 in any JSON"
+                    yield Problem(path=place, code="not_applicable", message=message, hint=hint)
             elif facts and facts.fields and name != "extractionWatch":
                 field = "outputScores" if name in _SCORE_CHECKS else _TEXT_FIELD[direction]
-                if routes and not any(route.get(field) for route in routes):
+                if field in facts.fields and routes and not any(route.get(field) for route in routes):
                     message = f"finds nothing to look at: no route declares {field}"
                     hint = (
                         f"add {field}, such as [$.{'probabilities' if field == 'outputScores' else 'text'}]"
@@ -136,6 +138,7 @@ def _checks(document: Any) -> Iterator[Problem]:
                 yield from repeated(strings(config, "types", under=place), "type")
                 yield from repeated(strings(config, "strip", under=place), "kind")
                 yield from repeated(strings(config, "links", under=place), "host")
+                yield from repeated(strings(config, "remote", under=place), "host")
                 yield from repeated(strings(config, "labels", under=place), "label")
                 if name == "pii":
                     yield from personal_data(config, place, of_answers=direction == "output")

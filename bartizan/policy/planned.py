@@ -18,15 +18,11 @@ FIELDS: Final[Mapping[str, str]] = {
     "spec.quota": "quotas across sidecars",
     "spec.rollout": "canary rollouts",
     "spec.signing": "signing outside of the control plane",
-    "spec.input[].image": "image checks",
-    "spec.output[].image": "image checks",
+    "spec.output[].image": "checks of pictures that a model makes: it is trusted with its own",
 }
 """Path of a planned field -> what it stands for."""
 
 VALUES: Final[Mapping[str, Mapping[str, str]]] = {
-    "spec.model.protocol": {
-        "image": "image bodies",
-    },
     "spec.failure.content": {"open": "letting content pass when a check fails"},
     "spec.listener.tls": {"mesh": "the mesh's own identity on the listener"},
 }

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
+
+from msgspec import Meta
 
 from bartizan.errors import InvalidInput, Problem
+
+Quantity = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,11}(KiB|MiB|B)?$")]
 
 _BYTES = re.compile(r"([1-9][0-9]{0,11})(KiB|MiB|B)?", re.ASCII)
 _RATE = re.compile(r"([1-9][0-9]{0,6})/([smh])", re.ASCII)

@@ -14,19 +14,21 @@ from msgspec import UNSET, Meta, UnsetType
 
 from bartizan.policy.checks import InputCheck, OutputCheck
 from bartizan.policy.engines import Engine, Exposed
+from bartizan.policy.quantities import Quantity
 
 API_VERSION = "bartizan.dev/v1alpha1"
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", description="RFC 1123 label")]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 FileReference = Annotated[str, Meta(pattern=r"^file:[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-Quantity = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,11}(KiB|MiB|B)?$")]
 Rate = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,6}/(s|m|h)$")]
 Expression = Annotated[str, Meta(min_length=1, max_length=2048)]
 FieldPath = Annotated[str, Meta(pattern=r"^\$(\.[A-Za-z_][A-Za-z0-9_-]*|\[\*\]|\[[0-9]{1,4}\])*$")]
 RoutePath = Annotated[str, Meta(pattern=r"^/[A-Za-z0-9._~!$&'()*+,=:@/-]{0,255}$")]
 Method = Literal["GET", "POST", "PUT", "DELETE"]
-Protocol = Literal["openai", "anthropic", "ollama", "mcp", "kserve_v2", "kserve_v1", "json_fields", "opaque"]
+Protocol = Literal[
+    "openai", "anthropic", "ollama", "mcp", "kserve_v2", "kserve_v1", "json_fields", "image", "opaque"
+]
 
 
 class Node(

@@ -16,6 +16,7 @@ from bartizan.policy.authored import CHECK_LISTS
 from bartizan.policy.documents import join
 from bartizan.policy.jsonschema import mesh_json_schema, policy_json_schema
 from bartizan.policy.planned import generic, planned_field, planned_value
+from bartizan.policy.quantities import Quantity
 
 _KINDS = {
     "object": "a mapping",
@@ -39,7 +40,7 @@ _NAME = "1 to 63 lower-case letters, digits and hyphens, beginning and ending wi
 _ALIASES: tuple[tuple[Any, str], ...] = (
     (language.Name, _NAME),
     (language.FileReference, "file:NAME, a plain file name in the sidecar's certificate folder"),
-    (language.Quantity, "a whole number with KiB, MiB or B, such as 1MiB"),
+    (Quantity, "a whole number with KiB, MiB or B, such as 1MiB"),
     (language.Rate, "a whole number per s, m or h, such as 50/s"),
     (language.FieldPath, "a field path such as $.text, $.items[*].text or $.scores[0]"),
     (language.RoutePath, "an absolute path without query, percent escapes or semicolons, such as /predict"),

@@ -19,6 +19,11 @@ PHASE_SECONDS = HotHistogram("bartizan_phase_seconds", "Time in one phase of a r
 FINDINGS = HotCounter(
     "bartizan_findings_total", "Findings by check, kind and action.", ["check", "kind", "action"]
 )
+CHECK_CHILD_FAULTS = Counter(
+    "bartizan_check_child_faults_total",
+    "Questions that a check's child process did not answer, by child and reason: each is a 503.",
+    ["child", "reason"],
+)
 # agent
 POLICY_VERSION = Gauge("bartizan_policy_version", "Version of the bundle that is enforced.")
 POLICY_AGE = Gauge(

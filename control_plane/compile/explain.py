@@ -162,7 +162,7 @@ def _content(resolved: Resolved) -> Iterator[tuple[str, str, str]]:
     yield (
         "failure.content: closed",
         "Envoy ext_proc",
-        f"no answer in {ext_proc.MESSAGE_TIMEOUT} s is 503, never a pass",
+        f"no answer in {ext_proc.message_timeout(resolved)} s is 503, never a pass",
     )
 
 

@@ -5,13 +5,13 @@ Checks never see bytes, headers or the network. They are built once per plan (ca
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, cast, runtime_checkable
 
 from sidecar.checks.query_history import QueryHistory
 from sidecar.checks.scope import Scope
-from sidecar.formats.base import TextPart
+from sidecar.formats.base import ImagePart, TextPart
 from sidecar.formats.parameters import Parameter
 from sidecar.model.finding import Action, Edit, Finding
 
@@ -25,6 +25,16 @@ class Inspection:
 
 
 CLEAN = Inspection()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What was seen of one picture; `written` takes its place, None for nothing; so many of its bytes were looked at."""
+
+    part: ImagePart
+    findings: tuple[Finding, ...] = ()
+    written: str | bytes | None = None
+    size: int = 0
 
 
 class TextCheck(Protocol):
@@ -145,6 +155,18 @@ class QueryCheck(Protocol):
         """Count these queries of the caller, and say what all of them amount to."""
 
 
+class ImageCheck(Protocol):
+    """A check of a request's pictures. It asks another process, and so it blocks."""
+
+    name: str
+
+    def start(self) -> None:
+        """Make ready what it asks. Raises ResourceRejected where that can't be."""
+
+    def judge(self, parts: Sequence[ImagePart], gone: Callable[[], bool]) -> Sequence[Looked]:
+        """What was seen of each. Raises ChildFailed; ends early once `gone` says that nobody waits."""
+
+
 class ScoreCheck(Protocol):
     """A validator of a classic model's scores."""
 
@@ -166,13 +188,14 @@ class CheckSet:
     wholes: Sequence[WholeCheck] = field(default=())
     parameters: Sequence[ParameterCheck] = field(default=())
     queries: Sequence[QueryCheck] = field(default=())
+    images: Sequence[ImageCheck] = field(default=())
     restores: bool = False
     scope: Scope | None = None
     """Of the exchange that these checks are bound to."""
 
     def __bool__(self) -> bool:
         wholes = self.wholes or self.queries or self.restores
-        return bool(self.texts or self.scores or self.parameters or wholes)
+        return bool(self.texts or self.scores or self.parameters or self.images or wholes)
 
     @property
     def binds(self) -> bool:

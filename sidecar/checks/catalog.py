@@ -9,7 +9,15 @@ from importlib import import_module
 from typing import Any
 
 from bartizan.policy import checks as config
-from sidecar.checks.base import CheckSet, ParameterCheck, QueryCheck, ScoreCheck, TextCheck, WholeCheck
+from sidecar.checks.base import (
+    CheckSet,
+    ImageCheck,
+    ParameterCheck,
+    QueryCheck,
+    ScoreCheck,
+    TextCheck,
+    WholeCheck,
+)
 
 Modules = dict[type[config.CheckConfig], str]
 """Below sidecar.checks. Each has `build`: a policy's line -> the check."""
@@ -26,6 +34,7 @@ SCORES: Modules = {config.Probabilities: "validators.probabilities"}
 WHOLES: Modules = {config.Tools: "validators.tools", config.Structured: "validators.structured"}
 PARAMETERS: Modules = {config.Parameters: "validators.parameters"}
 QUERIES: Modules = {config.ExtractionWatch: "validators.extraction"}
+IMAGES: Modules = {config.Image: "images.check"}
 
 
 def build_checks(
@@ -35,7 +44,7 @@ def build_checks(
 
     Raises KeyError for a check that this release doesn't know.
     """
-    known = {*TEXTS, *SCORES, *WHOLES, *PARAMETERS, *QUERIES}
+    known = {*TEXTS, *SCORES, *WHOLES, *PARAMETERS, *QUERIES, *IMAGES}
     if strange := [type(item) for item in configs if type(item) not in known]:
         raise KeyError(strange[0])
     texts: list[TextCheck] = _built(TEXTS, configs)
@@ -43,12 +52,14 @@ def build_checks(
     wholes: list[WholeCheck] = _built(WHOLES, configs)
     parameters: list[ParameterCheck] = _built(PARAMETERS, configs)
     queries: list[QueryCheck] = _built(QUERIES, configs)
+    images: list[ImageCheck] = _built(IMAGES, configs)
     return CheckSet(
         texts=tuple(texts),
         scores=tuple(scores),
         wholes=tuple(wholes),
         parameters=tuple(parameters),
         queries=tuple(queries),
+        images=tuple(images),
         restores=restores,
     )
 

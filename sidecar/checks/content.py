@@ -46,7 +46,7 @@ def too_many_texts(document: Document, checks: CheckSet) -> bool:
 def inspect_document(
     document: Document, checks: CheckSet, *, shadow: bool, gone: Callable[[], bool] = lambda: False
 ) -> ContentResult:
-    """Apply the checks, edits included. With `shadow` everything is found and nothing is changed.
+    """Apply the checks but those of pictures, edits included. With `shadow` everything is found and nothing is changed.
 
     After a denial the document's edits are incomplete: it must not be sent. `gone` is asked before every text; once it
     says yes, this raises Abandoned.
@@ -78,6 +78,28 @@ def inspect_document(
             findings.update(dict.fromkeys(whole.judge(read, complete=True)))
     changed = _adjust_scores(document, checks, findings, shadow=shadow) or changed
     changed = _bound_parameters(document, checks, findings, shadow=shadow) or changed
+    every = tuple(findings)
+    return ContentResult(
+        findings=every, action=strongest(every), scanned_bytes=scanned, changed=changed and not shadow
+    )
+
+
+def inspect_images(
+    document: Document, checks: CheckSet, *, shadow: bool, gone: Callable[[], bool] = lambda: False
+) -> ContentResult:
+    """Apply the checks of pictures, in the same way; they ask other processes. Raises ChildFailed and Abandoned."""
+    findings: dict[Finding, None] = {}
+    scanned, changed = 0, False
+    for check in checks.images:
+        for looked in check.judge(document.images(), gone):
+            findings.update(dict.fromkeys(looked.findings))
+            scanned += looked.size
+            if looked.written is not None:
+                changed = True
+                if not shadow:
+                    document.replace_image(looked.part.location, looked.written)
+        if gone():
+            raise Abandoned
     every = tuple(findings)
     return ContentResult(
         findings=every, action=strongest(every), scanned_bytes=scanned, changed=changed and not shadow

@@ -11,7 +11,8 @@ from collections.abc import Container
 from typing import Any, NoReturn
 
 from sidecar.formats.base import DEFINITION, FILE_DATA, FormatError
-from sidecar.formats.documents import TextAt, strings
+from sidecar.formats.documents import ImageAt, TextAt, strings
+from sidecar.formats.images import anthropic_image
 from sidecar.formats.json_text import Path, location
 from sidecar.formats.openai_fields import WORDS, shaped, unread
 from sidecar.model.decision import Cause
@@ -54,6 +55,7 @@ class AnthropicReader:
         self.texts: list[TextAt] = []
         self.unscanned: list[str] = []
         self.objects: list[Path] = []
+        self.images: list[ImageAt] = []
 
     def request(self, value: dict[str, Any]) -> None:
         self._content(value.get("system"), ("system",), "system")
@@ -112,6 +114,8 @@ class AnthropicReader:
     def _source(self, source: Any, kind: str, path: Path, role: str) -> None:
         """Of an image or document: bytes, a place to fetch them from, or text."""
         if not isinstance(source, dict):
+            if kind == "image":
+                self._refuse("the source of an image is not an object")
             self._string(source, path, role)  # a search result names its source
             return
         known: set[str] = set()
@@ -120,6 +124,8 @@ class AnthropicReader:
             self._content(source["content"], (*path, "content"), role)
         elif source.get("type") != "text" or not isinstance(source.get("data"), str):
             self._pass("image" if kind == "image" else FILE_DATA)
+            if kind == "image":
+                self.images.append(anthropic_image(source, path))
             if sealed(source.get("data")):
                 known.add("data")
         self._rest(source, path, known, role)

@@ -7,7 +7,7 @@ and re-encodes only when an edit or a rounding changed something: untouched bodi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from sidecar.formats.parameters import Parameter
 from sidecar.model.decision import Cause
@@ -27,6 +27,22 @@ class TextPart(Value, frozen=True, kw_only=True):
     """Holds texts that were listed before it: counted once."""
     written: bool = False
     """A JSON text as it is written: what is put into its strings must be escaped."""
+
+
+class ImagePart(Value, frozen=True, kw_only=True):
+    """A place where a body holds a picture, or says where one is. `location` as for texts."""
+
+    hidden: ClassVar[frozenset[str]] = frozenset({"written"})
+
+    location: str
+    kind: str
+    """What records call it when nobody looked at it ("image_url")."""
+    form: Literal["url", "base64", "raw", "stored"]
+    """A URL of any scheme, data URLs too; base64; the bytes themselves; the id of something that the engine keeps."""
+    written: str | bytes
+    """As the body has it; nothing for what is stored."""
+    declared: str = ""
+    """The media type that the body names beside it."""
 
 
 DEFINITION = "definition"
@@ -64,6 +80,12 @@ class Document(Protocol):
     def objects(self) -> Mapping[str, str]:
         """JSON objects by which an answer calls tools where they are no strings, as JSON with all edits, by location."""
 
+    def images(self) -> Sequence[ImagePart]:
+        """Pictures, in document order (may be empty)."""
+
+    def replace_image(self, location: str, written: str | bytes) -> None:
+        """Put another picture, written in the same form, at a location that `images` named."""
+
     def scores(self) -> Sequence[tuple[str, float]]:
         """Locations and values of a classic model's scores (may be empty)."""
 
@@ -78,7 +100,7 @@ class Document(Protocol):
         """What the model is asked, each by bytes that tell it from others: the rows of a batch, else the whole body."""
 
     def unscanned(self) -> Sequence[str]:
-        """Kinds of content that passes without being looked at ("image_url"); the caller records the reason."""
+        """Kinds of content that no check of texts looks at ("image_url"); the caller records the reason."""
 
     def encode(self) -> bytes:
         """The original bytes if nothing changed, else the re-encoded document."""

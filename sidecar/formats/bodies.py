@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from sidecar.formats.answers import decode_model_json, error_document
 from sidecar.formats.base import Document, FormatError
-from sidecar.formats.documents import JsonDocument, TextAt
+from sidecar.formats.documents import ImageAt, JsonDocument, TextAt
 from sidecar.formats.json_text import Path, decode
 from sidecar.formats.media_type import demand_json
 from sidecar.formats.openai_fields import UNREADABLE
@@ -31,6 +31,8 @@ class BodyReader(Protocol):
     def objects(self) -> Sequence[Path]:
         """Where JSON objects are that call tools."""
 
+    @property
+    def images(self) -> Sequence[ImageAt]: ...
     def request(self, value: dict[str, Any]) -> None: ...
     def answer(self, value: dict[str, Any]) -> None: ...
 
@@ -68,6 +70,7 @@ def request_document(
         texts=reader.texts,
         unscanned=reader.unscanned,
         parameters=parameters(value, asks),
+        images=reader.images,
     )
 
 
@@ -89,11 +92,19 @@ def answer_document(
             text,
             texts=reader.texts,
             unscanned=reader.unscanned,
+            images=reader.images,
             hidden=hidden,
             objects=reader.objects,
         )
     passed = dict.fromkeys((*reader.unscanned, *(name for _, name in unreadable)))
-    return JsonDocument(body, text, texts=reader.texts, unscanned=tuple(passed), objects=reader.objects)
+    return JsonDocument(
+        body,
+        text,
+        texts=reader.texts,
+        unscanned=tuple(passed),
+        images=reader.images,
+        objects=reader.objects,
+    )
 
 
 def _facts(value: dict[str, Any], holder: Any, limits: Sequence[str], *, streams: bool) -> BodyFacts:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bartizan.policy.bundle import GuardPlan
-from bartizan.policy.checks import Probabilities
+from bartizan.policy.checks import Image, Probabilities
 from sidecar.formats.anthropic import AnthropicFormat
 from sidecar.formats.base import Format
+from sidecar.formats.image import ImageFormat
 from sidecar.formats.json_fields import JsonFieldsFormat
 from sidecar.formats.mcp import McpFormat
 from sidecar.formats.ollama import OllamaFormat
@@ -28,7 +29,11 @@ def build_format(plan: GuardPlan) -> Format:
         case "mcp":
             return McpFormat(max_depth=plan.json_depth, conceal=conceal)
         case "kserve_v1" | "kserve_v2" as version:
-            return PredictFormat(version, strict=version == "kserve_v2", max_depth=plan.json_depth)
+            pictures = any(isinstance(check, Image) for check in plan.input)
+            strict = version == "kserve_v2"
+            return PredictFormat(version, strict=strict, max_depth=plan.json_depth, pictures=pictures)
+        case "image":
+            return ImageFormat(plan.routes, max_depth=plan.json_depth)
         case "json_fields":
             return JsonFieldsFormat(plan.routes, max_depth=plan.json_depth)
         case "opaque":

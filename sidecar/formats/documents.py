@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import msgspec
 
-from sidecar.formats.base import FormatError, TextPart
+from sidecar.formats.base import FormatError, ImagePart, TextPart
 from sidecar.formats.json_text import Path, decode, has_surrogate, location, splice, string_token
 from sidecar.formats.parameters import Parameter
 from sidecar.formats.rows import rows
@@ -37,6 +37,52 @@ class TextAt(msgspec.Struct, frozen=True, gc=False):
     inner: Path | None = None
 
 
+class ImageAt(msgspec.Struct, frozen=True, gc=False):
+    """A picture and where it stands: what an ImagePart says, by its path."""
+
+    path: Path
+    kind: str
+    form: Literal["url", "base64", "stored"]
+    written: str = ""
+    declared: str = ""
+
+
+class Untouched:
+    """What documents answer that hold nothing of the kind."""
+
+    facts: BodyFacts = NO_FACTS
+
+    def texts(self) -> Iterable[TextPart]:
+        return ()
+
+    def replace(self, location: str, text: str) -> None:
+        raise KeyError(location, text)
+
+    def images(self) -> Sequence[ImagePart]:
+        return ()
+
+    def replace_image(self, location: str, written: str | bytes) -> None:
+        raise KeyError(location, written)
+
+    def objects(self) -> Mapping[str, str]:
+        return {}
+
+    def scores(self) -> Sequence[tuple[str, float]]:
+        return ()
+
+    def set_score(self, location: str, value: float) -> None:
+        raise KeyError(location, value)
+
+    def parameters(self) -> Sequence[Parameter]:
+        return ()
+
+    def set_parameter(self, parameter: Parameter) -> None:
+        raise KeyError(parameter.path)
+
+    def unscanned(self) -> Sequence[str]:
+        return ()
+
+
 class JsonDocument:
     """A decoded JSON body. Edits are spliced into the original text, so nothing else changes.
 
@@ -55,13 +101,15 @@ class JsonDocument:
         hidden: Sequence[Path] = (),
         parameters: Sequence[Parameter] = (),
         objects: Sequence[Path] = (),
+        images: Sequence[ImageAt] = (),
     ) -> None:
         self._objects = tuple(objects)
         self._parameters = {parameter.path: parameter for parameter in parameters}
         self._body = body
         self._text = text
         self._facts = facts
-        self._unscanned = tuple(unscanned)
+        self._unscanned = tuple(dict.fromkeys((*unscanned, *(at.kind for at in images))))
+        self._images: dict[str, ImageAt] = {}
         self._paths: dict[str, Path] = {}
         self._same: dict[str, int] = {}
         self._embedded: dict[str, TextAt] = {}
@@ -78,6 +126,10 @@ class JsonDocument:
             self._parts[name] = TextPart(location=name, text=at.text, role=at.role, again=again)
             if at.embedded:
                 self._embedded[name] = at
+        for image in images:
+            name = self._free(location(image.path))
+            self._paths[name] = image.path
+            self._images[name] = image
         for path, value in scores:
             name = self._free(location(path))
             self._paths[name] = path
@@ -123,6 +175,19 @@ class JsonDocument:
         value = json.loads(self.encode())
         return {location(path): json.dumps(_below(value, path), ensure_ascii=False) for path in self._objects}
 
+    def images(self) -> Sequence[ImagePart]:
+        return tuple(
+            ImagePart(location=name, kind=at.kind, form=at.form, written=at.written, declared=at.declared)
+            for name, at in self._images.items()
+        )
+
+    def replace_image(self, location: str, written: str | bytes) -> None:
+        """Raises KeyError for a location that `images` did not name."""
+        at = self._images[location]
+        assert isinstance(written, str)
+        self._images[location] = msgspec.structs.replace(at, written=written)
+        self._edits[at.path] = string_token(written)
+
     def scores(self) -> Sequence[tuple[str, float]]:
         return tuple(self._scores.items())
 
@@ -158,10 +223,8 @@ class JsonDocument:
         return splice(self._text, edits).encode() if edits else self._body
 
 
-class PlainDocument:
+class PlainDocument(Untouched):
     """A body that is one text, such as a model server's error page."""
-
-    facts = NO_FACTS
 
     def __init__(self, body: bytes) -> None:
         try:
@@ -180,59 +243,18 @@ class PlainDocument:
         self._text = text
         self._changed = True
 
-    def objects(self) -> Mapping[str, str]:
-        return {}
-
-    def scores(self) -> Sequence[tuple[str, float]]:
-        return ()
-
-    def set_score(self, location: str, value: float) -> None:
-        raise KeyError(location, value)
-
-    def parameters(self) -> Sequence[Parameter]:
-        return ()
-
-    def set_parameter(self, parameter: Parameter) -> None:
-        raise KeyError(parameter.path)
-
     def queries(self) -> Sequence[bytes]:
         return (self._body,)
-
-    def unscanned(self) -> Sequence[str]:
-        return ()
 
     def encode(self) -> bytes:
         return self._text.encode() if self._changed else self._body
 
 
-class OpaqueDocument:
+class OpaqueDocument(Untouched):
     """Bytes that pass as they are."""
-
-    facts = NO_FACTS
 
     def __init__(self, body: bytes) -> None:
         self._body = body
-
-    def texts(self) -> Sequence[TextPart]:
-        return ()
-
-    def replace(self, location: str, text: str) -> None:
-        raise KeyError(location, text)
-
-    def objects(self) -> Mapping[str, str]:
-        return {}
-
-    def scores(self) -> Sequence[tuple[str, float]]:
-        return ()
-
-    def set_score(self, location: str, value: float) -> None:
-        raise KeyError(location, value)
-
-    def parameters(self) -> Sequence[Parameter]:
-        return ()
-
-    def set_parameter(self, parameter: Parameter) -> None:
-        raise KeyError(parameter.path)
 
     def queries(self) -> Sequence[bytes]:
         return (self._body,)

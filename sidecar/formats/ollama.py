@@ -13,8 +13,9 @@ from sidecar.formats import parameters
 from sidecar.formats.answers import readable
 from sidecar.formats.base import DEFINITION, TOKEN_IDS, AnswerStream, Document, TextPart
 from sidecar.formats.bodies import answer_document, request_document
-from sidecar.formats.documents import TextAt, strings
+from sidecar.formats.documents import ImageAt, TextAt, strings
 from sidecar.formats.event_stream import JsonEventStream, Reading
+from sidecar.formats.images import ollama_images
 from sidecar.formats.json_text import DEFAULT_DEPTH, Path
 from sidecar.formats.media_type import is_utf8, kind
 from sidecar.formats.ndjson import MEDIA_TYPES, LineSplitter
@@ -79,6 +80,7 @@ class OllamaReader:
 
     def __init__(self, cause: Cause, max_depth: int) -> None:
         self._reader = OpenAIReader(cause, max_depth)
+        self._images: list[ImageAt] = []
 
     @property
     def texts(self) -> Sequence[TextAt]:
@@ -92,12 +94,16 @@ class OllamaReader:
     def objects(self) -> Sequence[Path]:
         return self._reader.objects
 
+    @property
+    def images(self) -> Sequence[ImageAt]:
+        return [*self._images, *self._reader.images]
+
     def request(self, value: dict[str, Any]) -> None:
-        rest = self._without_images(value)
+        rest = self._without_images(value, ())
         if isinstance(messages := rest.get("messages"), list):
             rest["messages"] = [
-                self._without_images(message) if isinstance(message, dict) else message
-                for message in messages
+                self._without_images(message, ("messages", number)) if isinstance(message, dict) else message
+                for number, message in enumerate(messages)
             ]
         if rest.pop("context", None) is not None:  # the talk so far, as tokens
             self._reader.unscanned.append(TOKEN_IDS)
@@ -116,10 +122,9 @@ class OllamaReader:
             rest["message"] = message
         self._reader.texts += strings(rest, (), "answer", "", WORDS)
 
-    def _without_images(self, value: dict[str, Any]) -> dict[str, Any]:
-        if value.get("images") and "image" not in self._reader.unscanned:
-            self._reader.unscanned.append("image")
-        return {key: item for key, item in value.items() if key != "images"}
+    def _without_images(self, value: dict[str, Any], path: Path) -> dict[str, Any]:
+        self._images += ollama_images(value, path)
+        return {key: item for key, item in value.items() if key.casefold() != "images"}
 
 
 class OllamaEvents:

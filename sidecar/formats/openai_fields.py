@@ -59,6 +59,7 @@ MEDIA = {
     "image_url": ("image_url",),
     "input_image": ("image_url", "file_id"),
     "image": ("image", "image_url"),
+    "image_embeds": ("image_embeds",),
     "input_audio": ("input_audio",),
     "audio_url": ("audio_url",),
     "video_url": ("video_url",),

@@ -10,8 +10,9 @@ from collections.abc import Container
 from typing import Any, NoReturn
 
 from sidecar.formats.base import DEFINITION, FILE_DATA, PROMPT_EMBEDS, TOKEN_IDS, FormatError
-from sidecar.formats.documents import TextAt, strings
+from sidecar.formats.documents import ImageAt, TextAt, strings
 from sidecar.formats.embedded import embedded_texts
+from sidecar.formats.images import openai_images
 from sidecar.formats.json_text import Path, location
 from sidecar.formats.openai_fields import (
     CALLS,
@@ -29,13 +30,8 @@ from sidecar.model.decision import Cause
 
 # Fields by which the application defines the model's task: rules against role play don't apply to them.
 _DEFINITIONS = (
-    "tools",
-    "functions",
-    "response_format",
-    "chat_template",
-    "chat_template_kwargs",
-    "prediction",
-    "instructions",
+    *("tools", "functions", "response_format"),
+    *("chat_template", "chat_template_kwargs", "prediction", "instructions"),
 )
 _UNREADABLE = {
     "prompt_token_ids": TOKEN_IDS,
@@ -75,8 +71,10 @@ class OpenAIReader:
         self.texts: list[TextAt] = []
         self.unscanned: list[str] = []
         self.objects: list[Path] = []
+        self.images: list[ImageAt] = []
 
     def request(self, value: dict[str, Any]) -> None:
+        self.images = openai_images(value)
         messages = value.get("messages", [])
         if not isinstance(messages, list):
             self._refuse("messages is not a list")
@@ -225,7 +223,7 @@ class OpenAIReader:
             self._string(part.get(key), (*path, key), role)
         known = {*PART_TEXTS}
         if kind in MEDIA:
-            self._pass(kind)
+            self._pass(PROMPT_EMBEDS if kind == "image_embeds" else kind)
             known.update(MEDIA[kind])
         part = self._without_file_data(part)
         if isinstance(file := part.get("file"), dict):

@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Container
-from typing import Any
+from typing import Any, Literal
 
 from sidecar.formats.answers import decode_model_json, error_document, readable
 from sidecar.formats.base import FILE_DATA, SHARED_MEMORY, TENSOR, AnswerStream, Document, FormatError
-from sidecar.formats.documents import JsonDocument, TextAt
+from sidecar.formats.documents import ImageAt, JsonDocument, TextAt
 from sidecar.formats.json_text import DEFAULT_DEPTH, KEY, Path, decode, location
+from sidecar.formats.magic import looks_like_picture
 from sidecar.formats.media_type import demand_json
 from sidecar.formats.openai_fields import shaped
 from sidecar.model.decision import Cause
@@ -38,8 +39,12 @@ _SHARED = "shared_memory_region"
 class PredictFormat:
     """JSON bodies of one of the two; `strict` is v2, whose bodies are objects with `inputs` and `outputs`."""
 
-    def __init__(self, name: str, *, strict: bool, max_depth: int = DEFAULT_DEPTH) -> None:
+    def __init__(
+        self, name: str, *, strict: bool, max_depth: int = DEFAULT_DEPTH, pictures: bool = False
+    ) -> None:
+        """`pictures`: strings of a request that begin like one are pictures, not text: a check looks at them."""
         self.name = name
+        self._pictures = pictures
         self._strict = strict
         self._max_depth = max_depth
 
@@ -48,9 +53,9 @@ class PredictFormat:
         text, value = decode(body, max_depth=self._max_depth, any_case=True)
         if self._strict and not (isinstance(value, dict) and isinstance(value.get("inputs"), list)):
             raise FormatError(Cause.MALFORMED_BODY, "inputs is not a list")
-        found = _Found(value, "user")
+        found = _Found(value, "user", pictures=self._pictures)
         unscanned = [FILE_DATA] * found.encoded + [SHARED_MEMORY] * found.shared + [TENSOR] * found.numbers
-        return JsonDocument(body, text, texts=found.texts, unscanned=unscanned)
+        return JsonDocument(body, text, texts=found.texts, unscanned=unscanned, images=found.images)
 
     def decode_answer(self, path: str, content_type: str, body: bytes, status: int = 200) -> Document:
         if not 200 <= status < 300:
@@ -76,8 +81,10 @@ class PredictFormat:
 class _Found:
     """One walk over a body, in document order."""
 
-    def __init__(self, value: Any, role: str) -> None:
+    def __init__(self, value: Any, role: str, *, pictures: bool = False) -> None:
         self.texts: list[TextAt] = []
+        self.images: list[ImageAt] = []
+        self._pictures = pictures
         self.scores: list[tuple[Path, float]] = []
         self.encoded = False
         """Bytes in base64: pictures mostly, but servers decode texts from it, too."""
@@ -111,7 +118,10 @@ class _Found:
         key = at[-1] if at else ""
         if key == _SHARED:
             self.shared = True
-        if key == _B64:
+        if self._pictures and looks_like_picture(text):
+            form: Literal["url", "base64"] = "url" if ":" in text[:8] else "base64"
+            self.images.append(ImageAt(at, "image", form, text))
+        elif key == _B64:
             self.encoded = True
         elif text and not (_in(key, _NAMES) and shaped(text)):
             # Keys may be the client's own text: a place is named by its number among the texts.

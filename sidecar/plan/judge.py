@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sidecar.checks.authz.tenant import refuses_model
-from sidecar.checks.content import TOO_MANY_TEXTS, inspect_document, too_many_texts
+from sidecar.checks.child.process import ChildFailed
+from sidecar.checks.content import TOO_MANY_TEXTS, inspect_document, inspect_images, too_many_texts
+from sidecar.checks.images.sources import is_elsewhere
 from sidecar.checks.pipeline import Mark
 from sidecar.checks.waf.check import WafCheck
-from sidecar.checks.waf.firewall import FirewallFailed
 from sidecar.formats.base import UNREADABLE, Document, FormatError
 from sidecar.model.decision import Cause, Decision, deny
 from sidecar.model.finding import Action, Finding
@@ -100,7 +101,7 @@ def _ask_firewall(waf: WafCheck, plan: Plan, head: RequestHead, body: bytes, mad
     kind = head.headers.get("content-type", "")
     try:
         verdict = waf.judge(head, body, lambda: plan.format.decode_request(head.path, kind, body))
-    except FirewallFailed:
+    except ChildFailed:
         made.refusal = deny(Cause.OVERLOADED, detail="waf", retry_after=1.0)
         return
     made.findings = verdict.findings
@@ -127,17 +128,36 @@ def _inspect_request(plan: Plan, document: Document, made: Judgement, gone: Call
         made.unscanned += (TOO_MANY_TEXTS,)
         made.refusal = deny(Cause.MALFORMED_BODY, detail=TOO_MANY_TEXTS)
         return
-    result = inspect_document(document, plan.input, shadow=plan.shadow, gone=gone)
-    made.findings += result.findings
-    made.scanned = result.scanned_bytes
-    made.unscanned += tuple(document.unscanned())
+    try:
+        images = inspect_images(document, plan.input, shadow=plan.shadow, gone=gone)
+        result = inspect_document(document, plan.input, shadow=plan.shadow, gone=gone)
+    except ChildFailed:
+        made.refusal = deny(Cause.OVERLOADED, detail="image", retry_after=1.0)
+        return
+    except FormatError as error:  # an edit that the body can't hold
+        made.refusal = deny(error.cause, detail=error.detail)
+        return
+    made.findings += images.findings + result.findings
+    made.scanned = images.scanned_bytes + result.scanned_bytes
+    made.unscanned += _unseen(document, plan)
     unreadable = next((kind for kind in made.unscanned if kind in UNREADABLE), "")
     if unreadable:
         made.refusal = deny(Cause.MALFORMED_BODY, detail=unreadable)
-    elif result.action is Action.DENY:
+    elif Action.DENY in {images.action, result.action}:
         made.refusal = deny(Cause.CONTENT_DENIED)
-    elif result.changed:
+    elif images.changed or result.changed:
         made.body = document.encode()
+
+
+def _unseen(document: Document, plan: Plan) -> tuple[str, ...]:
+    """Kinds of content that no check looked at. Of pictures, with a check of them: those that are elsewhere."""
+    if not plan.input.images:
+        return tuple(document.unscanned())
+    images = document.images()
+    unseen = {image.kind for image in images if is_elsewhere(image)}
+    return tuple(
+        kind for kind in document.unscanned() if kind in unseen or all(kind != one.kind for one in images)
+    )
 
 
 def judge_answer(

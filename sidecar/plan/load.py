@@ -63,6 +63,9 @@ def load_plan(
             shadow=plan.mode == "shadow",
             clock_ns=clock_ns,
         )
+        checks = build_checks(plan.input)
+        for check in checks.images:
+            check.start()
         return Plan(
             id=plan.id,
             policy=plan.policy,
@@ -70,7 +73,7 @@ def load_plan(
             head=head,
             body_rules=build_rules(plan.body_authz, model),
             format=build_format(plan),
-            input=build_checks(plan.input),
+            input=checks,
             output=build_checks(plan.output, restores=any(check.restores for check in plan.input)),
             patches=Patches(plan.patches),
             waf=None if plan.waf is None else WafCheck(plan.waf, Firewall(plan.waf.paranoia)),

@@ -46,6 +46,11 @@ class Plan:
         scope = Scope(tenant=tenant, keys=self.keys)
         return replace(self, input=self.input.bound(scope), output=self.output.bound(scope))
 
+    @property
+    def asks_children(self) -> bool:
+        """Whether a request's judgement waits for another process: it is made in a thread then."""
+        return self.waf is not None or bool(self.input.images)
+
     def declared_path(self, method: str, path: str) -> str:
         """The path if a route declares it, else "": undeclared paths may hold personal data and are not recorded."""
         return path if (method, path) in self.routes else ""

@@ -154,7 +154,7 @@ class _Session:
             isinstance(event, AnswerTrailers) or (isinstance(event, AnswerBody) and event.end)
         ):
             pieces.append(exchange.held)
-        asks = exchange.plan.waf is not None and exchange.stage in {Stage.START, Stage.REQUEST_BODY}
+        asks = exchange.plan.asks_children and exchange.stage in {Stage.START, Stage.REQUEST_BODY}
         if asks or heavy(*pieces):
             return await asyncio.to_thread(exchange.take, event)
         return exchange.take(event)

@@ -50,11 +50,11 @@ class WafCheck:
     asks: Asks = field(repr=False)
 
     def judge(self, head: RequestHead, body: bytes, decode: Callable[[], Document]) -> WafVerdict:
-        """`decode` reads the body anew: prompts are taken out of that copy. Raises FirewallFailed."""
+        """`decode` reads the body anew: prompts are taken out of that copy. Raises ChildFailed."""
         values: list[tuple[str, str]] = []
         unscanned: tuple[str, ...] = ()
         if body:
-            shown = _without_prompts(decode()) if self.config.prompt_fields == "skip" else body
+            shown = _without_prompts(decode(), texts=self.config.prompt_fields == "skip")
             try:
                 values = list(_scalars(json.loads(shown)))
             except (ValueError, RecursionError):
@@ -75,8 +75,12 @@ class WafCheck:
         return WafVerdict(tuple(findings), "waf" if blocked else "", unscanned)
 
 
-def _without_prompts(document: Document) -> bytes:
-    for part in list(document.texts()):
+def _without_prompts(document: Document, *, texts: bool) -> bytes:
+    """Also without pictures, always: they are megabytes in which no rule finds anything."""
+    for image in document.images():
+        if image.form != "stored":
+            document.replace_image(image.location, "" if isinstance(image.written, str) else b"")
+    for part in list(document.texts()) if texts else ():
         if not part.location.startswith(_OTHER) and not part.again:
             document.replace(part.location, "")
     return document.encode()

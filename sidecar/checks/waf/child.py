@@ -6,14 +6,13 @@ reads hostile input shall not share memory with keys. It ends when its standard 
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import msgspec
-
+from sidecar.checks.child.messages import Unfit, serve
 from sidecar.checks.waf import ruleset
-from sidecar.checks.waf.messages import LENGTH, Answer, Configure, Hit, Question, Ready
+from sidecar.checks.waf.messages import Answer, Configure, Hit, Question
 
 _LEVEL = "paranoia-level/"
 _NO_VERDICT = range(900_000, 911_000)
@@ -68,35 +67,15 @@ def _level(tags: list[str]) -> int:
     return int(found[0]) if found and found[0].isdecimal() else 1
 
 
-def _read(stream: BinaryIO) -> bytes | None:
-    head = stream.read(LENGTH.size)
-    return stream.read(LENGTH.unpack(head)[0]) if len(head) == LENGTH.size else None
-
-
-def _write(stream: BinaryIO, message: msgspec.Struct) -> None:
-    data = msgspec.msgpack.encode(message)
-    stream.write(LENGTH.pack(len(data)) + data)
-    stream.flush()
-
-
-def main() -> None:
-    """Answer questions until standard input ends."""
-    source, sink = sys.stdin.buffer, sys.stdout.buffer
-    first = _read(source)
-    if first is None:
-        return
+def build(configure: Configure) -> Callable[[Question], Answer]:
+    """Raises Unfit without the library or with rules that it can't read."""
     try:
-        engine = Engine(msgspec.msgpack.decode(first, type=Configure))
+        return Engine(configure).judge
     except ImportError:
-        _write(sink, Ready(error="libmodsecurity is not installed: pip install 'bartizan[waf]'"))
-        return
+        raise Unfit("libmodsecurity is not installed: pip install 'bartizan[waf]'") from None
     except ValueError as error:
-        _write(sink, Ready(error=f"the rules can't be read: {error}"))
-        return
-    _write(sink, Ready(rules=engine.loaded))
-    while (data := _read(source)) is not None:
-        _write(sink, engine.judge(msgspec.msgpack.decode(data, type=Question)))
+        raise Unfit(f"the rules can't be read: {error}") from error
 
 
 if __name__ == "__main__":
-    main()
+    serve(Configure, Question, build)

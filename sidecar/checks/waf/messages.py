@@ -1,18 +1,8 @@
-"""What firewall.py and its child process say to each other: length-prefixed msgpack over pipes."""
+"""What firewall.py and its child process say to each other."""
 
 from __future__ import annotations
 
-import struct
-from typing import Literal
-
-import msgspec
-
-LENGTH = struct.Struct(">I")
-MOST = 4 * 1024 * 1024
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
-    """Base of what goes over the pipes."""
+from sidecar.checks.child.messages import Part
 
 
 class Configure(Part, frozen=True):
@@ -20,13 +10,6 @@ class Configure(Part, frozen=True):
 
     folder: str
     paranoia: int
-
-
-class Ready(Part, frozen=True):
-    """The child's first message: how many rules it loaded, or why it can't."""
-
-    rules: int = 0
-    error: str = ""
 
 
 class Question(Part, frozen=True):
@@ -50,6 +33,3 @@ class Answer(Part, frozen=True):
 
     hits: tuple[Hit, ...] = ()
     exceeded: bool = False
-
-
-Mode = Literal["block", "detect"]

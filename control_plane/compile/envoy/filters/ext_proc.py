@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bartizan.policy import names
+from bartizan.policy.checks import Image
 from control_plane.compile.envoy.grpc_service import guard_service
 from control_plane.compile.envoy.values import TRUE, duration, http_filter
 from control_plane.compile.resolve import Resolved
@@ -20,7 +21,15 @@ from protos.gen.envoy.type.v3.http_status_pb2 import HttpStatus, StatusCode
 NAME = "envoy.filters.http.ext_proc"
 MESSAGE_TIMEOUT = 2.0
 """Seconds for the answer to one message, waiting in the guard's queue included."""
+IMAGE_TIMEOUT = 6.0
+"""Where pictures are decoded: sidecar/checks/images/decoder.py takes up to four of them."""
 MAX_MESSAGE_TIMEOUT = 5.0
+
+
+def message_timeout(resolved: Resolved) -> float:
+    """Seconds that Envoy waits for the guard's answer to one message."""
+    pictures = any(isinstance(check, Image) for check in resolved.spec.input)
+    return IMAGE_TIMEOUT if pictures else MESSAGE_TIMEOUT
 
 
 def build(resolved: Resolved) -> HttpFilter | None:
@@ -48,8 +57,8 @@ def build(resolved: Resolved) -> HttpFilter | None:
             ),
             allow_mode_override=True,
             request_attributes=[names.PROC_REVISION_ATTRIBUTE, "source.address"],
-            message_timeout=duration(MESSAGE_TIMEOUT),
-            max_message_timeout=duration(MAX_MESSAGE_TIMEOUT),
+            message_timeout=duration(message_timeout(resolved)),
+            max_message_timeout=duration(max(MAX_MESSAGE_TIMEOUT, message_timeout(resolved))),
             # Identity and decision id come from ext_authz this way: the client can't forge them.
             metadata_options=MetadataOptions(
                 forwarding_namespaces=MetadataOptions.MetadataNamespaces(untyped=[names.AUTHZ_METADATA])

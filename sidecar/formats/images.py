@@ -1,0 +1,86 @@
+"""Where pictures are in JSON bodies: the places that engines read them from, whatever a part says that it is.
+
+Found by one walk beside the reader of texts, because engines go by the members that a part has: vLLM, for one, takes a
+part without a type. What a place holds in no form that we know is `stored`: nobody can look at it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sidecar.formats.documents import ImageAt
+from sidecar.formats.json_text import Path
+
+_NOT_SHOWN = frozenset({"arguments", "tool_calls", "function_call", "metadata"})
+"""Members of messages that are text to a model, whatever they name."""
+_WITH_FILES = frozenset({"input_image", "computer_screenshot", "image_file"})
+_IMAGES = frozenset({"image_url", "image", *_WITH_FILES})
+
+
+def openai_images(request: dict[str, Any]) -> list[ImageAt]:
+    """Pictures of messages and input items, those that tools brought too."""
+    return [image for key in ("messages", "input", "prompt") for image in _below(request.get(key), (key,))]
+
+
+def anthropic_image(source: Any, path: Path) -> ImageAt:
+    """Of an image block's source."""
+    if isinstance(source, dict):
+        match source.get("type"):
+            case "base64" if isinstance(data := source.get("data"), str):
+                declared = source.get("media_type")
+                declared = declared if isinstance(declared, str) else "?"
+                return ImageAt((*path, "data"), "image", "base64", data, declared)
+            case "url" if isinstance(url := source.get("url"), str):
+                return ImageAt((*path, "url"), "image", "url", url)
+    return ImageAt(path, "image", "stored")
+
+
+def ollama_images(holder: dict[str, Any], path: Path) -> list[ImageAt]:
+    """Of a request or message; Go reads the member in any case of its letters."""
+    found: list[ImageAt] = []
+    for key, value in holder.items():
+        if key.casefold() == "images" and value is not None:
+            items = value if isinstance(value, list) else [value]
+            for number, item in enumerate(items):
+                at: Path = (*path, key, number) if isinstance(value, list) else (*path, key)
+                found.append(
+                    ImageAt(at, "image", "base64", item)
+                    if isinstance(item, str)
+                    else ImageAt(at, "image", "stored")
+                )
+    return found
+
+
+def _below(value: Any, path: Path) -> Iterator[ImageAt]:
+    stack: list[tuple[Any, Path]] = [(value, path)]
+    while stack:
+        here, at = stack.pop()
+        if isinstance(here, list):
+            stack.extend((item, (*at, number)) for number, item in reversed(list(enumerate(here))))
+        elif isinstance(here, dict):
+            yield from _of_part(here, at)
+            stack.extend((item, (*at, key)) for key, item in reversed(here.items()) if key not in _NOT_SHOWN)
+
+
+def _of_part(part: dict[str, Any], path: Path) -> Iterator[ImageAt]:
+    kind = part.get("type")
+    named = kind if isinstance(kind, str) and kind in _IMAGES else ""
+    found = False
+    for key in ("image_url", "image"):
+        value = part.get(key)
+        if isinstance(value, dict) and isinstance(value.get("url"), str):
+            found = True
+            yield _at((*path, key, "url"), named or key, value["url"])
+        elif isinstance(value, str):
+            found = True
+            yield _at((*path, key), named or key, value)
+        elif value is not None and named:
+            found = True
+            yield ImageAt((*path, key), named, "stored")
+    if named and not found:
+        yield ImageAt(path, named, "stored")
+
+
+def _at(path: Path, kind: str, written: str) -> ImageAt:
+    return ImageAt(path, kind, "url" if ":" in written[:64] else "base64", written)
