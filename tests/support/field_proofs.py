@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from bartizan.policy.checks import AnnouncedType, PiiType
+from bartizan.policy.checks import AnnouncedType, ImageType, PiiType
 from bartizan.policy.engines import Engine
 
 FIELDS = "tests/e2e/test_policy_fields.py::"
@@ -12,6 +12,7 @@ WAF = "tests/e2e/test_waf_fields.py::"
 ENGINE = "tests/e2e/test_engine_fields.py::"
 OUTPUT = "tests/e2e/test_output_fields.py::"
 PERSONAL = "tests/e2e/test_personal_data_fields.py::"
+IMAGE = "tests/e2e/test_image_fields.py::"
 GUARD = "tests/e2e/test_guard_envoy.py::"
 
 _CHECKS = (FIELDS + "test_every_check_does_what_its_action_says",)
@@ -37,6 +38,8 @@ _WAF_MODE = (WAF + "test_attacks_outside_of_prompts_are_blocked_or_detected_by_r
 _WAF_PROMPTS = (WAF + "test_prompts_are_skipped_unless_told_otherwise",)
 _EXTRACTION = (PERSONAL + "test_many_different_queries_of_one_caller_are_flagged_or_denied",)
 _COARSE = (OUTPUT + "test_only_the_highest_scores_and_those_of_listed_labels_remain",)
+
+_PICTURES = (IMAGE + "test_pictures_are_bounded_in_bytes_pixels_frames_and_number",)
 
 PROOFS: dict[str, tuple[str, ...]] = {
     "metadata.name": _NAMED,
@@ -190,6 +193,26 @@ PROOFS: dict[str, tuple[str, ...]] = {
             "tests/e2e/test_protocols.py::test_parameters_are_clamped_refused_or_flagged",
         )
         for action in ("clamp", "deny", "flag")
+    },
+    "spec.model.protocol=image": (IMAGE + "test_a_body_that_is_a_picture_or_a_form_is_read",),
+    **{
+        f"spec.input[].image.types[]={kind}": (
+            IMAGE + "test_only_listed_types_pass_by_what_they_are_not_by_what_they_are_called",
+        )
+        for kind in get_args(ImageType)
+    },
+    **{
+        f"spec.input[].image.{bound}": _PICTURES
+        for bound in ("maxBytes", "maxPixels", "maxFrames", "maxCount")
+    },
+    "spec.input[].image.reencode": (
+        IMAGE + "test_the_model_gets_pictures_written_anew_unless_told_otherwise",
+        IMAGE + "test_pictures_of_every_protocol_are_found",
+    ),
+    "spec.input[].image.remote[]": (IMAGE + "test_pictures_elsewhere_are_refused_but_for_listed_hosts",),
+    **{
+        f"spec.input[].image.action={action}": (IMAGE + "test_a_flagged_picture_passes_as_it_came",)
+        for action in ("deny", "flag")
     },
     "spec.waf.crs.paranoia": (WAF + "test_the_next_paranoia_level_is_recorded_and_never_blocks",),
     "spec.waf.crs.mode=block": _WAF_MODE,

@@ -86,7 +86,6 @@ class Reencoder:
         if not fits or frames > question.frames:
             return Answer(good=False)
         how = self._how(question, image)
-        turn = self._turns.get(_orientation(image)) if frames == 1 else None
         taken: list[Any] = []
         durations: list[int] = []
         for number in range(frames):
@@ -97,6 +96,7 @@ class Reencoder:
                 taken.append(_bare(image))
         if not question.reencode:
             return Answer(good=True)
+        turn = self._turns.get(_orientation(image)) if frames == 1 else None
         if turn is not None:
             taken[0] = taken[0].transpose(turn)
         if frames > 1:
@@ -130,7 +130,10 @@ def _bare(image: Any) -> Any:
 
 
 def _orientation(image: Any) -> int:
-    """How the picture is meant to be turned: this goes with the metadata, so it is done to the pixels."""
+    """How a picture that is loaded is meant to be turned: this goes with the metadata, so it is done to the pixels.
+
+    Before it is loaded, asking would load it, and an error of that would be lost here.
+    """
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # broken metadata, which nobody will see

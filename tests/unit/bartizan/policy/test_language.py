@@ -170,7 +170,16 @@ def test_every_pattern_is_explained_to_authors() -> None:
 
 def test_editors_see_checks_as_authors_write_them() -> None:
     spec = policy_json_schema()["$defs"]["ModelPolicySpec"]["properties"]
-    names = {"sanitize", "markup", "promptInjection", "secrets", "pii", "parameters", "extractionWatch"}
+    names = {
+        "sanitize",
+        "markup",
+        "promptInjection",
+        "secrets",
+        "pii",
+        "parameters",
+        "image",
+        "extractionWatch",
+    }
     assert set(spec["input"]["items"]["properties"]) == names
     assert not any("check" in definition["properties"] for _, definition in _definitions())
 

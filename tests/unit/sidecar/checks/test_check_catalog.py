@@ -18,12 +18,12 @@ from bartizan.policy.checks import (
     Sanitize,
     Secrets,
 )
-from sidecar.checks.catalog import PARAMETERS, QUERIES, SCORES, TEXTS, WHOLES, build_checks
+from sidecar.checks.catalog import IMAGES, PARAMETERS, QUERIES, SCORES, TEXTS, WHOLES, build_checks
 from sidecar.formats.base import TextPart
 
 
 def test_every_config_has_its_line_and_every_line_its_config() -> None:
-    lines = {**TEXTS, **SCORES, **WHOLES, **PARAMETERS, **QUERIES}
+    lines = {**TEXTS, **SCORES, **WHOLES, **PARAMETERS, **QUERIES, **IMAGES}
     assert {*get_args(InputCheck), *get_args(OutputCheck)} == set(lines)
     for module in lines.values():
         assert callable(import_module(f"sidecar.checks.{module}").build)

@@ -27,11 +27,13 @@ PATHS = {
     "kserve_v2": ("/v2/models/m/infer",),
     "kserve_v1": ("/v1/models/m:predict",),
     "json_fields": ("/predict",),
+    "image": ("/predict",),
     "opaque": ("/x",),
 }
 STREAMS = {"openai": "text/event-stream", "anthropic": "text/event-stream", "mcp": "text/event-stream"}
 STREAMS["ollama"] = "application/x-ndjson"
-READ = sorted(PATHS.keys() - {"opaque"})
+READ = sorted(PATHS.keys() - {"opaque", "image"})
+"""Those whose requests are JSON; forms are in test_multipart.py."""
 KEYS = """
 model stream messages role content type text thinking input output prompt system tools tool_calls function arguments
 name choices delta message index finish_reason response part item usage done jsonrpc method params result id inputs
