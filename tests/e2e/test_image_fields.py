@@ -36,8 +36,8 @@ def use(world: World, protocol: str = "openai", **image: Any) -> None:  # noqa: 
 
 
 def chat(world: World, *urls: str) -> Answer:  # noqa: F811
-    parts = [{"type": "text", "text": "what is it?"}]
-    parts += [{"type": "image_url", "image_url": {"url": url, "detail": "low"}} for url in urls]  # type: ignore[misc]
+    parts: list[dict[str, Any]] = [{"type": "text", "text": "what is it?"}]
+    parts += [{"type": "image_url", "image_url": {"url": url, "detail": "low"}} for url in urls]
     return world.ask(CHAT, {"model": "m", "messages": [{"role": "user", "content": parts}]})
 
 
@@ -223,6 +223,26 @@ def test_a_body_that_is_a_picture_or_a_form_is_read(world: World) -> None:  # no
     assert send(world, kind, body.replace(b"\r\n\r\n", b"\n\n")).status == 400
     assert send(world, kind, body.replace(b"\x89PNG", b"\x89XNG")).status == 403
     assert world.reached() == before
+
+
+def test_a_picture_that_grows_arrives_within_the_bodys_limit_and_never_as_it_came(world: World) -> None:  # noqa: F811
+    use(world)
+    large = pictures.noise("jpeg", (1600, 1200), quality=95)
+    assert chat(world, data_url(large, "jpeg")).status == 200
+    assert opened(got(world)).size == (1600, 1200)
+    packed = pictures.noise("png", (800, 800), blocks=10, compress_level=9)
+    for limit, status in ((4 * len(packed), 200), (len(packed), 413)):
+        world.use(
+            model={"name": "m", "protocol": "image", "port": "{model}"},
+            routes=[{"path": "/see"}],
+            limits={"body": {"max": f"{limit}B"}},
+            input=[{"image": {}}],
+        )
+        before = world.reached()
+        assert send(world, "image/png", packed).status == status
+        assert world.reached() - before == (status == 200)
+        if status == 200:
+            assert len(world.model.received[-1].body) > len(packed)
 
 
 def children(world: World) -> list[int]:  # noqa: F811

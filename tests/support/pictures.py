@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import random
 import struct
 import zlib
 from typing import Any
@@ -21,6 +22,15 @@ def picture(kind: str = "png", *, frames: int = 1, size: tuple[int, int] = (64, 
         how |= {"save_all": True, "append_images": taken[1:], "duration": 50}
     out = io.BytesIO()
     taken[0].save(out, kind, **how)
+    return out.getvalue()
+
+
+def noise(kind: str, size: tuple[int, int], *, blocks: int = 1, **how: Any) -> bytes:
+    """A picture that can't be packed well, or, of larger blocks, only by who takes the time."""
+    small = (size[0] // blocks, size[1] // blocks)
+    made = Image.frombytes("RGB", small, random.Random(7).randbytes(small[0] * small[1] * 3))
+    out = io.BytesIO()
+    made.resize(size, Image.Resampling.NEAREST).save(out, kind, **how)
     return out.getvalue()
 
 

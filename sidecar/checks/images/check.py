@@ -45,7 +45,9 @@ class ImageCheck:
 
     name = "image"
 
-    def __init__(self, config: Image, asks: Asks) -> None:
+    def __init__(self, config: Image, asks: Asks, *, seconds: float = SECONDS) -> None:
+        """`seconds` for all pictures of one body."""
+        self._seconds = seconds
         self._config = config
         self._asks = asks
         self._most = parse_bytes(config.max_bytes)
@@ -61,7 +63,7 @@ class ImageCheck:
             return [
                 Looked(part=parts[self._config.max_count], findings=(self._finding("too_many", parts[-1]),))
             ]
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + self._seconds
         looked: list[Looked] = []
         for part in parts:
             if gone():

@@ -175,7 +175,7 @@ def test_whole_forms_are_read_as_pythons_mail_reader_reads_them(parts: list[tupl
     message = email.message_from_bytes(
         f"Content-Type: {kind}\r\n\r\n".encode() + body, policy=email.policy.HTTP
     )
-    assert [part.get_param("name", header="content-disposition") for part in message.iter_parts()] == [  # type: ignore[attr-defined]
+    assert [part.get_param("name", header="content-disposition") for part in message.iter_parts()] == [
         name for name, _ in parts
     ]
 
