@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from bartizan.policy.checks import InputCheck, OutputCheck
+from bartizan.policy.quantities import Quantity
 from bartizan.policy.schema import (
     Authn,
     Expression,
@@ -20,7 +21,6 @@ from bartizan.policy.schema import (
     Node,
     Port,
     Protocol,
-    Quantity,
     RequestLimit,
     TlsFiles,
     Waf,
