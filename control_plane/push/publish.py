@@ -78,23 +78,26 @@ class Publisher:
         async with self._lock:
             async with self._store.begin() as work:
                 heads = await work.policies.heads()
-                for name in heads:
-                    if heads[name] != self._looked_at.get(name):
-                        for row in await work.policies.publications(name, limit=1):
-                            await self._take(work, row)
+                moved = [name for name in heads if heads[name] != self._looked_at.get(name)]
+                for name in moved:
+                    for row in await work.policies.publications(name, limit=1):
+                        await self._take(work, row)
                 versions = await work.key_sets.versions()
-                for name in self._named_key_sets():
-                    if self._key_sets.newest(name) != versions.get(name, 0):
-                        await self._load_key_set(work, name)
+                named = self._named_key_sets()
+                older = [name for name in named if self._key_sets.newest(name) != versions.get(name, 0)]
+                for name in older:
+                    await self._load_key_set(work, name)
                 known = {instance.instance_id for instance in self._ledger.instances()}
                 present = await work.instances.ids()
                 for each in await work.instances.all() if present - known else ():
                     self._ledger.admit(instance_of(each))
-            for name in self._looked_at.keys() - heads.keys():
+            gone = self._looked_at.keys() - heads.keys()
+            for name in gone:
                 self._drop(name)
             for name in known - present:
                 self._dismiss(name)
-            self._refresh(self._subscribers)
+            if moved or older or gone:
+                self._refresh(self._subscribers)
 
     async def policy_changed(self, name: str) -> None:
         """Its newest publication is another one now, or it was deleted. Raises DependencyError."""
