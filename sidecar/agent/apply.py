@@ -96,8 +96,8 @@ class Applier:
                 bundle = self._verifier.bundle(message)
                 version = bundle.version
                 if self._same(bundle, message):
-                    self._confirmed()
                     await self._on_enforced()
+                    self._confirmed()
                     return
                 await self._switch(bundle, message)
             except ResourceRejected as error:
@@ -171,14 +171,14 @@ class Applier:
             self._conditions.set(names.SECRET_MISSING, holds=True)
         self._conditions.set(names.NO_POLICY, holds=False)
         self._conditions.set(names.PROBE_FAILED, holds=False)
-        self._confirmed()
         metrics.POLICY_VERSION.set(bundle.version)
         log.info("bundle_enforced", policy=bundle.policy, version=bundle.version, revision=bundle.revision)
         self._jwks.keep_only(bundle.plan.jwt)
         if old is not None and old.bundle.plan.id != bundle.plan.id:
             self._group.create_task(self._drop_later(old), name="drop-old-plan")
+        # Kept before anybody is told: a version that was reported must outlive this process.
         await self._on_enforced()
-        self._changes.notify()
+        self._confirmed()
 
     async def _arrivals(self, bundle: Bundle) -> None:
         """Wait for what the bundle needs beside itself. Missing keys deny all who use them, so they may come later."""

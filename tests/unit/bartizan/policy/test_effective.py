@@ -149,7 +149,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"selector": {}, "overrides": {"model": {"port": 1}}}, "spec.overrides.model.port", "unknown_field"),
     ({"selector": {}, "overrides": {"input": []}}, "spec.overrides.input", "invalid_value"),
     ({"selector": {}, "overrides": {"limits": {"tokens": []}}}, "spec.overrides.limits.tokens", "unsupported"),
-    ({"selector": {}, "defaults": {"input": [{"image": {}}]}}, "spec.defaults.input[0].image", "unsupported"),
+    ({"selector": {}, "defaults": {"output": [{"image": {}}]}}, "spec.defaults.output[0].image", "unsupported"),
     ({"selector": {}, "defaults": {"input": [{"canary": {}}]}}, "spec.defaults.input[0].canary", "unknown_field"),
     ({"selector": {}, "defaults": {"authn": {}}}, "spec.defaults.authn", "missing_field"),
     ({"selector": {}, "overrides": {"authz": [{"name": "a", "deny": "nope"}]}}, "spec.overrides.authz[0].deny", "invalid_expression"),
