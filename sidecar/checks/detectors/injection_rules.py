@@ -5,8 +5,11 @@ read plain text. Precision before recall: a rule names both the act and its obje
 instructions, rules and prompts all day.
 """
 
-# ruff: noqa: RUF001 - rules of other scripts hold characters that look like ASCII ones
+# ruff: noqa: RUF001 - typographic quotes in patterns
 from __future__ import annotations
+
+from sidecar.checks.detectors import injection_rules_settings
+from sidecar.checks.detectors.injection_rules_languages import MULTILINGUAL, OTHER_SCRIPTS
 
 _GAP = r"(?:[\w'’/-]+[,:]? ){0,3}"
 _ALL = r"(?:(?:all|any|every|each|of|the|your|my|our|these|those|this|that|its|whatever|literally|completely) ){0,4}"
@@ -123,37 +126,6 @@ _EXFILTRATION = (
     r"\b(?:include|append|add|embed|insert|render)\b[^.]{0,50}\b(?:image|link|markdown|img|iframe|script|anchor)\b[^.]{0,80}\b(?:exactly|crucial|encoded in base64|with the (?:conversation|secret|user)|javascript:|placeholder)",
     r"\b(?:dump|exfiltrate|leak|extract) (?:all |the |your |any )?(?:[\w-]+ )?(?:memory contents?|training data|environment variables|env vars|credentials|other users?'? (?:data|conversations?|messages))\b",
 )
-_MULTILINGUAL = (
-    # de
-    r"\b(?:ignorier\w*|vergiss|vergessen sie|missacht\w*|ubergeh\w*|umgeh\w*|verwirf)\b(?: \w+){0,5} (?:anweisung\w*|instruktion\w*|vorgabe\w*|befehl\w*|regeln|richtlinien|beschrankung\w*|einschrankung\w*|systemprompt\w*|schulung|programmierung)\b",
-    r"\b(?:zeig\w*|verrat\w*|nenn\w*|gib|offenbar\w*|wiederhol\w*|was (?:ist|sind|war\w*))\b(?: \w+){0,4} (?:systemprompt\w*|system-?anweisung\w*|(?:geheime\w*|ursprungliche\w*|versteckte\w*|interne\w*) (?:anweisung\w*|instruktion\w*|prompt\w*))\b",
-    # fr
-    r"\b(?:ignor\w+|oubli\w+|ne (?:tiens|tenez) (?:pas|aucun) compte|neglig\w+|contourn\w+|outrepass\w+|mets de cote|mettez de cote|laisse\w* de cote|defais-toi|abandonn\w+|enfrei\w+|fais fi)(?: [\w'-]+){0,3} (?:les|tes|vos|ses|ces|des|aux|de|toutes?|tous|precedentes?)(?: [\w'-]+){0,3} (?:instructions?|consignes?|directives?|regles?|ordres|restrictions?|programmation|normes|limites|contraintes|protocoles?|procedures)\b",
-    r"\b(?:quel\w*|revele\w*|montre\w*|affiche\w*|donne\w*|repete\w*|divulgu\w*)\b(?:[ -][\w']+){0,6} (?:prompt (?:systeme|initial|de depart)|instructions? (?:initiales?|secretes?|cachees?|systeme|internes?)|invite (?:initiale|systeme))\b",
-    # es
-    r"\b(?:ignora\w*|olvid\w+|omit\w+|desestim\w+|descart\w+|haz caso omiso|no (?:sigas|tengas en cuenta)|anul\w+|deja de lado|salt\w+|abandon\w+)\b(?: [\w']+){0,6} (?:instruccion\w*|ordenes|reglas|directrices|indicaciones|restricciones|programacion|normas|limitaciones|protocolos?|directivas)\b",
-    r"\b(?:cual\w*|revel\w+|muestr\w+|dime|dame|repite|imprime|comparte)\b(?: [\w']+){0,6} (?:prompt (?:del sistema|inicial|de inicio|original)|instruccion\w* (?:inicial\w*|secret\w*|ocult\w*|del sistema|original\w*|intern\w*)|mensaje del sistema)\b",
-    # it
-    r"\b(?:ignora\w*|dimentic\w+|tralasci\w+|trascur\w+|non (?:seguire|tenere conto)|scart\w+|aggir\w+|viola\w*|metti da parte|abbandon\w+|supera\w*)\b(?: [\w']+){0,6} (?:istruzion\w*|regole|ordini|direttive|indicazioni|restrizioni|programmazione|norme|limitazioni|vincoli|protocolli)\b",
-    r"\b(?:qual\w*|rivel\w+|mostra\w*|dimmi|ripet\w+|stampa)\b(?: [\w']+){0,6} (?:prompt (?:di sistema|iniziale|di partenza)|istruzion\w* (?:inizial\w*|segret\w*|nascost\w*|di sistema|intern\w*|original\w*))\b",
-    # pt
-    r"\b(?:ignor\w+|esquec\w+|desconsider\w+|descart\w+|nao (?:siga|obedeca)|contorn\w+|viol\w+|deixe de lado|abandon\w+|ultrapass\w+)\b(?: [\w']+){0,6} (?:instruc\w+|regras|ordens|diretrizes|orientacoes|restricoes|programacao|normas|limitacoes|protocolos?|comandos)\b",
-    r"\b(?:qual\w*|revel\w+|mostr\w+|diga|repita|imprima)\b(?: [\w']+){0,6} (?:prompt (?:do sistema|inicial|de partida)|instruc\w+ (?:inicia\w*|secret\w*|ocult\w*|do sistema|origina\w*|intern\w*)|mensagem do sistema)\b",
-)
-_OTHER_SCRIPTS = (
-    # zh
-    r"(?:忽略|无视|無視|忘记|忘記|忘掉|不要遵守|不要理会|跳过|绕过|繞過|违反)[^。！？]{0,12}(?:指令|指示|提示|规则|規則|命令|限制|设定|設定|说明|约束|程序)",
-    r"(?:显示|顯示|透露|告诉我|告訴我|输出|輸出|打印|重复|泄露|说出)[^。！？]{0,10}(?:系统提示|系統提示|初始指令|系统指令|隐藏指令|提示词|秘密指令|内部指令)",
-    # ru
-    r"(?:игнорир\p{L}+|забуд\p{L}+|не обращай\p{L}* внимания|пренебрег\p{L}+|отбрось\p{L}*|обойд\p{L}+|нарушь\p{L}*|отмени\p{L}*)(?: \p{L}+){0,5} (?:инструкци\p{L}*|указани\p{L}*|правил\p{L}*|команд\p{L}*|ограничени\p{L}*|приказ\p{L}*|директив\p{L}*)",
-    r"(?:покажи|раскрой|выведи|повтори|назови|какой|какие|каков\p{L}*)(?: \p{L}+){0,4} (?:системн\p{L}+ (?:промпт|инструкци|подсказк|сообщени)\p{L}*|(?:начальн|скрыт|секретн|исходн)\p{L}+ (?:инструкци|промпт|указани)\p{L}*)",
-    # ja
-    r"(?:以前|これまで|上記|前|すべて|全て|元|最初|システム)(?:の|までの)?[^。]{0,10}(?:指示|命令|ルール|プロンプト|制限|設定)[^。]{0,6}(?:無視|忘れ|破棄|従わない|解除|上書き)",
-    r"(?:システムプロンプト|初期の?指示|隠された指示|内部の?指示)[^。]{0,8}(?:教えて|表示|見せて|出力|繰り返|公開|開示)",
-    # ko, ar: the override phrase alone
-    r"(?:이전|위의?|앞의|모든)[^.]{0,8}(?:지시|명령|지침|규칙|프롬프트)[^.]{0,6}(?:무시|잊어)",
-    r"(?:تجاهل|انس|انسى)(?: \p{L}+){0,4} (?:التعليمات|الأوامر|القواعد|تعليمات|أوامر)",
-)
 SQUEEZED = (
     r"(?:ignore|disregard|forget)(?:all|any)?(?:of)?(?:the|your|my)?(?:previous|prior|above|earlier|system|preceding)(?:instructions?|prompts?|rules?|directives?|guidelines?|commands?)",
     r"(?:ignore|disregard|forget)(?:all|your)(?:instructions|rules|guidelines|programming)",
@@ -163,55 +135,21 @@ SQUEEZED = (
 )
 """For text spelled letter by letter, joined without spaces."""
 
-_TELL = (
-    r"(?:reveal|show|print|output|display|disclose|shar(?:e|ing)|expos(?:e|ing)|leak|dump|tell|giv(?:e|ing)|list|repeat|recit(?:e|ing)|provid(?:e|ing)"
-    r"|unveil|divulge|describe|explain|present|see|read|view|access|verify|audit|extract|paste|copy|encode|translate|summari[sz]e|append|send|admit"
-    r"|hand over|release|know|state|quote)"
-)
-_OWN = r"(?:your|hidden|secret|system|initial|internal|confidential|original|ur|underlying|backend|core)"
-_TOLD = (
-    r"(?:prompts?|instructions?|guidelines?|configurations?|config|directives?|initiali[sz]ation|preamble|system message|rules|parameters|restrictions"
-    r"|programming|secrets?|passwords?|training|context)"
-)
-_BOUNDS = (
-    r"(?:guidelines?|protocols?|rules|programming|limits|limitations|filters?|restrictions?|ethic\w*|moral\w*|training|settings|constraints|safety"
-    r"|directives?|procedures|principles|polic(?:ies|y)|guardrails?|safeguards?|instructions?|orders)"
-)
-_LEAVE = (
-    r"(?:ignor(?:e|ing)|disregard|forget|set aside|put aside|put on hold|bypass|abandon|defy|disobey|break|override|overwrite|suspend|disable|deactivate"
-    r"|violate|skip|pause|drop|lift|remove|leave|switch off|turn off|work around|circumvent|renounce|neglect|step outside|outside|beyond|against"
-    r"|instead of|escape|free (?:from|of)|breach|detach)"
-)
-WEAK: tuple[str, ...] = (
-    rf"\b{_TELL}\b[^.!?]{{0,30}}\b{_OWN}\b[^.!?]{{0,20}}\b{_TOLD}\b",
-    rf"\b{_LEAVE}\b[^.!?]{{0,30}}\b(?:your|all|any|usual|standard|default|built-?in|previous|prior|above|the|these|those)\b[^.!?]{{0,24}}\b{_BOUNDS}\b",
-    rf"\b(?:without|no|zero|free of|lacking|devoid of)\b (?:(?:any|all|the|your|ethical|moral|content|safety) ){{0,3}}{_BOUNDS}\b",
-    r"\b(?:what|which)\b[^.!?]{0,40}\b(?:prompt|instructions?|command|directive|guidelines|system message)\b[^.!?]{0,40}\b(?:you|your)\b",
-    r"\b(?:what|which)\b[^.!?]{0,24}\b(?:your|you)\b[^.!?]{0,24}\b(?:prompt|instructions?|command|directive|guidelines|system message)\b",
-    r"\b(?:only|solely|exclusively|nothing but|just)\b[^.!?]{0,12}\b(?:me|my (?:orders|commands|instructions|requests|directives|wishes|authority|guidance))\b",
-    r"\b(?:act|pretend|roleplay|role-play|behave|play|you are now|you're now|you will be|imagine|simulate|become)\b[^.]{0,80}\b(?:unfiltered|uncensored|unrestricted|amoral|evil|jailbr\w+|illegal|no longer|dan|anything)\b",
-    r"\b(?:give|tell|show|reveal|repeat|spell|print|write|say|what is|what's|whats|what was|whisper|share|confirm|guess|hint|send|output|disclose|leak|need|want)\b[^.!?]{0,24}\b(?:the|your|ur|that) (?:secret |hidden |admin |master |vault |correct |current )?(?:passwords?|passphrase|passcode|pass ?word|secret (?:key|word|code|phrase)|code ?word|access code|api key|flag|magic word)\b",
-    r"\b(?:skip|instead of|rather than|stop|forget|do not|don't|dont|never mind|no need to|ignore|without) (?:[\w']+ ){0,3}(?:summar\w*|translat\w*|tasks?|question|answer\w*|the user|job|request|text|topic|conversation)\b[^.!?]{0,60}\b(?:say|print|call|output|email|write|tell|visit|respond|reply|just|instead)\b",
-    r"\bif you (?:can read|are reading|are an? (?:ai|llm|language model|assistant|chat ?bot))\b|\b(?:ai|assistants?|language models?|llms?|chat ?bots?) (?:reading|that reads?|who reads?|processing|summari[sz]ing) this\b",
-    r"\b(?:also )?(?:tell|inform|ask|convince|direct) the (?:user|reader|customer)s? (?:that|to)\b[^.!?]{0,60}(?:https?://|visit|click|enter|send|password|card)",
-    r"\b(?:start|beginning|top|first (?:line|sentence|word|message)s?) of (?:this|the|our|your) (?:chat|conversation|context|prompt|message|session|instructions?|text)\b|\b(?:told|tell|said to|asked|instructed|ordered|given|gave) you\b[^.!?]{0,20}\b(?:before|at the (?:start|beginning|top)|first|initially|earlier|above|to hide|not to)\b",
-    r"\b(?:forget|ignore|disregard|drop|scrap) (?:everything|all|anything|that|this|it all|all (?:of )?(?:that|this)|what (?:i|we|you|they|he|she|the)|the above)\b",
-    r"\b(?:new|real|actual|true) (?:jobs?|tasks?|assignments?|orders?|mission|instructions?|goal|directive|command)\b",
-)
-"""What people may say, too: these count only together with a model that is in doubt, and then they flag."""
-
-FOLDED: tuple[tuple[str, str], ...] = tuple(
-    (kind, pattern)
-    for kind, patterns in (
-        ("instruction_override", _OVERRIDE),
-        ("system_prompt_extraction", _EXTRACTION),
-        ("role_hijack", _ROLE),
-        ("delimiter_injection", _DELIMITER),
-        ("encoded_payload", _ENCODED),
-        ("tool_abuse", _TOOLS),
-        ("exfiltration", _EXFILTRATION),
-        ("instruction_override", _MULTILINGUAL),
+FOLDED: tuple[tuple[str, str], ...] = (
+    tuple(
+        (kind, pattern)
+        for kind, patterns in (
+            ("instruction_override", _OVERRIDE),
+            ("system_prompt_extraction", _EXTRACTION),
+            ("role_hijack", _ROLE),
+            ("delimiter_injection", _DELIMITER),
+            ("encoded_payload", _ENCODED),
+            ("tool_abuse", _TOOLS),
+            ("exfiltration", _EXFILTRATION),
+            ("instruction_override", MULTILINGUAL),
+        )
+        for pattern in patterns
     )
-    for pattern in patterns
+    + injection_rules_settings.RULES
 )
-PLAIN: tuple[tuple[str, str], ...] = tuple(("instruction_override", pattern) for pattern in _OTHER_SCRIPTS)
+PLAIN: tuple[tuple[str, str], ...] = tuple(("instruction_override", pattern) for pattern in OTHER_SCRIPTS)

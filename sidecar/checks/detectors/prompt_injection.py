@@ -18,7 +18,7 @@ from bartizan.policy.checks import PromptInjection
 from sidecar.checks import views
 from sidecar.checks.alignment import align
 from sidecar.checks.base import CLEAN, Evidence, Explanation, Inspection, TextCheck
-from sidecar.checks.detectors import injection_rules
+from sidecar.checks.detectors import injection_rules, injection_rules_weak
 from sidecar.checks.detectors.injection_model.model import SHORT, WINDOW, InjectionModel, shipped
 from sidecar.checks.spans import ACTIONS
 from sidecar.formats.base import TextPart
@@ -80,7 +80,7 @@ class _Rules:
 
 _FOLDED = _Rules(injection_rules.FOLDED, _SETS)
 _PLAIN = _Rules(injection_rules.PLAIN)
-_WEAK = _Rules([(_LIKELY, pattern) for pattern in injection_rules.WEAK])
+_WEAK = _Rules([(_LIKELY, pattern) for pattern in injection_rules_weak.WEAK])
 _SQUEEZED = _Rules([(_ENCODED, pattern) for pattern in injection_rules.SQUEEZED])
 
 
@@ -204,7 +204,12 @@ def rule_verdict(text: str) -> Literal["none", "weak", "doubtful", "firm"]:
 
 def _doubtful(reading: _Reading, kinds: set[str]) -> bool:
     """Whether these kinds may be a figure of speech: in a short, plain text, and not by their very form an attack."""
-    return len(reading.folded) <= SHORT and reading.folded.isascii() and not kinds & _UNDOUBTED
+    return len(reading.folded) <= SHORT and not kinds & _UNDOUBTED and _latin(reading.folded)
+
+
+def _latin(text: str) -> bool:
+    """Whether this folded text has Latin letters and punctuation only: of other scripts the model knows too little."""
+    return text.isascii() or all(char < "\u0250" or "\u2010" <= char <= "\u2027" for char in text)
 
 
 class _Reading:
