@@ -10,8 +10,15 @@ from typing import Any, Final
 
 _SLOT = re.compile(r"\{(\w+)\}")
 _DEPTH = 4
-ATTACKS: Final = ("attacks", "attacks_manners", "attacks_languages")
-BENIGN: Final = ("benign", "benign_manners")
+ATTACKS: Final = ("attacks", "attacks_manners", "attacks_languages", "attacks_settings")
+BENIGN: Final = (
+    "benign",
+    "benign_manners",
+    "benign_settings",
+    "benign_languages",
+    "benign_documents",
+    "benign_tasks",
+)
 
 
 def benign(count: int, seed: int) -> list[str]:

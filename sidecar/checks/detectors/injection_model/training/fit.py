@@ -68,6 +68,13 @@ def matrices(texts: Sequence[str]) -> list[Matrix]:
     return out
 
 
+def stacked(first: Sequence[Matrix], second: Sequence[Matrix]) -> list[Matrix]:
+    """The rows of both, kind by kind."""
+    from scipy.sparse import vstack
+
+    return [vstack(pair).tocsr() for pair in zip(first, second, strict=True)]
+
+
 def sample_weights(samples: Sequence[Sample]) -> NDArray[np.float64]:
     """Rows of large sources count for less; attacks and benign rows weigh the same in sum."""
     counts = collections.Counter((sample.source, sample.label) for sample in samples)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.checks.detectors.injection_model.training import judged
+from sidecar.checks.detectors.injection_model.training import judged, judged_languages
 from sidecar.checks.detectors.injection_model.training.fit import Linear, Matrix, fit, matrices, plausible
 from sidecar.checks.detectors.injection_model.training.sources import GROUPS, JUDGE_ONLY, Sample
 
@@ -166,6 +166,7 @@ def table(
 
 OWN: dict[str, tuple[str, ...]] = {
     "hard": judged.HARD,
+    "hard_languages": judged_languages.HARD_LANGUAGES,
     "sounds_unsafe": judged.SOUNDS_UNSAFE,
     "attacks": judged.ATTACKS,
 }

@@ -18,7 +18,7 @@ from bartizan.policy.checks import PromptInjection
 from sidecar.checks import views
 from sidecar.checks.detectors import prompt_injection
 from sidecar.checks.detectors.injection_model import concepts, features, model
-from sidecar.checks.detectors.injection_model.training import compose, judged
+from sidecar.checks.detectors.injection_model.training import compose, judged, judged_languages
 from sidecar.formats.base import TextPart
 from sidecar.model.finding import Action
 
@@ -66,6 +66,11 @@ HASHES = ["4e54f4ad4ab1", "cdf7e7f755dc", "acbd89afa3f3"]
 def test_hard_negatives_pass() -> None:
     flagged = [text for text in judged.HARD if actions(text)]
     assert len(flagged) <= len(judged.HARD) * 0.08, flagged
+
+
+def test_hard_negatives_in_other_languages_pass() -> None:
+    flagged = [text for text in judged_languages.HARD_LANGUAGES if actions(text)]
+    assert len(flagged) <= len(judged_languages.HARD_LANGUAGES) * 0.08, flagged
 
 
 def test_harmless_texts_that_sound_unsafe_pass() -> None:
