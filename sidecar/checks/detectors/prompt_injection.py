@@ -7,6 +7,7 @@ role rules don't apply to them, nor does the model, which can't tell an operator
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,14 +74,22 @@ class _Rules:
         out: list[_Place] = []
         for kind, pattern in self._rules:
             numbers[kind] += 1
-            if match := re2.search(pattern, text):
+            if match := _compiled(pattern).search(text):
                 out.append((kind, f"{kind}/{numbers[kind]}", match.span()))
         return out
 
 
+@functools.cache
+def _compiled(pattern: str) -> re2.Pattern:
+    """re2 itself remembers 128 patterns, fewer than there are rules: it would compile them anew for every text."""
+    options = re2.Options()
+    options.log_errors = False
+    return re2.compile(pattern, options)
+
+
 _FOLDED = _Rules(injection_rules.FOLDED, _SETS)
 _PLAIN = _Rules(injection_rules.PLAIN)
-_WEAK = _Rules([(_LIKELY, pattern) for pattern in injection_rules_weak.WEAK])
+_WEAK = _Rules([(_LIKELY, pattern) for pattern in injection_rules_weak.WEAK], _SETS)
 _SQUEEZED = _Rules([(_ENCODED, pattern) for pattern in injection_rules.SQUEEZED])
 
 
