@@ -14,6 +14,7 @@ from control_plane.injector import names
 from control_plane.injector.config import Config
 from control_plane.injector.judge import Judge, as_problems
 from control_plane.injector.pods import Document, Pod, read_pod
+from control_plane.injector.refusals import Namespace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,22 +27,22 @@ class Admission:
 
 def admit(
     document: Document,
-    namespace: str,
+    namespace: Namespace,
     config: Config,
     judge: Judge,
     policies: Sequence[ModelPolicy] | None,
 ) -> Admission:
     """policies: the published ones of the namespace; None where nobody can be asked, then only the rules count."""
-    if namespace in config.exempt_namespaces:
+    if namespace.name in config.exempt_namespaces:
         return Admission()
     try:
         pod = read_pod(document)
-        problems = as_problems(judge.broken(document))
+        problems = as_problems(judge.broken(document, namespace))
     except InvalidInput as error:
         return Admission(problems=error.problems)
     if problems or policies is None or not config.require_policy or _opted_out(pod):
         return Admission(problems=problems)
-    return _guarded(pod, namespace, policies)
+    return _guarded(pod, namespace.name, policies)
 
 
 def _opted_out(pod: Pod) -> bool:

@@ -14,7 +14,7 @@ from control_plane.injector import names
 from control_plane.injector.config import Config
 from control_plane.injector.findings import Finding
 from control_plane.injector.guesses import guess, looks_like_model
-from control_plane.injector.judge import Judge
+from control_plane.injector.judge import pod_judge
 from control_plane.injector.patch import Injected, Refused, inject
 from control_plane.injector.pods import Document, Pod, read_pod
 from control_plane.injector.reach import around_by_service, open_ports
@@ -44,7 +44,7 @@ def analyze(
     """All findings, worst first. running: pods are as they run; else labelled namespaces inject what comes."""
     known = namespaces(found)
     stand_in = config or Config(image=f"unknown.example/sidecar@sha256:{'0' * 64}")
-    judge = Judge(stand_in)
+    judge = pod_judge(stand_in)
     findings: list[Finding] = []
     guarded: list[_Guarded] = []
     for item in found:
@@ -59,7 +59,9 @@ def analyze(
         if one is None:
             continue
         broken = [
-            rule for rule in judge.broken(one.document) if config is not None or rule.code not in NEEDS_CONFIG
+            rule
+            for rule in judge.broken(one.document, one.namespace)
+            if config is not None or rule.code not in NEEDS_CONFIG
         ]
         findings += [_by_rule(item, rule) for rule in broken]
         if one.pod.sidecar() is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -13,6 +14,8 @@ from bartizan.policy.effective import effective_policy
 from bartizan.policy.schema import API_VERSION, ModelPolicy
 from bartizan.policy.validate import Mesh, Written, read_mesh, read_policy
 from bartizan.telemetry.logging import get_logger
+from control_plane.injector.refusals import Namespace
+from control_plane.injector.workloads import namespace_of
 from control_plane.kubernetes.api_server import ApiServer, connect
 
 _AUDITED: Final = (
@@ -38,11 +41,8 @@ async def read_cluster(where: str, namespace: str = "") -> list[dict[str, Any]]:
         for kind, version, api, plural in _AUDITED:
             path = f"{api}/{plural}"
             if namespace:
-                path = (
-                    f"{api}/namespaces/{namespace}"
-                    if kind == "Namespace"
-                    else f"{api}/namespaces/{namespace}/{plural}"
-                )
+                own = f"{api}/namespaces/{quote(namespace, safe='')}"
+                path = own if kind == "Namespace" else f"{own}/{plural}"
             listed = await _listed(server, path)
             # items of a list do not name their kind
             found += [{"apiVersion": version, "kind": kind, **document} for document in listed]
@@ -64,28 +64,27 @@ async def _listed(server: ApiServer, path: str) -> list[dict[str, Any]]:
         more = {"continue": str(token)}
 
 
-class NamespaceLabels:
-    """Labels of namespaces, kept for a few seconds: a Deployment's pods come many at a time."""
+class Namespaces:
+    """Labels and annotations of namespaces, kept for a few seconds: a Deployment's pods come many at a time."""
 
     def __init__(self, server: ApiServer) -> None:
         self._server = server
-        self._kept: dict[str, tuple[float, dict[str, str]]] = {}
+        self._kept: dict[str, tuple[float, Namespace]] = {}
 
-    async def __call__(self, name: str) -> dict[str, str]:
-        """Empty for a namespace that is gone. Raises DependencyUnavailable or DependencyRefused."""
+    async def __call__(self, name: str) -> Namespace:
+        """Without labels for a namespace that is gone. Raises DependencyUnavailable or DependencyRefused."""
         now = time.monotonic()
-        until, labels = self._kept.get(name, (0.0, {}))
+        until, known = self._kept.get(name, (0.0, Namespace(name=name)))
         if now < until:
-            return labels
+            return known
         try:
-            found = await self._server.get(f"/api/v1/namespaces/{name}")
+            found = namespace_of(await self._server.get(f"/api/v1/namespaces/{quote(name, safe='')}"))
         except NotFound:
-            return {}
-        labels = {str(key): str(value) for key, value in (found["metadata"].get("labels") or {}).items()}
+            return Namespace(name=name)
         if len(self._kept) >= _MOST_KEPT:
             self._kept.clear()
-        self._kept[name] = (now + _KEPT_SECONDS, labels)
-        return labels
+        self._kept[name] = (now + _KEPT_SECONDS, found)
+        return found
 
 
 class ClusterPolicies:
@@ -97,7 +96,8 @@ class ClusterPolicies:
     async def __call__(self, namespace: str) -> list[ModelPolicy]:
         """Raises DependencyError. What is not valid does not count as a guard."""
         try:
-            listed = await _listed(self._server, f"/apis/{API_VERSION}/namespaces/{namespace}/modelpolicies")
+            own = f"/apis/{API_VERSION}/namespaces/{quote(namespace, safe='')}"
+            listed = await _listed(self._server, f"{own}/modelpolicies")
         except NotFound:
             return []
         meshes = await self._meshes()

@@ -12,6 +12,10 @@ INJECTION: Final = DOMAIN + "injection"
 ENFORCE: Final = DOMAIN + "enforce"
 """ "true": pods without a sidecar, and ways around it, are refused."""
 
+# annotation of namespaces
+OPT_OUT_IMAGES: Final = DOMAIN + "opt-out-images"
+"""Comma list of images whose pods may opt out where enforced: the platform team's word, as it owns Namespace objects."""
+
 # labels of pods
 INJECT: Final = DOMAIN + "inject"
 """ "true" or "false"; it wins over the namespace."""

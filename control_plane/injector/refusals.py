@@ -23,10 +23,11 @@ OPT_OUT: Final = f'or keep the pod out with the label {names.INJECT}: "false"'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Namespace:
-    """Where the pod is to run; labels are empty when nobody could ask the cluster (offline)."""
+    """Where the pod is to run; labels and annotations are empty when nobody could ask the cluster (offline)."""
 
     name: str = "default"
     labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def injection(self) -> bool:

@@ -9,7 +9,9 @@ from typing import Final, Literal
 from control_plane.injector import names
 
 Severity = Literal["high", "medium", "low"]
-OPT_OUT: Final = f'or keep the pod out with the label {names.INJECT}: "false"'
+OPT_OUT: Final = (
+    f'or keep the pod out: label {names.INJECT}: "false", images listed in {names.OPT_OUT_IMAGES}'
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

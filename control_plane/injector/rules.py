@@ -1,7 +1,8 @@
 """What an enforced namespace admits, as CEL over the pod: one text for the API server, the webhook and `analyze`.
 
 admission_policy.py writes these expressions into a ValidatingAdmissionPolicy, so that a dead webhook admits nothing that a living
-one would refuse; judge.py evaluates the very same expressions. `object` is the pod, `variables.NAME` one of VARIABLES.
+one would refuse; judge.py evaluates the very same expressions. `object` is the pod, `namespaceObject` its namespace,
+`variables.NAME` one of variables().
 https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/
 """
 
@@ -33,6 +34,7 @@ def variables(config: Config) -> Mapping[str, str]:
     """Name -> expression, in the order in which they build on one another."""
     images = "|".join(f"({_cel_pattern(engine.image.pattern)})" for engine in ENGINES)
     commands = "|".join(f"({engine.command.pattern})" for engine in ENGINES if engine.command is not None)
+    granted = cel_text(names.OPT_OUT_IMAGES)
     commands += "|(^|/)(vllm|ollama)$"  # the word that follows is another argument
     return {
         "labels": "has(object.metadata.labels) ? object.metadata.labels : {}",
@@ -42,6 +44,10 @@ def variables(config: Config) -> Mapping[str, str]:
         "sidecars": f"variables.containers.filter(c, c.name == {cel_text(names.SIDECAR)})",
         "optedOut": f"{cel_text(names.INJECT)} in variables.labels &&"
         f" variables.labels[{cel_text(names.INJECT)}] == 'false' && size(variables.sidecars) == 0",
+        "optOutImages": f"has(namespaceObject.metadata.annotations) && {granted} in namespaceObject.metadata.annotations"
+        f" ? namespaceObject.metadata.annotations[{granted}].split(',').map(e, e.trim()).filter(e, e != '') : []",
+        "everyContainer": "variables.containers +"
+        " (has(object.spec.ephemeralContainers) ? object.spec.ephemeralContainers : [])",
         "others": f"variables.containers.filter(c, c.name != {cel_text(names.SIDECAR)})",
         "volumes": "has(object.spec.volumes) ? object.spec.volumes : []",
         "looksLikeModel": f"{cel_text(KSERVE_LABEL)} in variables.labels ||"
@@ -69,6 +75,17 @@ def rules(config: Config) -> tuple[Rule, ...]:
             message="a model server's pod may not opt out in an enforced namespace",
             hint="remove the label",
             expression="!variables.optedOut || !variables.looksLikeModel",
+        ),
+        Rule(
+            code="opt_out_not_granted",
+            path=f"metadata.labels[{names.INJECT}]",
+            message="whether a pod may opt out of an enforced namespace is not for the pod to say",
+            hint="remove the label, or ask who keeps the namespace to list every image of the pod in its annotation"
+            f" {names.OPT_OUT_IMAGES}",
+            # An entry without tag and digest stands for all of them; what follows it must not be a registry's port.
+            expression="!variables.optedOut || variables.everyContainer.all(c, variables.optOutImages.exists(e,"
+            " c.image == e || ((c.image.startsWith(e + ':') || c.image.startsWith(e + '@'))"
+            " && !c.image.substring(size(e)).contains('/'))))",
         ),
         *_sidecar_rules(config),
         *bypass_rules(config),

@@ -16,7 +16,7 @@ from bartizan.policy.effective import effective_policy
 from bartizan.policy.schema import ModelPolicy
 from bartizan.policy.validate import Mesh
 from bartizan.telemetry.logging import get_logger
-from control_plane.injector.cluster import NamespaceLabels
+from control_plane.injector.cluster import Namespaces
 from control_plane.injector.config import load_config
 from control_plane.injector.upkeep import Upkeep
 from control_plane.injector.webhook import Webhook
@@ -70,6 +70,6 @@ class ServedWebhook:
         ours to keep. Raises InvalidInput for a wrong configuration file.
         """
         config = load_config(file)
-        webhook = Webhook(config, NamespaceLabels(server), PublishedPolicies(store))
+        webhook = Webhook(config, Namespaces(server), PublishedPolicies(store))
         self.application = webhook.application()
         self.upkeep = Upkeep(server, config, roots, trust)

@@ -18,7 +18,7 @@ from bartizan.errors import BartizanError
 from bartizan.telemetry.logging import get_logger
 from bartizan.tls import CertificateSource
 from control_plane.injector.authority import LIFE, own_material
-from control_plane.injector.cluster import ClusterPolicies, NamespaceLabels
+from control_plane.injector.cluster import ClusterPolicies, Namespaces
 from control_plane.injector.config import load_config
 from control_plane.injector.upkeep import Upkeep
 from control_plane.injector.webhook import Webhook
@@ -46,7 +46,7 @@ async def run(settings: Standalone, stop: asyncio.Event) -> None:
     source = CertificateSource(own_material(settings.hosts, dt.datetime.now(dt.UTC), settings.life))
     async with connect(settings.kubernetes) as server, AsyncExitStack() as edge, asyncio.TaskGroup() as group:
         upkeep = Upkeep(server, config, lambda: source.current.roots_pem, None)
-        app = Webhook(config, NamespaceLabels(server), ClusterPolicies(server)).application()
+        app = Webhook(config, Namespaces(server), ClusterPolicies(server)).application()
         port = await listen_http(edge, app, "webhook", settings.listen, source)
         log.info("injector_ready", port=port)
         running = [

@@ -18,7 +18,7 @@ from bartizan.telemetry.logging import get_logger
 from bartizan.telemetry.metrics import ADMISSIONS
 from control_plane.injector.admit import admit
 from control_plane.injector.config import Config
-from control_plane.injector.judge import Judge
+from control_plane.injector.judge import pod_judge
 from control_plane.injector.patch import Injected, Refused, Untouched, inject
 from control_plane.injector.refusals import Namespace
 from control_plane.injector.review import Request, allowed, denied, read_review
@@ -29,20 +29,20 @@ MAX_BODY: Final = 8 * 1024 * 1024
 SECONDS: Final = 4.0
 """Less than the API server waits, so that it gets our reason."""
 
-Labels = Callable[[str], Awaitable[dict[str, str]]]
+Namespaces = Callable[[str], Awaitable[Namespace]]
 PublishedPolicies = Callable[[str], Awaitable[Sequence[ModelPolicy]]]
 
 log = get_logger()
 
 
 class Webhook:
-    """labels: those of a namespace; policies: the published ones of a namespace, None where nobody can be asked."""
+    """namespaces: looks one up; policies: the published ones of a namespace, None where nobody can be asked."""
 
-    def __init__(self, config: Config, labels: Labels, policies: PublishedPolicies | None) -> None:
+    def __init__(self, config: Config, namespaces: Namespaces, policies: PublishedPolicies | None) -> None:
         self._config = config
-        self._labels = labels
+        self._namespaces = namespaces
         self._policies = policies
-        self._judge = Judge(config)
+        self._judge = pod_judge(config)
 
     def application(self) -> web.Application:
         app = web.Application(client_max_size=MAX_BODY)
@@ -74,7 +74,7 @@ class Webhook:
 
     async def _mutate(self, review: Request) -> tuple[str, bytes]:
         """Whether the namespace is enabled was decided by the API server, by the webhook's selectors."""
-        namespace = Namespace(name=review.namespace, labels=await self._labels(review.namespace))
+        namespace = await self._namespaces(review.namespace)
         result = inject(review.object, namespace, self._config, asked=True)
         match result:
             case Injected():
@@ -89,7 +89,8 @@ class Webhook:
 
     async def _validate(self, review: Request) -> tuple[str, bytes]:
         policies = await self._policies(review.namespace) if self._policies is not None else None
-        admission = admit(review.object, review.namespace, self._config, self._judge, policies)
+        namespace = await self._namespaces(review.namespace)
+        admission = admit(review.object, namespace, self._config, self._judge, policies)
         if admission.problems:
             codes = sorted({each.code for each in admission.problems})
             log.warning("pod_not_admitted", namespace=review.namespace, codes=codes)

@@ -103,9 +103,19 @@ def namespaces(found: Sequence[Item]) -> dict[str, Namespace]:
     known = {}
     for item in found:
         if item.kind == "Namespace":
-            labels = _mapping(_mapping(item.document, "metadata"), "labels")
-            known[item.name] = Namespace(name=item.name, labels={str(k): str(v) for k, v in labels.items()})
+            known[item.name] = namespace_of(item.document)
     return known
+
+
+def namespace_of(document: Document) -> Namespace:
+    """As far as a Namespace object matters here."""
+    metadata = _mapping(document, "metadata")
+    labels, annotations = (_mapping(metadata, each) for each in ("labels", "annotations"))
+    return Namespace(
+        name=str(metadata.get("name") or ""),
+        labels={str(key): str(value) for key, value in labels.items()},
+        annotations={str(key): str(value) for key, value in annotations.items()},
+    )
 
 
 def selects(service: Item, pod: Document, namespace: str, default: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -12,7 +13,7 @@ import yaml
 from bartizan.errors import DependencyRefused, NotFound
 from control_plane.injector import names
 from control_plane.injector.admission_policy import NAME, admission_policy
-from control_plane.injector.judge import Judge
+from control_plane.injector.judge import pod_judge
 from control_plane.injector.patch import Injected, inject
 from tests.k8s.control import KubeCluster
 from tests.k8s.pods import answer, make_namespace
@@ -21,7 +22,7 @@ from tests.unit.control_plane.injector.test_rules import BROKEN, injected
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 CONFIG = case_config("plain_one_port")
-JUDGE = Judge(CONFIG)
+JUDGE = pod_judge(CONFIG)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -78,6 +79,25 @@ async def test_only_enforced_namespaces_are_judged(guarded: KubeCluster) -> None
     assert await answer(guarded, case_pod("plain_one_port"), "kube-system") == "", (
         "a label there must not stop it"
     )
+
+
+async def test_a_pod_opts_out_only_with_images_that_its_namespace_lists(guarded: KubeCluster) -> None:
+    pod = case_pod("plain_one_port")
+    pod["metadata"]["labels"] = {names.INJECT: "false"}
+    assert "opt_out_not_granted" in await answer(guarded, pod, "enforced")
+    image = pod["spec"]["containers"][0]["image"].partition(":")[0]
+    await _list(guarded, f"docker.io/library/busybox, {image}")
+    async with asyncio.timeout(30):
+        while await answer(guarded, pod, "enforced"):
+            await asyncio.sleep(0.1)
+    pod["spec"]["initContainers"] = [{"name": "other", "image": "other:1"}]
+    assert "opt_out_not_granted" in await answer(guarded, pod, "enforced")
+    await _list(guarded, None)
+
+
+async def _list(cluster: KubeCluster, images: str | None) -> None:
+    annotations = {names.OPT_OUT_IMAGES: images}
+    await cluster.server.merge("/api/v1/namespaces/enforced", {"metadata": {"annotations": annotations}})
 
 
 async def test_a_label_on_a_running_guarded_pod_does_not_open_it(guarded: KubeCluster) -> None:

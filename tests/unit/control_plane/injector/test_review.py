@@ -18,7 +18,9 @@ from bartizan.errors import DependencyUnavailable, InvalidInput, Problem
 from bartizan.local.processes import free_port
 from bartizan.policy.schema import ModelPolicy
 from bartizan.policy.validate import validate_document
+from control_plane.injector import names
 from control_plane.injector.json_patch import Operation, apply
+from control_plane.injector.refusals import Namespace
 from control_plane.injector.review import Request, allowed, denied, read_review
 from control_plane.injector.webhook import Webhook
 from tests.support.pod_cases import case_config, case_pod
@@ -54,14 +56,15 @@ class Stand:
 
     def __init__(self) -> None:
         self.labels: dict[str, str] = {}
+        self.annotations: dict[str, str] = {}
         self.policies: list[ModelPolicy] = [policy()]
         self.away = False
         self.url = ""
 
-    async def labels_of(self, _namespace: str) -> dict[str, str]:
+    async def namespace(self, name: str) -> Namespace:
         if self.away:
             raise DependencyUnavailable("the Kubernetes API server: away")
-        return self.labels
+        return Namespace(name=name, labels=self.labels, annotations=self.annotations)
 
     async def published(self, _namespace: str) -> Sequence[ModelPolicy]:
         if self.away:
@@ -99,7 +102,7 @@ def review(pod: Any, namespace: str = "prod") -> bytes:
 @pytest.fixture
 async def stand() -> AsyncIterator[Stand]:
     made = Stand()
-    app = Webhook(CONFIG, made.labels_of, made.published).application()
+    app = Webhook(CONFIG, made.namespace, made.published).application()
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     port = free_port()
@@ -166,9 +169,13 @@ async def test_a_policy_in_shadow_mode_is_admitted_with_a_warning(stand: Stand) 
     assert "shadow" in response["warnings"][0]
 
 
-async def test_who_opts_out_needs_no_policy_and_exempt_namespaces_need_nothing(stand: Stand) -> None:
+async def test_who_may_opt_out_needs_no_policy_and_exempt_namespaces_need_nothing(stand: Stand) -> None:
     stand.policies = []
-    assert (await stand.ask("/validate", case_pod("untouched_opted_out")))["allowed"] is True
+    pod = case_pod("untouched_opted_out")
+    refused = await stand.ask("/validate", pod)
+    assert "opt_out_not_granted" in refused["status"]["message"]
+    stand.annotations = {names.OPT_OUT_IMAGES: ",".join(each["image"] for each in pod["spec"]["containers"])}
+    assert (await stand.ask("/validate", pod))["allowed"] is True
     for namespace in CONFIG.exempt_namespaces:
         for path in ("/mutate", "/validate"):
             answer = await stand.ask(path, case_pod("refused_host_network"), namespace)
@@ -251,7 +258,7 @@ OBJECTS = st.one_of(
 )
 
 
-FUZZED = Webhook(CONFIG, Stand().labels_of, Stand().published)
+FUZZED = Webhook(CONFIG, Stand().namespace, Stand().published)
 
 
 @settings(max_examples=60, deadline=None)

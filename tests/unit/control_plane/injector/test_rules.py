@@ -12,14 +12,17 @@ import pytest
 
 from control_plane.injector import names
 from control_plane.injector.config import Config
-from control_plane.injector.judge import Judge
+from control_plane.injector.judge import Judge, pod_judge
 from control_plane.injector.patch import Injected, inject
+from control_plane.injector.refusals import Namespace
 from control_plane.injector.rules import rules
 from tests.support.pod_cases import CASES, IMAGE, case_config, case_namespace, case_pod
 
 CONFIG = msgspec.structs.replace(case_config("plain_one_port"), require_digests=False)
-JUDGE = Judge(CONFIG)
-STRICT = Judge(msgspec.structs.replace(CONFIG, require_digests=True))
+JUDGE = pod_judge(CONFIG)
+STRICT = pod_judge(msgspec.structs.replace(CONFIG, require_digests=True))
+
+NAMESPACE = Namespace(name="prod", labels={names.ENFORCE: "true"})
 
 Pod = dict[str, Any]
 
@@ -27,7 +30,7 @@ Pod = dict[str, Any]
 @functools.cache
 def judge_of(config: Config) -> Judge:
     """Compiling takes longer than judging."""
-    return Judge(config)
+    return pod_judge(config)
 
 
 def injected(case: str = "plain_named_port") -> Pod:
@@ -51,8 +54,8 @@ def environment(pod: Pod, name: str) -> dict[str, Any]:
     return found
 
 
-def codes(pod: Pod, judge: Judge = JUDGE) -> list[str]:
-    return [rule.code for rule in judge.broken(pod)]
+def codes(pod: Pod, judge: Judge = JUDGE, namespace: Namespace = NAMESPACE) -> list[str]:
+    return [rule.code for rule in judge.broken(pod, namespace)]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -304,18 +307,71 @@ def test_a_pod_that_goes_around_its_sidecar_breaks_the_rule_about_it(case: str) 
 
 
 def test_every_rule_is_broken_by_some_pod() -> None:
-    shown = {code for code, _ in BROKEN.values()} | {"model_opted_out", "image_not_by_digest"}
+    shown = {code for code, _ in BROKEN.values()}
+    shown |= {"model_opted_out", "opt_out_not_granted", "image_not_by_digest"}
     assert {rule.code for rule in rules(msgspec.structs.replace(CONFIG, require_digests=True))} == shown
 
 
-def test_who_opts_out_must_not_be_a_model() -> None:
-    out = {names.INJECT: "false"}
-    plain, vllm, kserve = (case_pod(case) for case in ("plain_one_port", "vllm_image", "kserve_raw"))
-    for pod in (plain, vllm, kserve):
-        pod["metadata"]["labels"].update(out)
-    assert codes(plain) == []
-    assert codes(vllm) == ["model_opted_out"]
-    assert codes(kserve) == ["model_opted_out"]
+def out(*images: str, init: str = "", debug: str = "") -> Pod:
+    """A pod of these images that opts out."""
+    spec: dict[str, Any] = {"containers": [{"name": f"c{n}", "image": one} for n, one in enumerate(images)]}
+    if init:
+        spec["initContainers"] = [{"name": "init", "image": init}]
+    if debug:
+        spec["ephemeralContainers"] = [{"name": "debug", "image": debug}]
+    return {"metadata": {"labels": {names.INJECT: "false"}}, "spec": spec}
+
+
+def listing(images: str) -> Namespace:
+    return Namespace(name="prod", annotations={names.OPT_OUT_IMAGES: images})
+
+
+DIGEST = f"sha256:{'a' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("pod", "listed", "admitted"),
+    [
+        (out("redis:7"), "redis", True),
+        (out(f"redis@{DIGEST}"), "redis", True),
+        (out(f"redis:7@{DIGEST}"), "redis", True),
+        (out("redis"), "busybox, redis ,", True),
+        (out(f"redis@{DIGEST}"), f"redis@{DIGEST}", True),
+        (out("reg.example:5000/cache/redis:7"), "reg.example:5000/cache/redis", True),
+        (out("redis:7", "busybox:1", init="busybox:1"), "redis,busybox", True),
+        (out("redis:7"), "", False),
+        (out("custom/server:1"), "redis", False),
+        (out("redis:7", "custom/server:1"), "redis", False),
+        (out("redis:7", init="custom/server:1"), "redis", False),
+        (out("redis:7", debug="custom/server:1"), "redis", False),
+        (out("redis-evil:7"), "redis", False),
+        (out("redis:5000/custom/server"), "redis", False),
+        (out("redis/custom"), "redis", False),
+        (out("redis:8"), "redis:7", False),
+        (out(f"redis:7@{DIGEST}"), f"redis@sha256:{'b' * 64}", False),
+        (out("redis:7"), "redis:", False),
+        (out(":7"), ",", False),
+    ],
+)
+def test_who_opts_out_needs_every_image_listed_by_the_namespaces_owner(
+    pod: Pod, listed: str, admitted: bool
+) -> None:
+    expected = [] if admitted else ["opt_out_not_granted"]
+    assert codes(pod, namespace=listing(listed)) == expected
+
+
+def test_a_pods_own_annotation_grants_nothing_and_without_any_nobody_opts_out() -> None:
+    pod = out("custom/server:1")
+    pod["metadata"]["annotations"] = {names.OPT_OUT_IMAGES: "custom/server"}
+    assert codes(pod) == ["opt_out_not_granted"]
+
+
+def test_who_opts_out_must_not_be_a_model_even_when_it_is_listed() -> None:
+    vllm, kserve = (case_pod(case) for case in ("vllm_image", "kserve_raw"))
+    for pod in (vllm, kserve):
+        pod["metadata"]["labels"].update({names.INJECT: "false"})
+        listed = ",".join(each["image"] for each in pod["spec"]["containers"])
+        assert codes(pod, namespace=listing(listed)) == ["model_opted_out"]
 
 
 @pytest.mark.parametrize(
