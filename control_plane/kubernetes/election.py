@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+from urllib.parse import quote
 
 from bartizan import tasks
 from bartizan.errors import BartizanError, Conflict, NotFound
@@ -55,7 +56,7 @@ class Election:
 
     def __init__(self, server: ApiServer, *, namespace: str, me: str) -> None:
         self._server = server
-        self._leases = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+        self._leases = f"/apis/coordination.k8s.io/v1/namespaces/{quote(namespace, safe='')}/leases"
         self._namespace = namespace
         self._me = me
         self._seen: Seen | None = None

@@ -82,6 +82,8 @@ class Reconciler:
         self._relist = relist
         self._known: dict[str, PolicyObject] = {}
         self._outcomes: dict[str, Outcome] = {}
+        # What is known of an object and what is applied of it change together: an older word never overtakes a newer.
+        self._turn = asyncio.Lock()
         self._wake = asyncio.Event()
 
     _kind: str = KIND
@@ -142,11 +144,15 @@ class Reconciler:
 
     async def _take(self, one: PolicyObject, *, anew: bool = False) -> None:
         name = one.qualified_name
-        self._known[name] = one
-        done = self._outcomes.get(name)
-        same = done is not None and (done.uid, done.generation) == (one.metadata.uid, one.metadata.generation)
-        if anew or not same:
-            await self._apply(one)
+        async with self._turn:
+            self._known[name] = one
+            done = self._outcomes.get(name)
+            same = done is not None and (done.uid, done.generation) == (
+                one.metadata.uid,
+                one.metadata.generation,
+            )
+            if anew or not same:
+                await self._apply(one)
         self._wake.set()
 
     async def _apply(self, one: PolicyObject) -> None:
@@ -190,12 +196,13 @@ class Reconciler:
 
     async def _drop(self, one: PolicyObject) -> None:
         name = one.qualified_name
-        done = self._outcomes.get(name)
-        if done is not None and done.uid != one.metadata.uid:
-            return  # a late word about a predecessor of the same name
-        self._known.pop(name, None)
-        self._outcomes.pop(name, None)
-        await self._delete(name)
+        async with self._turn:
+            done = self._outcomes.get(name)
+            if done is not None and done.uid != one.metadata.uid:
+                return  # a late word about a predecessor of the same name
+            self._known.pop(name, None)
+            self._outcomes.pop(name, None)
+            await self._delete(name)
 
     async def _delete(self, name: str) -> None:
         if not self._leads():
@@ -216,11 +223,13 @@ class Reconciler:
         """What others stand in the way of may be free now."""
         while True:
             await asyncio.sleep(self._retry)
-            for name, outcome in list(self._outcomes.items()):
-                one = self._known.get(name)
-                if one is not None and outcome.hangs_on_others:
-                    await self._apply(one)
-                    self._wake.set()
+            for name in list(self._outcomes):
+                async with self._turn:
+                    # looked up in turn: meanwhile it may be another object, or none
+                    one, outcome = self._known.get(name), self._outcomes.get(name)
+                    if one is not None and outcome is not None and outcome.hangs_on_others:
+                        await self._apply(one)
+                        self._wake.set()
 
     # policies -> status
 
@@ -246,8 +255,8 @@ class Reconciler:
                     continue  # deleted meanwhile; its event is on the way
                 except BartizanError as error:
                     log.warning("status_not_written", policy=name, reason=str(error))
-                    await asyncio.sleep(self._retry)
-                    self._wake.set()
+                    # later, without keeping the others waiting
+                    loop.call_later(self._retry, self._wake.set)
                 await asyncio.sleep(0)  # others' turn: judging thousands of sidecars takes milliseconds
             spent = min(loop.time() - began, MOST_SPENT)
 

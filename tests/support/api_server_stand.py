@@ -36,6 +36,8 @@ class ApiServerStand:
         self.reviews: dict[str, dict[str, Any]] = {}
         self.keys: dict[str, Any] = {"keys": []}
         self.down = False
+        self.refused_status: set[str] = set()
+        """Names of policies whose status the server does not take."""
         self._numbers = itertools.count(1)
         self._now = 0
         self._bell = asyncio.Event()
@@ -134,6 +136,8 @@ class ApiServerStand:
             return web.json_response(self.put(target, body))
         assert request.method == "PATCH"
         assert path.endswith("/status")
+        if found["metadata"]["name"] in self.refused_status:
+            return _status(403, "no status of this one")
         status = {**found.get("status", {}), **body["status"]}
         status = {name: value for name, value in status.items() if value is not None}
         made = {**found, "status": status, "metadata": {**found["metadata"]}}
