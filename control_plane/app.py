@@ -130,7 +130,7 @@ class ControlPlane:
 
             roots = self.known.roots if settings.webhook else None
             self.webhook = ServedWebhook(
-                settings.injector, cluster.server, store, roots=roots, trust=self.known.trust
+                settings, cluster.server, store, roots=roots, trust=self.known.trust
             )
         self.tokens = Tokens(store, settings.state_dir / "bootstrap-token")
         self.starting: tuple[str, ...] = ("starting",)

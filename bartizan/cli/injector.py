@@ -28,13 +28,31 @@ def injector() -> None:
 @CONFIG
 @click.option("--kubernetes", default="in-cluster", help='"in-cluster" or the path of a kubeconfig.')
 @click.option("--listen", default="0.0.0.0:9443", help="HOST:PORT, TLS.")
-@click.option("--namespace", default="bartizan-system", help="Where the Service bartizan-webhook is.")
+@click.option(
+    "--metrics-listen", default="", help="HOST:PORT of /metrics (Prometheus), plain HTTP; none if not given."
+)
+@click.option(
+    "--namespace",
+    default="bartizan-system",
+    help="Where Bartizan and its Service bartizan-webhook are; must be one of exemptNamespaces.",
+)
 @click.option("--host", "more_hosts", multiple=True, help="Another name under which the API server comes.")
 @click.option("--log-level", default="info", type=click.Choice(["debug", "info", "warning", "error"]))
 def run(
-    config: Path, kubernetes: str, listen: str, namespace: str, more_hosts: tuple[str, ...], log_level: str
+    config: Path,
+    kubernetes: str,
+    listen: str,
+    metrics_listen: str,
+    namespace: str,
+    more_hosts: tuple[str, ...],
+    log_level: str,
 ) -> None:
-    """Serve the webhooks without a control plane, under a CA of their own; policies are not checked then."""
+    """Serve the admission webhooks without a control plane, under a CA of their own.
+
+    Of policies they know those that are ModelPolicy objects of the cluster: in an enforced namespace a pod needs one
+    with rate limits and content checks. Policies kept in the control plane's own API count only where the control
+    plane serves the webhooks (BARTIZAN_CP_WEBHOOK_LISTEN).
+    """
     from control_plane.injector.standalone import Standalone
     from control_plane.injector.standalone import run as serve
     from control_plane.injector.webhook_configuration import webhook_hosts
@@ -44,6 +62,8 @@ def run(
         config=config,
         kubernetes=kubernetes,
         listen=read_address(listen),
+        metrics=read_address(metrics_listen) if metrics_listen else None,
+        namespace=namespace,
         hosts=(*webhook_hosts(namespace), *more_hosts),
     )
     configure("injector", log_level)
@@ -60,9 +80,13 @@ def run(
 
 @injector.command()
 @CONFIG
-@click.option("--namespace", default="bartizan-system", help="Where the Service bartizan-webhook is.")
+@click.option(
+    "--namespace",
+    default="bartizan-system",
+    help="Where Bartizan and its Service bartizan-webhook are; must be one of exemptNamespaces.",
+)
 def manifests(config: Path, namespace: str) -> None:
-    """Print the admission policy and the webhook configurations for a configuration, for kubectl apply."""
+    """Print the admission policies and the webhook configurations for a configuration, for kubectl apply."""
     from control_plane.injector.config import load_config
     from control_plane.injector.manifests import admission_manifests
 

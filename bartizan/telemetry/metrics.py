@@ -58,4 +58,14 @@ RECONCILE_LEADER = Gauge("bartizan_kubernetes_leader", "1 while this replica rec
 ADMISSIONS = Counter(
     "bartizan_admissions_total", "Admission reviews answered, by webhook and outcome.", ["webhook", "outcome"]
 )
+ADMISSION_SECONDS = Histogram(
+    "bartizan_admission_seconds", "Time of an admission review by webhook.", ["webhook"], buckets=_FAST
+)
+UPKEEP_FAILURES = Counter(
+    "bartizan_upkeep_failures_total", "Looks after webhook roots and trust documents that failed."
+)
+WEBHOOK_CERTIFICATE_ENDS = Gauge(
+    "bartizan_webhook_certificate_ends_seconds",
+    "When the webhook's certificate ends, seconds since the epoch.",
+)
 AUDIT_STORED = Counter("bartizan_audit_stored_total", "Audit records and gaps stored by the control plane.")

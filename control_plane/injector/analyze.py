@@ -18,7 +18,7 @@ from control_plane.injector.judge import pod_judge
 from control_plane.injector.patch import Injected, Refused, inject
 from control_plane.injector.pods import Document, Pod, read_pod
 from control_plane.injector.reach import around_by_service, open_ports
-from control_plane.injector.refusals import Namespace
+from control_plane.injector.refusals import Namespace, no_trust
 from control_plane.injector.rule import Rule, Severity
 from control_plane.injector.workloads import Item, namespaces
 
@@ -43,7 +43,7 @@ def analyze(
 ) -> list[Finding]:
     """All findings, worst first. running: pods are as they run; else labelled namespaces inject what comes."""
     known = namespaces(found)
-    stand_in = config or Config(image=f"unknown.example/sidecar@sha256:{'0' * 64}")
+    stand_in = config or Config(image=f"unknown.example/sidecar@sha256:{'f' * 64}")
     judge = pod_judge(stand_in)
     findings: list[Finding] = []
     guarded: list[_Guarded] = []
@@ -66,6 +66,8 @@ def analyze(
         findings += [_by_rule(item, rule) for rule in broken]
         if one.pod.sidecar() is not None:
             guarded.append(one)
+            if where in known and not namespace.trusted:
+                findings.append(_finding(item, "medium", no_trust(namespace)))
     for each in guarded:
         findings += [
             _finding(each.item, severity, problem)

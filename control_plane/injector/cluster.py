@@ -14,6 +14,7 @@ from bartizan.policy.effective import effective_policy
 from bartizan.policy.schema import API_VERSION, ModelPolicy
 from bartizan.policy.validate import Mesh, Written, read_mesh, read_policy
 from bartizan.telemetry.logging import get_logger
+from control_plane.injector import names
 from control_plane.injector.refusals import Namespace
 from control_plane.injector.workloads import namespace_of
 from control_plane.kubernetes.api_server import ApiServer, connect
@@ -49,12 +50,12 @@ async def read_cluster(where: str, namespace: str = "") -> list[dict[str, Any]]:
         return found
 
 
-async def _listed(server: ApiServer, path: str) -> list[dict[str, Any]]:
+async def _listed(server: ApiServer, path: str, **query: str) -> list[dict[str, Any]]:
     """All pages of a list; a single object as a list of one."""
     found: list[dict[str, Any]] = []
     more: dict[str, str] = {}
     while True:
-        answer = await server.get(path, limit=_PAGE, **more)
+        answer = await server.get(path, limit=_PAGE, **query, **more)
         if "items" not in answer:
             return [answer]
         found += answer["items"] or []
@@ -85,6 +86,21 @@ class Namespaces:
             self._kept.clear()
         self._kept[name] = (now + _KEPT_SECONDS, found)
         return found
+
+
+class GuardedPods:
+    """The pods of a namespace that have a sidecar."""
+
+    def __init__(self, server: ApiServer) -> None:
+        self._server = server
+
+    async def __call__(self, namespace: str) -> list[dict[str, Any]]:
+        """Raises DependencyError."""
+        return await _listed(
+            self._server,
+            f"/api/v1/namespaces/{quote(namespace, safe='')}/pods",
+            labelSelector=f"{names.GUARDED}=true",
+        )
 
 
 class ClusterPolicies:

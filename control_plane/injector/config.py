@@ -23,6 +23,7 @@ Port = Annotated[int, Meta(ge=1024, le=65535)]
 Seconds = Annotated[int, Meta(ge=0, le=3600)]
 Name = Annotated[str, Meta(pattern=r"^(\*\.)?[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+$", max_length=253)]
 Network = Annotated[str, Meta(pattern=r"^[0-9a-f.:]+(/[0-9]{1,3})?$")]
+Group = Annotated[str, Meta(pattern=r"^[^\x00-\x1f]{1,253}$")]
 Domain = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
 
 
@@ -46,6 +47,16 @@ class Resources(Part, frozen=True):
     limits: ResourceList = ResourceList(memory="768Mi")
 
 
+class Connections(Part, frozen=True):
+    """Into running pods of enforced namespaces. audit: let through, told to who does it, kept in the audit log."""
+
+    exec: Literal["deny", "audit", "allow"] = "audit"
+    """exec and attach; into the sidecar's own containers they are refused in any case."""
+    port_forward: Literal["deny", "audit", "allow"] = "deny"
+    break_glass_groups: tuple[Group, ...] = ()
+    """Groups of users whom none of this stops; what they do is kept in the audit log."""
+
+
 class Config(Part, frozen=True):
     """`image` must name a digest: what is admitted is compared by it, never by a name that may move."""
 
@@ -55,10 +66,6 @@ class Config(Part, frozen=True):
     accepted_digests: tuple[Digest, ...] = ()
     """Digests of other releases that are admitted, too, while a new one is rolled out."""
     image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
-    audience: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:/-]{1,253}$")] = "bartizan"
-    """Of the projected service-account token with which the sidecar attests."""
-    trust_config_map: Domain = "bartizan-trust"
-    """In the pod's namespace; key trust.json holds the trust document."""
     capture: CaptureMode = "port"
     egress: Egress = "open"
     """What containers of a pod with capture redirect may reach: everything, no internal addresses, or nothing."""
@@ -82,6 +89,9 @@ class Config(Part, frozen=True):
     """In enforced namespaces every container's image must be named by digest."""
     require_policy: bool = True
     """In enforced namespaces a pod must be selected by a policy with limits and content checks."""
+    pods_without_policy: Literal["warn", "deny"] = "warn"
+    """A change or deletion of a ModelPolicy that leaves running pods of an enforced namespace without any."""
+    connections: Connections = Connections()
     exempt_namespaces: tuple[Domain, ...] = (
         "kube-system",
         "kube-public",
@@ -89,6 +99,11 @@ class Config(Part, frozen=True):
         "bartizan-system",
     )
     """Never injected and never refused: the cluster and Bartizan itself must be able to start."""
+
+    @property
+    def placeholder(self) -> bool:
+        """The image is that of the shipped file, which nobody can pull."""
+        return set(self.digest.removeprefix("sha256:")) == {"0"}
 
     @property
     def digest(self) -> str:
@@ -113,7 +128,17 @@ def read_config(text: str | bytes, source: str = "injector.yaml") -> Config:
         raise _invalid(source, f"not YAML: {str(error).splitlines()[0]}") from None
     if config.egress_names and config.egress != "none":
         raise _invalid(f"{source}: egressNames", "needs egress: none, else other names stay open, too")
+    check_exempt(config, "kube-system", source)
     return config
+
+
+def check_exempt(config: Config, namespace: str, source: str = "injector.yaml") -> None:
+    """Bartizan's own namespace and the cluster's must start before any webhook answers. Raises InvalidInput."""
+    if namespace not in config.exempt_namespaces:
+        raise _invalid(
+            f"{source}: exemptNamespaces",
+            f"{namespace} must be in it: its pods start without waiting for a webhook that can't run before them",
+        )
 
 
 def load_config(file: Path) -> Config:
@@ -126,8 +151,7 @@ def load_config(file: Path) -> Config:
 
 
 def _invalid(path: str, message: str) -> InvalidInput:
-    hint = "see docs/injection.md" if "image" in path or "image" in message else ""
-    return InvalidInput(
-        "the injector's configuration is wrong",
-        [Problem(path=path, code="invalid_setting", message=message, hint=hint)],
+    problem = Problem(
+        path=path, code="invalid_setting", message=message, hint="see docs/injection.md, Configuration"
     )
+    return InvalidInput("the injector's configuration is wrong", [problem])

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from control_plane.identity.projected import AUDIENCE
 from control_plane.injector import names
 from control_plane.injector.config import Config, ResourceList
 from control_plane.injector.options import Options
@@ -129,9 +130,9 @@ def security_context(user: int) -> Document:
     }
 
 
-def sidecar_volumes(config: Config, options: Options) -> list[Document]:
+def sidecar_volumes(options: Options) -> list[Document]:
     """Only the sidecar mounts them."""
-    token = {"audience": config.audience, "expirationSeconds": TOKEN_SECONDS, "path": "token"}
+    token = {"audience": AUDIENCE, "expirationSeconds": TOKEN_SECONDS, "path": "token"}
     volumes: list[Document] = [
         {"name": names.RUN_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
         {"name": names.STATE_VOLUME, "emptyDir": {"sizeLimit": "128Mi"}},
@@ -139,7 +140,7 @@ def sidecar_volumes(config: Config, options: Options) -> list[Document]:
         {
             "name": names.TRUST_VOLUME,
             "configMap": {
-                "name": config.trust_config_map,
+                "name": names.TRUST_CONFIG_MAP,
                 "items": [{"key": "trust.json", "path": "trust.json"}],
             },
         },

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from control_plane.injector.admission_policy import admission_policy
-from control_plane.injector.config import Config, load_config
+from control_plane.injector.config import Config, check_exempt, load_config
 from control_plane.injector.webhook_configuration import webhook_configurations
 
 _HEADER = (
@@ -30,7 +30,11 @@ class _Plain(yaml.SafeDumper):
 
 
 def admission_manifests(config: Config, namespace: str = "bartizan-system") -> str:
-    """YAML of the ValidatingAdmissionPolicy, its binding and both webhook configurations."""
+    """YAML of the ValidatingAdmissionPolicies, their bindings and both webhook configurations.
+
+    Raises InvalidInput when the configuration does not exempt `namespace`, where Bartizan itself runs.
+    """
+    check_exempt(config, namespace)
     documents = [*admission_policy(config), *webhook_configurations(config, namespace)]
     return _HEADER + dump(documents)
 

@@ -8,7 +8,8 @@ DOMAIN: Final = "bartizan.dev/"
 
 # labels of namespaces
 INJECTION: Final = DOMAIN + "injection"
-"""enabled: every pod of the namespace gets a sidecar unless it opts out."""
+"""enabled: every pod of the namespace gets a sidecar unless it opts out; requested: pods that ask for one do."""
+INJECTION_VALUES: Final = ("enabled", "requested")
 ENFORCE: Final = DOMAIN + "enforce"
 """ "true": pods without a sidecar, and ways around it, are refused."""
 
@@ -70,6 +71,8 @@ STATUS: Final = DOMAIN + "status"
 DEFAULT_CONTAINER: Final = "kubectl.kubernetes.io/default-container"
 WRITTEN: Final = frozenset({GUESS, STATUS})
 
+TRUST_CONFIG_MAP: Final = "bartizan-trust"
+"""In the pod's namespace, key trust.json; RBAC lets the control plane write no other name."""
 SIDECAR: Final = "bartizan-sidecar"
 CAPTURE_INIT: Final = "bartizan-capture"
 VOLUME_PREFIX: Final = "bartizan-"

@@ -8,7 +8,7 @@ from typing import Any
 from bartizan.errors import Problem
 from control_plane.injector.config import Config
 from control_plane.injector.patch import Injected, Refused, Untouched, inject
-from control_plane.injector.refusals import Namespace
+from control_plane.injector.refusals import Namespace, no_trust
 from control_plane.injector.workloads import Item, items, namespaces, selects, service_ports, target_port
 
 
@@ -32,13 +32,17 @@ def inject_documents(documents: list[Any], source: str, config: Config, namespac
         if item.pod is None:
             continue
         where = item.namespace or namespace
-        outcome = inject(item.pod, known.get(where, Namespace(name=where)), config, asked=True)
+        there = known.get(where, Namespace(name=where))
+        outcome = inject(item.pod, there, config, asked=True)
         match outcome:
             case Injected():
                 item.pod.clear()
                 item.pod.update(outcome.pod)
                 notes.append(f"{item.title}: injected; {outcome.guess.shown()}")
                 done.append((item, outcome))
+                if where in known and not there.trusted:
+                    problem = no_trust(there)
+                    notes.append(f"{item.title}: {problem.message}: {problem.hint}")
             case Untouched():
                 notes.append(f"{item.title}: untouched, {outcome.reason}")
             case Refused():

@@ -100,7 +100,7 @@ def _patched(document: Document, pod: Pod, config: Config, options: Options, gue
         spec["containers"].insert(0, sidecar)
     if options.capture == "redirect":
         before.insert(0, capture_container(config, options))
-    _below(spec, "volumes", list).extend(sidecar_volumes(config, options))
+    _below(spec, "volumes", list).extend(sidecar_volumes(options))
     grace = options.drain_seconds + GRACE_SECONDS
     if pod.spec.termination_grace_period_seconds < grace:
         spec["terminationGracePeriodSeconds"] = grace

@@ -34,6 +34,11 @@ class Namespace:
         return self.labels.get(names.INJECTION) == "enabled"
 
     @property
+    def trusted(self) -> bool:
+        """The control plane keeps the trust document here, without which a sidecar can't start."""
+        return self.labels.get(names.INJECTION) in names.INJECTION_VALUES or self.enforced
+
+    @property
     def enforced(self) -> bool:
         return self.labels.get(names.ENFORCE) == "true"
 
@@ -43,6 +48,7 @@ def refusals(
 ) -> tuple[Problem, ...]:
     """Every reason at once; () for a pod that can be guarded."""
     found = [
+        *_configuration(config),
         *_names(pod),
         *_host(pod),
         *_ports(pod, config, options, guess),
@@ -72,6 +78,26 @@ def refusals(
             )
         )
     return tuple(found)
+
+
+def no_trust(namespace: Namespace) -> Problem:
+    """A sidecar there would wait for its trust document for ever, and the pod for the sidecar."""
+    return _problem(
+        f"metadata.labels[{names.INJECT}]",
+        "namespace_not_labelled",
+        f"no trust document is kept in namespace {namespace.name}, so the sidecar would never start",
+        f"label the namespace {names.INJECTION}: requested (only pods that ask) or enabled (all of its pods)",
+    )
+
+
+def _configuration(config: Config) -> Iterator[Problem]:
+    if config.placeholder:
+        yield _problem(
+            "(injector.yaml) image",
+            "image_is_placeholder",
+            "the injector was installed with the digest of zeros that Bartizan ships: no node can pull that image",
+            "set image to your own by digest and write the admission manifests anew (docs/kubernetes.md)",
+        )
 
 
 def _names(pod: Pod) -> Iterator[Problem]:

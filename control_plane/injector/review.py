@@ -20,15 +20,37 @@ _LONGEST_MESSAGE: Final = 4096
 _LONGEST_WARNING: Final = 250
 
 
+class Resource(msgspec.Struct, frozen=True, kw_only=True):
+    """What the object is one of: "pods", "modelpolicies"."""
+
+    group: str = ""
+    resource: str = ""
+
+
+class User(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asks. It matters for connections into pods alone."""
+
+    username: str = ""
+    groups: list[str] = []
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """As far as we look at it; who asks makes no difference."""
+    """As far as we look at it."""
 
     uid: str
     operation: str = ""
     namespace: str = ""
+    name: str = ""
+    resource: Resource = Resource()
     sub_resource: str = ""
-    dry_run: bool = False
+    user_info: User = User()
     object: Any = None
+    old_object: Any = None
+
+    def for_rules(self) -> dict[str, Any]:
+        """`request` as admission rules know it."""
+        user = {"username": self.user_info.username, "groups": self.user_info.groups}
+        return {"operation": self.operation, "subResource": self.sub_resource, "userInfo": user}
 
 
 class _Review(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from control_plane.identity.projected import AUDIENCE
 from control_plane.injector import names
 from control_plane.injector.bypass_rules import bypass_rules
 from control_plane.injector.capture import capture_command
@@ -161,7 +162,7 @@ def _sidecar_rules(config: Config) -> tuple[Rule, ...]:
                     (
                         names.TRUST_VOLUME,
                         (
-                            f"has(v.configMap) && v.configMap.name == {cel_text(config.trust_config_map)} &&"
+                            f"has(v.configMap) && v.configMap.name == {cel_text(names.TRUST_CONFIG_MAP)} &&"
                             " has(v.configMap.items) && v.configMap.items.all(i, i.key == 'trust.json' &&"
                             " i.path == 'trust.json')"
                         ),
@@ -187,7 +188,7 @@ def _sidecar_rules(config: Config) -> tuple[Rule, ...]:
             expression=f"variables.volumes.all(v, v.name == {cel_text(names.TOKEN_VOLUME)} || !has(v.projected) ||"
             " !has(v.projected.sources) || v.projected.sources.all(s, !has(s.serviceAccountToken) ||"
             " !has(s.serviceAccountToken.audience) ||"
-            f" s.serviceAccountToken.audience != {cel_text(config.audience)}))",
+            f" s.serviceAccountToken.audience != {cel_text(AUDIENCE)}))",
         ),
         Rule(
             code="name_resolution",

@@ -16,8 +16,8 @@ from bartizan.policy.effective import effective_policy
 from bartizan.policy.schema import ModelPolicy
 from bartizan.policy.validate import Mesh
 from bartizan.telemetry.logging import get_logger
-from control_plane.injector.cluster import Namespaces
-from control_plane.injector.config import load_config
+from control_plane.injector.cluster import GuardedPods, Namespaces
+from control_plane.injector.config import check_exempt, load_config
 from control_plane.injector.upkeep import Upkeep
 from control_plane.injector.webhook import Webhook
 from control_plane.kubernetes.api_server import ApiServer
@@ -63,13 +63,20 @@ class ServedWebhook:
         server: ApiServer,
         store: Store,
         *,
+        namespace: str,
         roots: Callable[[], bytes] | None,
         trust: Callable[[], Awaitable[bytes]],
     ) -> None:
-        """roots: None where the webhooks are served elsewhere (`bartizan injector run`) and only the trust document is
+        """namespace: our own; roots: None where the webhooks are served elsewhere (`bartizan injector run`) and only the trust document is
         ours to keep. Raises InvalidInput for a wrong configuration file.
         """
         config = load_config(file)
-        webhook = Webhook(config, Namespaces(server), PublishedPolicies(store))
-        self.application = webhook.application()
+        check_exempt(config, namespace, str(file))
         self.upkeep = Upkeep(server, config, roots, trust)
+        self.application = Webhook(
+            config,
+            Namespaces(server),
+            PublishedPolicies(store),
+            GuardedPods(server),
+            ready=lambda: self.upkeep.published,
+        ).application()

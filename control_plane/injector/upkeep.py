@@ -9,9 +9,11 @@ import asyncio
 import datetime as dt
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
+from urllib.parse import quote
 
 from bartizan.errors import BartizanError, Conflict, DependencyRefused, NotFound
 from bartizan.telemetry.logging import get_logger
+from bartizan.telemetry.metrics import UPKEEP_FAILURES
 from control_plane.injector import names
 from control_plane.injector.admission_policy import LABELS
 from control_plane.injector.bundle_upkeep import with_bundle
@@ -21,6 +23,8 @@ from control_plane.kubernetes.api_server import ApiServer
 
 EVERY: Final = 30.0
 TRUST_KEY: Final = "trust.json"
+_TRIES: Final = 10
+"""Each replica that starts in the same moment wins once; more of them than this are made up for at the next look."""
 _ADMISSION: Final = "/apis/admissionregistration.k8s.io/v1"
 CONFIGURATIONS: Final = (
     f"{_ADMISSION}/mutatingwebhookconfigurations/{MUTATING}",
@@ -45,6 +49,8 @@ class Upkeep:
         self._roots = roots
         self._trust = trust
         self._said = ""
+        self.published = roots is None
+        """Whether the API server was told of the roots under which we serve."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -53,6 +59,7 @@ class Upkeep:
                 await self.look()
                 self._said = ""
             except BartizanError as error:
+                UPKEEP_FAILURES.inc()
                 if str(error) != self._said:
                     log.warning("upkeep_failed", reason=str(error))
                 self._said = str(error)
@@ -72,8 +79,16 @@ class Upkeep:
                     log.warning("trust_not_written", namespace=namespace, reason=str(error))
 
     async def publish(self, roots: bytes) -> None:
-        """Let the API server trust these roots, too. A configuration that is not installed is passed over."""
+        """Let the API server trust these roots, too: at its return they stand in every configuration that is installed.
+
+        Raises DependencyError, and Conflict when others kept writing in the same moments.
+        """
         for path in CONFIGURATIONS:
+            await self._put_roots(path, roots)
+        self.published = True
+
+    async def _put_roots(self, path: str, roots: bytes) -> None:
+        for tries_left in reversed(range(_TRIES)):
             try:
                 configuration = await self._server.get(path)
                 changed = with_bundle(configuration, roots, dt.datetime.now(dt.UTC))
@@ -83,12 +98,16 @@ class Upkeep:
             except NotFound:
                 log.debug("webhook_configuration_missing", path=path)
             except Conflict:
-                # another replica was faster; the next look sees what it wrote
-                log.debug("webhook_configuration_changed_meanwhile", path=path)
+                # another replica was faster: what it wrote is kept, and ours added to it
+                if not tries_left:
+                    raise
+                continue
+            return
 
     async def _namespaces(self) -> list[str]:
         found: set[str] = set()
-        for selector in (f"{names.INJECTION}=enabled", f"{names.ENFORCE}=true"):
+        injected = [f"{names.INJECTION}={value}" for value in names.INJECTION_VALUES]
+        for selector in (*injected, f"{names.ENFORCE}=true"):
             listed = await self._server.get("/api/v1/namespaces", labelSelector=selector)
             found |= {
                 each["metadata"]["name"]
@@ -98,8 +117,8 @@ class Upkeep:
         return sorted(found - set(self._config.exempt_namespaces))
 
     async def _put_trust(self, namespace: str, document: str) -> None:
-        folder = f"/api/v1/namespaces/{namespace}/configmaps"
-        name = self._config.trust_config_map
+        folder = f"/api/v1/namespaces/{quote(namespace, safe='')}/configmaps"
+        name = names.TRUST_CONFIG_MAP
         data = {TRUST_KEY: document}
         try:
             existing = await self._server.get(f"{folder}/{name}")

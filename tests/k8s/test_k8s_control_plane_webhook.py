@@ -64,13 +64,13 @@ async def test_pods_are_injected_and_admitted_by_a_policy_of_the_api(stand: Kube
 
 async def test_labelled_namespaces_get_the_trust_document_and_get_it_back(stand: KubeStand) -> None:
     document = (await stand.trust()).decode()
-    path = f"/api/v1/namespaces/{SPACE}/configmaps/{CONFIG.trust_config_map}"
+    path = f"/api/v1/namespaces/{SPACE}/configmaps/{names.TRUST_CONFIG_MAP}"
     found = await config_map(stand, path, document)
     assert found == {"trust.json": document}
     await stand.cluster.server.merge(path, {"data": {"trust.json": "forged", "more": "x"}})
     assert await config_map(stand, path, document) == {"trust.json": document}
     with pytest.raises(NotFound):
-        await stand.cluster.server.get(f"/api/v1/namespaces/default/configmaps/{CONFIG.trust_config_map}")
+        await stand.cluster.server.get(f"/api/v1/namespaces/default/configmaps/{names.TRUST_CONFIG_MAP}")
 
 
 async def config_map(stand: KubeStand, path: str, wanted: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ import itertools
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,16 @@ from bartizan.local.processes import free_port
 POLICIES = "/apis/bartizan.dev/v1alpha1/modelpolicies"
 MESH_POLICIES = "/apis/bartizan.dev/v1alpha1/meshpolicies"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/bartizan-system/leases"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One request, as authorization sees it; raw: the path before any decoding."""
+
+    method: str
+    path: str
+    watch: bool
+    raw: str
 
 
 class ApiServerStand:
@@ -36,6 +47,9 @@ class ApiServerStand:
         self.reviews: dict[str, dict[str, Any]] = {}
         self.keys: dict[str, Any] = {"keys": []}
         self.down = False
+        self.asked: list[Asked] = []
+        self.conflicts = 0
+        """As many writes come too late: somebody else wrote in the moment before."""
         self.refused_status: set[str] = set()
         """Names of policies whose status the server does not take."""
         self._numbers = itertools.count(1)
@@ -102,6 +116,9 @@ class ApiServerStand:
         if self.down:
             return _status(503, "down")
         path = request.path
+        self.asked.append(
+            Asked(method=request.method, path=path, watch="watch" in request.query, raw=request.raw_path)
+        )
         if path.endswith("/tokenreviews"):
             token = (await request.json())["spec"]["token"]
             return web.json_response(
@@ -114,7 +131,20 @@ class ApiServerStand:
         if path in {POLICIES, MESH_POLICIES}:
             plural = path.rpartition("/")[2]
             return await self._watch(request, plural) if "watch" in request.query else self._list(plural)
+        if request.method == "GET" and is_collection(path):
+            return self._collection(request, path)
         return await self._one(request, path)
+
+    def _collection(self, request: web.Request, path: str) -> web.Response:
+        wanted = dict(
+            each.split("=") for each in request.query.get("labelSelector", "").split(",") if "=" in each
+        )
+        items = [
+            one
+            for name, one in sorted(self.objects.items())
+            if name.rpartition("/")[0] == path and wanted.items() <= one["metadata"].get("labels", {}).items()
+        ]
+        return web.json_response({"metadata": {"resourceVersion": str(self._now)}, "items": items})
 
     async def _one(self, request: web.Request, path: str) -> web.Response:
         if request.method == "POST":
@@ -130,12 +160,19 @@ class ApiServerStand:
         if request.method == "GET":
             return web.json_response(found)
         body = await request.json()
+        if request.method in {"PUT", "PATCH"} and self.conflicts:
+            self.conflicts -= 1
+            self._say("MODIFIED", target, {**found, "metadata": {**found["metadata"]}})
+            return _status(409, "the object has been modified")
         if request.method == "PUT":
             if body["metadata"]["resourceVersion"] != found["metadata"]["resourceVersion"]:
                 return _status(409, "the object has been modified")
             return web.json_response(self.put(target, body))
         assert request.method == "PATCH"
-        assert path.endswith("/status")
+        if not path.endswith("/status"):
+            data = {**found.get("data", {}), **body["data"]}
+            data = {key: value for key, value in data.items() if value is not None}
+            return web.json_response(self.put(target, {**found, "data": data}))
         if found["metadata"]["name"] in self.refused_status:
             return _status(403, "no status of this one")
         status = {**found.get("status", {}), **body["status"]}
@@ -174,6 +211,12 @@ class ApiServerStand:
         assert request.transport is not None
         request.transport.abort()
         return response
+
+
+def is_collection(path: str) -> bool:
+    """Whether a path names all objects of a kind: /api/v1[/namespaces/N]/KIND, with /apis/GROUP/VERSION the same."""
+    parts = path.strip("/").split("/")[2 if path.startswith("/api/") else 3 :]
+    return len(parts) == 1 or (len(parts) == 3 and parts[0] == "namespaces")
 
 
 def policy_path(name: str, namespace: str = "default") -> str:

@@ -47,12 +47,15 @@ class Faulty(Policies):
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         self.free, self.waits = asyncio.Event(), asyncio.Event()
+        self.applied: list[bytes] = []
 
     async def apply(self, text: bytes, actor: Actor, **more: Any) -> Applied:
         if self.held and self.held in text and not self.free.is_set():
             self.waits.set()
             await self.free.wait()
-        return await super().apply(text, actor, **more)
+        made = await super().apply(text, actor, **more)
+        self.applied.append(text)
+        return made
 
     async def delete(self, name: str, actor: Actor) -> None:
         if self.fails:

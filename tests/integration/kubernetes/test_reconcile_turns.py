@@ -34,8 +34,10 @@ async def test_a_retry_of_an_older_document_never_overtakes_a_newer_one(running:
     running.cluster.policy("chat", {**SPEC, "tenants": ["globex"]})
     await asyncio.sleep(0.3)
     running.policies.free.set()
-    await running.until(lambda status: status["observedGeneration"] == 2)
-    await running.summary("NO SIDECAR")
+    async with asyncio.timeout(30):
+        while len(running.policies.applied) < 2:
+            await asyncio.sleep(0.02)
+    assert b'"globex"' in running.policies.applied[1]
     newest = (await running.policies.revisions("default/chat"))[0]
     assert '"globex"' in newest.document
 

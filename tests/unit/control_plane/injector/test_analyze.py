@@ -153,6 +153,23 @@ WRONG: dict[str, tuple[tuple[dict[str, Any], ...], list[tuple[str, str]]]] = {
         [("high", "excluded_ports"), ("high", "capabilities"), ("high", "sidecar_capture")],
     ),
     "the node's network": ((NAMESPACE, deployment(hostNetwork=True)), [("high", "host_network")]),
+    "a sidecar that waits for its trust document for ever": (
+        (
+            {**NAMESPACE, "metadata": {"name": "prod"}},
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {
+                    "name": "chat-0",
+                    "namespace": "prod",
+                    "labels": {**LABELS, names.INJECT: "true"},
+                },
+                "spec": deployment()["spec"]["template"]["spec"],
+            },
+            CLOSED,
+        ),
+        [("medium", "namespace_not_labelled")],
+    ),
     "NET_ADMIN beside it": (
         (NAMESPACE, deployment({"securityContext": {"capabilities": {"add": ["NET_ADMIN"]}}}), CLOSED),
         [("high", "capabilities")],

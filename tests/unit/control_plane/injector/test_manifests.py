@@ -37,12 +37,13 @@ def test_kubernetes_own_schema_takes_them() -> None:
 
 
 def test_the_policy_has_every_rule_and_fails_closed() -> None:
-    policy = documents()[0]
+    policies = [each for each in documents() if each["kind"] == "ValidatingAdmissionPolicy"]
+    assert {each["spec"]["failurePolicy"] for each in policies} == {"Fail"}
+    policy = policies[0]
     config = load_config(FOLDER / "injector.yaml")
     assert [each["expression"] for each in policy["spec"]["validations"]] == [
         rule.expression for rule in rules(config)
     ]
-    assert policy["spec"]["failurePolicy"] == "Fail"
     assert documents()[1]["spec"]["validationActions"] == ["Deny"]
 
 
@@ -62,12 +63,13 @@ def test_the_clusters_namespaces_and_ours_are_never_asked_about() -> None:
             assert exempt["operator"] == "NotIn"
             assert {"kube-system", "bartizan-system"} <= set(exempt["values"])
             seen += 1
-    assert seen == 4
+    assert seen == 10
 
 
 def test_every_webhook_fails_closed_within_the_api_servers_patience() -> None:
     webhooks = [each for document in documents() for each in document.get("webhooks", [])]
-    assert {each["failurePolicy"] for each in webhooks} == {"Fail"}
+    ignored = {each["name"] for each in webhooks if each["failurePolicy"] != "Fail"}
+    assert ignored == {"policies-in-use.bartizan.dev"}, "which only warns: without a policy nothing is open"
     assert all(each["timeoutSeconds"] <= 10 and each["sideEffects"] == "None" for each in webhooks)
     assert {each["clientConfig"]["service"]["path"] for each in webhooks} == {"/mutate", "/validate"}
 
@@ -75,9 +77,12 @@ def test_every_webhook_fails_closed_within_the_api_servers_patience() -> None:
 def test_the_command_prints_them_for_another_image(tmp_path: Path) -> None:
     file = tmp_path / "injector.yaml"
     file.write_text(f"image: {IMAGE}\n")
-    result = CliRunner().invoke(
-        cli, ["injector", "manifests", "--config", str(file), "--namespace", "security"]
-    )
+    command = ["injector", "manifests", "--config", str(file), "--namespace", "security"]
+    refused = CliRunner().invoke(cli, command)
+    assert refused.exit_code == 2
+    assert "security must be in it" in refused.output, "else its own pods would wait for it"
+    file.write_text(f"image: {IMAGE}\nexemptNamespaces: [kube-system, security]\n")
+    result = CliRunner().invoke(cli, command)
     assert result.exit_code == 0, result.output
     assert "c" * 64 in result.stdout
     made = list(yaml.safe_load_all(result.stdout))
@@ -97,6 +102,9 @@ def test_the_command_prints_them_for_another_image(tmp_path: Path) -> None:
         (f"image: {IMAGE}\nlistenerPort: 80", "listenerPort"),
         (f"image: {IMAGE}\negress: public\negressNames: [api.example.com]", "egressNames"),
         (f"image: {IMAGE}\negress: none\negressNames: ['https://x']", "egressNames"),
+        (f"image: {IMAGE}\naudience: guard", "audience"),
+        (f"image: {IMAGE}\ntrustConfigMap: other", "trustConfigMap"),
+        (f"image: {IMAGE}\nexemptNamespaces: [bartizan-system]", "exemptNamespaces"),
         (f"image: {IMAGE}\nresources: {{limits: {{cpu: much}}}}", "resources.limits.cpu"),
     ],
 )

@@ -4,112 +4,30 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 
-import aiohttp
 import msgspec
 import pytest
-from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bartizan.errors import DependencyUnavailable, InvalidInput, Problem
-from bartizan.local.processes import free_port
+from bartizan.errors import InvalidInput, Problem
 from bartizan.policy.schema import ModelPolicy
-from bartizan.policy.validate import validate_document
 from control_plane.injector import names
 from control_plane.injector.json_patch import Operation, apply
-from control_plane.injector.refusals import Namespace
 from control_plane.injector.review import Request, allowed, denied, read_review
-from control_plane.injector.webhook import Webhook
-from tests.support.pod_cases import case_config, case_pod
+from tests.support.pod_cases import case_pod
+from tests.support.webhook_stand import CONFIG, Stand, policy, review, webhook_stand
 from tests.unit.control_plane.injector.test_rules import injected
 
-CONFIG = case_config("plain_one_port")
 PSS = "pod-security.kubernetes.io/enforce"
-
-
-def policy(name: str = "chat", **spec: Any) -> ModelPolicy:
-    return validate_document(
-        {
-            "apiVersion": "bartizan.dev/v1alpha1",
-            "kind": "ModelPolicy",
-            "metadata": {"name": name, "namespace": "prod"},
-            "spec": {
-                "selector": {"matchLabels": {"app": "sentiment"}},
-                "listener": {"tls": "none"},
-                "model": {"name": "m", "protocol": "json_fields"},
-                "routes": [{"path": "/x", "inputText": ["$.text"]}],
-                "tenants": ["acme"],
-                "authn": {"apiKeys": {"set": "chat"}},
-                "limits": {"requests": [{"per": "key", "rate": "10/s"}]},
-                "input": [{"promptInjection": {}}],
-                **spec,
-            },
-        }
-    )
-
-
-class Stand:
-    """The webhooks, served; `labels` and `policies` are what the cluster and the store would say."""
-
-    def __init__(self) -> None:
-        self.labels: dict[str, str] = {}
-        self.annotations: dict[str, str] = {}
-        self.policies: list[ModelPolicy] = [policy()]
-        self.away = False
-        self.url = ""
-
-    async def namespace(self, name: str) -> Namespace:
-        if self.away:
-            raise DependencyUnavailable("the Kubernetes API server: away")
-        return Namespace(name=name, labels=self.labels, annotations=self.annotations)
-
-    async def published(self, _namespace: str) -> Sequence[ModelPolicy]:
-        if self.away:
-            raise DependencyUnavailable("the store is away")
-        return self.policies
-
-    async def post(self, path: str, body: bytes) -> tuple[int, Any]:
-        async with aiohttp.ClientSession() as session, session.post(self.url + path, data=body) as response:
-            return response.status, json.loads(await response.read())
-
-    async def ask(self, path: str, pod: Any, namespace: str = "prod") -> dict[str, Any]:
-        status, answer = await self.post(path, review(pod, namespace))
-        assert status == 200
-        assert (answer["apiVersion"], answer["kind"]) == ("admission.k8s.io/v1", "AdmissionReview")
-        response: dict[str, Any] = answer["response"]
-        assert response["uid"] == "u-1"
-        return response
-
-
-def review(pod: Any, namespace: str = "prod") -> bytes:
-    request = {
-        "uid": "u-1",
-        "kind": {"group": "", "version": "v1", "kind": "Pod"},
-        "operation": "CREATE",
-        "namespace": namespace,
-        "userInfo": {"username": "somebody"},
-        "object": pod,
-        "oldObject": None,
-    }
-    return json.dumps(
-        {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
-    ).encode()
 
 
 @pytest.fixture
 async def stand() -> AsyncIterator[Stand]:
-    made = Stand()
-    app = Webhook(CONFIG, made.namespace, made.published).application()
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    port = free_port()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    made.url = f"http://127.0.0.1:{port}"
-    yield made
-    await runner.cleanup()
+    async with webhook_stand() as made:
+        yield made
 
 
 async def test_mutate_answers_with_the_patch(stand: Stand) -> None:
@@ -128,6 +46,16 @@ async def test_mutate_leaves_alone_what_opted_out_and_refuses_what_cant_be_guard
     assert refused["allowed"] is False
     assert "spec.hostNetwork" in refused["status"]["message"]
     assert refused["status"]["code"] == 403
+
+
+async def test_a_pod_that_asks_is_injected_only_where_its_sidecar_could_start(stand: Stand) -> None:
+    pod = case_pod("opted_in_by_label")
+    stand.labels = {}
+    refused = await stand.ask("/mutate", pod)
+    assert "namespace_not_labelled" in refused["status"]["message"]
+    for labels in ({names.INJECTION: "requested"}, {names.INJECTION: "enabled"}, {names.ENFORCE: "true"}):
+        stand.labels = labels
+        assert "patch" in await stand.ask("/mutate", pod)
 
 
 async def test_mutate_asks_the_namespace_before_it_redirects(stand: Stand) -> None:
@@ -258,7 +186,7 @@ OBJECTS = st.one_of(
 )
 
 
-FUZZED = Webhook(CONFIG, Stand().namespace, Stand().published)
+FUZZED = Stand().webhook()
 
 
 @settings(max_examples=60, deadline=None)
