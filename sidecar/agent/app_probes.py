@@ -2,6 +2,8 @@
 
 The injector rewrites probes so (control_plane/injector/probes.py): at the pod's own address only Envoy answers, and it
 would refuse the kubelet. Success is what it is for the kubelet: status 200 to 399, a connection, or SERVING.
+Anybody may reach the health port, so each probe is asked once at a time and its answer shared by all who wait: a flood
+of it is no flood of the model, and leaves the kubelet no turn to wait for.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from aiohttp import web
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 PATH = "/app-probes"
-MOST_AT_ONCE = 16
+FRESH_SECONDS = 0.25
+"""An answer this young is given again. The kubelet asks once a second at most."""
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -52,20 +55,45 @@ class AppProbes:
     """Answers /app-probes/CONTAINER/KIND; what the injector did not name is 404."""
 
     def __init__(self, probes: Mapping[str, AppProbe]) -> None:
-        self._probes = probes
-        # Anybody may reach the health port: no flood of it becomes a flood of the model.
-        self._places = asyncio.Semaphore(MOST_AT_ONCE)
+        self._shared = {path: _Shared(probe) for path, probe in probes.items()}
 
     async def answer(self, request: web.Request) -> web.Response:
-        probe = self._probes.get(request.path)
-        if probe is None:
+        shared = self._shared.get(request.path)
+        if shared is None:
             return web.json_response({"ok": False, "reason": "no_such_probe"}, status=404)
+        reason = await shared.ask()
+        return web.json_response({"ok": not reason, "reason": reason}, status=503 if reason else 200)
+
+
+class _Shared:
+    """One probe: whoever comes while it is being asked, or just after, gets the same answer."""
+
+    def __init__(self, probe: AppProbe) -> None:
+        self._probe = probe
+        self._asking: asyncio.Future[str] | None = None
+        self._reason = ""
+        self._answered = float("-inf")
+
+    async def ask(self) -> str:
+        """ "" when the container is well, else a word that says why not; after the probe's timeout at the latest."""
+        if self._asking is not None:
+            return await asyncio.shield(self._asking)
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._answered < FRESH_SECONDS:
+            return self._reason
+        self._asking = loop.create_future()
+        # What those get who wait for one that was cancelled.
+        reason = "not_asked"
         try:
-            async with asyncio.timeout(probe.timeout_seconds), self._places:
-                reason = await _ask(probe)
+            async with asyncio.timeout(self._probe.timeout_seconds):
+                reason = await _ask(self._probe)
         except TimeoutError:
             reason = "timeout"
-        return web.json_response({"ok": not reason, "reason": reason}, status=503 if reason else 200)
+        finally:
+            self._asking.set_result(reason)
+            self._asking = None
+        self._reason, self._answered = reason, loop.time()
+        return reason
 
 
 async def _ask(probe: AppProbe) -> str:

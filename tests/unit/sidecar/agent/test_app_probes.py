@@ -14,10 +14,11 @@ from aiohttp import web
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
+from bartizan import tasks
 from bartizan.local.processes import free_port
 from control_plane.injector.pods import read_pod
 from control_plane.injector.probes import rewrite_probes
-from sidecar.agent.app_probes import PATH, AppProbe, AppProbes
+from sidecar.agent.app_probes import PATH, AppProbe, AppProbes, HttpGet
 from sidecar.pod_settings import app_probes
 from tests.support.pod_cases import CASES, case_pod
 
@@ -78,6 +79,77 @@ async def test_nobody_there_and_nothing_said_in_time_are_not_well() -> None:
     async with served(model) as port:
         assert await asked({"httpGet": {"port": port}}) == (503, "timeout")
         assert await asked({"tcpSocket": {"port": port}}) == (200, "")
+
+
+async def test_a_flood_of_one_probe_is_one_question_to_the_model_and_leaves_every_probe_its_answer() -> None:
+    """The flood comes first, to a model that hangs; the kubelet's own requests are the last to come."""
+    hung, quick = 0, 0
+    ended = asyncio.Event()
+
+    async def hang(_request: web.Request) -> web.Response:
+        nonlocal hung
+        hung += 1
+        await ended.wait()
+        return web.Response()
+
+    async def well(_request: web.Request) -> web.Response:
+        nonlocal quick
+        quick += 1
+        return web.Response()
+
+    model = web.Application()
+    model.router.add_get("/hang", hang)
+    model.router.add_get("/well", well)
+    async with served(model) as port:
+        known = {
+            f"{PATH}/model/liveness": AppProbe(http_get=HttpGet(port=port, path="/hang"), timeout_seconds=20),
+            f"{PATH}/model/readiness": AppProbe(
+                http_get=HttpGet(port=port, path="/well"), timeout_seconds=20
+            ),
+        }
+        app = web.Application()
+        app.router.add_get(PATH + "/{container}/{kind}", AppProbes(known).answer)
+        async with served(app) as agent, asyncio.TaskGroup() as group, asyncio.timeout(60):
+            connector = aiohttp.TCPConnector(limit=0)
+            async with aiohttp.ClientSession(f"http://127.0.0.1:{agent}", connector=connector) as session:
+
+                async def ask(kind: str) -> int:
+                    async with session.get(f"{PATH}/model/{kind}") as response:
+                        return response.status
+
+                flood = [tasks.start(group, ask("liveness"), name="flood") for _ in range(64)]
+                while not hung:
+                    await asyncio.sleep(0.01)
+                assert [await ask("readiness") for _ in range(20)] == [200] * 20
+                kubelet = tasks.start(group, ask("liveness"), name="kubelet")
+                await asyncio.sleep(0)
+                ended.set()
+                assert [await each for each in (kubelet, *flood)] == [200] * 65
+    assert hung <= 2, "one, or a second one for who came after it"
+    assert quick < 20
+
+
+async def test_a_container_that_became_unwell_is_not_well_for_long() -> None:
+    status = 200
+
+    async def page(_request: web.Request) -> web.Response:
+        return web.Response(status=status)
+
+    model = web.Application()
+    model.router.add_get("/", page)
+    async with served(model) as port:
+        known = {f"{PATH}/model/liveness": AppProbe(http_get=HttpGet(port=port))}
+        app = web.Application()
+        app.router.add_get(PATH + "/{container}/{kind}", AppProbes(known).answer)
+        async with served(app) as agent, aiohttp.ClientSession() as session, asyncio.timeout(30):
+            url = f"http://127.0.0.1:{agent}{PATH}/model/liveness"
+            for expected in (200, 503, 200):
+                status = 500 if expected == 503 else 200
+                while True:
+                    async with session.get(url) as response:
+                        if response.status == expected:
+                            break
+                    await asyncio.sleep(0.05)
 
 
 async def test_grpc_is_well_when_it_serves() -> None:
