@@ -154,7 +154,7 @@ class Agent:
             conditions=self.conditions,
             changes=self.changes,
         )
-        self.around = AroundWatch(settings.pod_ips, settings.capture, self.applier, self.conditions)
+        self.around = AroundWatch(settings, self.applier, self.conditions)
         self.spans = SpanForwarder(settings.otlp_endpoint)
         self.health = Health(
             conditions=self.conditions,
@@ -181,10 +181,8 @@ class Agent:
         self.missing.renew()
 
     def _facts(self) -> dict[str, Any]:
-        return {
-            "instance_id": self.instance_id,
-            "envoy": {"pid": self.envoy.pid, "version": self.monitor.envoy_version},
-        }
+        envoy = {"pid": self.envoy.pid, "version": self.monitor.envoy_version}
+        return {"instance_id": self.instance_id, "envoy": envoy, "around": self.around.shown}
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Part of the process's group: its failure ends the process."""

@@ -25,6 +25,18 @@ def capture(text: str) -> Capture:
     return cast("Capture", text)
 
 
+def open_ports(text: str) -> dict[int, str]:
+    """Port -> why it is left open."""
+    try:
+        found = msgspec.json.decode(text, type=dict[int, str])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(f"not what the injector writes: {error}") from None
+    for port, reason in found.items():
+        if not 1 <= port <= 65535 or not reason.strip():
+            raise ValueError("a port from 1 to 65535 with the reason why it is left open")
+    return found
+
+
 def app_probes(text: str) -> dict[str, AppProbe]:
     """By path of the health port."""
     try:

@@ -48,6 +48,7 @@ _NAMES = frozenset(
         "POD_IPS",
         "CAPTURE",
         "APP_PROBES",
+        "OPEN_PORTS",
         "EGRESS_NAMES",
     }
 )
@@ -103,6 +104,8 @@ class Settings:
     """This pod's addresses; with them the agent looks whether the model answers there, around Envoy."""
     capture: pod_settings.Capture = ""
     """How the injector led traffic to this sidecar; "" outside of Kubernetes."""
+    open_ports: Mapping[int, str] = field(default_factory=dict)
+    """Ports that other containers may answer at from outside, each with the reason; never the model's."""
     app_probes: Mapping[str, AppProbe] = field(default_factory=dict)
     """What the health port asks other containers for the kubelet, by path."""
     egress_names: tuple[str, ...] = ()
@@ -147,6 +150,7 @@ def load(environment: Mapping[str, str], file: Path | None = None) -> Settings:
         drain_seconds=read.get("DRAIN_SECONDS", _seconds, 60.0),
         pod_ips=read.get("POD_IPS", pod_settings.addresses, ()),
         capture=read.get("CAPTURE", pod_settings.capture, ""),
+        open_ports=read.get("OPEN_PORTS", pod_settings.open_ports, {}),
         app_probes=read.get("APP_PROBES", pod_settings.app_probes, {}),
         egress_names=read.get("EGRESS_NAMES", pod_settings.egress_names, ()),
         child_environment={name: environment[name] for name in _INHERITED if name in environment},
@@ -201,16 +205,14 @@ def _from_file(file: Path, problems: list[Problem]) -> dict[str, str]:
     try:
         document = yaml.safe_load(file.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        problems.append(
-            Problem(path=str(file), code="unreadable", message=type(error).__name__, hint="mend it")
-        )
+        wrong = Problem(path=str(file), code="unreadable", message=type(error).__name__, hint="mend it")
+        problems.append(wrong)
         return {}
     if document is None:
         return {}
     if not isinstance(document, dict):
-        problems.append(
-            Problem(path=str(file), code="invalid", message="not a mapping", hint="use key: value")
-        )
+        wrong = Problem(path=str(file), code="invalid", message="not a mapping", hint="use key: value")
+        problems.append(wrong)
         return {}
     values = {}
     for key, value in document.items():

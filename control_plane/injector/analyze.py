@@ -22,7 +22,7 @@ from control_plane.injector.refusals import Namespace, no_trust
 from control_plane.injector.rule import Rule, Severity
 from control_plane.injector.workloads import Item, namespaces
 
-NEEDS_CONFIG = frozenset({"sidecar_image", "sidecar_environment", "sidecar_volumes"})
+NEEDS_CONFIG = frozenset({"sidecar_image", "sidecar_environment", "sidecar_volumes", "sidecar_open_ports"})
 """Rules about values that only the injector's configuration knows."""
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from control_plane.injector import names
 from control_plane.injector.config import Config
+from control_plane.injector.container import OPEN_PORTS, open_ports
 from control_plane.injector.rule import OPT_OUT, Rule, cel_text
 
 CAPABILITIES: Final = ("ALL", "BPF", "NET_ADMIN", "SYS_ADMIN", "SYS_MODULE", "SYS_PTRACE")
@@ -73,9 +74,17 @@ def bypass_rules(config: Config) -> tuple[Rule, ...]:
         Rule(
             code="excluded_ports",
             path=f"metadata.annotations[{names.EXCLUDE_INBOUND}]",
-            message="ports are excluded from capture: a way around the guard",
-            hint="remove the annotation",
+            message="ports are left open beside the guard: a way around it",
+            hint="remove the annotation; what every pod may leave open stands in injector.yaml, openPorts",
             expression=f"variables.optedOut || !({cel_text(names.EXCLUDE_INBOUND)} in variables.annotations)",
+        ),
+        Rule(
+            code="sidecar_open_ports",
+            path=f"spec.initContainers[{names.SIDECAR}].env[{OPEN_PORTS}]",
+            message="the sidecar is told to look away from ports that the configuration does not list",
+            hint="what every pod may leave open stands in injector.yaml, openPorts",
+            expression=f"variables.sidecars.all(c, !has(c.env) || c.env.all(e, e.name != {cel_text(OPEN_PORTS)} ||"
+            f" (has(e.value) && e.value == {cel_text(open_ports(config, {}))})))",
         ),
         Rule(
             code="ephemeral_containers",

@@ -72,7 +72,7 @@ def capture_container(config: Config, options: Options) -> Document:
         "name": names.CAPTURE_INIT,
         "image": config.image,
         "imagePullPolicy": config.image_pull_policy,
-        "command": capture_command(config, options.listener_port, options.excluded),
+        "command": capture_command(config, options.listener_port, tuple(options.excluded)),
         "resources": {
             "requests": {"cpu": "10m", "memory": "64Mi"},
             "limits": {"memory": "128Mi"},

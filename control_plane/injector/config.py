@@ -13,6 +13,7 @@ from bartizan.errors import InvalidInput, Problem
 CaptureMode = Literal["port", "redirect"]
 Egress = Literal["open", "public", "none"]
 DIGEST: Final = r"sha256:[a-f0-9]{64}"
+REASON: Final = r"^[A-Za-z0-9][A-Za-z0-9 ._:/()-]{0,99}$"
 QUANTITY: Final = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 
 Quantity = Annotated[str, Meta(pattern=QUANTITY)]
@@ -47,6 +48,13 @@ class Resources(Part, frozen=True):
     limits: ResourceList = ResourceList(memory="768Mi")
 
 
+class OpenPort(Part, frozen=True):
+    """A port that other containers may answer at around the guard, such as a metrics exporter's."""
+
+    port: Annotated[int, Meta(ge=1, le=65535)]
+    reason: Annotated[str, Meta(pattern=REASON)]
+
+
 class Connections(Part, frozen=True):
     """Into running pods of enforced namespaces. audit: let through, told to who does it, kept in the audit log."""
 
@@ -73,6 +81,8 @@ class Config(Part, frozen=True):
     """Networks that stay open then."""
     egress_names: tuple[Name, ...] = ()
     """Host names that stay open by TLS (with egress none): "api.example.com", "*.example.com"."""
+    open_ports: tuple[OpenPort, ...] = ()
+    """In every pod. The sidecar finds all others that are reachable around it, and then nothing counts as enforced."""
     native_sidecar: bool = True
     """An init container with restartPolicy Always (Kubernetes 1.29); false: a plain container."""
     listener_port: Port = 8443

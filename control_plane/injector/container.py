@@ -41,6 +41,7 @@ MOUNTS: Final = {
 """Volume -> where the sidecar mounts it; the last one only with a TLS secret."""
 _READ_ONLY: Final = frozenset({names.TOKEN_VOLUME, names.TRUST_VOLUME, names.TLS_VOLUME})
 
+OPEN_PORTS: Final = "BARTIZAN_OPEN_PORTS"
 FACTS: Final = (
     ("BARTIZAN_POD_NAME", "metadata.name"),
     ("BARTIZAN_POD_NAMESPACE", "metadata.namespace"),
@@ -67,6 +68,13 @@ def fixed_environment(config: Config) -> Mapping[str, str]:
     }
 
 
+def open_ports(config: Config, asked: Mapping[int, str]) -> str:
+    """What the agent is told of ports that may answer around it; "" for none. asked: the pod's, those without reason stay."""
+    reasons = {port: why for port, why in asked.items() if why}
+    reasons |= {each.port: each.reason for each in config.open_ports}
+    return json.dumps(reasons, sort_keys=True, separators=(",", ":")) if reasons else ""
+
+
 def free_environment() -> tuple[str, ...]:
     """Variables whose values are the pod's to choose; any other name is refused at admission."""
     return (
@@ -75,6 +83,7 @@ def free_environment() -> tuple[str, ...]:
         "BARTIZAN_WORKERS",
         "BARTIZAN_LOG_LEVEL",
         "BARTIZAN_APP_PROBES",
+        OPEN_PORTS,
         "OTEL_EXPORTER_OTLP_ENDPOINT",
     )
 
@@ -158,6 +167,8 @@ def _environment(config: Config, options: Options, app_probes: Mapping[str, Any]
         "BARTIZAN_WORKERS": str(options.workers),
         "BARTIZAN_LOG_LEVEL": options.log_level,
     }
+    if left_open := open_ports(config, options.excluded):
+        values[OPEN_PORTS] = left_open
     if app_probes:
         values["BARTIZAN_APP_PROBES"] = json.dumps(app_probes, sort_keys=True, separators=(",", ":"))
     if config.otlp_endpoint:

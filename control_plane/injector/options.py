@@ -10,7 +10,7 @@ from typing import Final, TypeVar, cast
 
 from bartizan.errors import Problem
 from control_plane.injector import names
-from control_plane.injector.config import QUANTITY, CaptureMode, Config, ResourceList, Resources
+from control_plane.injector.config import QUANTITY, REASON, CaptureMode, Config, ResourceList, Resources
 
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _WORD: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -33,8 +33,8 @@ class Options:
     bind_loopback: bool
     """Tell the model's server to listen on loopback only."""
     tls_secret: str
-    excluded: tuple[int, ...]
-    """Ports that are not captured (mode redirect): ways around the guard, which analyze reports."""
+    excluded: Mapping[int, str]
+    """Ports left open, and why ("" if nothing was said): ways around the guard, which analyze reports."""
     resources: Resources
 
 
@@ -60,7 +60,7 @@ def read_options(config: Config, annotations: Mapping[str, str]) -> tuple[Option
         rewrite_probes=read.get(names.REWRITE_PROBES, _boolean, config.rewrite_probes),
         bind_loopback=read.get(names.BIND_LOOPBACK, _boolean, False),
         tls_secret=read.get(names.TLS_SECRET, _matching(_NAME), ""),
-        excluded=read.get(names.EXCLUDE_INBOUND, _ports, ()),
+        excluded=read.get(names.EXCLUDE_INBOUND, _ports, {}),
         resources=Resources(
             requests=ResourceList(
                 cpu=read.get(names.CPU_REQUEST, _quantity, requests.cpu),
@@ -131,8 +131,15 @@ _port = _whole(1, 65535)
 _high_port = _whole(1024, 65535)
 
 
-def _ports(text: str) -> tuple[int, ...]:
-    return tuple(sorted({_port(each.strip()) for each in text.split(",") if each.strip()}))
+def _ports(text: str) -> dict[int, str]:
+    """ "9100=metrics exporter, 9101"."""
+    found = {}
+    for entry in filter(None, (each.strip() for each in text.split(","))):
+        port, equals, reason = (part.strip() for part in entry.partition("="))
+        if equals and re.fullmatch(REASON, reason) is None:
+            raise ValueError(f"the reason after {port}= must match {REASON}")
+        found[_port(port)] = reason
+    return dict(sorted(found.items()))
 
 
 def _level(text: str) -> str:

@@ -68,13 +68,14 @@ def refusals(
                 f"set {names.CAPTURE}: redirect",
             )
         )
-    if options.capture == "port" and options.excluded:
+    if options.capture == "port" and not all(options.excluded.values()):
         found.append(
             _problem(
                 f"metadata.annotations[{names.EXCLUDE_INBOUND}]",
                 "nothing_to_exclude",
-                "with capture port nothing is captured by rules, so nothing can be excluded",
-                f"remove it, or set {names.CAPTURE}: redirect",
+                "with capture port nothing is captured by rules: only the sidecar's own look can leave a port out,"
+                " and asks for a reason",
+                f"write PORT=REASON, or set {names.CAPTURE}: redirect",
             )
         )
     return tuple(found)

@@ -1,15 +1,17 @@
-"""Whether the model answers at the pod's own address, around Envoy: asked every few seconds, in Kubernetes only.
+"""Whether anything but Envoy answers at the pod's own address: asked every few seconds, in Kubernetes only.
 
-The policy can only speak for what comes through the listener. With capture `port` nothing may answer at the model's
-port but on loopback; with `redirect` the kernel leads every such connection to Envoy, which shows its certificate or
-its decision. A NetworkPolicy can't be seen from inside of the pod, so it does not count here.
+The policy can only speak for what comes through the listener. With capture `port` nothing may take a connection but on
+loopback: neither at the model's port nor at any other that the pod listens on (listening.py), for nobody can tell what
+answers there. With `redirect` the kernel leads every such connection to Envoy, which shows its certificate or its
+decision. A NetworkPolicy can't be seen from inside of the pod, so it does not count here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import aiohttp
@@ -18,12 +20,15 @@ from bartizan.policy.bundle import Bundle
 from bartizan.policy.names import CLUSTER_MODEL, HEADER_DECISION
 from bartizan.telemetry.logging import get_logger
 from sidecar.agent import conditions as names
+from sidecar.agent import listening
 from sidecar.agent.apply import Applier
 from sidecar.agent.conditions import Conditions
 from sidecar.pod_settings import Capture
+from sidecar.settings import Settings
 
 TIMEOUT = 2.0
 EVERY = 10.0
+AT_ONCE = 16
 LOOK_EVERY = 0.5
 
 log = get_logger()
@@ -32,14 +37,23 @@ log = get_logger()
 class AroundWatch:
     """Keeps two conditions true: reachable around, and not looked yet. The ledger takes neither for enforcement."""
 
-    def __init__(
-        self, addresses: tuple[str, ...], capture: Capture, applier: Applier, conditions: Conditions
-    ) -> None:
-        self._addresses = addresses
-        self._capture = capture
+    def __init__(self, settings: Settings, applier: Applier, conditions: Conditions) -> None:
+        self._addresses = settings.pod_ips
+        self._capture = settings.capture
+        self._health_port = settings.health_port
+        self._excluded = settings.open_ports
         self._applier = applier
         self._conditions = conditions
-        conditions.set(names.MODEL_UNCHECKED_AROUND, holds=bool(capture))
+        self._open: tuple[int, ...] = ()
+        conditions.set(names.MODEL_UNCHECKED_AROUND, holds=bool(settings.capture))
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """For /status: ports that answer around Envoy, and those that are left open on purpose, with the reason."""
+        return {
+            "open_ports": list(self._open),
+            "excluded_ports": {str(port): why for port, why in self._excluded.items()},
+        }
 
     async def run(self) -> None:
         """Until cancelled; ends at once outside of Kubernetes."""
@@ -49,21 +63,50 @@ class AroundWatch:
             current = self._applier.current
             if current is not None and (time.monotonic() >= due or looked_at != current.bundle.version):
                 leaf = current.pair.leaf_sha256 if current.pair else None
-                reachable = await self._look(current.bundle, leaf)
-                if reachable and names.MODEL_REACHABLE_AROUND not in self._conditions:
-                    log.warning("model_reachable_around", ports=sorted(model_ports(current.bundle)))
-                self._conditions.set(names.MODEL_REACHABLE_AROUND, holds=reachable)
-                self._conditions.set(names.MODEL_UNCHECKED_AROUND, holds=False)
+                await self._note(current.bundle, leaf)
                 looked_at, due = current.bundle.version, time.monotonic() + EVERY
             await asyncio.sleep(LOOK_EVERY)
 
-    async def _look(self, bundle: Bundle, leaf_sha256: bytes | None) -> bool:
-        checks = [
-            reachable_around(address, port, leaf_sha256, self._capture)
-            for address in self._addresses
-            for port in sorted(model_ports(bundle))
-        ]
-        return any(await asyncio.gather(*checks))
+    async def _note(self, bundle: Bundle, leaf_sha256: bytes | None) -> None:
+        try:
+            sockets = await asyncio.to_thread(listening.read)
+        except (OSError, ValueError) as error:
+            # What can't be looked at is not taken for closed.
+            log.warning("sockets_unreadable", reason=type(error).__name__)
+            self._conditions.set(names.MODEL_UNCHECKED_AROUND, holds=True)
+            return
+        ours = {bundle.listener_port, self._health_port}
+        model, passed = model_ports(bundle), ours | self._excluded.keys()
+        found = await self._answering(targets(sockets, self._addresses, model, passed), leaf_sha256)
+        if found and found != self._open:
+            log.warning("model_reachable_around", ports=found)
+        self._open = found
+        self._conditions.set(names.MODEL_REACHABLE_AROUND, holds=bool(found))
+        self._conditions.set(names.MODEL_UNCHECKED_AROUND, holds=False)
+
+    async def _answering(self, targets: set[tuple[str, int]], leaf_sha256: bytes | None) -> tuple[int, ...]:
+        places = asyncio.Semaphore(AT_ONCE)
+
+        async def ask(address: str, port: int) -> int:
+            async with places:
+                return port if await reachable_around(address, port, leaf_sha256, self._capture) else 0
+
+        answers = await asyncio.gather(*(ask(*each) for each in sorted(targets)))
+        return tuple(sorted({port for port in answers if port}))
+
+
+def targets(
+    sockets: Iterable[listening.Listening],
+    addresses: Iterable[str],
+    model: AbstractSet[int],
+    passed: AbstractSet[int],
+) -> set[tuple[str, int]]:
+    """Where to ask: the model's ports at every address in any case, and whatever else listens but on `passed` ports."""
+    own = tuple(addresses)
+    others = listening.beyond_loopback(sockets, own)
+    return {(each, port) for each in own for port in model} | {
+        (address, port) for address, port in others if port not in passed
+    }
 
 
 def model_ports(bundle: Bundle) -> frozenset[int]:

@@ -14,8 +14,10 @@ from typing import Any
 from bartizan.local.processes import Child, free_port, start
 from tests.k8s.control import KubeCluster
 
-POD_IP = "127.0.0.2"
-"""Loopback, but not where a model listens that keeps to 127.0.0.1: as a pod's own address is for a real one."""
+POD_IP = "::1"
+"""Loopback, but not where a model listens that keeps to 127.0.0.1, as a pod's own address is for a real one; and other
+processes of this machine, which a pod would not have, rarely listen there.
+"""
 
 
 @dataclass

@@ -110,6 +110,25 @@ async def test_from_outside_envoy_answers_at_the_models_port_and_the_agent_knows
     await until(network, ready=True, around=False)
 
 
+async def test_with_capture_port_nothing_of_the_pod_may_answer_beyond_loopback_but_what_is_excluded(
+    pod: tuple[Local, PodNetwork],
+) -> None:
+    local, network = pod
+    options = {
+        "BARTIZAN_CAPTURE": "port",
+        "BARTIZAN_POD_IPS": POD,
+        "BARTIZAN_HEALTH_LISTEN": f"0.0.0.0:{HEALTH}",
+    }
+    await local.start(**options)
+    await until(network, ready=True, around=False)
+    network.serve(network.pod, metrics=9100)
+    await until(network, ready=True, around=True)
+    assert local.child is not None
+    await local.child.stop()
+    await local.start(**options, BARTIZAN_OPEN_PORTS='{"9100": "metrics exporter"}')
+    await until(network, ready=True, around=False)
+
+
 async def test_containers_get_out_to_listed_names_only_whatever_address_they_choose(
     pod: tuple[Local, PodNetwork],
 ) -> None:

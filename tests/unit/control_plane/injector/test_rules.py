@@ -63,9 +63,11 @@ def test_what_the_injector_makes_breaks_no_rule_but_that_of_excluded_ports(case:
     result = inject(case_pod(case), case_namespace(case), case_config(case))
     if not isinstance(result, Injected):
         return
-    excluded = ["sidecar_capture", "capabilities", "excluded_ports"]
-    expected = excluded if case == "redirect_excluded" else []
-    assert codes(result.pod, judge_of(case_config(case))) == expected
+    excluded = {
+        "redirect_excluded": ["sidecar_capture", "capabilities", "excluded_ports"],
+        "port_open_with_reason": ["excluded_ports", "sidecar_open_ports"],
+    }
+    assert codes(result.pod, judge_of(case_config(case))) == excluded.get(case, [])
 
 
 def _model(pod: Pod) -> dict[str, Any]:
@@ -290,6 +292,16 @@ BROKEN: dict[str, tuple[str, Callable[[Pod], object]]] = {
     "excluded ports": (
         "excluded_ports",
         lambda pod: pod["metadata"]["annotations"].update({names.EXCLUDE_INBOUND: "9100"}),
+    ),
+    "a port left open without the annotation": (
+        "sidecar_open_ports",
+        lambda pod: sidecar(pod)["env"].append({"name": "BARTIZAN_OPEN_PORTS", "value": '{"9100":"x"}'}),
+    ),
+    "a port left open by a secret": (
+        "sidecar_open_ports",
+        lambda pod: sidecar(pod)["env"].append(
+            {"name": "BARTIZAN_OPEN_PORTS", "valueFrom": {"secretKeyRef": {"name": "x", "key": "y"}}}
+        ),
     ),
     "an ephemeral container": (
         "ephemeral_containers",

@@ -13,7 +13,8 @@ from bartizan.policy.bundle import Bundle
 from bartizan.policy.names import HEADER_DECISION
 from bartizan.policy.validate import parse_policy
 from control_plane.compile.bundle import compile_bundle
-from sidecar.agent.around import model_ports, reachable_around
+from sidecar.agent.around import model_ports, reachable_around, targets
+from sidecar.agent.listening import Listening
 from tests.conftest import GOLDEN
 
 POD_IP = "127.0.0.3"
@@ -43,6 +44,29 @@ def bundle() -> Bundle:
 
 def test_the_models_port_is_read_from_what_envoy_gets() -> None:
     assert model_ports(bundle()) == {8000}
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "asked"),
+    [
+        ("0.0.0.0", 9100, {("10.1.2.3", 9100)}),
+        ("10.1.2.3", 9100, {("10.1.2.3", 9100)}),
+        ("127.0.0.1", 9100, set()),
+        ("0.0.0.0", 8443, set()),
+        ("0.0.0.0", 15020, set()),
+        ("0.0.0.0", 9999, set()),
+    ],
+)
+def test_whatever_listens_beyond_loopback_is_asked_but_our_ports_and_excluded_ones(
+    address: str, port: int, asked: set[tuple[str, int]]
+) -> None:
+    sockets = [Listening(address=address, port=port)]
+    always = {("10.1.2.3", 8000)}
+    assert targets(sockets, ["10.1.2.3"], {8000}, {8443, 15020, 9999}) == always | asked
+
+
+def test_the_models_port_can_never_be_excluded() -> None:
+    assert targets([], ["10.1.2.3"], {8000}, {8000}) == {("10.1.2.3", 8000)}
 
 
 async def test_a_model_on_loopback_only_is_not_reachable_around() -> None:
