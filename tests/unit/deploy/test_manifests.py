@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from prometheus_client import Gauge
 from prometheus_client.metrics import MetricWrapperBase
 
 from bartizan.policy.validate import validate_document
@@ -38,6 +40,26 @@ def built(overlay: str) -> list[dict[str, Any]]:
     )
     assert done.returncode == 0, done.stderr
     assert "deprecated" not in done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+@cache
+def with_webhooks_in_control_plane(folder: Path) -> list[dict[str, Any]]:
+    """The production overlay with that component, as an overlay of one's own would have it."""
+    document = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [os.path.relpath(K8S / "overlays/prod", folder)],
+        "components": [os.path.relpath(K8S / "components/webhooks-in-control-plane", folder)],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(document))
+    done = subprocess.run(
+        [KUBECTL, "kustomize", folder, "--load-restrictor", "LoadRestrictionsNone"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(done.stdout))
 
 
@@ -237,6 +259,60 @@ def test_every_setting_is_one_that_the_control_plane_knows(overlay: str) -> None
         for container in spec["containers"]:
             named |= {one["name"] for one in container.get("env", [])}
     assert {name for name in named if name.startswith(("BARTIZAN_", "OTEL_"))} <= documented
+
+
+def test_webhooks_in_the_control_plane_are_reached_there_with_the_rights_that_they_need(
+    tmp_path: Path,
+) -> None:
+    documents = with_webhooks_in_control_plane(tmp_path)
+    found = {(each["kind"], each["metadata"]["name"]): each for each in documents}
+    assert ("Deployment", "bartizan-injector") not in found
+    template = found["Deployment", "bartizan"]["spec"]["template"]
+    (container,) = [one for one in template["spec"]["containers"] if one["name"] == "control-plane"]
+    listens = {one["name"]: one.get("value") for one in container["env"]}["BARTIZAN_CP_WEBHOOK_LISTEN"]
+    ports = {one["name"]: one["containerPort"] for one in container["ports"]}
+    service = found["Service", "bartizan-webhook"]["spec"]
+    assert service["selector"].items() <= template["metadata"]["labels"].items()
+    assert [(one["port"], ports[one["targetPort"]]) for one in service["ports"]] == [(443, 9443)]
+    assert listens == "0.0.0.0:9443"
+    policy = found["NetworkPolicy", "injector"]["spec"]
+    assert policy["podSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    binding = found["ClusterRoleBinding", "bartizan-webhooks"]
+    assert ("ClusterRole", binding["roleRef"]["name"]) in found
+    assert binding["subjects"][0]["name"] == template["spec"]["serviceAccountName"]
+    for each in documents:
+        if each["kind"] not in FOREIGN:
+            kubernetes_validate.validate(each, RELEASE, strict=True)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_port_of_a_service_is_one_of_its_pods_ports(overlay: str) -> None:
+    workloads = [each["spec"]["template"] for each in kinds(overlay, "Deployment")]
+    for each in kinds(overlay, "Service"):
+        (template,) = [
+            one for one in workloads if each["spec"]["selector"].items() <= one["metadata"]["labels"].items()
+        ]
+        named = {port["name"] for one in template["spec"]["containers"] for port in one.get("ports", [])}
+        assert {port["targetPort"] for port in each["spec"]["ports"]} <= named
+
+
+def test_gauges_in_alerts_are_asked_of_the_job_that_sets_them() -> None:
+    """A process exports every metric of metrics.py: what it never sets is 0, and would be somebody else's alarm."""
+    gauges = {
+        family.name
+        for value in vars(metrics).values()
+        if isinstance(value, Gauge)
+        for family in value.describe()
+    }
+    rules = yaml.safe_load((K8S / "components/monitoring/rules.yaml").read_text())
+    asked = 0
+    for group in rules["spec"]["groups"]:
+        for rule in group["rules"]:
+            for name, job in re.findall(r"\b(bartizan_[a-z_]+)\b(\{job)?", rule["expr"]):
+                if name in gauges:
+                    assert job, f"{rule['alert']}: {name}"
+                    asked += 1
+    assert asked >= 5
 
 
 def test_alerts_speak_of_metrics_that_exist() -> None:
