@@ -6,6 +6,8 @@ import copy
 from typing import Any
 
 from bartizan.errors import BartizanError
+from control_plane.injector.admission_policy import CONNECTIONS, NAME, POLICIES, WATCHED
+from control_plane.injector.webhook_configuration import MUTATING, VALIDATING
 from tests.k8s.control import KubeCluster
 
 
@@ -17,6 +19,14 @@ async def make_namespace(cluster: KubeCluster, name: str, **labels: str) -> None
         cluster.apply(
             {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account, "namespace": name}}
         )
+
+
+def forget_admission(cluster: KubeCluster) -> None:
+    """Everything that admission_policy and webhook_configurations make goes."""
+    for kind in ("validatingadmissionpolicybinding", "validatingadmissionpolicy"):
+        cluster.kubectl("delete", kind, NAME, CONNECTIONS, WATCHED, POLICIES, "--ignore-not-found")
+    cluster.kubectl("delete", "mutatingwebhookconfiguration", MUTATING, "--ignore-not-found")
+    cluster.kubectl("delete", "validatingwebhookconfiguration", VALIDATING, "--ignore-not-found")
 
 
 async def answer(cluster: KubeCluster, pod: dict[str, Any], namespace: str) -> str:

@@ -33,7 +33,15 @@ class KubeStand:
     folder: Path
 
     async def put(self, document: dict[str, Any]) -> None:
-        await asyncio.to_thread(self.cluster.apply, document)
+        """As soon as the API server trusts whatever webhook it has to ask."""
+        arguments = ("apply", "--server-side", "--force-conflicts", "-f", "-")
+        async with asyncio.timeout(60):
+            while True:
+                done = await asyncio.to_thread(self.cluster.kubectl, *arguments, manifest=document)
+                if "failed calling webhook" not in done.stderr:
+                    break
+                await asyncio.sleep(0.2)
+        assert done.returncode == 0, done.stderr
 
     async def status(self, namespace: str, name: str) -> dict[str, Any]:
         try:

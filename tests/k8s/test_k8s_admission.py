@@ -16,7 +16,7 @@ from control_plane.injector.admission_policy import NAME, admission_policy
 from control_plane.injector.judge import pod_judge
 from control_plane.injector.patch import Injected, inject
 from tests.k8s.control import KubeCluster
-from tests.k8s.pods import answer, make_namespace
+from tests.k8s.pods import answer, forget_admission, make_namespace
 from tests.support.pod_cases import CASES, case_config, case_namespace, case_pod
 from tests.unit.control_plane.injector.test_rules import BROKEN, injected
 
@@ -35,8 +35,7 @@ async def guarded(cluster: KubeCluster) -> AsyncIterator[KubeCluster]:
         if NAME in await answer(cluster, case_pod("plain_one_port"), "enforced"):
             break
     yield cluster
-    for kind in ("validatingadmissionpolicybinding", "validatingadmissionpolicy"):
-        cluster.kubectl("delete", kind, NAME)
+    forget_admission(cluster)
 
 
 async def test_what_the_injector_makes_is_admitted_and_judged_as_the_webhook_judges_it(

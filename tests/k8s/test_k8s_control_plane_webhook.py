@@ -14,9 +14,9 @@ import yaml
 from bartizan.errors import NotFound
 from bartizan.local.processes import free_port
 from control_plane.injector import names
-from control_plane.injector.webhook_configuration import MUTATING, VALIDATING, webhook_configurations
+from control_plane.injector.webhook_configuration import webhook_configurations
 from tests.k8s.control import KubeCluster
-from tests.k8s.pods import answer, make_namespace
+from tests.k8s.pods import answer, forget_admission, make_namespace
 from tests.k8s.stand import KubeStand, kube_stand
 from tests.k8s.test_k8s_webhook import CONFIG, POLICY
 from tests.support.pod_cases import case_pod
@@ -45,8 +45,7 @@ async def stand(cluster: KubeCluster, tmp_path_factory: pytest.TempPathFactory) 
         async with kube_stand(cluster, **settings) as made:
             yield made
     finally:
-        cluster.kubectl("delete", "mutatingwebhookconfiguration", MUTATING)
-        cluster.kubectl("delete", "validatingwebhookconfiguration", VALIDATING)
+        forget_admission(cluster)
 
 
 async def test_pods_are_injected_and_admitted_by_a_policy_of_the_api(stand: KubeStand) -> None:

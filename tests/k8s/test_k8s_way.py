@@ -28,7 +28,7 @@ from control_plane.injector.config import Config
 from control_plane.injector.webhook_configuration import MUTATING, VALIDATING, webhook_configurations
 from tests.k8s.control import KubeCluster
 from tests.k8s.kubelet import Kubelet
-from tests.k8s.pods import answer, make_namespace
+from tests.k8s.pods import answer, forget_admission, make_namespace
 from tests.k8s.stand import SYSTEM, KubeStand, built, kube_stand
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
@@ -137,13 +137,7 @@ async def way(cluster: KubeCluster, tmp_path: Path) -> AsyncIterator[Way]:
             yield Way(stand, injector, free_port(), free_port())
         finally:
             await injector.stop()
-            for kind, name in (
-                ("mutatingwebhookconfiguration", MUTATING),
-                ("validatingwebhookconfiguration", VALIDATING),
-                ("validatingadmissionpolicybinding", NAME),
-                ("validatingadmissionpolicy", NAME),
-            ):
-                cluster.kubectl("delete", kind, name, "--ignore-not-found")
+            forget_admission(cluster)
             cluster.kubectl(
                 "delete", "pods,modelpolicies", "--all", "-n", NAMESPACE, "--force", "--grace-period=0"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import copy
 import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -14,16 +15,17 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from bartizan.errors import DependencyRefused
 from bartizan.local.processes import Child, free_port, start
 from control_plane.injector import names
 from control_plane.injector.analyze import analyze
 from control_plane.injector.cluster import read_cluster
 from control_plane.injector.patch import Injected, inject
 from control_plane.injector.upkeep import CONFIGURATIONS
-from control_plane.injector.webhook_configuration import MUTATING, VALIDATING, webhook_configurations
+from control_plane.injector.webhook_configuration import webhook_configurations
 from control_plane.injector.workloads import items
 from tests.k8s.control import KubeCluster
-from tests.k8s.pods import answer, make_namespace
+from tests.k8s.pods import answer, forget_admission, make_namespace
 from tests.support.pod_cases import case_config, case_namespace, case_pod
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -103,8 +105,7 @@ async def hooks(cluster: KubeCluster, tmp_path_factory: pytest.TempPathFactory) 
         yield made
     finally:
         await made.stop()
-        cluster.kubectl("delete", "mutatingwebhookconfiguration", MUTATING)
-        cluster.kubectl("delete", "validatingwebhookconfiguration", VALIDATING)
+        forget_admission(cluster)
 
 
 async def test_a_pod_is_injected_and_admitted_over_tls_and_nothing_starts_without_the_webhook(
@@ -143,6 +144,36 @@ async def test_a_pod_without_a_policy_is_refused_by_the_validating_webhook(hooks
     await hooks.until(lambda said: "no_policy" in said, pod)
     pod["metadata"]["labels"]["app"] = "sentiment"
     await hooks.until(lambda said: not said, pod)
+    await hooks.stop()
+
+
+async def test_policies_and_connections_of_an_enforced_namespace_are_judged_by_the_webhook(
+    hooks: Hooks,
+) -> None:
+    await hooks.start()
+    await hooks.until(lambda said: not said, case_pod("plain_named_port"))
+    weak = copy.deepcopy(POLICY)
+    weak["spec"].pop("limits")
+    replaced = hooks.cluster.kubectl("replace", "-f", "-", manifest=weak)
+    assert "policy_without_limits" in replaced.stderr
+
+    pod = case_pod("plain_named_port")
+    pod["metadata"].update(name="judged", namespace="hooked")
+    await hooks.cluster.server.post("/api/v1/namespaces/hooked/pods", pod)
+    path = "/api/v1/namespaces/hooked/pods/judged"
+    with pytest.raises(DependencyRefused, match=r"\[port_forward\]"):
+        await hooks.cluster.server.post(f"{path}/portforward", {}, ports="8000")
+    with pytest.raises(DependencyRefused, match=r"\[sidecar_entered\]"):
+        await hooks.cluster.server.post(
+            f"{path}/exec", {}, command="id", container=names.SIDECAR, stdout="true"
+        )
+    with pytest.raises(DependencyRefused, match="does not have a host assigned"):
+        await hooks.cluster.server.post(f"{path}/exec", {}, command="id", container="model", stdout="true")
+
+    gone = hooks.cluster.kubectl("delete", "modelpolicy", "sentiment", "-n", "hooked", "--dry-run=server")
+    assert gone.returncode == 0, gone.stderr
+    assert "left without a policy" in gone.stderr
+    hooks.cluster.kubectl("delete", "pod", "judged", "-n", "hooked", "--force", "--grace-period=0")
     await hooks.stop()
 
 
