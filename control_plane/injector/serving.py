@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 
 import msgspec
 
@@ -22,6 +21,7 @@ from control_plane.injector.upkeep import Upkeep
 from control_plane.injector.webhook import Webhook
 from control_plane.kubernetes.api_server import ApiServer
 from control_plane.policies.publishing import in_effect, written_of
+from control_plane.settings import Settings
 from control_plane.store.base import InEffectRow, Store
 
 log = get_logger()
@@ -59,19 +59,19 @@ class ServedWebhook:
 
     def __init__(
         self,
-        file: Path,
+        settings: Settings,
         server: ApiServer,
         store: Store,
         *,
-        namespace: str,
         roots: Callable[[], bytes] | None,
         trust: Callable[[], Awaitable[bytes]],
     ) -> None:
-        """namespace: our own; roots: None where the webhooks are served elsewhere (`bartizan injector run`) and only the trust document is
+        """roots: None where the webhooks are served elsewhere (`bartizan injector run`) and only the trust document is
         ours to keep. Raises InvalidInput for a wrong configuration file.
         """
-        config = load_config(file)
-        check_exempt(config, namespace, str(file))
+        assert settings.injector is not None
+        config = load_config(settings.injector)
+        check_exempt(config, settings.kubernetes_namespace, str(settings.injector))
         self.upkeep = Upkeep(server, config, roots, trust)
         self.application = Webhook(
             config,
