@@ -23,6 +23,7 @@ from control_plane.injector import names
 from control_plane.injector.standalone import Standalone, run
 from control_plane.injector.upkeep import CONFIGURATIONS
 from control_plane.injector.webhook_configuration import webhook_configurations
+from control_plane.policies.revisions import document_of
 from control_plane.settings import Address
 from tests.support.api_server_stand import ApiServerStand, api_server_stand, write_kubeconfig
 from tests.support.pod_cases import IMAGE, case_config, case_pod
@@ -122,7 +123,7 @@ async def test_pods_are_admitted_by_the_policies_of_the_cluster_and_by_no_invali
         response: dict[str, Any] = said["response"]
         return response
 
-    good = msgspec.json.decode(msgspec.json.encode(policy("sentiment")))["spec"]
+    good = msgspec.json.decode(document_of(policy("sentiment")))["spec"]
     assert "no_policy" in (await answer())["status"]["message"]
     injector.cluster.policy("sentiment", {**good, "tenants": []}, "prod")
     assert "no_policy" in (await answer())["status"]["message"]

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from control_plane.injector import names
+from control_plane.policies.revisions import document_of
 from tests.support.webhook_stand import Stand, policy, webhook_stand
 
 POLICIES = {"resource": {"group": "bartizan.dev", "version": "v1alpha1", "resource": "modelpolicies"}}
@@ -21,7 +22,7 @@ async def stand() -> AsyncIterator[Stand]:
 
 
 def document(**spec: Any) -> dict[str, Any]:
-    made: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(policy("sentiment", **spec)))
+    made: dict[str, Any] = msgspec.json.decode(document_of(policy("sentiment", **spec)))
     return made
 
 
