@@ -382,7 +382,8 @@ def test_who_opts_out_must_not_be_a_model_even_when_it_is_listed() -> None:
     vllm, kserve = (case_pod(case) for case in ("vllm_image", "kserve_raw"))
     for pod in (vllm, kserve):
         pod["metadata"]["labels"].update({names.INJECT: "false"})
-        listed = ",".join(each["image"] for each in pod["spec"]["containers"])
+        containers = [*pod["spec"]["containers"], *pod["spec"].get("initContainers", [])]
+        listed = ",".join(each["image"] for each in containers)
         assert codes(pod, namespace=listing(listed)) == ["model_opted_out"]
 
 
