@@ -129,9 +129,7 @@ class ControlPlane:
             from control_plane.injector.serving import ServedWebhook
 
             roots = self.known.roots if settings.webhook else None
-            self.webhook = ServedWebhook(
-                settings, cluster.server, store, roots=roots, trust=self.known.trust
-            )
+            self.webhook = ServedWebhook(settings, cluster.server, store, roots=roots, trust=self.known.trust)
         self.tokens = Tokens(store, settings.state_dir / "bootstrap-token")
         self.starting: tuple[str, ...] = ("starting",)
         self.ports: dict[str, int] = {}

@@ -20,7 +20,6 @@ from control_plane.injector.pods import Document, Pod, read_pod
 from control_plane.injector.policy_rules import POLICY_RULES, left_alone
 from control_plane.injector.refusals import Namespace
 from control_plane.injector.review import Request
-from control_plane.policies.revisions import document_of
 
 _MOST_SHOWN: Final = 3
 _POLICIES: Final = Judge(POLICY_RULES, {})
@@ -116,7 +115,7 @@ def shadow_warning(policy: str) -> str:
 
 
 def _lacks(policy: ModelPolicy) -> list[Problem]:
-    document = msgspec.json.decode(document_of(policy))
+    document = msgspec.json.decode(msgspec.json.encode(policy))
     return [
         _problem(rule.code, f"policy {policy.qualified_name}: {rule.message}", rule.hint)
         for rule in _POLICIES.broken(document)

@@ -16,6 +16,7 @@ from bartizan import tasks
 from bartizan.api import Applied
 from bartizan.errors import DependencyUnavailable, NotFound
 from bartizan.policy.signing import LocalSigner
+from bartizan.policy.validate import Written
 from control_plane.fleet.ledger import Ledger
 from control_plane.fleet.proof import Instance, Observation
 from control_plane.fleet.status import policy_status
@@ -49,7 +50,8 @@ class Faulty(Policies):
         self.free, self.waits = asyncio.Event(), asyncio.Event()
         self.applied: list[bytes] = []
 
-    async def apply(self, text: bytes, actor: Actor, **more: Any) -> Applied:
+    async def apply(self, text: bytes | Written, actor: Actor, **more: Any) -> Applied:
+        assert isinstance(text, bytes), "as the reconciler gives it"
         if self.held and self.held in text and not self.free.is_set():
             self.waits.set()
             await self.free.wait()

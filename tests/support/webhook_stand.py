@@ -23,24 +23,27 @@ CONFIG = case_config("plain_one_port")
 
 
 def policy(name: str = "chat", **spec: Any) -> ModelPolicy:
-    return validate_document(
-        {
-            "apiVersion": "bartizan.dev/v1alpha1",
-            "kind": "ModelPolicy",
-            "metadata": {"name": name, "namespace": "prod"},
-            "spec": {
-                "selector": {"matchLabels": {"app": "sentiment"}},
-                "listener": {"tls": "none"},
-                "model": {"name": "m", "protocol": "json_fields"},
-                "routes": [{"path": "/x", "inputText": ["$.text"]}],
-                "tenants": ["acme"],
-                "authn": {"apiKeys": {"set": "chat"}},
-                "limits": {"requests": [{"per": "key", "rate": "10/s"}]},
-                "input": [{"promptInjection": {}}],
-                **spec,
-            },
-        }
-    )
+    return validate_document(policy_document(name, **spec))
+
+
+def policy_document(name: str = "chat", **spec: Any) -> dict[str, Any]:
+    """As its author wrote it."""
+    return {
+        "apiVersion": "bartizan.dev/v1alpha1",
+        "kind": "ModelPolicy",
+        "metadata": {"name": name, "namespace": "prod"},
+        "spec": {
+            "selector": {"matchLabels": {"app": "sentiment"}},
+            "listener": {"tls": "none"},
+            "model": {"name": "m", "protocol": "json_fields"},
+            "routes": [{"path": "/x", "inputText": ["$.text"]}],
+            "tenants": ["acme"],
+            "authn": {"apiKeys": {"set": "chat"}},
+            "limits": {"requests": [{"per": "key", "rate": "10/s"}]},
+            "input": [{"promptInjection": {}}],
+            **spec,
+        },
+    }
 
 
 class Stand:

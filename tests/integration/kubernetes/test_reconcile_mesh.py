@@ -23,7 +23,6 @@ from control_plane.policies.actor import Actor
 from control_plane.policies.service import KeptElsewhere, Policies
 from control_plane.push.publish import Publisher
 from control_plane.store.sql.store import open_store
-from tests.integration.kubernetes.test_reconcile import SPEC, Signer, no_certificate
 from tests.support.api_server_stand import (
     MESH_POLICIES,
     ApiServerStand,
@@ -31,6 +30,7 @@ from tests.support.api_server_stand import (
     policy_path,
     write_kubeconfig,
 )
+from tests.support.reconciling import SPEC, Signer, no_certificate
 
 ADMIN = Actor(token_id="1", name="tester", role="admin")
 MESH: dict[str, Any] = {"selector": {"namespaces": ["default"]}, "overrides": {"mode": "shadow"}}

@@ -120,13 +120,14 @@ async def test_the_injectors_role_is_what_it_needs_and_no_more(cluster: Cluster)
 
 async def test_the_control_planes_roles_are_what_it_needs_and_no_more(cluster: Cluster) -> None:
     cluster.stand.policy("chat", {})
-    objects = ClusterPolicies(cluster.server)
-    (one,), version = await objects.list()
-    await objects.put_status(one, {"summary": "PENDING"})
-    watching = objects.watch(version)
-    async for _ in watching:
-        break
-    await watching.aclose()  # type: ignore[attr-defined]
+    cluster.stand.mesh("baseline", {})
+    for objects in (ClusterPolicies(cluster.server), ClusterPolicies(cluster.server, "meshpolicies")):
+        (one,), version = await objects.list()
+        watching = objects.watch(str(int(version) - 1))
+        await objects.put_status(one, {"summary": "PENDING"})
+        async for _ in watching:
+            break
+        await watching.aclose()  # type: ignore[attr-defined]
 
     cluster.stand.put(pod_path("chat-0", "prod"), {"metadata": {"name": "chat-0", "uid": "u"}})
     user = {

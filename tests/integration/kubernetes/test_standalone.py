@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -23,11 +22,10 @@ from control_plane.injector import names
 from control_plane.injector.standalone import Standalone, run
 from control_plane.injector.upkeep import CONFIGURATIONS
 from control_plane.injector.webhook_configuration import webhook_configurations
-from control_plane.policies.revisions import document_of
 from control_plane.settings import Address
 from tests.support.api_server_stand import ApiServerStand, api_server_stand, write_kubeconfig
 from tests.support.pod_cases import IMAGE, case_config, case_pod
-from tests.support.webhook_stand import policy, review
+from tests.support.webhook_stand import policy_document, review
 from tests.unit.control_plane.injector.test_rules import injected
 
 CONFIG = case_config("plain_one_port")
@@ -123,7 +121,7 @@ async def test_pods_are_admitted_by_the_policies_of_the_cluster_and_by_no_invali
         response: dict[str, Any] = said["response"]
         return response
 
-    good = msgspec.json.decode(document_of(policy("sentiment")))["spec"]
+    good = policy_document("sentiment")["spec"]
     assert "no_policy" in (await answer())["status"]["message"]
     injector.cluster.policy("sentiment", {**good, "tenants": []}, "prod")
     assert "no_policy" in (await answer())["status"]["message"]

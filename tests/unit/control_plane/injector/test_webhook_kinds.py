@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-import msgspec
 import pytest
 
 from control_plane.injector import names
-from control_plane.policies.revisions import document_of
-from tests.support.webhook_stand import Stand, policy, webhook_stand
+from tests.support.webhook_stand import Stand, policy, policy_document, webhook_stand
 
 POLICIES = {"resource": {"group": "bartizan.dev", "version": "v1alpha1", "resource": "modelpolicies"}}
 
@@ -22,8 +20,7 @@ async def stand() -> AsyncIterator[Stand]:
 
 
 def document(**spec: Any) -> dict[str, Any]:
-    made: dict[str, Any] = msgspec.json.decode(document_of(policy("sentiment", **spec)))
-    return made
+    return policy_document("sentiment", **spec)
 
 
 async def ask(stand: Stand, new: Any, old: Any, operation: str) -> dict[str, Any]:
