@@ -93,7 +93,7 @@ REFUSED = {
     "two checks in one": (changed(input=[{"pii": {}, "secrets": {}}]), "spec.input[0]"),
     "missing field": (changed(model=None), "spec.model"),
     "name": ({**GOOD, "metadata": {"name": "a.b", "namespace": "default"}}, "RFC 1123 label"),
-    "planned field": (changed(waf={"crs": {}}), "the web application firewall: planned"),
+    "planned field": (changed(quota={}), "spec.quota: "),
     "misspelt field": (changed(limts={}), "spec: a field here is not part of the language"),
     "misspelt check": (changed(input=[{"promptInjecton": {}}]), "spec.input: a field here"),
     "misspelt beside a check": (changed(input=[{"pii": {}, "promptInjecton": {}}]), "spec.input[0]: Too many: 2"),
