@@ -17,6 +17,8 @@ from urllib.parse import unquote
 
 import re2
 
+from sidecar.checks.pattern_set import PatternSet
+
 MAX_RUNS = 16
 MAX_RUN_CHARS = 8_192
 MAX_REWRITTEN_CHARS = 16_384
@@ -51,22 +53,16 @@ _LEET_MAX_CHARS = 2_000
 """Code and tables are full of digits inside words; a disguised prompt is short."""
 
 
-def _signs() -> re2.Set:
-    """Says in one pass which decoders have something to do: the patterns above are slow where they find nothing."""
-    signs = re2.Set.SearchSet()
-    for pattern in (
+_SIGNS = PatternSet(
+    (
         r"[A-Za-z0-9+/_\-]{16}",
         r"(?:(?:0x|\\x)?[0-9a-fA-F]{2}[ ,:]?){12}",
         _PERCENT.pattern,
         _ENTITY.pattern,
         _ESCAPES.pattern,
-    ):
-        signs.Add(pattern)
-    signs.Compile()
-    return signs
-
-
-_SIGNS = _signs()
+    )
+)
+"""Says in one pass which decoders have something to do: the patterns above are slow where they find nothing."""
 _BASE64_SIGN, _HEX_SIGN, _PERCENT_SIGN, _ENTITY_SIGN, _ESCAPES_SIGN = range(5)
 
 
@@ -113,7 +109,7 @@ def decoded(text: str) -> Iterator[str]:
     """Hidden or encoded parts of the original text, decoded once."""
     if not text.isascii():
         yield from _hidden(text)
-    signs = frozenset(_SIGNS.Match(text) or ())
+    signs = frozenset(_SIGNS.matches(text))
     for found in _runs(_BASE64, text) if _BASE64_SIGN in signs else ():
         padded = found.replace("-", "+").replace("_", "/").rstrip("=")
         yield from _readable(_base64(padded))

@@ -14,6 +14,7 @@ from typing import Final
 import re2
 
 from sidecar.checks.base import Match
+from sidecar.checks.pattern_set import PatternSet
 from sidecar.checks.spans import TOO_MANY, Allowance
 
 CONTEXT: Final = 64
@@ -60,11 +61,7 @@ class Forms:
     def __init__(self, forms: Sequence[Form]) -> None:
         self._forms = tuple(forms)
         self.longest = max((form.longest for form in forms), default=0)
-        self._signs = re2.Set.SearchSet()
-        for form in forms:
-            self._signs.Add(form.sign)
-        if forms:
-            self._signs.Compile()
+        self._signs = PatternSet(form.sign for form in forms)
         self._openings = tuple(dict.fromkeys((form.opening, form.longest) for form in forms))
 
     def find(self, text: str, start: int) -> Iterator[Match]:
@@ -72,7 +69,7 @@ class Forms:
         if not self._forms:
             return
         allowance = Allowance(text, _CHARS_PER_CANDIDATE)
-        for number in sorted(self._signs.Match(text) or ()):
+        for number in self._signs.matches(text):
             yield from _matches(self._forms[number], text, start, allowance)
 
     def open_length(self, tail: str) -> int:

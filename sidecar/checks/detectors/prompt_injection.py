@@ -21,6 +21,7 @@ from sidecar.checks.alignment import align
 from sidecar.checks.base import CLEAN, Evidence, Explanation, Inspection, TextCheck
 from sidecar.checks.detectors import injection_rules, injection_rules_weak
 from sidecar.checks.detectors.injection_model.model import SHORT, WINDOW, InjectionModel, shipped
+from sidecar.checks.pattern_set import PatternSet
 from sidecar.checks.spans import ACTIONS
 from sidecar.formats.base import TextPart
 from sidecar.model.finding import Action, Finding
@@ -47,16 +48,10 @@ class _Rules:
 
     def __init__(self, rules: Sequence[tuple[str, str]], sets: int = 1) -> None:
         self._rules = tuple(rules)
-        options = re2.Options()
-        options.max_mem = _MEMORY
-        options.log_errors = False
-        self._sets: list[tuple[re2.Set, list[str]]] = []
+        self._sets: list[tuple[PatternSet, list[str]]] = []
         for part in range(sets):
-            rule_set = re2.Set.SearchSet(options)
             chosen = rules[len(rules) * part // sets : len(rules) * (part + 1) // sets]
-            for _, pattern in chosen:
-                rule_set.Add(pattern)
-            rule_set.Compile()
+            rule_set = PatternSet((pattern for _, pattern in chosen), memory=_MEMORY)
             self._sets.append((rule_set, [kind for kind, _ in chosen]))
 
     def kinds(self, text: str) -> set[str]:
@@ -64,7 +59,7 @@ class _Rules:
         if not text:
             return set()
         data = text.encode()
-        return {kinds[index] for rule_set, kinds in self._sets for index in rule_set.Match(data) or ()}
+        return {kinds[index] for rule_set, kinds in self._sets for index in rule_set.matches(data)}
 
     def places(self, text: str) -> list[_Place]:
         """Category, number and first place of every rule that matches, for reports: rule by rule, so slowly."""

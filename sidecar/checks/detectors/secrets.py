@@ -17,6 +17,7 @@ from sidecar.checks.detectors import secret_rules
 from sidecar.checks.detectors.secret_rule import SecretRule
 from sidecar.checks.detectors.secret_rules_announced import ANNOUNCED
 from sidecar.checks.detectors.secret_rules_services import SERVICES
+from sidecar.checks.pattern_set import PatternSet
 from sidecar.checks.spans import ACTIONS, TOO_MANY, Allowance, disjoint, inspection
 from sidecar.formats.base import TextPart
 from sidecar.model.finding import Action
@@ -45,16 +46,8 @@ _PEM_MATERIAL = re.compile(r"[A-Za-z0-9+/=]{40,}")
 _PEM_OPENING = re.compile(r"-{1,5}(?:[A-Z0-9 ]{0,60}-{0,5})?\Z")
 
 
-def _hint_set() -> re2.Set:
-    """All hints searched at once: a text without secrets is read a single time."""
-    hints = re2.Set.SearchSet()
-    for rule in RULES:
-        hints.Add(re2.escape(rule.hint))
-    hints.Compile()
-    return hints
-
-
-_HINT_SET = _hint_set()
+_HINTS = PatternSet(re2.escape(rule.hint) for rule in RULES)
+"""All hints searched at once: a text without secrets is read a single time."""
 
 
 class SecretsCheck:
@@ -73,7 +66,7 @@ class SecretsCheck:
     def matches(self, text: str, start: int = 0) -> list[Match]:
         found: list[Match] = []
         allowance = Allowance(text, _CHARS_PER_LOOK)
-        for index in sorted(_HINT_SET.Match(text) or ()):
+        for index in _HINTS.matches(text):
             found += _words(RULES[index], text, start, allowance)
         if allowance.left < 0:
             return [Match(start=start, end=len(text), kind=TOO_MANY, replacement=PLACEHOLDER)]
@@ -88,7 +81,7 @@ class SecretsCheck:
         run = _WORD_REVERSED.match(text[-1 : -_WORD_MAX - 1 : -1])
         if run is not None:
             word = run.group()[::-1]
-            held = len(word) if _HINT_SET.Match(word) else min(len(word), _UNHINTED_MAX)
+            held = len(word) if _HINTS.matches(word) else min(len(word), _UNHINTED_MAX)
             opened = min(opened, len(text) - held)
         return opened
 
