@@ -6,8 +6,8 @@ kept; the strongest action wins. An answer that is not yet sent can't be cut, so
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import msgspec
@@ -23,6 +23,8 @@ MAX_TEXTS = 2_500
 """Texts of one body: each costs a fixed effort however short it is. Batches for embeddings hold up to 2,048."""
 TOO_MANY_TEXTS = "too_many_texts"
 
+_FIXED = Finding(check="request", kind="name_would_change", action=Action.DENY)
+
 
 class Abandoned(BartizanError):
     """Nobody waits for the result any more."""
@@ -36,6 +38,10 @@ class ContentResult:
     action: Action
     scanned_bytes: int
     changed: bool
+    renames: bool = False
+    """A check would have edited a text that is `fixed`, and those were to stay."""
+    passed: frozenset[tuple[str, str]] = field(default=frozenset(), repr=False)
+    """Roles and texts as they are after all edits."""
 
 
 def too_many_texts(document: Document, checks: CheckSet) -> bool:
@@ -44,28 +50,40 @@ def too_many_texts(document: Document, checks: CheckSet) -> bool:
 
 
 def inspect_document(
-    document: Document, checks: CheckSet, *, shadow: bool, gone: Callable[[], bool] = lambda: False
+    document: Document,
+    checks: CheckSet,
+    *,
+    shadow: bool,
+    keep_fixed: bool = False,
+    gone: Callable[[], bool] = lambda: False,
 ) -> ContentResult:
     """Apply the checks but those of pictures, edits included. With `shadow` everything is found and nothing is changed.
+
+    `keep_fixed`: texts that are `fixed` are never edited; a check that would is a finding that denies.
 
     After a denial the document's edits are incomplete: it must not be sent. `gone` is asked before every text; once it
     says yes, this raises Abandoned.
     """
     findings: dict[Finding, None] = {}
     scanned = 0
-    changed = False
+    changed = renames = False
+    judged: dict[tuple[str, str, bool], tuple[Sequence[Finding], str]] = {}
     if checks.texts:
-        judged: dict[tuple[str, str], tuple[Sequence[Finding], str]] = {}
         for part in document.texts():
             if gone():
                 raise Abandoned
             scanned += 0 if part.again else len(part.text.encode())
-            alike = (part.role, part.text)
+            alike = (part.role, part.text, part.fixed)
             if alike not in judged:
                 judged[alike] = _inspect_part(part, checks)
             found, text = judged[alike]
             findings.update((replace(finding, location=part.location), None) for finding in found)
-            if text != part.text:
+            if text == part.text:
+                continue
+            if keep_fixed and part.fixed:
+                renames = True
+                findings[replace(_FIXED, location=part.location)] = None
+            else:
                 changed = True
                 if not shadow:
                     document.replace(part.location, text)
@@ -80,7 +98,12 @@ def inspect_document(
     changed = _bound_parameters(document, checks, findings, shadow=shadow) or changed
     every = tuple(findings)
     return ContentResult(
-        findings=every, action=strongest(every), scanned_bytes=scanned, changed=changed and not shadow
+        findings=every,
+        action=strongest(every),
+        scanned_bytes=scanned,
+        changed=changed and not shadow,
+        renames=renames,
+        passed=frozenset((role, text) for (role, _, _), (_, text) in judged.items()),
     )
 
 
@@ -106,6 +129,18 @@ def inspect_images(
     )
 
 
+def holds_unjudged(document: Document, checks: CheckSet, passed: Container[tuple[str, str]]) -> bool:
+    """Whether a text that has not `passed` is one that a check denies or would edit."""
+    if too_many_texts(document, checks):
+        return True
+    for part in document.texts() if checks.texts else ():
+        if (part.role, part.text) not in passed:
+            findings, text = _inspect_part(part, checks)
+            if text != part.text or strongest(findings) > Action.FLAG:
+                return True
+    return False
+
+
 def strongest(findings: Sequence[Finding]) -> Action:
     """The action for a whole body: the strongest of its findings, `cut` raised to `deny`."""
     action = max((finding.action for finding in findings), default=Action.ALLOW)
@@ -124,7 +159,7 @@ def apply_edits(text: str, edits: Sequence[Edit]) -> str:
 
 
 def _inspect_part(part: TextPart, checks: CheckSet) -> tuple[Sequence[Finding], str]:
-    """What was found, and the text that is left. Says the same of every part with this role and text."""
+    """What was found, and the text that is left. Says the same of every part with this role, text and `fixed`."""
     findings: list[Finding] = []
     for check in checks.texts:
         inspection = check.inspect(part)

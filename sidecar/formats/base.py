@@ -6,6 +6,7 @@ and re-encodes only when an edit or a rounding changed something: untouched bodi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Literal, Protocol
 
@@ -13,6 +14,9 @@ from sidecar.formats.parameters import Parameter
 from sidecar.model.decision import Cause
 from sidecar.model.request import BodyFacts
 from sidecar.model.value import Value
+
+_SIGNS = r"[\x00-/:-@\[-`{-\x7f]*+"
+_ONE_WORD = re.compile(f"{_SIGNS}[A-Za-z0-9]*+{_SIGNS}")
 
 
 class TextPart(Value, frozen=True, kw_only=True):
@@ -27,6 +31,13 @@ class TextPart(Value, frozen=True, kw_only=True):
     """Holds texts that were listed before it: counted once."""
     written: bool = False
     """A JSON text as it is written: what is put into its strings must be escaped."""
+    fixed: bool = False
+    """A member's key, or a word that the protocol goes by (a part's type): checks read it, no request's is edited."""
+
+    @property
+    def prose(self) -> bool:
+        """Whether it may say something: it is no name, and more than one word of Latin letters."""
+        return not self.fixed and _ONE_WORD.fullmatch(self.text) is None
 
 
 class ImagePart(Value, frozen=True, kw_only=True):

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
+import msgspec
+
 from sidecar.formats.answers import decode_model_json, error_document
 from sidecar.formats.base import Document, FormatError
 from sidecar.formats.documents import ImageAt, JsonDocument, TextAt
@@ -18,6 +20,10 @@ from sidecar.formats.parameters import Table, parameters
 from sidecar.formats.walk import take_unreadable
 from sidecar.model.decision import Cause
 from sidecar.model.request import BodyFacts
+
+_DECIDING = frozenset({"model", "role", "type"})
+_TYPED = frozenset({"messages", "content", "system", "tools", "tool_calls", "prompt", "input", "output", "summary"})
+"""Members whose elements are read by their type or role."""
 
 
 class BodyReader(Protocol):
@@ -67,7 +73,7 @@ def request_document(
         body,
         text,
         facts=facts,
-        texts=reader.texts,
+        texts=[msgspec.structs.replace(at, fixed=True) if _decides(at.path) else at for at in reader.texts],
         unscanned=reader.unscanned,
         parameters=parameters(value, asks),
         images=reader.images,
@@ -104,6 +110,16 @@ def answer_document(
         unscanned=tuple(passed),
         images=reader.images,
         objects=reader.objects,
+    )
+
+
+def _decides(path: Path) -> bool:
+    """Whether engines go by this value: that of the body or of an element, not one deep in a tool's arguments."""
+    *above, last = path
+    return (
+        last in _DECIDING
+        and (not above or isinstance(above[-1], int))
+        and all(isinstance(step, int) or step in _TYPED for step in above)
     )
 
 

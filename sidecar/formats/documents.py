@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from sidecar.formats.base import FormatError, ImagePart, TextPart
-from sidecar.formats.json_text import Path, decode, has_surrogate, location, splice, string_token
+from sidecar.formats.json_text import KEY, Path, decode, has_surrogate, location, splice, string_token
 from sidecar.formats.parameters import Parameter
 from sidecar.formats.rows import rows
 from sidecar.formats.walk import scalars
@@ -35,6 +35,12 @@ class TextAt(msgspec.Struct, frozen=True, gc=False):
     name: str = ""
     embedded: str = ""
     inner: Path | None = None
+    fixed: bool = False
+
+    @property
+    def names(self) -> bool:
+        """Whether it is a key, or a value that decides how others are read."""
+        return self.fixed or (self.path if self.inner is None else self.inner)[-1:] == (KEY,)
 
 
 class ImageAt(msgspec.Struct, frozen=True, gc=False):
@@ -123,7 +129,9 @@ class JsonDocument:
             name = self._free(at.name or location(at.path))
             self._paths[name] = at.path
             again = bool(at.embedded) and at.inner is None
-            self._parts[name] = TextPart(location=name, text=at.text, role=at.role, again=again)
+            self._parts[name] = TextPart(
+                location=name, text=at.text, role=at.role, again=again, fixed=at.names
+            )
             if at.embedded:
                 self._embedded[name] = at
         for image in images:

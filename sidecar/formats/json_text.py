@@ -21,7 +21,8 @@ KEY = -1
 """As the last step of a path: the key itself, not its value."""
 
 DEFAULT_DEPTH = 32
-_STRINGS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# One that is not ended runs to the end: to give it up would cost as much again at every quote in it.
+_STRINGS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
 _BRACKETS = re.compile(r"[\[\]{}]")
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 _BLANK = re.compile(r"[ \t\n\r]+")
@@ -84,8 +85,10 @@ def has_surrogate(value: object) -> bool:
 def splice(text: str, replacements: Mapping[Path, str]) -> str:
     """`text` with the values at these paths replaced by JSON tokens; everything else stays as it stands.
 
-    The text must have passed `decode`, and every path must name a value in it.
+    The text must have passed `decode`, and every path must name a value in it. A new key gets a number where its object
+    has one like it: data of one would hide the other's.
     """
+    replacements = _apart(text, replacements)
     out: list[str] = []
     done = 0
     few = len(replacements) <= _FEW and not any(KEY in path for path in replacements)
@@ -131,6 +134,33 @@ def _limit_depth(text: str, max_depth: int) -> None:
                 raise FormatError(Cause.BODY_TOO_DEEP, f"nested deeper than {max_depth}")
         else:
             depth -= 1
+
+
+def _apart(text: str, replacements: Mapping[Path, str]) -> Mapping[Path, str]:
+    """The same replacements, with new keys that no other key of their object is like."""
+    renamed = [path for path in replacements if path[-1:] == (KEY,)]
+    if not renamed:
+        return replacements
+    root = json.loads(text)
+    taken: dict[Path, set[str]] = {}
+    counts: dict[tuple[Path, str], int] = {}
+    out = dict(replacements)
+    for path in renamed:
+        above = path[:-2]
+        if above not in taken:
+            here = root
+            for step in above:
+                here = here[step]
+            taken[above] = set(here)
+        name = free = json.loads(out[path])
+        number = counts.get((above, name), 1)
+        while free in taken[above]:
+            number += 1
+            free = f"{name} {number}"
+        counts[above, name] = number
+        taken[above].add(free)
+        out[path] = string_token(free)
+    return out
 
 
 def _seek(text: str, path: Path) -> tuple[int, int]:

@@ -25,7 +25,7 @@ def scalars(value: Any, path: Path = (), known: Container[str] = ()) -> list[tup
                 found.append((at, here))
             case bool():
                 pass
-            case int() | float() if abs(here) >= _LONG_NUMBER and math.isfinite(here):
+            case int() | float() if abs(here) >= _LONG_NUMBER and abs(here) != math.inf:
                 found.append((at, str(here)))
             case list():
                 stack.extend((item, (*at, index)) for index, item in reversed(list(enumerate(here))))

@@ -30,6 +30,7 @@ class Cause(StrEnum):
     BODY_TOO_LARGE = "body_too_large"
     BODY_TOO_DEEP = "body_too_deep"
     DUPLICATE_KEYS = "duplicate_keys"
+    AMBIGUOUS_BODY = "ambiguous_body"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     UNSUPPORTED_ENCODING = "unsupported_encoding"
     QUERY_NOT_ALLOWED = "query_not_allowed"
@@ -67,6 +68,7 @@ STATUS: dict[Cause, int] = {
     Cause.BODY_TOO_LARGE: 413,
     Cause.BODY_TOO_DEEP: 400,
     Cause.DUPLICATE_KEYS: 400,
+    Cause.AMBIGUOUS_BODY: 400,
     Cause.UNSUPPORTED_MEDIA_TYPE: 415,
     Cause.UNSUPPORTED_ENCODING: 415,
     Cause.QUERY_NOT_ALLOWED: 400,

@@ -17,6 +17,7 @@ from sidecar.model.decision import Cause, Decision, deny
 from sidecar.model.finding import Action, Finding
 from sidecar.model.request import BodyFacts, Identity, RequestHead
 from sidecar.plan.plan import Plan
+from sidecar.plan.reread import reads_otherwise
 
 _BODYLESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 _REPLACED = "The model answered with an error."
@@ -92,7 +93,7 @@ def judge_request(
         authorized = clock_ns()
     if made.refusal is None and document is not None:
         _watch(plan, identity, document, made)
-        _inspect_request(plan, document, made, gone)
+        _inspect_request(plan, head, document, made, gone)
         made.marks.append(Mark(phase="input", start=authorized, end=clock_ns()))
     return made
 
@@ -120,7 +121,9 @@ def _watch(plan: Plan, identity: Identity, document: Document, made: Judgement) 
             made.refusal = deny(Cause.CONTENT_DENIED)
 
 
-def _inspect_request(plan: Plan, document: Document, made: Judgement, gone: Callable[[], bool]) -> None:
+def _inspect_request(
+    plan: Plan, head: RequestHead, document: Document, made: Judgement, gone: Callable[[], bool]
+) -> None:
     if not plan.input:
         made.unscanned += ("no_input_checks",)
         return
@@ -130,7 +133,7 @@ def _inspect_request(plan: Plan, document: Document, made: Judgement, gone: Call
         return
     try:
         images = inspect_images(document, plan.input, shadow=plan.shadow, gone=gone)
-        result = inspect_document(document, plan.input, shadow=plan.shadow, gone=gone)
+        result = inspect_document(document, plan.input, shadow=plan.shadow, keep_fixed=True, gone=gone)
     except ChildFailed:
         made.refusal = deny(Cause.OVERLOADED, detail="image", retry_after=1.0)
         return
@@ -143,10 +146,16 @@ def _inspect_request(plan: Plan, document: Document, made: Judgement, gone: Call
     unreadable = next((kind for kind in made.unscanned if kind in UNREADABLE), "")
     if unreadable:
         made.refusal = deny(Cause.MALFORMED_BODY, detail=unreadable)
+    elif result.renames:
+        made.refusal = deny(Cause.AMBIGUOUS_BODY, detail="name")
     elif Action.DENY in {images.action, result.action}:
         made.refusal = deny(Cause.CONTENT_DENIED)
     elif images.changed or result.changed:
-        made.body = document.encode()
+        body = document.encode()
+        if other := reads_otherwise(plan, head, body, document, result):
+            made.refusal = deny(Cause.AMBIGUOUS_BODY, detail=other)
+        else:
+            made.body = body
 
 
 def _unseen(document: Document, plan: Plan) -> tuple[str, ...]:

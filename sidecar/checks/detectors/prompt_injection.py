@@ -114,7 +114,7 @@ class PromptInjectionCheck:
         self._model = model
 
     def inspect(self, part: TextPart) -> Inspection:
-        decided = self._decide(_Reading(part.text), part.role)
+        decided = self._decide(_Reading(part.text, prose=part.prose), part.role)
         if not decided.kinds:
             return CLEAN
         return Inspection(
@@ -126,7 +126,7 @@ class PromptInjectionCheck:
 
     def explain(self, part: TextPart) -> Explanation:
         """The score is the model's probability; a rule that stands lifts it to the threshold that denies."""
-        reading = _Reading(part.text)
+        reading = _Reading(part.text, prose=part.prose)
         decided = self._decide(reading, part.role)
         score = decided.likely
         if score is None and self._model and part.role not in _APPLICATION:
@@ -175,7 +175,9 @@ class PromptInjectionCheck:
         return _Decided(kinds if stands else set(), self._action, likely)
 
     def _probability(self, model: InjectionModel, reading: _Reading) -> float:
-        return max(model.probability(text) for text in (reading.folded, *reading.hidden()))
+        """Of a name or a single word only what is encoded in it: out of a sentence the model knows nothing of words."""
+        texts = (reading.folded, *reading.hidden()) if reading.prose else reading.hidden()
+        return max(map(model.probability, texts), default=0.0)
 
     def _judged(self, model: InjectionModel, likely: float, role: str) -> Action:
         flag, block = model.thresholds.flag, model.thresholds.block
@@ -219,7 +221,8 @@ def _latin(text: str) -> bool:
 class _Reading:
     """A text and its views, each made once."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, prose: bool = True) -> None:
+        self.prose = prose
         self._normal = views.plain(text)
         self._decoded = [views.plain(found) for found in views.decoded(text)]
         self.folded = views.folded(self._normal)
