@@ -11,12 +11,12 @@ import binascii
 import codecs
 import html
 import re
-import unicodedata
 from collections.abc import Iterator
 from urllib.parse import unquote
 
 import re2
 
+from sidecar.checks.normal_form import normal_form
 from sidecar.checks.pattern_set import PatternSet
 
 MAX_RUNS = 16
@@ -69,7 +69,7 @@ _BASE64_SIGN, _HEX_SIGN, _PERCENT_SIGN, _ENTITY_SIGN, _ESCAPES_SIGN = range(5)
 def plain(text: str) -> str:
     """NFKC, without invisible characters, lower case, white space collapsed."""
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
+        text = normal_form("NFKC", text)
         if _INVISIBLE_SIGN.search(text):
             text = _INVISIBLE.sub("", text)
     return " ".join(text.split()).lower()
@@ -79,7 +79,7 @@ def folded(normal: str) -> str:
     """A plain text with look-alike letters as Latin ones and without accents."""
     if normal.isascii():
         return normal
-    return unicodedata.normalize("NFD", normal).translate(_FOLDS)
+    return normal_form("NFD", normal).translate(_FOLDS)
 
 
 def rewritten(normal: str) -> Iterator[str]:
@@ -121,7 +121,9 @@ def decoded(text: str) -> Iterator[str]:
     if _ENTITY_SIGN in signs:
         yield html.unescape(text[:MAX_REWRITTEN_CHARS])
     if _ESCAPES_SIGN in signs:
-        yield _ESCAPES.sub(lambda found: chr(int(found[1] or found[2], 16)), text[:MAX_REWRITTEN_CHARS])
+        written = _ESCAPES.sub(lambda found: chr(int(found[1] or found[2], 16)), text[:MAX_REWRITTEN_CHARS])
+        # two escapes may be one character; what is left of halves is no text
+        yield written.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _hidden(text: str) -> Iterator[str]:

@@ -1,4 +1,5 @@
-"""Normalises a request's text, so that detectors and the model read the same: NFKC or NFC, hidden characters out.
+"""Normalises a request's text, so that detectors and the model read the same: NFKC or NFC, hidden characters out,
+at most 30 combining marks in a row.
 
 A zero-width joiner or variation selector inside an emoji stays, or families and flags would fall apart; between
 anything else it goes. So do zero-width non-joiners and joiners of scripts that need them for spelling (Persian,
@@ -8,7 +9,6 @@ Indic): they stay between two letters of such a script.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from typing import Literal
 
@@ -16,6 +16,7 @@ import re2
 
 from bartizan.policy.checks import Sanitize
 from sidecar.checks.base import CLEAN, Evidence, Explanation, Inspection, TextCheck
+from sidecar.checks.normal_form import normal_form
 from sidecar.formats.base import TextPart
 from sidecar.model.finding import Action, Edit, Finding
 
@@ -62,7 +63,7 @@ class UnicodeSanitizer:
                     Finding(check=self.name, kind=kind, action=Action.FLAG, location=part.location)
                 )
         if self._form != "none":
-            text = unicodedata.normalize("NFKC" if self._form == "nfkc" else "NFC", text)
+            text = normal_form("NFKC" if self._form == "nfkc" else "NFC", text)
         if text == part.text:
             return CLEAN
         edit = Edit(start=0, end=len(part.text), replacement=text)

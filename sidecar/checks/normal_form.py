@@ -1,0 +1,28 @@
+"""Unicode normal forms of hostile text: a run of combining marks is cut to 30 before it is put in order.
+
+Putting n marks in order takes n² steps, and Python does it without letting any other thread run. No language stacks so
+many: Unicode's stream-safe format (https://www.unicode.org/reports/tr15/#Stream_Safe_Text_Format) breaks such runs, too.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Literal
+
+MAX_MARKS = 30
+_LAST_MARK = 0x1EFFF
+
+
+def _is_mark(char: str) -> bool:
+    """Whether it is put in order among its neighbours, or is made of such ones."""
+    return unicodedata.combining(unicodedata.normalize("NFKD", char)[0]) > 0
+
+
+_MARKS = "".join(char for char in map(chr, range(0x300, _LAST_MARK + 1)) if _is_mark(char))
+_LONG_RUN = re.compile(f"([{_MARKS}]{{{MAX_MARKS}}})[{_MARKS}]+")
+
+
+def normal_form(form: Literal["NFC", "NFD", "NFKC"], text: str) -> str:
+    """The text in this form, in time linear in its length; of a longer run of marks the first 30 stay."""
+    return unicodedata.normalize(form, _LONG_RUN.sub(r"\1", text))
