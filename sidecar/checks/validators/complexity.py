@@ -7,20 +7,21 @@ are nested. Pure and linear in the length of what it reads.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 MOST = 10**9
 """Where counting ends."""
-_TOKEN = re.compile(
-    r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(?P<least>\d{0,9}),?(?P<most>\d{0,9})\}|[()|]|[*+?]|.", re.DOTALL
-)
+_NO_CLASS = r"\\.|\{(?P<least>\d{0,9}),?(?P<most>\d{0,9})\}|[()|]|[*+?]|."
+_TOKEN = re.compile(rf"\[\^?\]?(?:\\.|[^\]\\])*\]|{_NO_CLASS}", re.DOTALL)
+_TOKEN_AFTER_OPEN = re.compile(_NO_CLASS, re.DOTALL)
 
 
 def pattern_states(pattern: str) -> int:
     """States of a regular expression. Grammars are read the same: their repetitions are written the same."""
     total, last = [0], [0]
     """What each open group holds so far, and its last atom, which a repetition multiplies."""
-    for token in _TOKEN.finditer(pattern):
+    for token in _tokens(pattern):
         piece = token[0]
         if piece == "(":
             total.append(0)
@@ -40,6 +41,16 @@ def pattern_states(pattern: str) -> int:
         if total[-1] > MOST:
             return MOST
     return min(sum(total), MOST)
+
+
+def _tokens(pattern: str) -> Iterator[re.Match[str]]:
+    """Where one class has no end, none after it has: to look for each one's end would be quadratic."""
+    at, tokens = 0, _TOKEN
+    while found := tokens.match(pattern, at):
+        yield found
+        at = found.end()
+        if found[0] == "[":
+            tokens = _TOKEN_AFTER_OPEN
 
 
 def schema_size(schema: Any) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from re import _parser  # type: ignore[attr-defined]  # what re's own compiler begins with, not in its stubs
 from typing import Any
 
 from bartizan.policy.engines import PatchRule
@@ -19,6 +20,8 @@ _TYPES = frozenset(
 )
 """JSON Schema's types, and what tools and response formats call themselves."""
 _MOST_CHOICES = 128
+MAX_PATTERN = 16_384
+"""Characters of a pattern that is looked at."""
 
 
 class Patches:
@@ -74,8 +77,34 @@ def _bad(rule: PatchRule, value: Any) -> bool:
 
 
 def _compiles(pattern: str) -> bool:
+    """Whether it is a regular expression, told by parsing it: to compile wide classes costs milliseconds for each.
+
+    One that is too long to be looked at counts as none.
+    """
+    if len(pattern) > MAX_PATTERN:
+        return False
     try:
-        re.compile(pattern)
+        return not _looks_behind_far(_parser.parse(pattern))
     except (re.error, RecursionError, OverflowError, Warning):
         return False
-    return True
+
+
+def _looks_behind_far(parsed: Any) -> bool:
+    """Whether it looks behind by a width that is not fixed: the one thing that only the compiler refuses."""
+    stack = [parsed]
+    while stack:
+        here = stack.pop()
+        if isinstance(here, _parser.SubPattern):
+            stack.extend(here.data)
+        elif isinstance(here, list):
+            stack.extend(here)
+        elif isinstance(here, tuple):
+            match here:
+                case (_parser.ASSERT | _parser.ASSERT_NOT, (-1, behind)):
+                    least, most = behind.getwidth()
+                    if least != most:
+                        return True
+                case _:
+                    pass
+            stack.extend(here)
+    return False

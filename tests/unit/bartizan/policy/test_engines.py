@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any, get_args
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from bartizan.errors import PolicyInvalid
 from bartizan.policy.engines import CLASSES, NEVER, Engine, patch_data, patches, profiles
 from bartizan.policy.validate import validate_document
-from sidecar.checks.validators.patches import Patches
+from sidecar.checks.validators.patches import MAX_PATTERN, Patches
 
 PARAMETERS = {"type": "object", "properties": {"type": {"type": "string", "pattern": "^a(?=b)"}}}
 TOOL = {"type": "function", "function": {"name": "a", "parameters": PARAMETERS}}
@@ -24,6 +25,8 @@ BREAKS: list[tuple[dict[str, Any], str]] = [
         "CVE-2025-48942",
     ),
     ({"guided_regex": "foo**("}, "CVE-2025-48943"),
+    ({"guided_regex": "(?<=a+)b"}, "CVE-2025-48943"),
+    ({"guided_regex": "a" * (MAX_PATTERN + 1)}, "CVE-2025-48943"),
     ({"tools": [{"type": "function", "function": {"parameters": {"pattern": "a("}}}]}, "CVE-2025-48944"),
     ({"tools": [{"type": "function", "function": {"parameters": {"type": ["x"]}}}]}, "CVE-2025-48944"),
     ({"prompt_embeds": "gASV"}, "CVE-2025-62164"),
@@ -37,7 +40,11 @@ BREAKS: list[tuple[dict[str, Any], str]] = [
 ]
 PASSES: list[dict[str, Any]] = [
     {"messages": [{"role": "user", "content": "pattern ( and type: x"}], "n": 2, "tools": [TOOL]},
-    {"response_format": SCHEMA, "guided_regex": "a+", "chat_template_kwargs": {"enable_thinking": False}},
+    {
+        "response_format": SCHEMA,
+        "guided_regex": "(?<=ab)(?<!c)a+",
+        "chat_template_kwargs": {"enable_thinking": False},
+    },
     {"response_format": {"type": "json_object"}, "prompt": "hello", "prompt_embeds": None, "n": None},
 ]
 
@@ -51,6 +58,26 @@ def test_a_request_that_a_vulnerability_needs_is_refused(body: dict[str, Any], c
 @pytest.mark.parametrize("body", PASSES)
 def test_ordinary_requests_pass(body: dict[str, Any]) -> None:
     assert Patches(patches("vllm")).refuses(json.dumps(body).encode()) is None
+
+
+def test_a_pattern_costs_what_its_length_allows() -> None:
+    """To compile it would write each class out for letters of either case: a call for every character in it."""
+    pattern = "(?i)" + "[\x01-\uffff]" * 10
+    count = 0
+
+    def note(_frame: Any, event: str, _argument: Any) -> None:
+        nonlocal count
+        count += event in {"call", "c_call"}
+
+    check, body = Patches(patches("vllm")), json.dumps({"guided_regex": pattern}).encode()
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        refused = check.refuses(body)
+    finally:
+        sys.setprofile(before)
+    assert refused is None
+    assert count < 5_000
 
 
 def test_every_patch_is_shown_by_a_request() -> None:
