@@ -23,7 +23,7 @@ MAX_TEXTS = 2_500
 """Texts of one body: each costs a fixed effort however short it is. Batches for embeddings hold up to 2,048."""
 TOO_MANY_TEXTS = "too_many_texts"
 
-_FIXED = Finding(check="request", kind="name_would_change", action=Action.DENY)
+NAME_WOULD_CHANGE = Finding(check="request", kind="name_would_change", action=Action.DENY)
 
 
 class Abandoned(BartizanError):
@@ -82,7 +82,7 @@ def inspect_document(
                 continue
             if keep_fixed and part.fixed:
                 renames = True
-                findings[replace(_FIXED, location=part.location)] = None
+                findings[replace(NAME_WOULD_CHANGE, location=part.location)] = None
             else:
                 changed = True
                 if not shadow:

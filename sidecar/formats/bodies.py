@@ -22,7 +22,9 @@ from sidecar.model.decision import Cause
 from sidecar.model.request import BodyFacts
 
 _DECIDING = frozenset({"model", "role", "type"})
-_TYPED = frozenset({"messages", "content", "system", "tools", "tool_calls", "prompt", "input", "output", "summary"})
+_TYPED = frozenset(
+    {"messages", "content", "system", "tools", "tool_calls", "prompt", "input", "output", "summary"}
+)
 """Members whose elements are read by their type or role."""
 
 

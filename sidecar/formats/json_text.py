@@ -142,16 +142,19 @@ def _apart(text: str, replacements: Mapping[Path, str]) -> Mapping[Path, str]:
     if not renamed:
         return replacements
     root = json.loads(text)
-    taken: dict[Path, set[str]] = {}
+    taken: dict[Path, set[str | int]] = {}
     counts: dict[tuple[Path, str], int] = {}
     out = dict(replacements)
     for path in renamed:
-        above = path[:-2]
+        above, old = path[:-2], path[-2]
         if above not in taken:
             here = root
             for step in above:
                 here = here[step]
             taken[above] = set(here)
+        taken[above].discard(old)
+    for path in renamed:
+        above = path[:-2]
         name = free = json.loads(out[path])
         number = counts.get((above, name), 1)
         while free in taken[above]:

@@ -16,7 +16,7 @@ from bartizan.policy.checks import InputCheck
 from sidecar.checks.alignment import Alignment, align, composed, identity, spliced
 from sidecar.checks.base import Evidence, ExplainedCheck, Explanation, SpanCheck, TextCheck
 from sidecar.checks.catalog import build_checks
-from sidecar.checks.content import apply_edits, strongest
+from sidecar.checks.content import NAME_WOULD_CHANGE, apply_edits, strongest
 from sidecar.checks.spans import inspection
 from sidecar.formats.base import Document, TextPart
 from sidecar.model.finding import Action, Edit, Finding
@@ -91,6 +91,7 @@ class Judge:
         hits: list[Hit] = []
         score = 0.0
         lines: Alignment | None = None
+        said, renamed = part.text, False
         for check in self._checks:
             explained = _explain(check, part)
             edits = explained.edits
@@ -98,10 +99,27 @@ class Judge:
                 score = max(score, explained.score)
                 hits += [_hit(check.name, one, lines, part.location) for one in explained.evidence]
             if edits:
+                renamed = renamed or self._counted is None or check.name in self._counted
                 rewritten = apply_edits(part.text, edits)
                 lines = _moved(lines, part.text, rewritten, edits, check)
                 part = msgspec.structs.replace(part, text=rewritten)
+        if renamed and part.fixed and part.text != said:
+            hits.append(_name_would_change(part, said))
         return score, hits
+
+
+def _name_would_change(part: TextPart, said: str) -> Hit:
+    """A request's names stay: one that a check would edit is refused."""
+    return Hit(
+        detector=NAME_WOULD_CHANGE.check,
+        kind=NAME_WOULD_CHANGE.kind,
+        action=NAME_WOULD_CHANGE.action,
+        start=0,
+        end=len(said),
+        score=1.0,
+        rule=f"{NAME_WOULD_CHANGE.check}/{NAME_WOULD_CHANGE.kind}",
+        location=part.location,
+    )
 
 
 def _hit(name: str, evidence: Evidence, lines: Alignment | None, location: str) -> Hit:

@@ -64,6 +64,7 @@ VALUES = st.recursive(
         st.none(),
         st.booleans(),
         st.integers(-2, 10**20),
+        st.sampled_from([10**400, -(10**4299)]),
         st.floats(allow_nan=False, allow_infinity=False),
     ),
     lambda inner: st.one_of(
@@ -187,6 +188,20 @@ def test_bodies_that_two_readers_could_read_differently_are_refused(
     with pytest.raises(FormatError) as caught:
         FORMATS[protocol].decode_request(PATHS[protocol][0], "application/json", body)
     assert caught.value.cause is cause
+
+
+@pytest.mark.parametrize("protocol", sorted({*READ} - {"json_fields"}))
+@pytest.mark.parametrize("digits", [310, 400, 4300])
+def test_a_whole_number_beyond_all_floats_is_read_as_text_or_passes(protocol: str, digits: int) -> None:
+    body = b'{"jsonrpc": "2.0", "method": "m", "inputs": [], "outputs": [], "x": %s}' % (b"9" * digits)
+    form, path = FORMATS[protocol], PATHS[protocol][0]
+    for document in (
+        form.decode_request(path, "application/json", body),
+        form.decode_answer(path, "application/json", body),
+    ):
+        assert document.encode() == body
+        if not protocol.startswith("kserve"):
+            assert "9" * digits in {part.text for part in document.texts()}
 
 
 @pytest.mark.parametrize("protocol", READ)

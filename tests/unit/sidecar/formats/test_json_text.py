@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.formats.base import FormatError
-from sidecar.formats.json_text import decode, location, splice, string_token
+from sidecar.formats.json_text import KEY, decode, location, splice, string_token
 from sidecar.model.decision import Cause
 
 REFUSED = {
@@ -34,6 +34,8 @@ REFUSED = {
     "number of 5000 digits": (b"1" * 5000, Cause.MALFORMED_BODY),
     "33 levels": (b"[" * 33 + b"]" * 33, Cause.BODY_TOO_DEEP),
     "a million levels": (b"[" * 1_000_000, Cause.BODY_TOO_DEEP),
+    "brackets in a string without end": (b"[" * 20 + b'"' + rb"\"[" * 20, Cause.MALFORMED_BODY),
+    "400,000 escaped quotes": (b"[" * 33 + b'"' + rb"\"" * 400_000, Cause.BODY_TOO_DEEP),
     "deep objects": (b'{"a":' * 100_000, Cause.BODY_TOO_DEEP),
 }
 
@@ -105,3 +107,26 @@ def test_every_string_can_be_replaced_where_it_stands(
 
 def test_locations_read_like_paths() -> None:
     assert location(("messages", 0, "content", 1, "text")) == "messages[0].content[1].text"
+
+
+@pytest.mark.parametrize(
+    ("text", "renamed", "made"),
+    [
+        ('{"a": 1, "b": 2}', {"a": "[X]", "b": "[X]"}, '{"[X]": 1, "[X] 2": 2}'),
+        ('{"a": 1, "[X]": 2, "[X] 2": 3}', {"a": "[X]"}, '{"[X] 3": 1, "[X]": 2, "[X] 2": 3}'),
+        ('{"a": 1, "b": 2}', {"a": "b", "b": "a"}, '{"b": 1, "a": 2}'),
+        ('{"a": 1, "b": 2}', {"a": "a"}, '{"a": 1, "b": 2}'),
+    ],
+)
+def test_new_keys_never_make_two_of_one_object_alike(text: str, renamed: dict[str, str], made: str) -> None:
+    assert splice(text, {(old, KEY): string_token(new) for old, new in renamed.items()}) == made
+
+
+@given(st.dictionaries(st.sampled_from("abcd"), st.integers()), st.data())
+def test_no_renaming_loses_a_member(members: dict[str, int], data: st.DataObject) -> None:
+    names = st.sampled_from(["a", "b", "x", "x 2"])
+    edits = {(old, KEY): string_token(data.draw(names)) for old in members if data.draw(st.booleans())}
+    made = decode(
+        splice(json.dumps([members]), {(0, *path): token for path, token in edits.items()}).encode()
+    )[1]
+    assert list(made[0].values()) == list(members.values())

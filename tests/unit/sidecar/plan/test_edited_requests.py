@@ -119,7 +119,12 @@ def test_an_identifier_that_a_check_would_change_is_refused(body: Any) -> None:
         (
             "mcp",
             "/mcp",
-            {"jsonrpc": "2.0", "id": 1, "method": TOOL_CALL, "params": {"type": "\uff49mage", "data": "aGk="}},
+            {
+                "jsonrpc": "2.0",
+                "id": 1,
+                "method": TOOL_CALL,
+                "params": {"type": "\uff49mage", "data": "aGk="},
+            },
             "unscanned",
         ),
         ("json_fields", "/predict", {"model": "\uff42ig"}, "model"),

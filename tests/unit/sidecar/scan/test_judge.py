@@ -28,6 +28,8 @@ TEXTS = (
     *judged.ATTACKS,
     f"key {KEY} of jane@example.com, card {CARD}",
     f"ｊａｎｅ@example.com\u200b {ATTACK}",
+    'parse {"m": "\\ud83d\\ude00"}',
+    "system",
     "plain",
     "",
 )
@@ -103,3 +105,11 @@ def test_only_selected_detectors_count_but_text_is_sanitized_before_them() -> No
         verdict = Judge(defaults.CHECKS, frozenset({GROUPS[name]})).text(text)
         assert {hit.kind for hit in verdict.hits} >= kinds
         assert {hit.detector for hit in verdict.hits} == {GROUPS[name]}
+
+
+def test_a_name_that_a_check_would_change_is_a_hit_of_its_own_as_such_a_request_is_refused() -> None:
+    part = TextPart(location="other#1", text="ｍodel", fixed=True)
+    verdict = ALL.parts([part])
+    assert [(hit.kind, hit.location) for hit in verdict.hits] == [("name_would_change", "other#1")]
+    assert verdict.action is Action.DENY
+    assert Judge(defaults.CHECKS, frozenset({"pii"})).parts([part]).action is Action.ALLOW
