@@ -67,13 +67,13 @@ def inspect_document(
     findings: dict[Finding, None] = {}
     scanned = 0
     changed = renames = False
-    judged: dict[tuple[str, str, bool], tuple[Sequence[Finding], str]] = {}
+    judged: dict[tuple[str, str, bool, bool], tuple[Sequence[Finding], str]] = {}
     if checks.texts:
         for part in document.texts():
             if gone():
                 raise Abandoned
             scanned += 0 if part.again else len(part.text.encode())
-            alike = (part.role, part.text, part.fixed)
+            alike = (part.role, part.text, part.fixed, part.json)
             if alike not in judged:
                 judged[alike] = _inspect_part(part, checks)
             found, text = judged[alike]
@@ -103,7 +103,7 @@ def inspect_document(
         scanned_bytes=scanned,
         changed=changed and not shadow,
         renames=renames,
-        passed=frozenset((role, text) for (role, _, _), (_, text) in judged.items()),
+        passed=frozenset((role, text) for (role, *_), (_, text) in judged.items()),
     )
 
 
@@ -159,7 +159,7 @@ def apply_edits(text: str, edits: Sequence[Edit]) -> str:
 
 
 def _inspect_part(part: TextPart, checks: CheckSet) -> tuple[Sequence[Finding], str]:
-    """What was found, and the text that is left. Says the same of every part with this role, text and `fixed`."""
+    """What was found, and the text that is left. Says the same of every part with this role, text, `fixed` and `json`."""
     findings: list[Finding] = []
     for check in checks.texts:
         inspection = check.inspect(part)

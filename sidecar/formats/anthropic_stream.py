@@ -6,7 +6,6 @@ goes before the event that closes its block, and a cut closes what is open. Clie
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from sidecar.formats.anthropic_reader import ANTHROPIC_WORDS, AnthropicReader, sealed
 from sidecar.formats.base import TextPart
 from sidecar.formats.event_stream import JsonEventStream, Reading, index_of, malformed
-from sidecar.formats.json_text import DEFAULT_DEPTH, Path
+from sidecar.formats.json_text import DEFAULT_DEPTH, Path, as_json
 from sidecar.formats.openai_fields import unread
 from sidecar.formats.sse import EventSplitter, encode
 from sidecar.model.decision import Cause
@@ -185,5 +184,5 @@ def _whole(reading: Reading, read: Callable[[AnthropicReader], None], path: Path
 
 
 def _event(kind: str, **members: Any) -> bytes:
-    data = json.dumps({"type": kind, **members}, ensure_ascii=False).encode()
+    data = as_json({"type": kind, **members}).encode()
     return encode(data, kind.encode())

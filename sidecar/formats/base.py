@@ -33,11 +33,13 @@ class TextPart(Value, frozen=True, kw_only=True):
     """A JSON text as it is written: what is put into its strings must be escaped."""
     fixed: bool = False
     """A member's key, or a word that the protocol goes by (a part's type): checks read it, no request's is edited."""
+    json: bool = False
+    """A whole JSON text, after its keys and values."""
 
     @property
     def prose(self) -> bool:
-        """Whether it may say something: it is no name, and more than one word of Latin letters."""
-        return not self.fixed and _ONE_WORD.fullmatch(self.text) is None
+        """Whether it may say something: no name, no JSON of names and values, and more than one word of Latin letters."""
+        return not (self.fixed or self.json) and _ONE_WORD.fullmatch(self.text) is None
 
 
 class ImagePart(Value, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ import msgspec
 from sidecar.formats.answers import decode_model_json, error_document
 from sidecar.formats.base import Document, FormatError
 from sidecar.formats.documents import ImageAt, JsonDocument, TextAt
+from sidecar.formats.faults import MODEL_ERROR, take_traces
 from sidecar.formats.json_text import Path, decode
 from sidecar.formats.media_type import demand_json
 from sidecar.formats.openai_fields import UNREADABLE
@@ -92,24 +93,19 @@ def answer_document(
     if not isinstance(value, dict):
         raise FormatError(Cause.ANSWER_MALFORMED, "the answer is not an object")
     unreadable = take_unreadable(value, UNREADABLE)
+    traces = take_traces(value)
     reader.answer(value)
-    if conceal:
-        hidden = [at for at, _ in unreadable]
-        return JsonDocument(
-            body,
-            text,
-            texts=reader.texts,
-            unscanned=reader.unscanned,
-            images=reader.images,
-            hidden=hidden,
-            objects=reader.objects,
-        )
-    passed = dict.fromkeys((*reader.unscanned, *(name for _, name in unreadable)))
+    unscanned = dict.fromkeys((*reader.unscanned, *[MODEL_ERROR] * bool(traces)))
+    if not conceal:
+        unscanned |= dict.fromkeys(name for _, name in unreadable)
+    hidden = [at for at, _ in unreadable] if conceal else []
     return JsonDocument(
         body,
         text,
         texts=reader.texts,
-        unscanned=tuple(passed),
+        unscanned=tuple(unscanned),
+        hidden=hidden,
+        replaced=traces,
         images=reader.images,
         objects=reader.objects,
     )

@@ -92,7 +92,8 @@ class Untouched:
 class JsonDocument:
     """A decoded JSON body. Edits are spliced into the original text, so nothing else changes.
 
-    What stands at a `hidden` path becomes null: it repeats the texts in a form that no check can read.
+    What stands at a `hidden` path becomes null: it repeats the texts in a form that no check can read. What is `replaced`
+    was already by these JSON tokens when the texts were listed.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class JsonDocument:
         scores: Sequence[tuple[Path, float]] = (),
         unscanned: Sequence[str] = (),
         hidden: Sequence[Path] = (),
+        replaced: Mapping[Path, str] | None = None,
         parameters: Sequence[Parameter] = (),
         objects: Sequence[Path] = (),
         images: Sequence[ImageAt] = (),
@@ -122,7 +124,7 @@ class JsonDocument:
         self._inner_edits: dict[Path, dict[Path, str]] = {}
         self._parts: dict[str, TextPart] = {}
         self._scores: dict[str, float] = {}
-        self._edits: dict[Path, str] = dict.fromkeys(hidden, "null")
+        self._edits: dict[Path, str] = {**dict.fromkeys(hidden, "null"), **(replaced or {})}
         self._outer: dict[Path, str] = {}
         """Strings that hold a JSON text with edits inside."""
         for at in texts:
@@ -130,7 +132,7 @@ class JsonDocument:
             self._paths[name] = at.path
             again = bool(at.embedded) and at.inner is None
             self._parts[name] = TextPart(
-                location=name, text=at.text, role=at.role, again=again, fixed=at.names
+                location=name, text=at.text, role=at.role, again=again, json=again, fixed=at.names
             )
             if at.embedded:
                 self._embedded[name] = at

@@ -16,6 +16,7 @@ import msgspec
 
 from sidecar.formats.base import FormatError, StreamPiece, TextPart
 from sidecar.formats.documents import TextAt, strings
+from sidecar.formats.faults import MODEL_ERROR, take_traces
 from sidecar.formats.json_text import DEFAULT_DEPTH, Path, decode, has_surrogate, splice, string_token
 from sidecar.formats.openai_fields import UNREADABLE, WORDS
 from sidecar.formats.streamed_json import StreamedJson
@@ -48,6 +49,8 @@ class Splitter(Protocol):
     """Bytes in, whole events out."""
 
     def feed(self, chunk: bytes, *, end: bool) -> Sequence[RawEvent]: ...
+    def missing(self, raw: bytes) -> bytes:
+        """What an event lacks at its end, as the last one of a stream may: whatever follows would be a part of it."""
 
 
 class _Encoded(msgspec.Struct, frozen=True, gc=False):
@@ -177,6 +180,8 @@ class JsonEventStream:
         self._chunks: deque[_Chunk] = deque()
         self._streams: set[str] = set()
         self._json_texts: dict[str, StreamedJson] = {}
+        self._last = b""
+        """The event that went out last."""
 
     def feed(self, chunk: bytes, *, end: bool) -> None:
         for event in self._splitter.feed(chunk, end=end):
@@ -186,7 +191,11 @@ class JsonEventStream:
         return [chunk.piece for chunk in self._chunks]
 
     def take(self, texts: Sequence[str] | None) -> bytes:
-        chunk = self._chunks.popleft()
+        said = self._said(self._chunks.popleft(), texts)
+        self._last = said or self._last
+        return said
+
+    def _said(self, chunk: _Chunk, texts: Sequence[str] | None) -> bytes:
         if chunk.reading is None:
             return chunk.event.raw
         reading = chunk.reading
@@ -212,10 +221,17 @@ class JsonEventStream:
             else part
             for part in pending
         ]
-        return self._reader.closing(said)
+        return self._after(self._reader.closing(said))
 
     def cut(self, decision_id: str) -> bytes:
-        return self._reader.cut(decision_id)
+        return self._after(self._reader.cut(decision_id))
+
+    def _after(self, added: bytes) -> bytes:
+        """Events of our own, once the last one has ended that went out."""
+        if not added:
+            return b""
+        missing, self._last = self._splitter.missing(self._last), b""
+        return missing + added
 
     def _read(self, event: RawEvent) -> _Chunk:
         if self._conceal:
@@ -232,8 +248,10 @@ class JsonEventStream:
         if not isinstance(value, dict):
             raise malformed("an event is not an object")
         unreadable = take_unreadable(value, UNREADABLE)
-        if self._conceal and unreadable:
-            text = splice(text, {at: "null" for at, _ in unreadable})
+        traces = take_traces(value)
+        taken = {**({at: "null" for at, _ in unreadable} if self._conceal else {}), **traces}
+        if taken:
+            text = splice(text, taken)
             event = event.with_only(text.encode())
         reading = Reading(self._json_texts)
         self._reader.read(value, reading)
@@ -257,7 +275,7 @@ class JsonEventStream:
             objects=tuple(reading.objects),
             final=reading.final,
             finished=tuple(reading.finished),
-            unscanned=tuple(dict.fromkeys((*reading.unscanned, *passed))),
+            unscanned=tuple(dict.fromkeys((*reading.unscanned, *passed, *[MODEL_ERROR] * bool(traces)))),
             whole=reading.indivisible,
         )
         return _Chunk(event, text, reading, piece)

@@ -28,6 +28,7 @@ _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.D
 _BLANK = re.compile(r"[ \t\n\r]+")
 _FEW = 4
 """So many values are sought one by one; of more, all tokens are looked at once."""
+_LINE_ENDS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}
 _value = JSONDecoder().scan_once  # type: ignore[attr-defined]  # what json's own decoder is made of, not in its stubs
 _string = scanstring
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -106,7 +107,12 @@ def splice(text: str, replacements: Mapping[Path, str]) -> str:
 
 def string_token(text: str) -> str:
     """A string as JSON."""
-    return json.dumps(text, ensure_ascii=False)
+    return as_json(text)
+
+
+def as_json(value: Any) -> str:
+    """JSON in one line for whoever reads it: some take more characters for line ends than JSON escapes."""
+    return json.dumps(value, ensure_ascii=False).translate(_LINE_ENDS)
 
 
 def location(path: Path) -> str:

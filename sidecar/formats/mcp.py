@@ -16,6 +16,7 @@ from sidecar.formats.answers import decode_model_json, error_document, readable
 from sidecar.formats.base import FILE_DATA, AnswerStream, Document, FormatError, TextPart
 from sidecar.formats.documents import JsonDocument, TextAt, strings
 from sidecar.formats.event_stream import JsonEventStream, Reading
+from sidecar.formats.faults import MODEL_ERROR, take_traces
 from sidecar.formats.json_text import DEFAULT_DEPTH, Path, decode
 from sidecar.formats.media_type import demand_json, is_event_stream
 from sidecar.formats.openai_fields import shaped
@@ -74,8 +75,10 @@ class McpFormat:
         if not 200 <= status < 300:
             return error_document(content_type, status, body, self._max_depth)
         text, value = decode_model_json(content_type, body, self._max_depth)
+        traces = take_traces(value)
         texts, unscanned = _read(value, "tool", Cause.ANSWER_MALFORMED)
-        return JsonDocument(body, text, texts=texts, unscanned=unscanned)
+        unscanned += [MODEL_ERROR] * bool(traces)
+        return JsonDocument(body, text, texts=texts, unscanned=unscanned, replaced=traces)
 
     def reads_answer(self, path: str, content_type: str, status: int) -> bool:  # noqa: ARG002
         return readable(content_type, status) or (status < 300 and is_event_stream(content_type))

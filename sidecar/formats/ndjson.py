@@ -60,3 +60,7 @@ class LineSplitter:
             self._buffer.clear()
             self._searched = 0
         return lines
+
+    def missing(self, raw: bytes) -> bytes:
+        """The line's end, where it is missing."""
+        return b"" if not raw or raw.endswith(b"\n") else b"\n"

@@ -16,7 +16,7 @@ from sidecar.formats.bodies import answer_document, request_document
 from sidecar.formats.documents import ImageAt, TextAt, strings
 from sidecar.formats.event_stream import JsonEventStream, Reading
 from sidecar.formats.images import ollama_images
-from sidecar.formats.json_text import DEFAULT_DEPTH, Path
+from sidecar.formats.json_text import DEFAULT_DEPTH, Path, as_json
 from sidecar.formats.media_type import is_utf8, kind
 from sidecar.formats.ndjson import MEDIA_TYPES, LineSplitter
 from sidecar.formats.openai_fields import WORDS, engines_own
@@ -193,7 +193,7 @@ class OllamaEvents:
         for place, text in texts.items():
             outer, _, inner = place.partition(".")
             line[outer] = {"role": "assistant", "content": "", inner: text} if inner else text
-        return json.dumps({**line, "done": done, **more}, ensure_ascii=False).encode() + b"\n"
+        return as_json({**line, "done": done, **more}).encode() + b"\n"
 
 
 def _engines(key: str, value: Any) -> bool:

@@ -219,8 +219,8 @@ class OpenAIReader:
         kind = part.get("type")
         if not (kind is None or isinstance(kind, str)):
             self._refuse("a part's type is not a string")
-        for key in PART_TEXTS:
-            self._string(part.get(key), (*path, key), role)
+        for key in PART_TEXTS:  # Mistral's models think in parts
+            (self._content if key == "thinking" else self._string)(part.get(key), (*path, key), role)
         known = {*PART_TEXTS}
         if kind in MEDIA:
             self._pass(PROMPT_EMBEDS if kind == "image_embeds" else kind)

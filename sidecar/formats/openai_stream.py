@@ -7,14 +7,13 @@ release doesn't know are texts too, each for itself.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sidecar.formats.base import TextPart
 from sidecar.formats.event_stream import DONE, JsonEventStream, Reading, index_of, malformed
-from sidecar.formats.json_text import DEFAULT_DEPTH, Path
+from sidecar.formats.json_text import DEFAULT_DEPTH, Path, as_json
 from sidecar.formats.openai_fields import TEXTS, engines_own, unread
 from sidecar.formats.sse import EventSplitter, encode
 
@@ -74,7 +73,7 @@ class ChatEvents:
 
     def _chunk(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
         chunk = {**self._envelope, "choices": choices, **more}
-        return encode(json.dumps(chunk, ensure_ascii=False).encode())
+        return encode(as_json(chunk).encode())
 
     def _choice(self, choice: dict[str, Any], position: int, reading: Reading) -> None:
         index = index_of(choice.get("index"), position)
@@ -93,7 +92,10 @@ class ChatEvents:
 
 def _delta(delta: dict[str, Any], path: Path, name: str, reading: Reading) -> None:
     for key in TEXTS:
-        reading.text(delta.get(key), (*path, key), f"{name}.{key}")
+        if key == "content" and isinstance(delta.get(key), list):
+            _parts(delta[key], (*path, key), name, key, reading)
+        else:
+            reading.text(delta.get(key), (*path, key), f"{name}.{key}")
     calls = delta.get("tool_calls") or []
     if not isinstance(calls, list):
         raise malformed("tool_calls is not a list")
@@ -122,6 +124,21 @@ def _delta(delta: dict[str, Any], path: Path, name: str, reading: Reading) -> No
     reading.rest(rest, path)
 
 
+def _parts(parts: list[Any], path: Path, name: str, stream: str, reading: Reading) -> None:
+    """Content in parts, as reasoning models of Mistral stream it: texts of one kind are one text stream."""
+    for position, part in enumerate(parts):
+        at: Path = (*path, position)
+        if not isinstance(part, dict):
+            raise malformed("a content part is not an object")
+        reading.text(part.get("text"), (*at, "text"), f"{name}.{stream}")
+        thinking = part.get("thinking")
+        if isinstance(thinking, list):
+            _parts(thinking, (*at, "thinking"), name, "thinking", reading)
+        else:
+            reading.text(thinking, (*at, "thinking"), f"{name}.thinking")
+        reading.rest(unread(part, ("text", "thinking")), at)
+
+
 def _function(function: Any, path: Path, name: str, reading: Reading) -> None:
     if not isinstance(function, dict):
         reading.rest({} if function is None else {"function": function}, path[:-1])
@@ -146,7 +163,16 @@ def _held(location: str, text: str) -> dict[str, Any]:
     if match := _LEGACY.fullmatch(location):
         return {"index": int(match[1]), "text": text, "finish_reason": None}
     if match := _FIELD.fullmatch(location):
-        nested = {"function_call": {"arguments": text}, "audio": {"transcript": text}}
-        delta = {match[2]: nested.get(match[2], text)}
+        delta: dict[str, Any] = {match[2]: text}
+        match match[2]:
+            case "function_call":
+                delta = {"function_call": {"arguments": text}}
+            case "audio":
+                delta = {"audio": {"transcript": text}}
+            case "thinking":
+                thought = {"type": "thinking", "thinking": [{"type": "text", "text": text}]}
+                delta = {"content": [thought]}
+            case _:
+                pass
         return {"index": int(match[1]), "delta": delta, "finish_reason": None}
     raise ValueError(f"no text stream of this protocol: {location}")

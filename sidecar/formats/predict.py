@@ -15,6 +15,7 @@ from typing import Any, Literal
 from sidecar.formats.answers import decode_model_json, error_document, readable
 from sidecar.formats.base import FILE_DATA, SHARED_MEMORY, TENSOR, AnswerStream, Document, FormatError
 from sidecar.formats.documents import ImageAt, JsonDocument, TextAt
+from sidecar.formats.faults import MODEL_ERROR, take_traces
 from sidecar.formats.json_text import DEFAULT_DEPTH, KEY, Path, decode, location
 from sidecar.formats.magic import looks_like_picture
 from sidecar.formats.media_type import demand_json
@@ -61,12 +62,16 @@ class PredictFormat:
         if not 200 <= status < 300:
             return error_document(content_type, status, body, self._max_depth)
         text, value = decode_model_json(content_type, body, self._max_depth)
+        traces = take_traces(value)
         infers = self._strict and path.endswith("/infer")
         if infers and not (isinstance(value, dict) and isinstance(value.get("outputs"), list)):
             raise FormatError(Cause.ANSWER_MALFORMED, "outputs is not a list")
         found = _Found(value, "assistant")
         unscanned = [FILE_DATA] * found.encoded + [SHARED_MEMORY] * found.shared
-        return JsonDocument(body, text, texts=found.texts, scores=found.scores, unscanned=unscanned)
+        unscanned += [MODEL_ERROR] * bool(traces)
+        return JsonDocument(
+            body, text, texts=found.texts, scores=found.scores, unscanned=unscanned, replaced=traces
+        )
 
     def reads_answer(self, path: str, content_type: str, status: int) -> bool:  # noqa: ARG002
         return readable(content_type, status)

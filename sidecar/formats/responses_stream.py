@@ -8,14 +8,13 @@ of those that follow.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sidecar.formats.base import TextPart
 from sidecar.formats.event_stream import JsonEventStream, Reading, index_of
-from sidecar.formats.json_text import DEFAULT_DEPTH, Path
+from sidecar.formats.json_text import DEFAULT_DEPTH, Path, as_json
 from sidecar.formats.openai_fields import engines_own, shaped
 from sidecar.formats.openai_reader import OpenAIReader
 from sidecar.formats.sse import MAX_WHOLE_BYTES, EventSplitter, encode
@@ -119,7 +118,7 @@ class ResponseEvents:
         self._inserted += 1
         self._number += 1
         event = {**members, "type": kind, "sequence_number": self._number}
-        return encode(json.dumps(event, ensure_ascii=False).encode(), kind.encode())
+        return encode(as_json(event).encode(), kind.encode())
 
     def _streamed(
         self, stream: str, phase: str, value: dict[str, Any], rest: dict[str, Any], reading: Reading

@@ -100,6 +100,12 @@ class EventSplitter:
             self._searched = 0
         return events
 
+    def missing(self, raw: bytes) -> bytes:
+        """Line ends up to the blank line, where it is missing."""
+        if not raw or any(found.end() == len(raw) for found in _BOUNDARY.finditer(raw, max(0, len(raw) - 4))):
+            return b""
+        return b"\n" if raw.endswith(b"\n") else b"\n\n"
+
 
 def encode(data: bytes, name: bytes = b"") -> bytes:
     """An event of our own."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -13,6 +12,7 @@ from sidecar.checks.images.sources import is_elsewhere
 from sidecar.checks.pipeline import Mark
 from sidecar.checks.waf.check import WafCheck
 from sidecar.formats.base import UNREADABLE, Document, FormatError
+from sidecar.formats.faults import MODEL_ERROR, REPLACED, STACK_TRACE
 from sidecar.model.decision import Cause, Decision, deny
 from sidecar.model.finding import Action, Finding
 from sidecar.model.request import BodyFacts, Identity, RequestHead
@@ -20,12 +20,6 @@ from sidecar.plan.plan import Plan
 from sidecar.plan.reread import reads_otherwise
 
 _BODYLESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
-_REPLACED = "The model answered with an error."
-_STACK_TRACE = re.compile(
-    rb"Traceback \(most recent call last\)|File \\?\"[^\"\n]{1,300}\", line \d|\bat [\w.$<>]{1,200}\([\w$]{1,100}\.(?:java|kt|scala|js|ts):\d"
-    rb"|goroutine \d+ \[|panicked at |\.(?:cpp|cc|cu|h|rs|go):\d+[:)\s]|\bsite-packages/"
-)
-"""Of Python, Java and its kin, JavaScript, Go, Rust and C++."""
 ERROR_REPLACED = Finding(check="answer", kind="error_replaced", action=Action.REDACT)
 
 
@@ -184,8 +178,8 @@ def judge_answer(
     made = Judgement()
     if not body:
         return made
-    if 300 <= status < 400 or status >= 500 or (status >= 400 and _STACK_TRACE.search(body)):
-        made.unscanned = ("model_error",)
+    if 300 <= status < 400 or status >= 500 or (status >= 400 and STACK_TRACE.search(body)):
+        made.unscanned = (MODEL_ERROR,)
         return _replace(plan, made, status, decision_id)
     try:
         document = plan.format.decode_answer(path, content_type, body, status)
@@ -210,6 +204,6 @@ def judge_answer(
 
 
 def _replace(plan: Plan, made: Judgement, status: int, decision_id: str) -> Judgement:
-    made.content_type, made.body = plan.format.error_body(status, _REPLACED, decision_id)
+    made.content_type, made.body = plan.format.error_body(status, REPLACED, decision_id)
     made.findings = (ERROR_REPLACED,)
     return made

@@ -63,11 +63,11 @@ def test_keys_are_no_attack(body: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("body", [called({ATTACK: 1}), {"messages": [], "metadata": {ATTACK: 1}}])
 def test_rules_read_keys(body: dict[str, Any]) -> None:
-    assert any(found.action is Action.DENY and found.location.endswith("#1") for found in read(body))
+    assert any(found.action is Action.DENY and "#1" in found.location for found in read(body))
 
 
 def test_what_is_encoded_in_a_single_word_is_judged() -> None:
-    word = base64.b64encode(ATTACK.encode() + b"!").decode()
+    word = base64.b64encode(ATTACK.encode() + b"!!").decode()
     assert word.isalnum()
     assert CHECK.inspect(TextPart(location="x", text=word, role="user")).findings
 
@@ -90,3 +90,4 @@ def test_what_is_encoded_in_a_single_word_is_judged() -> None:
 def test_one_latin_word_is_no_prose(text: str, *, prose: bool) -> None:
     assert TextPart(location="x", text=text).prose is prose
     assert not TextPart(location="x", text=text, fixed=True).prose
+    assert not TextPart(location="x", text=text, json=True).prose
