@@ -107,7 +107,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "SharedBodyLimit.jsonDepth": "Deepest nesting of a JSON body.",
     "SharedFailure.content": "closed: a check that can't decide denies.",
     "SharedTelemetry.traceSample": "Share of requests whose trace is exported, 0 to 1.",
-    "Sanitize.unicode": "Normal form that text is brought to.",
+    "Sanitize.unicode": "Normal form that text is brought to. A request with a key in another form is refused.",
     "Sanitize.strip": "Invisible characters that are taken out.",
     "PromptInjection.rules": "Rule set.",
     "PromptInjection.model": "Judges what no rule matched: sure findings take the action, likely ones are flagged. off: rules alone.",

@@ -99,8 +99,8 @@ def _ask_firewall(waf: WafCheck, plan: Plan, head: RequestHead, body: bytes, mad
     except ChildFailed:
         made.refusal = deny(Cause.OVERLOADED, detail="waf", retry_after=1.0)
         return
-    made.findings = verdict.findings
-    made.unscanned = verdict.unscanned
+    made.findings = tuple(dict.fromkeys((*made.findings, *verdict.findings)))
+    made.unscanned = tuple(dict.fromkeys((*made.unscanned, *verdict.unscanned)))
     if verdict.refused:
         made.refusal = deny(Cause(verdict.refused))
 
@@ -150,6 +150,8 @@ def _inspect_request(
             made.refusal = deny(Cause.AMBIGUOUS_BODY, detail=other)
         else:
             made.body = body
+            if plan.waf is not None:
+                _ask_firewall(plan.waf, plan, head, body, made)
 
 
 def _unseen(document: Document, plan: Plan) -> tuple[str, ...]:

@@ -9,10 +9,12 @@ import pytest
 
 from bartizan.policy.checks import Canary, Pii
 from sidecar.checks.base import CheckSet
+from sidecar.checks.content import inspect_document
 from sidecar.checks.detectors import canary, pii
 from sidecar.checks.stream import StreamInspector, StreamOutput
 from sidecar.formats.anthropic import AnthropicFormat
 from sidecar.formats.base import Format
+from sidecar.formats.json_text import decode
 from sidecar.formats.mcp import McpFormat
 from sidecar.formats.ollama import OllamaFormat
 from sidecar.formats.openai import OpenAIFormat
@@ -185,3 +187,13 @@ def test_whole_content_in_parts_is_read_too() -> None:
     body = {"choices": [{"index": 0, "message": {"role": "assistant", "content": [part]}}]}
     document = OpenAIFormat().decode_answer(CHAT, "application/json", json.dumps(body).encode())
     assert [part.text for part in document.texts()] == ["mail joe@example.org"]
+
+
+def test_keys_of_an_answer_that_a_redaction_makes_alike_stay_apart() -> None:
+    rows = {"a@example.org": 1, "c@example.org": 2}
+    body = {"choices": [], "x": rows}
+    document = OpenAIFormat().decode_answer(CHAT, "application/json", json.dumps(body).encode())
+    inspect_document(document, CHECKS, shadow=False)
+    events = said(CHAT, inspected(CHAT, framed(CHAT, body)).data)
+    for read in (decode(document.encode())[1], *events):
+        assert read["x"] == {"[EMAIL]": 1, "[EMAIL] 2": 2}

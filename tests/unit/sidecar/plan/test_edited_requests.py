@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ import pytest
 from bartizan.policy.bundle import GuardModel
 from bartizan.policy.checks import InputCheck, Parameters, Pii, Sanitize, Secrets
 from bartizan.policy.engines import patches
-from bartizan.policy.schema import AuthzRule, Protocol, Route
+from bartizan.policy.schema import AuthzRule, Crs, Protocol, Route
 from sidecar.checks.admission.request_rate import Buckets
+from sidecar.checks.waf.check import WafCheck
+from sidecar.checks.waf.messages import Answer, Hit, Question
 from sidecar.model.decision import Cause
 from sidecar.model.request import Identity, RequestHead
 from sidecar.plan.judge import Judgement, judge_request
@@ -28,6 +31,7 @@ def judge(
     protocol: Protocol = "openai",
     path: str = "/v1/chat/completions",
     shadow: bool = False,
+    waf: WafCheck | None = None,
 ) -> Judgement:
     plan = load_plan(
         guard_plan(
@@ -48,11 +52,10 @@ def judge(
         source_address="127.0.0.1",
     )
     caller = Identity(subject="k1", tenant="acme", method="api_key")
-    return judge_request(plan, caller, head, json.dumps(body).encode(), lambda: 0)
+    return judge_request(replace(plan, waf=waf), caller, head, json.dumps(body).encode(), lambda: 0)
 
 
 def refused(judged: Judgement) -> tuple[Cause, str]:
-    assert judged.body is None
     assert judged.refusal is not None
     return judged.refusal.cause, judged.refusal.detail
 
@@ -170,6 +173,19 @@ def test_arguments_and_numbers_are_edited_as_before() -> None:
     assert (sent["max_tokens"], sent["n"]) == (100, 1)
     said = json.loads(sent["messages"][0]["tool_calls"][0]["function"]["arguments"])
     assert said == {"to": "[EMAIL]", "card": "[CARD]", "type": "A"}
+
+
+class OnScripts:
+    """In the place of the rules' process: says that a body with a script's tag is an attack."""
+
+    def judge(self, question: Question) -> Answer:
+        return Answer(hits=(Hit(rule=941100, level=1),), exceeded=b"<script" in question.body)
+
+
+@pytest.mark.parametrize("note", ["<script>", "\uff1cscript\uff1e", "<scr\u200bipt>"], ids=ascii)
+def test_the_firewall_sees_what_goes_on(note: str) -> None:
+    body = {**ASKED, "metadata": {"note": note}}
+    assert refused(judge(body, waf=WafCheck(Crs(), OnScripts()))) == (Cause.WAF, "")
 
 
 def test_shadow_mode_says_what_enforcing_had_refused() -> None:
