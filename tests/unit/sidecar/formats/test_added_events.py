@@ -176,7 +176,8 @@ def test_content_in_parts_is_read_as_the_texts_that_clients_join() -> None:
     thinking, content = "", ""
     for event in said(CHAT, out.data):
         read = event["choices"][0]["delta"]["content"]
-        for part in [{"text": read}] if isinstance(read, str) else read:
+        parts: list[dict[str, Any]] = [{"text": read}] if isinstance(read, str) else read
+        for part in parts:
             content += part.get("text", "")
             thinking += "".join(inner["text"] for inner in part.get("thinking", ()))
     assert (thinking, content) == ("mail [EMAIL] ", "card [CARD] or jim")
