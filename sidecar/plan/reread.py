@@ -28,6 +28,8 @@ def reads_otherwise(
         return "model"
     if not set(again.unscanned()) <= set(judged.unscanned()):
         return "unscanned"
+    if {image.location for image in again.images()} - {image.location for image in judged.images()}:
+        return "images"
     if plan.patches and plan.patches.refuses(body) is not None:
         return "patch"
     asked = again.parameters()

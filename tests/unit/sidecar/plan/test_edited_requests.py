@@ -15,6 +15,8 @@ from bartizan.policy.schema import AuthzRule, Crs, Protocol, Route
 from sidecar.checks.admission.request_rate import Buckets
 from sidecar.checks.waf.check import WafCheck
 from sidecar.checks.waf.messages import Answer, Hit, Question
+from sidecar.formats.base import Format
+from sidecar.formats.predict import PredictFormat
 from sidecar.model.decision import Cause
 from sidecar.model.request import Identity, RequestHead
 from sidecar.plan.judge import Judgement, judge_request
@@ -32,6 +34,7 @@ def judge(
     path: str = "/v1/chat/completions",
     shadow: bool = False,
     waf: WafCheck | None = None,
+    form: Format | None = None,
 ) -> Judgement:
     plan = load_plan(
         guard_plan(
@@ -52,7 +55,8 @@ def judge(
         source_address="127.0.0.1",
     )
     caller = Identity(subject="k1", tenant="acme", method="api_key")
-    return judge_request(replace(plan, waf=waf), caller, head, json.dumps(body).encode(), lambda: 0)
+    plan = replace(plan, waf=waf, format=form or plan.format)
+    return judge_request(plan, caller, head, json.dumps(body).encode(), lambda: 0)
 
 
 def refused(judged: Judgement) -> tuple[Cause, str]:
@@ -137,6 +141,13 @@ def test_an_edited_body_that_reads_otherwise_is_refused(
     protocol: Protocol, path: str, body: Any, detail: str
 ) -> None:
     assert refused(judge(body, protocol=protocol, path=path)) == (Cause.AMBIGUOUS_BODY, detail)
+
+
+def test_a_text_that_only_an_edit_makes_a_picture_is_refused() -> None:
+    body = {"instances": ["data:image/png;base64,aGk=", "\uff44ata:image/png;base64,aGk="]}
+    form = PredictFormat("kserve_v1", strict=False, pictures=True)
+    judged = judge(body, protocol="kserve_v1", path="/v1/models/m:predict", form=form)
+    assert refused(judged) == (Cause.AMBIGUOUS_BODY, "images")
 
 
 def test_a_text_that_an_edit_lets_be_read_as_json_is_judged_as_such() -> None:
