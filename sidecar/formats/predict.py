@@ -32,7 +32,7 @@ error_code error_message model_version_status dataframe_split dataframe_records 
 WORDS = frozenset(_WORDS.split())
 """Keys that the protocols themselves name."""
 _NAMES = frozenset({"id", "name", "datatype", "model_name", "model_version", "signature_name", "platform"})
-"""Members that are identifiers, where they look like it."""
+"""Members that are identifiers where they look like it and where the protocol has them: a column may be called so, too."""
 _B64 = "b64"
 _SHARED = "shared_memory_region"
 
@@ -128,10 +128,20 @@ class _Found:
             self.images.append(ImageAt(at, "image", form, text))
         elif key == _B64:
             self.encoded = True
-        elif text and not (_in(key, _NAMES) and shaped(text)):
+        elif text and not (_in(key, _NAMES) and _protocols_own(at) and shaped(text)):
             # Keys may be the client's own text: a place is named by its number among the texts.
             name = location(at) if all(isinstance(step, int) or step in WORDS for step in at) else ""
             self.texts.append(TextAt(at, text, self._role, name or f"text#{len(self.texts) + 1}"))
+
+
+def _protocols_own(at: Path) -> bool:
+    """Whether it is a member of the whole body, or of a tensor of v2."""
+    match at:
+        case (_,):
+            return True
+        case ("inputs" | "outputs", int(), _):
+            return True
+    return False
 
 
 def _in(key: str | int, names: Container[str]) -> bool:

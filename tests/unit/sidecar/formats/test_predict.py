@@ -72,6 +72,27 @@ def test_names_are_text_where_they_look_like_it() -> None:
     ]
 
 
+CARD = "4111-1111-1111-1111"
+
+
+@pytest.mark.parametrize("name", ["id", "name", "platform", "datatype", "model_name", "signature_name"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        lambda name: {"instances": [{name: CARD}]},
+        lambda name: {"instances": {"id": [{"row": {name: CARD}}]}},
+        lambda name: {"inputs": {"id": {name: CARD}}},
+        lambda name: {"inputs": [{"parameters": {name: CARD}}]},
+        lambda name: {"parameters": {name: CARD}},
+    ],
+)
+def test_columns_that_are_called_like_the_protocols_identifiers_are_text(body: Any, name: str) -> None:
+    data = json.dumps(body(name)).encode()
+    asked, answered = V1.decode_request("/x", JSON, data), V1.decode_answer("/x", JSON, data)
+    for made in (asked, answered):
+        assert CARD in [part.text for part in made.texts()]
+
+
 def test_huge_numbers_keep_their_digits() -> None:
     body = b'{"predictions": [1e400, 123456789012345678901234567890, 0.123456789], "note": "x"}'
     made = V1.decode_answer("/x", JSON, body)
