@@ -71,7 +71,7 @@ class CheckConfig(
 
 
 class Sanitize(CheckConfig, frozen=True, tag="sanitize"):
-    """Normalises the text of a request before detectors and the model see it."""
+    """Normalises the text of a request before detectors and the model see it. Stands before all detectors."""
 
     unicode: Literal["nfkc", "nfc", "none"] = "nfkc"
     strip: tuple[StripKind, ...] = ("zero-width", "bidi", "tags")

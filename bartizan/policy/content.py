@@ -20,6 +20,8 @@ _TEXT_FIELD = {"input": "inputText", "output": "outputText"}
 _SCORE_CHECKS = frozenset({"probabilities"})
 _IN_A_PATH = re.compile(r"[A-Za-z0-9._~-]+")
 _CHAT_CHECKS = frozenset({"tools", "structured"})
+_DETECTORS = frozenset({"promptInjection", "secrets", "pii", "canary", "exfiltration", "markup"})
+"""What reads text: a sanitizer after it may put together what it looked for in vain."""
 _BODILESS = frozenset({"GET", "DELETE"})
 
 
@@ -105,6 +107,9 @@ def _checks(document: Any) -> Iterator[Problem]:
             place = f"{path}.{name}"
             if (name, config or {}) in [(n, c) for n, c in entries]:
                 yield Problem(path=place, code="duplicate", message="the same check stands before")
+            if name == "sanitize" and any(before in _DETECTORS for before, _ in entries):
+                message = "the detectors before it would look at text that it then changes"
+                yield Problem(path=place, code="conflict", message=message, hint="put sanitize first")
             entries.append((name, config or {}))
             if facts and not facts.texts:
                 message = "content checks can't read opaque bodies"
