@@ -21,10 +21,14 @@ from sidecar.model.finding import Action, Finding
 _CALL = re.compile(
     r"(?P<call>choices\[\d+\]\.(?:message|delta)\.(?:tool_calls\[\d+\]|function_call)|message\.tool_calls\[\d+\]"
     r"|content\[\d+\](?=\.(?:name|input|partial_json)))"
-    r"(?:\.(?:function|custom))?(?:\.(?P<part>name|arguments|input|partial_json))?(?P<inner>#.*)?"
+    r"(?:\.(?P<kind>function|custom))?(?:\.(?P<part>name|arguments|input|partial_json))?(?P<inner>#.*)?"
 )
 _STREAMED = re.compile(r"\.delta\..*arguments|\.delta\.function_call|\.partial_json")
 """Where the text is a view of JSON (sidecar/formats/streamed_json.py)."""
+
+
+_Call = tuple[str, str | None]
+"""Where it stands, and which of `function` and `custom`: a call with both is two, for nobody knows which one is made."""
 
 
 class ToolsCheck:
@@ -46,22 +50,24 @@ class ToolsCheck:
         return bool(self._schemas) and call is not None and call["part"] != "name"
 
     def judge(self, texts: Mapping[str, str], *, complete: bool) -> list[Finding]:
-        calls: dict[str, dict[str, str]] = defaultdict(dict)
-        inner: set[str] = set()
+        calls: dict[_Call, dict[str, str]] = defaultdict(dict)
+        inner: set[_Call] = set()
         for location, text in texts.items():
             call = _CALL.fullmatch(location)
             if call is None:
                 continue
+            named = (call["call"], call["kind"])
             if call["inner"]:
-                inner.add(call["call"])
+                inner.add(named)
             else:
                 streamed = _STREAMED.search(location)
-                calls[call["call"]][call["part"] or "arguments"] = as_json(text) if streamed else text
-        return [
-            Finding(check=self.name, kind=kind, action=self.action, location=call)
+                calls[named][call["part"] or "arguments"] = as_json(text) if streamed else text
+        found = {
+            Finding(check=self.name, kind=kind, action=self.action, location=call[0]): None
             for call in dict.fromkeys((*calls, *inner))
             for kind in self._kinds(calls.get(call, {}), complete=complete, odd=call in inner)
-        ]
+        }
+        return list(found)
 
     def _kinds(self, call: Mapping[str, str], *, complete: bool, odd: bool) -> list[str]:
         name = call.get("name")

@@ -144,6 +144,32 @@ def test_calls_are_judged_by_name_and_schema(protocol: str, calls: list[Call], k
         assert json.loads(arguments(out)) == json.loads(arguments(data)) == calls[0][1]
 
 
+GOOD, BAD = '{"q": "tea"}', '{"q": 7}'
+
+
+@pytest.mark.parametrize(
+    ("call", "kind"),
+    [
+        ({"function": {"name": "shell", "arguments": GOOD}, "custom": {"name": "free"}}, "tool_not_allowed"),
+        ({"custom": {"name": "free"}, "function": {"name": "shell", "arguments": "{}"}}, "tool_not_allowed"),
+        ({"function": {"name": "free"}, "custom": {"name": "shell", "input": ""}}, "tool_not_allowed"),
+        (
+            {"function": {"name": "find", "arguments": BAD}, "custom": {"name": "free", "input": GOOD}},
+            "tool_arguments",
+        ),
+        (
+            {"function": {"name": "free", "arguments": GOOD}, "custom": {"name": "find", "input": BAD}},
+            "tool_arguments",
+        ),
+        ({"function": {"name": "free"}, "custom": {"input": "x"}}, "tool_without_name"),
+    ],
+)
+def test_a_call_with_a_function_and_a_custom_tool_is_judged_as_both(call: Any, kind: str) -> None:
+    assert judged("openai", {"choices": [{"message": {"tool_calls": [call]}}]}, TOOLS) == {kind}
+    chunk = {"choices": [{"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": "tool_calls"}]}
+    assert streamed("openai", f"data: {json.dumps(chunk)}\n\n".encode(), TOOLS)[1] == {kind}
+
+
 @pytest.mark.parametrize("protocol", FORMATS)
 @pytest.mark.parametrize(
     ("text", "fits"), [('{"mood": "good"}', True), ('{"food": "bad"}', False), ("bad", False)]
