@@ -20,6 +20,7 @@ _TEXT_FIELD = {"input": "inputText", "output": "outputText"}
 _SCORE_CHECKS = frozenset({"probabilities"})
 _IN_A_PATH = re.compile(r"[A-Za-z0-9._~-]+")
 _CHAT_CHECKS = frozenset({"tools", "structured"})
+_PARAMETERS = ("maxTokens", "n", "bestOf", "logprobs", "patternStates", "schemaSize")
 _DETECTORS = frozenset({"promptInjection", "secrets", "pii", "canary", "exfiltration", "markup"})
 """What reads text: a sanitizer after it may put together what it looked for in vain."""
 _BODILESS = frozenset({"GET", "DELETE"})
@@ -119,6 +120,16 @@ def _checks(document: Any) -> Iterator[Problem]:
             elif facts and name == "parameters" and not facts.facts:
                 message = f"requests of protocol {protocol} have no parameters that are known"
                 yield Problem(path=place, code="not_applicable", message=message, hint="leave it out")
+            elif facts and name == "parameters":
+                for field in (
+                    field
+                    for field in _PARAMETERS
+                    if field in (config or ()) and field not in facts.parameters
+                ):
+                    message = f"requests of protocol {protocol} have no such parameter"
+                    yield Problem(
+                        path=f"{place}.{field}", code="not_applicable", message=message, hint="leave it out"
+                    )
             elif facts and not facts.chat and name in _CHAT_CHECKS:
                 message = f"{name} reads answers of protocols openai, anthropic and ollama only"
                 yield Problem(path=place, code="not_applicable", message=message, hint="leave it out")

@@ -29,12 +29,18 @@ class ProtocolFacts:
     facts: bool = True
     chat: bool = False
     """Answers may call tools and hold structured text."""
+    parameters: frozenset[str] = frozenset()
+    """Fields of the check `parameters` that its requests have."""
 
+
+_GENERAL = frozenset({"maxTokens", "schemaSize"})
+_OPENAI = _GENERAL | {"n", "bestOf", "logprobs", "patternStates"}
+_OLLAMA = _GENERAL | {"logprobs"}
 
 PROTOCOLS: Final[Mapping[Protocol, ProtocolFacts]] = {
-    "openai": ProtocolFacts(chat=True, images=True),
-    "anthropic": ProtocolFacts(chat=True, images=True),
-    "ollama": ProtocolFacts(chat=True, images=True),
+    "openai": ProtocolFacts(chat=True, images=True, parameters=_OPENAI),
+    "anthropic": ProtocolFacts(chat=True, images=True, parameters=_GENERAL),
+    "ollama": ProtocolFacts(chat=True, images=True, parameters=_OLLAMA),
     "mcp": ProtocolFacts(routes="default", facts=False),
     "kserve_v2": ProtocolFacts(routes="named", scores=True, images=True, facts=False),
     "kserve_v1": ProtocolFacts(routes="named", scores=True, images=True, facts=False),

@@ -43,6 +43,10 @@ OPENAI: Table = (
     (("response_format", "json_schema", "schema"), "schema"),
     (("response_format", "schema"), "schema"),
     (("text", "format", "schema"), "schema"),
+    (("structural_tag",), "schema"),
+    (("structured_outputs", "structural_tag"), "schema"),
+    (("response_format", "structures"), "schema"),
+    (("response_format", "format"), "schema"),
     (("tools", EACH, "function", "parameters"), "schema"),
     (("tools", EACH, "parameters"), "schema"),
 )
@@ -55,6 +59,8 @@ ANTHROPIC: Table = (
 )
 OLLAMA: Table = (
     (("options", "num_predict"), "maxTokens"),
+    (("logprobs",), "logprobs"),
+    (("top_logprobs",), "logprobs"),
     (("format",), "schema"),
     (("tools", EACH, "function", "parameters"), "schema"),
 )

@@ -146,6 +146,8 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("check of opaque", {"spec.model.protocol": "opaque", "spec.routes": [{"path": "/x"}], "spec.input": [{"pii": {}}]}, "spec.input[0].pii", "not_applicable", "opaque"),
     ("scores of openai", {"spec.model.protocol": "openai", "spec.routes": REMOVE, "spec.output": [{"probabilities": None}]}, "spec.output[0].probabilities", "not_applicable", "no scores"),
     ("sanitizer after a detector", {"spec.input": [{"pii": {}}, {"secrets": {}}, {"sanitize": {}}]}, "spec.input[2].sanitize", "conflict", "put sanitize first"),
+    ("bounds of anthropic", {"spec.model.protocol": "anthropic", "spec.routes": REMOVE, "spec.input": [{"parameters": {"maxTokens": 9, "n": 1}}]}, "spec.input[0].parameters.n", "not_applicable", "leave it out"),
+    ("patterns of ollama", {"spec.model.protocol": "ollama", "spec.routes": REMOVE, "spec.input": [{"parameters": {"logprobs": 0, "patternStates": 9}}]}, "spec.input[0].parameters.patternStates", "not_applicable", "ollama"),
     ("no scores", {"spec.routes": [{"path": "/x"}], "spec.output": [{"probabilities": {}}]}, "spec.output[0].probabilities", "missing_field", "outputScores"),
     ("no input text", {"spec.routes": [{"path": "/x"}], "spec.input": [{"secrets": {}}]}, "spec.input[0].secrets", "missing_field", "inputText"),
     ("no output text", {"spec.routes": [{"path": "/x"}], "spec.output": [{"pii": {}}]}, "spec.output[0].pii", "missing_field", "outputText"),

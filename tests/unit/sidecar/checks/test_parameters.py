@@ -47,6 +47,7 @@ def test_numbers_above_their_bounds_are_set_to_them_and_no_other_byte_changes() 
         (AnthropicFormat(), {"max_tokens": 101, "thinking": {"type": "enabled", "budget_tokens": 200}},
          {"max_tokens": 100, "thinking": {"type": "enabled", "budget_tokens": 100}}),
         (OllamaFormat(), {"options": {"num_predict": -1}}, {"options": {"num_predict": 100}}),
+        (OllamaFormat(), {"logprobs": True, "top_logprobs": 20}, {"logprobs": True, "top_logprobs": 1}),
         (OpenAIFormat(), {"max_output_tokens": 10**30}, {"max_output_tokens": 100}),
     ],
 )  # fmt: skip
@@ -66,6 +67,18 @@ def test_every_protocol_has_its_own_names(form: Format, body: Any, out: Any) -> 
         ({"response_format": {"json_schema": {"schema": {"enum": list(range(51))}}}}, "guided_schema"),
         ({"tools": [{}, {"function": {"parameters": {"minLength": 51}}}]}, "guided_schema"),
         ({"text": {"format": {"schema": {"maxLength": 1e12}}}}, "guided_schema"),
+        ({"structural_tag": {"structures": [{"schema": {"maxItems": 51}}]}}, "guided_schema"),
+        ({"structured_outputs": {"structural_tag": '{"format": {"maxItems": 51}}'}}, "guided_schema"),
+        (
+            {
+                "response_format": {
+                    "type": "structural_tag",
+                    "structures": [{"begin": "<a>", "schema": {"maxItems": 51}}],
+                }
+            },
+            "guided_schema",
+        ),
+        ({"response_format": {"type": "structural_tag", "format": {"maxItems": 51}}}, "guided_schema"),
         ({"n": "2"}, "not_a_number"),
         ({"n": 1.5}, "not_a_number"),
         ({"n": [1]}, "not_a_number"),
