@@ -14,6 +14,7 @@ import msgspec
 
 from bartizan.errors import BartizanError
 from sidecar.checks.base import CLEAN, CheckSet
+from sidecar.checks.joined_parts import JoinedParts
 from sidecar.checks.restore import RestoreCheck
 from sidecar.checks.tokens import Tokens
 from sidecar.formats.base import Document, TextPart
@@ -69,6 +70,7 @@ def inspect_document(
     changed = renames = False
     judged: dict[tuple[str, str, bool, bool], tuple[Sequence[Finding], str]] = {}
     if checks.texts:
+        joined = JoinedParts()
         for part in document.texts():
             if gone():
                 raise Abandoned
@@ -78,6 +80,7 @@ def inspect_document(
                 judged[alike] = _inspect_part(part, checks)
             found, text = judged[alike]
             findings.update((replace(finding, location=part.location), None) for finding in found)
+            joined.add(part, text, found)
             if text == part.text:
                 continue
             if keep_fixed and part.fixed:
@@ -87,6 +90,7 @@ def inspect_document(
                 changed = True
                 if not shadow:
                     document.replace(part.location, text)
+        findings.update(dict.fromkeys(joined.judge(checks.texts)))
     if checks.restores and checks.scope:
         changed = _restore(document, checks.scope.tokens, findings, shadow=shadow) or changed
     if checks.wholes:

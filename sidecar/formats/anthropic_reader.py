@@ -15,6 +15,7 @@ from sidecar.formats.documents import ImageAt, TextAt, strings
 from sidecar.formats.images import anthropic_image
 from sidecar.formats.json_text import Path, location
 from sidecar.formats.openai_fields import WORDS, shaped, unread
+from sidecar.formats.parts import mark_parts
 from sidecar.model.decision import Cause
 
 _WORDS = """
@@ -134,8 +135,10 @@ class AnthropicReader:
         if not isinstance(content, list):
             self._string(content, path, role)
             return
+        start = len(self.texts)
         for number, block in enumerate(content):
             self.block(block, (*path, number), role)
+        mark_parts(self.texts, start, path, ("text",))
 
     def _rest(self, value: dict[str, Any], path: Path, known: Container[str], role: str) -> None:
         """Texts of fields that this release does not know, citations among them."""

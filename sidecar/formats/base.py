@@ -36,6 +36,9 @@ class TextPart(Value, frozen=True, kw_only=True):
     json: bool = False
     """A whole JSON text, after its keys and values."""
 
+    joins: str = ""
+    """Where the text stands that engines make of this one and others with the same value: the content of a message."""
+
     @property
     def prose(self) -> bool:
         """Whether it may say something: no name, no JSON of names and values, and more than one word of Latin letters."""

@@ -36,6 +36,7 @@ class TextAt(msgspec.Struct, frozen=True, gc=False):
     embedded: str = ""
     inner: Path | None = None
     fixed: bool = False
+    joins: str = ""
 
     @property
     def names(self) -> bool:
@@ -132,7 +133,7 @@ class JsonDocument:
             self._paths[name] = at.path
             again = bool(at.embedded) and at.inner is None
             self._parts[name] = TextPart(
-                location=name, text=at.text, role=at.role, again=again, json=again, fixed=at.names
+                location=name, text=at.text, role=at.role, again=again, json=again, fixed=at.names, joins=at.joins
             )
             if at.embedded:
                 self._embedded[name] = at

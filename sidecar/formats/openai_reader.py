@@ -26,6 +26,7 @@ from sidecar.formats.openai_fields import (
     shaped,
     unread,
 )
+from sidecar.formats.parts import mark_parts
 from sidecar.model.decision import Cause
 
 # Fields by which the application defines the model's task: rules against role play don't apply to them.
@@ -205,6 +206,7 @@ class OpenAIReader:
         if not isinstance(content, list):
             self._string(content, path, role)
             return
+        start = len(self.texts)
         for index, part in enumerate(content):
             at: Path = (*path, index)
             if isinstance(part, str):
@@ -213,6 +215,7 @@ class OpenAIReader:
                 self.part(part, at, role)
             else:
                 self._refuse("a content part is neither object nor string")
+        mark_parts(self.texts, start, path, PART_TEXTS)
 
     def part(self, part: dict[str, Any], path: Path, role: str) -> None:
         """One part of a message."""
