@@ -35,7 +35,6 @@ class TextPart(Value, frozen=True, kw_only=True):
     """A member's key, or a word that the protocol goes by (a part's type): checks read it, no request's is edited."""
     json: bool = False
     """A whole JSON text, after its keys and values."""
-
     joins: str = ""
     """Where the text stands that engines make of this one and others with the same value: the content of a message."""
 

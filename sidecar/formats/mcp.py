@@ -145,7 +145,9 @@ def _read(value: Any, role: str, cause: Cause) -> tuple[list[TextAt], list[str]]
     if shaped(value.get("id")) or type(value.get("id")) is int:
         known.add("id")
     rest = {key: item for key, item in value.items() if key not in known}
-    texts = strings(rest, (), "message", role, WORDS)
+    # what a request asks for is arguments of a program, and no prompt
+    params = strings(rest.pop("params", None), ("params",), "params.other", role, WORDS)
+    texts = [*params, *strings(rest, (), "message", role, WORDS)]
     return [at for at in texts if not (at.path[-1] == "type" and at.text in _TYPES)], unscanned
 
 

@@ -1,13 +1,14 @@
 """The web application firewall as a check of whole requests: what it is shown, and what its rules mean. Pure but for asking.
 
-It sees the request line, headers and every scalar of a JSON body, by default without prompts: prose about SQL or shells
-is no attack on anything. Long texts are cut into pieces, because the rules' regular expressions take the square of a
+It sees the request line, headers, every scalar of a JSON body and its keys, by default without prompts: prose about SQL
+or shells is no attack on anything. Long texts are cut into pieces, because the rules' regular expressions take the square of a
 text's length.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -23,8 +24,8 @@ MOST_BODY = 16 * 1024
 """Characters of a body's scalars that the rules read; a request with more is refused, or flagged in mode detect."""
 _PIECE, _OVERLAP = 1024, 128
 _OURS = ("x-bartizan-", "x-envoy-", "x-forwarded-", "x-request-id", "traceparent", "tracestate", ":")
-_OTHER = "other"
-"""Where formats put strings of fields that they don't know: these are no prompts."""
+_OTHER = re.compile(r"(?:.*\.)?other#\d+(?:'\d+)*", re.DOTALL)
+"""Where formats put strings of fields that they don't know, and arguments of programs: these are no prompts."""
 
 
 class Asks(Protocol):
@@ -57,6 +58,8 @@ class WafCheck:
             shown = _without_prompts(decode(), texts=self.config.prompt_fields == "skip")
             try:
                 values = list(_scalars(json.loads(shown)))
+                if shown != body and not any(value for _, value in values):
+                    unscanned = ("waf_prompts",)
             except (ValueError, RecursionError):
                 unscanned = ("waf_body_not_json",)
         if sum(len(name) + len(value) for name, value in values) > MOST_BODY:
@@ -81,7 +84,7 @@ def _without_prompts(document: Document, *, texts: bool) -> bytes:
         if image.form != "stored":
             document.replace_image(image.location, "" if isinstance(image.written, str) else b"")
     for part in list(document.texts()) if texts else ():
-        if not part.location.startswith(_OTHER) and not part.again:
+        if not (part.again or part.fixed or _OTHER.fullmatch(part.location)):
             document.replace(part.location, "")
     return document.encode()
 

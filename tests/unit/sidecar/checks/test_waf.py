@@ -19,8 +19,13 @@ from sidecar.checks.admission.request_rate import Buckets
 from sidecar.checks.waf import firewall, ruleset
 from sidecar.checks.waf.check import _OVERLAP, MOST_BODY, WafCheck, _pieces
 from sidecar.checks.waf.messages import Answer, Hit, Question
+from sidecar.formats.anthropic import AnthropicFormat
+from sidecar.formats.base import Format
 from sidecar.formats.json_fields import JsonFieldsFormat
+from sidecar.formats.mcp import McpFormat
+from sidecar.formats.ollama import OllamaFormat
 from sidecar.formats.openai import OpenAIFormat
+from sidecar.formats.predict import PredictFormat
 from sidecar.model.finding import Action
 from sidecar.model.request import RequestHead
 from sidecar.plan.load import load_plan
@@ -101,6 +106,49 @@ def test_fields_that_a_policy_declares_as_text_are_its_prompts() -> None:
     data = b'{"text": "the prompt", "other": "shown"}'
     WafCheck(Crs(), asked).judge(head(), data, lambda: form.decode_request("/p", "application/json", data))
     assert asked.shown() == [("other", "shown"), ("text", "")]
+
+
+ATTACK = "1' OR 1=1 UNION SELECT password FROM users--"
+FORMATS: dict[str, Format] = {
+    "openai": OpenAIFormat(),
+    "anthropic": AnthropicFormat(),
+    "ollama": OllamaFormat(),
+    "mcp": McpFormat(),
+    "kserve_v1": PredictFormat("kserve_v1", strict=False),
+}
+CALL = {
+    "jsonrpc": "2.0",
+    "method": "tools/call",
+    "params": {"name": "read", "arguments": {"path": ATTACK, "n": [{"q": "x"}]}},
+}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "body", "name", "value"),
+    [
+        ("mcp", CALL, "path", ATTACK),
+        ("mcp", CALL, "q", "x"),
+        ("mcp", {**CALL, "params": {"uri": ATTACK}}, "uri", ATTACK),
+        ("mcp", {**CALL, "params": {"arguments": {ATTACK: "x"}}}, ATTACK, "x"),
+        ("kserve_v1", {"instances": [{ATTACK: "prose"}]}, ATTACK, ""),
+        ("openai", {"model": "m", "messages": [{"content": "hi", "foo": ATTACK}]}, "foo", ATTACK),
+        ("openai", {"model": "m", "messages": [{"content": "hi", ATTACK: 1}]}, ATTACK, ""),
+        ("anthropic", {"messages": [{"role": "user", "content": "hi", "foo": ATTACK}]}, "foo", ATTACK),
+        ("anthropic", {"metadata": {"user_id": ATTACK}, "messages": []}, "user_id", ATTACK),
+        ("ollama", {"model": "m", "prompt": "hi", "options": {ATTACK: 1}}, ATTACK, ""),
+    ],
+)
+def test_rules_see_keys_unknown_fields_and_arguments_of_tools(
+    protocol: str, body: Any, name: str, value: str
+) -> None:
+    asked, data = Asked(Answer()), json.dumps(body).encode()
+    form = FORMATS[protocol]
+    verdict = WafCheck(Crs(), asked).judge(
+        head(), data, lambda: form.decode_request("/v1/x", "application/json", data)
+    )
+    assert (name, value) in asked.shown()
+    assert "hi" not in [shown for _, shown in asked.shown()]
+    assert verdict.unscanned == (("waf_prompts",) if protocol == "kserve_v1" else ())
 
 
 @pytest.mark.parametrize(
