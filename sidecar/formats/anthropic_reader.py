@@ -120,14 +120,16 @@ class AnthropicReader:
             self._string(source, path, role)  # a search result names its source
             return
         known: set[str] = set()
-        if isinstance(source.get("content"), list | str):
+        form, data = source.get("type"), source.get("data")
+        if parts := isinstance(source.get("content"), list | str):
             known.add("content")
             self._content(source["content"], (*path, "content"), role)
-        elif source.get("type") != "text" or not isinstance(source.get("data"), str):
+        written = form == "text" and isinstance(data, str)
+        if not written and not (parts and form == "content" and data is None):
             self._pass("image" if kind == "image" else FILE_DATA)
             if kind == "image":
                 self.images.append(anthropic_image(source, path))
-            if sealed(source.get("data")):
+            if sealed(data):
                 known.add("data")
         self._rest(source, path, known, role)
 

@@ -93,6 +93,9 @@ def test_every_string_of_a_block_is_text(content: Any, expected: list[str]) -> N
     [
         ({"type": "image", "source": {"type": "base64", "data": "aGk="}}, "image"),
         ({"type": "document", "source": {"type": "base64", "data": "aGk="}}, "file_data"),
+        ({"type": "document", "source": {"type": "base64", "content": "x", "data": "aGk="}}, "file_data"),
+        ({"type": "document", "source": {"type": "content", "content": "x", "data": "aGk="}}, "file_data"),
+        ({"type": "document", "source": {"type": "url", "url": "http://x", "content": []}}, "file_data"),
         ({"type": "document", "source": {"type": "url", "url": "http://x"}}, "file_data"),
         ({"type": "document", "source": {"type": "text", "data": {"odd": "x"}}}, "file_data"),
     ],
