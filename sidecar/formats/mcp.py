@@ -6,6 +6,7 @@ sound and binary resources in base64 are named in `unscanned`. https://modelcont
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections import deque
@@ -51,6 +52,13 @@ _TYPES = frozenset(
     }
 )
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
+_NOT_CONTENT = frozenset({"arguments", "structuredContent", "_meta"})
+"""Members whose objects are of the application's own making."""
+_MEDIA = re.compile(
+    rb"\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a|RIFF|II\*\x00|MM\x00\*|.{4}ftyp|ID3|OggS|fLaC|\x1aE\xdf\xa3|\xff[\xe2-\xfb]",
+    re.DOTALL,
+)
+"""How pictures and sound begin."""
 _METHOD = re.compile(r"[A-Za-z0-9_$/.-]{1,128}")
 _WITHHELD = -32001
 """JSON-RPC leaves -32000 to -32099 to servers."""
@@ -152,19 +160,32 @@ def _read(value: Any, role: str, cause: Cause) -> tuple[list[TextAt], list[str]]
 
 
 def _take_binary(value: dict[str, Any]) -> list[str]:
-    """Take base64 of pictures, sound and binary resources out of the value, and name it."""
+    """Take base64 of pictures, sound and binary resources out of the value, and name it.
+
+    Only where the protocol has them, and only what begins like a picture or sound: a word that is put there instead
+    stays text.
+    """
     found: dict[str, None] = {}
-    stack: list[Any] = [value]
+    stack: list[tuple[Any, bool]] = [(value, False)]
     while stack:
-        here = stack.pop()
+        here, content = stack.pop()
         if isinstance(here, list):
-            stack.extend(here)
+            stack.extend((item, content) for item in here)
         elif isinstance(here, dict):
-            kind = here.get("type")
-            for key, name in (("data", kind if kind in ("image", "audio") else ""), ("blob", FILE_DATA)):
-                data = here.get(key)
-                if name and isinstance(data, str) and _BASE64.fullmatch(data):
-                    found[str(name)] = None
-                    here[key] = None
-            stack.extend(here.values())
+            kind, media = here.get("type"), here.get("data")
+            if content and kind in ("image", "audio") and isinstance(media, str) and _is_media(media):
+                found[str(kind)] = None
+                here["data"] = None
+            blob = here.get("blob")
+            if "uri" in here and isinstance(blob, str) and _BASE64.fullmatch(blob):
+                found[FILE_DATA] = None
+                here["blob"] = None
+            stack.extend((item, key == "content") for key, item in here.items() if key not in _NOT_CONTENT)
     return list(found)
+
+
+def _is_media(text: str) -> bool:
+    if not _BASE64.fullmatch(text):
+        return False
+    start = text.rstrip("=")[:16].replace("-", "+").replace("_", "/")
+    return _MEDIA.match(base64.b64decode(start[: len(start) // 4 * 4])) is not None

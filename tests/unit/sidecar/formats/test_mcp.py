@@ -22,6 +22,8 @@ CHECKS = CheckSet(
     texts=(pii.build(Pii(types=("email",))), canary.build(Canary(tokens=(TOKEN,), action="cut")))
 )
 
+PNG = "iVBORw0KGgoA"
+
 
 def rpc(**members: Any) -> dict[str, Any]:
     return {"jsonrpc": "2.0", **members}
@@ -86,11 +88,29 @@ def test_every_string_of_a_message_is_text(body: Any, expected: list[str]) -> No
 
 def test_pictures_sound_and_binary_resources_are_named() -> None:
     blocks = [
-        {"type": "image", "data": "aGk="},
-        {"type": "audio", "data": "aGk="},
+        {"type": "image", "data": PNG},
+        {"type": "audio", "data": "SUQzBAAA"},
         {"type": "resource", "resource": {"uri": "x", "blob": "aGk="}},
     ]
     assert set(request(rpc(id=1, result={"content": blocks})).unscanned()) == {"image", "audio", "file_data"}
+
+
+@pytest.mark.parametrize("word", ["AKIAIOSFODNN7QXZMPLE", "CANARY-7f3a9c", "a", "abcde", "aGk="])
+@pytest.mark.parametrize("kind", ["image", "audio"])
+def test_a_word_in_place_of_a_picture_is_text(kind: str, word: str) -> None:
+    block = {"type": kind, "data": word}
+    for result in ({"content": [block]}, {"content": block}, {"messages": [{"content": block}]}):
+        made = request(rpc(id=1, result=result))
+        assert word in [part.text for part in made.texts()]
+        assert not made.unscanned()
+
+
+@pytest.mark.parametrize("key", ["arguments", "structuredContent", "_meta"])
+def test_pictures_of_an_applications_own_objects_are_text(key: str) -> None:
+    made = request(rpc(id=1, result={key: {"content": [{"type": "image", "data": PNG}]}}))
+    assert PNG in [part.text for part in made.texts()]
+    made = request(rpc(id=1, result={"blob": "aGk="}))
+    assert "aGk=" in [part.text for part in made.texts()]
 
 
 def test_a_cut_answers_the_request_that_waits_for_it() -> None:
@@ -127,7 +147,7 @@ def test_an_event_may_hold_many_texts_but_not_any_number() -> None:
 
 
 def test_an_event_may_hold_a_picture() -> None:
-    picture = {"type": "image", "mimeType": "image/png", "data": "aGk=" * 500_000}
+    picture = {"type": "image", "mimeType": "image/png", "data": PNG * 500_000}
     output = run(rpc(id=1, result={"content": [picture, {"type": "text", "text": "by jane@example.org"}]}))
     assert output.cause is None
     assert said(output)[0]["result"]["content"][1]["text"] == "by [EMAIL]"
