@@ -18,7 +18,7 @@ from sidecar.formats.json_text import Path, decode
 from sidecar.formats.media_type import demand_json
 from sidecar.formats.openai_fields import UNREADABLE
 from sidecar.formats.parameters import Table, parameters
-from sidecar.formats.walk import take_unreadable
+from sidecar.formats.walk import WHOLE_NUMBERS, take_unreadable
 from sidecar.model.decision import Cause
 from sidecar.model.request import BodyFacts
 
@@ -96,8 +96,7 @@ def answer_document(
     traces = take_traces(value)
     reader.answer(value)
     unscanned = dict.fromkeys((*reader.unscanned, *[MODEL_ERROR] * bool(traces)))
-    if not conceal:
-        unscanned |= dict.fromkeys(name for _, name in unreadable)
+    unscanned |= dict.fromkeys(name for _, name in unreadable if not conceal or name == WHOLE_NUMBERS)
     hidden = [at for at, _ in unreadable] if conceal else []
     return JsonDocument(
         body,

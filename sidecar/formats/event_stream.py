@@ -20,7 +20,7 @@ from sidecar.formats.faults import MODEL_ERROR, take_traces
 from sidecar.formats.json_text import DEFAULT_DEPTH, Path, decode, has_surrogate, splice, string_token
 from sidecar.formats.openai_fields import UNREADABLE, WORDS
 from sidecar.formats.streamed_json import StreamedJson
-from sidecar.formats.walk import take_unreadable
+from sidecar.formats.walk import WHOLE_NUMBERS, take_unreadable
 from sidecar.model.decision import Cause
 
 MAX_INDEX = 127
@@ -261,7 +261,7 @@ class JsonEventStream:
             raise malformed("too many text streams")
         if len(reading.places) > _MAX_TEXTS:
             raise FormatError(Cause.ANSWER_TOO_LARGE, "too many texts in one event")
-        passed = [] if self._conceal else [name for _, name in unreadable]
+        passed = [name for _, name in unreadable if not self._conceal or name == WHOLE_NUMBERS]
         piece = StreamPiece(
             texts=tuple(
                 TextPart(

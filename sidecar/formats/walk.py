@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Container, Iterable
 from typing import Any
 
@@ -12,6 +13,10 @@ _LONG_NUMBER = 10**6
 """Smaller numbers hold too few digits for a card, a phone or an account."""
 _NUMBERS = frozenset({"embedding", "arguments"})
 """Members in which lists of whole numbers say what they say: vectors, and what a tool is called with."""
+
+WHOLE_NUMBERS = "whole_numbers"
+_SHORT = 16
+_NAMED_SO = re.compile(r"(?i)token|byte|char|code|^context$|(?:^|_)ids?$|Ids?$")
 
 
 def scalars(value: Any, path: Path = (), known: Container[str] = ()) -> list[tuple[Path, str]]:
@@ -40,7 +45,8 @@ def scalars(value: Any, path: Path = (), known: Container[str] = ()) -> list[tup
 
 
 def take_unreadable(value: Any, keys: Container[str]) -> list[tuple[Path, str]]:
-    """Members of these names and lists of whole numbers (tokens, bytes), at any depth, with a name for the reason.
+    """Members of these names and lists of whole numbers that may be tokens or bytes, at any depth, with a name for the
+    reason. A short list is taken only by a name that says so: others number citations, pages or classes.
 
     Each becomes None in the value, so that nobody reads them as something else.
     """
@@ -61,8 +67,8 @@ def take_unreadable(value: Any, keys: Container[str]) -> list[tuple[Path, str]]:
                 here[key] = None
             elif not isinstance(item, list | dict) or key in _NUMBERS:
                 continue
-            elif _whole_numbers(item):
-                found.append(((*at, key), "whole_numbers"))
+            elif _whole_numbers(item) and (len(item) > _SHORT or _named_so((*at, key))):
+                found.append(((*at, key), WHOLE_NUMBERS))
                 here[key] = None
             else:
                 stack.append((item, (*at, key)))
@@ -71,3 +77,9 @@ def take_unreadable(value: Any, keys: Container[str]) -> list[tuple[Path, str]]:
 
 def _whole_numbers(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(type(item) is int for item in value)
+
+
+def _named_so(path: Path) -> bool:
+    """By the nearest key: lists of lists have none of their own."""
+    key = next((step for step in reversed(path) if isinstance(step, str)), "")
+    return _NAMED_SO.search(key) is not None
