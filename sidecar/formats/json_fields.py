@@ -15,14 +15,17 @@ from bartizan.policy.schema import Route
 from sidecar.formats.answers import decode_model_json, error_document, readable
 from sidecar.formats.base import AnswerStream, Document, FormatError
 from sidecar.formats.documents import JsonDocument, OpaqueDocument, TextAt
-from sidecar.formats.json_text import DEFAULT_DEPTH, Path, decode, location
+from sidecar.formats.json_text import DEFAULT_DEPTH, KEY, Path, decode, location
 from sidecar.formats.media_type import demand_json
 from sidecar.formats.problem import problem_body
+from sidecar.formats.walk import scalars
 from sidecar.model.decision import Cause
 from sidecar.model.request import BodyFacts
 
 _STEP = re.compile(r"\.(?P<key>[A-Za-z_][A-Za-z0-9_-]*)|\[(?P<index>\*|[0-9]+)\]")
 _ALL = -1
+UNDECLARED = "undeclared_fields"
+"""The reason for strings and long numbers that stay unread because no route names them."""
 
 Steps = tuple[str | int, ...]
 
@@ -56,7 +59,8 @@ class JsonFieldsFormat:
             body,
             text,
             facts=BodyFacts(model=model if isinstance(model, str) else ""),
-            texts=_texts(value, self._input.get(path, ()), Cause.MALFORMED_BODY),
+            texts=(texts := _texts(value, self._input.get(path, ()), Cause.MALFORMED_BODY)),
+            unscanned=_undeclared(value, texts),
         )
 
     def decode_answer(self, path: str, content_type: str, body: bytes, status: int = 200) -> Document:
@@ -70,8 +74,13 @@ class JsonFieldsFormat:
         for steps in scores:
             for at, here in _resolve(value, steps, Cause.ANSWER_MALFORMED):
                 found += _numbers(here, at)
+        declared = _texts(value, texts, Cause.ANSWER_MALFORMED)
         return JsonDocument(
-            body, text, texts=_texts(value, texts, Cause.ANSWER_MALFORMED), scores=list(dict(found).items())
+            body,
+            text,
+            texts=declared,
+            scores=list(dict(found).items()),
+            unscanned=_undeclared(value, declared),
         )
 
     def reads_answer(self, path: str, content_type: str, status: int) -> bool:
@@ -101,6 +110,15 @@ def _texts(value: Any, fields: Sequence[Steps], cause: Cause) -> list[TextAt]:
                 raise FormatError(cause, f"declared text {location(path)} is not a string")
             found[path] = TextAt(path, here)
     return list(found.values())
+
+
+def _undeclared(value: Any, declared: Sequence[TextAt]) -> Sequence[str]:
+    """Whether the body has strings that no check is told of."""
+    known = {at.path for at in declared}
+    for path, text in scalars(value):
+        if text and path not in known and path[-1:] != (KEY,):
+            return (UNDECLARED,)
+    return ()
 
 
 def _resolve(value: Any, steps: Steps, cause: Cause) -> list[tuple[Path, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sidecar.checks.authz.tenant import refuses_model
+from sidecar.checks.base import CheckSet
 from sidecar.checks.child.process import ChildFailed
 from sidecar.checks.content import TOO_MANY_TEXTS, inspect_document, inspect_images, too_many_texts
 from sidecar.checks.images.sources import is_elsewhere
@@ -157,11 +158,13 @@ def _inspect_request(
 def _unseen(document: Document, plan: Plan) -> tuple[str, ...]:
     """Kinds of content that no check looked at. Of pictures, with a check of them: those that are elsewhere."""
     if not plan.input.images:
-        return tuple(document.unscanned())
+        return _not_looked_at(document, plan.input)
     images = document.images()
     unseen = {image.kind for image in images if is_elsewhere(image)}
     return tuple(
-        kind for kind in document.unscanned() if kind in unseen or all(kind != one.kind for one in images)
+        kind
+        for kind in _not_looked_at(document, plan.input)
+        if kind in unseen or all(kind != one.kind for one in images)
     )
 
 
@@ -197,12 +200,18 @@ def judge_answer(
     result = inspect_document(document, plan.output, shadow=plan.shadow, gone=gone)
     made.findings = result.findings
     made.scanned = result.scanned_bytes
-    made.unscanned = tuple(document.unscanned())
+    made.unscanned = _not_looked_at(document, plan.output)
     if result.action is Action.DENY:
         made.refusal = deny(Cause.ANSWER_DENIED)
     elif not plan.shadow and (encoded := document.encode()) is not body:
         made.body = encoded  # edited, or a format took out what no check can read
     return made
+
+
+def _not_looked_at(document: Document, checks: CheckSet) -> tuple[str, ...]:
+    """Why checks did not look at all of a document."""
+    unread = not checks.texts and any(part.text for part in document.texts())
+    return (*(("no_text_checks",) if unread else ()), *document.unscanned())
 
 
 def _replace(plan: Plan, made: Judgement, status: int, decision_id: str) -> Judgement:
