@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from bartizan.policy.checks import Canary
 from sidecar.checks.base import Inspection, Match, SpanCheck
 from sidecar.checks.spans import ACTIONS, disjoint, inspection
+from sidecar.checks.typography import ascii_signs
 from sidecar.formats.base import TextPart
 from sidecar.model.finding import Action
 
@@ -19,7 +20,7 @@ _SHORT = 8
 """A token that keeps fewer characters than this without its separators is matched with them."""
 _SPREAD = 3
 _GAPS = re.compile(
-    r"[\s\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\-_.,:;|*`'\"/\\]"
+    r"[\s\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u2010-\u2015\u2212\-_.,:;|*`'\"/\\]"
 )
 
 
@@ -83,7 +84,8 @@ def build(config: Canary) -> SpanCheck:
 
 
 def _lower(text: str) -> str:
-    """Lower case, one character for one, so that positions stay."""
+    """Lower case, full-width letters and digits as ASCII, one character for one, so that positions stay."""
+    text = ascii_signs(text)
     lowered = text.lower()
     return lowered if len(lowered) == len(text) else "".join(char.lower()[0] for char in text)
 

@@ -24,6 +24,7 @@ from sidecar.checks.detectors.pii_places import PLACES
 from sidecar.checks.detectors.pii_replacement import Pseudonyms, Replace, in_pseudonym, masked
 from sidecar.checks.scope import Scope
 from sidecar.checks.spans import ACTIONS, TOO_MANY, Allowance, disjoint, inspection
+from sidecar.checks.typography import SPREAD, Plain, plain
 from sidecar.formats.base import TextPart
 from sidecar.model.finding import Action
 
@@ -44,7 +45,7 @@ class PiiCheck:
     """SpanCheck of the chosen types."""
 
     name = "pii"
-    context = max(pii_phones.CONTEXT, pii_forms.CONTEXT)
+    context = SPREAD * (max(pii_phones.CONTEXT, pii_forms.CONTEXT) + 1)
     max_match = _LOCAL_MAX + 1 + _DOMAIN_MAX + 1
 
     def __init__(self, config: Pii) -> None:
@@ -76,6 +77,11 @@ class PiiCheck:
         return inspection(self.name, self.action, part, self.matches(part.text))
 
     def matches(self, text: str, start: int = 0) -> list[Match]:
+        read = plain(text)
+        return read.back(self._found(read.text, read.at(start), read, text), self.max_match)
+
+    def _found(self, text: str, start: int, read: Plain, written: str) -> list[Match]:
+        """Of a plain text; `written` is as it came."""
         found = list(self._forms.find(text, start))
         if self._email:
             found += _emails(text, start)
@@ -88,9 +94,17 @@ class PiiCheck:
         if not found:
             return found
         found = disjoint(found)
-        return found if self._replace is None else [self._replaced(match, text) for match in found]
+        return (
+            found
+            if self._replace is None
+            else [self._replaced(match, text, read, written) for match in found]
+        )
 
     def settled(self, text: str) -> int:
+        read = plain(text)
+        return read.settled(self._settled(read.text), len(text))
+
+    def _settled(self, text: str) -> int:
         tail = text[-self.max_match + 1 :]
         held = pii_numbers.open_length(tail, self._numbers) if self._numbers else 0
         if self._email:
@@ -104,11 +118,16 @@ class PiiCheck:
             return True
         return any(pattern.fullmatch(found) for pattern in self._patterns)
 
-    def _replaced(self, match: Match, text: str) -> Match:
+    def _replaced(self, match: Match, text: str, read: Plain, written: str) -> Match:
+        """A token is put back as it was written; masks and pseudonyms are of the plain value."""
         if self._replace is None or match.kind == TOO_MANY:
             return match
-        written = self._replace(match.kind, text[match.start : match.end])
-        return replace(match, replacement=written) if written else match
+        value = text[match.start : match.end]
+        if self._style == "token":
+            ((first, end),) = [(moved.start, moved.end) for moved in read.back([match], len(written))]
+            value = written[first:end]
+        made = self._replace(match.kind, value)
+        return replace(match, replacement=made) if made else match
 
 
 def build(config: Pii) -> SpanCheck:

@@ -26,7 +26,9 @@ _IBAN_OPEN = re.compile(
     rf"(?<![A-Za-z0-9])[A-Za-z]{{2}}[0-9]{{2}}(?:{_SEPARATOR}?[A-Za-z0-9]){{0,30}}{_SEPARATOR}?\Z"
 )
 _IBAN_MAX = 68
-_CARD_RUN = re.compile(rf"[0-9](?<![0-9].)(?:{_SEPARATOR}?[0-9]){{11,}}")
+# Two blanks too, and dots before groups of four: a longer group after one is a fraction.
+_CARD_SEPARATOR = rf"(?:{_SEPARATOR} ?|\.(?=[0-9]{{4}}(?![0-9])))"
+_CARD_RUN = re.compile(rf"[0-9](?<![0-9].)(?:{_CARD_SEPARATOR}?[0-9]){{11,}}")
 _GROUPS = re.compile(r"[0-9]+")
 _CARD_LENGTHS = range(12, 20)
 _CARD_MAX = 38

@@ -19,6 +19,7 @@ from sidecar.checks.detectors.secret_rules_announced import ANNOUNCED
 from sidecar.checks.detectors.secret_rules_services import SERVICES
 from sidecar.checks.pattern_set import PatternSet
 from sidecar.checks.spans import ACTIONS, TOO_MANY, Allowance, disjoint, inspection
+from sidecar.checks.typography import SPREAD, plain
 from sidecar.formats.base import TextPart
 from sidecar.model.finding import Action
 
@@ -54,7 +55,7 @@ class SecretsCheck:
     """SpanCheck over all formats."""
 
     name = "secrets"
-    context = 64
+    context = SPREAD * 65
     max_match = 16_384
 
     def __init__(self, action: Action) -> None:
@@ -64,6 +65,10 @@ class SecretsCheck:
         return inspection(self.name, self.action, part, self.matches(part.text))
 
     def matches(self, text: str, start: int = 0) -> list[Match]:
+        read = plain(text)
+        return read.back(self._found(read.text, read.at(start)), self.max_match)
+
+    def _found(self, text: str, start: int) -> list[Match]:
         found: list[Match] = []
         allowance = Allowance(text, _CHARS_PER_LOOK)
         for index in _HINTS.matches(text):
@@ -75,6 +80,10 @@ class SecretsCheck:
         return disjoint(found) if found else found
 
     def settled(self, text: str) -> int:
+        read = plain(text)
+        return read.settled(self._settled(read.text), len(text))
+
+    def _settled(self, text: str) -> int:
         opened = len(text)
         if "-" in text:
             opened = _open_private_key(text)

@@ -1,0 +1,80 @@
+"""Typographic hyphens, full-width and invisible characters hide neither personal data nor secrets, streamed or not."""
+
+# ruff: noqa: RUF001 - look-alike characters are what is tested
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bartizan.policy.checks import Canary, Pii, Secrets
+from sidecar.checks.base import SpanCheck
+from sidecar.checks.content import apply_edits
+from sidecar.checks.detectors import canary, pii, secrets
+from sidecar.checks.stream import _Stage
+from sidecar.checks.typography import plain
+from sidecar.formats.base import TextPart
+
+PII = pii.build(Pii())
+SECRETS = secrets.build(Secrets(action="redact"))
+CANARY = canary.build(Canary(tokens=("CANARY-7f3a9c",), action="redact"))
+HIDDEN = [
+    (CANARY, "CANARY\u20117f3a9c", "[REDACTED]"),
+    (CANARY, "ＣＡＮＡＲＹ–7f３a9c", "[REDACTED]"),
+    (PII, "4111\u20111111\u20111111\u20111111", "[CARD]"),
+    (PII, "4111\u20131111\u20131111\u20131111", "[CARD]"),
+    (PII, "4111\u20141111\u20141111\u20141111", "[CARD]"),
+    (PII, "4111  1111  1111  1111", "[CARD]"),
+    (PII, "4111.1111.1111.1111", "[CARD]"),
+    (PII, "4111\u200b1111\u200b1111\u200b1111", "[CARD]"),
+    (PII, "4１11 1111 1111 １１１１", "[CARD]"),
+    (PII, "٤١١١ ١١١١ ١١١١ ١١١١", "[CARD]"),
+    (PII, "+1\u2011415\u2011555\u20110132", "[PHONE]"),
+    (PII, "DE89\u20113704\u20110044\u20110532\u20110130\u201100", "[IBAN]"),
+    (PII, "GB82\u2011WEST\u20111234\u20115698\u20117654\u201132", "[IBAN]"),
+    (PII, "joe@exam\u200bple.com", "[EMAIL]"),
+    (PII, "joe＠example．com", "[EMAIL]"),
+    (PII, "j\u2060o\u2060e@example.com", "[EMAIL]"),
+    (SECRETS, "AKIA\u200bIOSFODNN7QXZMPLE", "[SECRET]"),
+    (SECRETS, "ＡＫＩＡIOSFODNN7QXZMPLE", "[SECRET]"),
+    (SECRETS, "AKIA\ufeff\u200b\u200dIOSFODNN7QXZMPLE", "[SECRET]"),
+]
+
+
+@pytest.mark.parametrize(("check", "written", "left"), HIDDEN)
+def test_typography_hides_nothing(check: SpanCheck, written: str, left: str) -> None:
+    text = f"it is {written} ok"
+    made = check.inspect(TextPart(location="x", text=text))
+    assert apply_edits(text, made.edits) == f"it is {left} ok"
+
+
+@pytest.mark.parametrize(("check", "written", "left"), HIDDEN)
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_typography_hides_nothing_in_a_stream(check: SpanCheck, written: str, left: str, size: int) -> None:
+    text = f"it is {written} ok"
+    stage = _Stage(check, passive=False)
+    out = "".join(stage.feed(text[at : at + size], end=False)[0] for at in range(0, len(text), size))
+    assert out + stage.feed("", end=True)[0] == f"it is {left} ok"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0.4111111111111111 and 12.4111111111111111",
+        "the years 2019–2020",
+        "a — b",
+        "4111 1111 1111 1112",
+        "4111\u200b\u200b\u200b\u200b1111 1111 1111",
+    ],
+)
+def test_what_is_no_card_stays(text: str) -> None:
+    assert PII.matches(text) == []
+
+
+@given(st.text(st.sampled_from("a4A1 -–\u2011\u200b\ufeff４＠.é猫"), max_size=40))
+def test_every_character_of_a_plain_text_leads_back_to_where_it_stood(text: str) -> None:
+    read = plain(text)
+    places = range(len(text)) if read.places is None else read.places
+    assert len(places) == len(read.text)
+    for made, place in zip(read.text, places, strict=True):
+        assert made == text[place] or made in "-4@"
