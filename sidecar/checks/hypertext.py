@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from sidecar.checks.spans import Allowance
@@ -24,8 +24,10 @@ _READ = 4
 _SCHEMES = "https?|wss?|ftps?|sftp|smb|file"
 _COLON = r"(?:\\?:|&#0{0,7}58;?|&#x0{0,7}3a;?|&colon;)"
 _MIME = r"[a-z0-9.+-]{1,40}/[a-z0-9.+-]{1,60}"
+_CSS = r"(?:url\([ \t\n]{0,8}|@import[ \t\n]{0,8})"
+"""What CSS loads from a host that is written without its scheme."""
 _OPENER = re.compile(
-    rf"(?P<destination>\][(:])|(?P<tag><(?=[a-z/!?]))|(?P<url>(?:{_SCHEMES}){_COLON}[\\/]|www\.)|(?P<data>data:{_MIME}[;,])",
+    rf"(?P<destination>\][(:])|(?P<tag><(?=[a-z/!?]))|(?P<url>(?:{_SCHEMES}){_COLON}[\\/]|www\.)|(?P<css>{_CSS}[\"']?[\\/]{{2}})|(?P<data>data:{_MIME}[;,])",
     re.IGNORECASE | re.ASCII,
 )
 
@@ -36,7 +38,8 @@ def _beginnings(*words: str) -> str:
 
 
 _BEGUN = re.compile(
-    rf"(?:\]|<|{_beginnings('https', 'wss', 'ftps', 'sftp', 'smb', 'file', 'data', 'www')}"
+    rf"(?:\]|<|{_beginnings('https', 'wss', 'ftps', 'sftp', 'smb', 'file', 'data', 'www', 'url', '@import')}"
+    rf"|{_CSS}[\"']?[\\/]?"
     rf"|(?:{_SCHEMES})(?:\\|&[#a-z0-9]{{0,12}}|{_COLON})|data:[a-z0-9.+/-]{{0,101}})\Z",
     re.IGNORECASE | re.ASCII,
 )
@@ -93,6 +96,9 @@ def _place(text: str, opener: re.Match[str], allowance: Allowance) -> Place:
             return _tag(text, start, allowance)
         case "destination":
             return _destination(text, start)
+        case "css":
+            place = _url(text, start, opener.end(), Kind.URL)
+            return replace(place, inner=text[opener.end() - 2 : place.end])
         case kind:
             return _url(text, start, opener.end(), Kind.DATA if kind == "data" else Kind.URL)
 

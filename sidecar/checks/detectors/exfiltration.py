@@ -31,6 +31,7 @@ _NAMESPACES = frozenset(
 )
 """Names of XML vocabularies: these very URLs are fetched by nobody and say nothing."""
 _WEB_LIKE = re.compile(r"www\.", re.IGNORECASE)
+_ESCAPED_STYLE = re.compile(r"[\s/\"']style\s*=\s*(?:\"[^\"]*|'[^']*|[^\s>]*)\\", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"\s[\w:-]+\s*=[^=]")
 
 
@@ -105,7 +106,7 @@ class ExfiltrationCheck:
         tag = place.inner
         if tag.startswith(("</", "<!", "<?")):
             return ""
-        if place.overlong and _ATTRIBUTE.search(tag):
+        if (place.overlong and _ATTRIBUTE.search(tag)) or _ESCAPED_STYLE.search(tag):
             return "link"
         for value in _VALUE.finditer(tag):
             said = value.group(1).strip("\"'")

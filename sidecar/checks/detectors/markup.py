@@ -21,7 +21,20 @@ from sidecar.model.finding import Action
 PLACEHOLDER = "[MARKUP]"
 _NAME = re.compile(r"</?([A-Za-z][^\s/>]*)")
 _ACTIVE = frozenset(
-    {"iframe", "frame", "frameset", "object", "embed", "applet", "base", "meta", "link", "form", "portal"}
+    {
+        "iframe",
+        "frame",
+        "frameset",
+        "object",
+        "embed",
+        "applet",
+        "base",
+        "meta",
+        "link",
+        "form",
+        "portal",
+        "style",
+    }
 )
 _HANDLER = re.compile(r"[\s/\"'`]on[a-z]{3,40}\s*=", re.IGNORECASE)
 _SRCDOC = re.compile(r"[\s/\"']srcdoc\s*=", re.IGNORECASE)
@@ -33,6 +46,10 @@ _HIDING = re.compile(
     r"|font-size\s*:\s*0(?:\.0*)?(?:px|pt|em|rem|%)?\s*(?:[;\"'}]|!|$)|\shidden(?=[\s/>=])",
     re.IGNORECASE,
 )
+_LOADING = re.compile(
+    r"[\s/\"']style\s*=\s*(?:\"[^\"]*|'[^']*|[^\s>]*)(?:\\|url\s*\(|image-set\s*\()", re.IGNORECASE
+)
+"""A style that loads something, or has an escape: nobody writes one but to hide such a word."""
 _ATTRIBUTE = re.compile(r"\s[\w:-]+\s*=[^=]")
 _NOTE = re.compile(r"\]:[ \t]{0,8}(?:#|<>)[ \t]{1,8}[(\"'][^\n]*")
 """A reference definition that leads nowhere and has a title: Markdown's way to write a comment."""
@@ -124,7 +141,7 @@ def _tag(place: Place) -> str:
         return "event_handler"
     if any(_SCRIPT_URL.search(view) for view in views(place.inner)):
         return "script_url"
-    if _SRCDOC.search(tag) or (place.overlong and _ATTRIBUTE.search(tag)):
+    if _SRCDOC.search(tag) or _LOADING.search(tag) or (place.overlong and _ATTRIBUTE.search(tag)):
         return "active_element"
     return "hidden_text" if _HIDING.search(tag) else ""
 

@@ -38,6 +38,12 @@ EVIL = [
     "https://docs.example,https://evil.example",
     "https://[2001:db8::1]:8080/x",
     "https://2130706433/",
+    "<style>@import '//evil.example/?q=1';</style>",
+    "@import //evil.example/x",
+    "b{background:url(//evil.example/?q=1)}",
+    "b{background: url( '//evil.example/?q=1' )}",
+    r"b{background:url(\/\/evil.example)}".replace(r"\/", "\\"),
+    r"<b style='background:u\72l(//evil.example/x)'>",
     "https:///evil.example/x",
     "www.evil.example/x?d=1",
     "<https://evil.example>",
@@ -85,6 +91,9 @@ RUNS = [
     "[//]: # (hidden note)\nshown",
     "[comment]: <> (hidden note)\nshown",
     "<!-- never closed",
+    "<style>b{color:red}</style>",
+    r"<b style='background:u\72l(//evil.example/x)'>",
+    "<b style=background:url(x)>",
 ]
 HARMLESS = [
     "<b>bold</b> <a href='/x' title='on time'>x</a> <br/>",

@@ -40,6 +40,8 @@ PLANTED = (
     "![i](//evil.example/i.png)",
     "<a href=https://docs.example/a>",
     "<script>steal()</script>",
+    "b{background:url( '//evil.example/x')}",
+    "@import '//evil.example/y';",
     "<b onclick=steal()>",
     "203.0.113.77",
     "00:1B:44:11:3A:B7",
