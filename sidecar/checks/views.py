@@ -11,7 +11,8 @@ import binascii
 import codecs
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from urllib.parse import unquote
 
 import re2
@@ -19,10 +20,18 @@ import re2
 from sidecar.checks.normal_form import normal_form
 from sidecar.checks.pattern_set import PatternSet
 
-MAX_RUNS = 16
+MAX_LOOKS = 1_024
+"""Runs of one encoding that are decoded: most are ids, paths and digests, which give no text and cost little."""
+MAX_RUNS = 128
+"""Of them those that give a text."""
 MAX_RUN_CHARS = 8_192
+MAX_RUNS_CHARS = 131_072
+"""Of all runs of one encoding together."""
+MAX_STRETCHES = 8
 MAX_REWRITTEN_CHARS = 16_384
-"""Readings that rewrite every letter (rot13, reversed, leet) are made of texts up to this length."""
+"""Readings that rewrite every letter (rot13, reversed, leet, spelled) are made of texts up to this length; of a longer one
+of its beginning and of its end. Escapes are read in MAX_STRETCHES stretches of it."""
+_BEFORE = 256
 
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
@@ -84,12 +93,11 @@ def folded(normal: str) -> str:
 
 def rewritten(normal: str) -> Iterator[str]:
     """Readings of a folded text as leet, rot13, reversed."""
-    if len(normal) > MAX_REWRITTEN_CHARS:
-        return
-    if _LEET_WORD.search(normal):
-        yield normal.translate(_LEET)
-    yield codecs.encode(normal, "rot13")
-    yield normal[::-1]
+    for end in _ends(normal):
+        if _LEET_WORD.search(end):
+            yield end.translate(_LEET)
+        yield codecs.encode(end, "rot13")
+        yield end[::-1]
 
 
 def unmasked(normal: str) -> str:
@@ -101,7 +109,7 @@ def unmasked(normal: str) -> str:
 
 def spelled(normal: str) -> str:
     """Words written letter by letter, joined without spaces ("i g n o r e a l l" is "ignoreall")."""
-    runs = [match.group() for match in _SPELLED.finditer(normal[:MAX_REWRITTEN_CHARS])]
+    runs = [match.group() for end in _ends(normal) for match in _SPELLED.finditer(end)]
     return " ".join(_NOT_LETTER.sub("", run) for run in runs[:MAX_RUNS])
 
 
@@ -110,18 +118,16 @@ def decoded(text: str) -> Iterator[str]:
     if not text.isascii():
         yield from _hidden(text)
     signs = frozenset(_SIGNS.matches(text))
-    for found in _runs(_BASE64, text) if _BASE64_SIGN in signs else ():
-        padded = found.replace("-", "+").replace("_", "/").rstrip("=")
-        yield from _readable(_base64(padded))
-    for found in _runs(_HEX, text) if _HEX_SIGN in signs else ():
-        digits = _HEX_DIGITS.sub("", found)
-        yield from _readable(bytes.fromhex(digits[: len(digits) & ~1]))
-    if _PERCENT_SIGN in signs:
-        yield unquote(text[:MAX_REWRITTEN_CHARS])
-    if _ENTITY_SIGN in signs:
-        yield html.unescape(text[:MAX_REWRITTEN_CHARS])
-    if _ESCAPES_SIGN in signs:
-        written = _ESCAPES.sub(lambda found: chr(int(found[1] or found[2], 16)), text[:MAX_REWRITTEN_CHARS])
+    if _BASE64_SIGN in signs:
+        yield from islice(_texts_of(map(_base64, _runs(_BASE64, text))), MAX_RUNS)
+    if _HEX_SIGN in signs:
+        yield from islice(_texts_of(map(_hex, _runs(_HEX, text))), MAX_RUNS)
+    for stretch in _stretches(_PERCENT, text) if _PERCENT_SIGN in signs else ():
+        yield unquote(stretch)
+    for stretch in _stretches(_ENTITY, text) if _ENTITY_SIGN in signs else ():
+        yield html.unescape(stretch)
+    for stretch in _stretches(_ESCAPES, text) if _ESCAPES_SIGN in signs else ():
+        written = _ESCAPES.sub(lambda found: chr(int(found[1] or found[2], 16)), stretch)
         # two escapes may be one character; what is left of halves is no text
         yield written.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
@@ -134,14 +140,45 @@ def _hidden(text: str) -> Iterator[str]:
         yield from _readable(bytes(values))
 
 
-def _runs(pattern: re.Pattern[str], text: str) -> Iterator[str]:
-    for count, match in enumerate(pattern.finditer(text)):
-        if count == MAX_RUNS:
+def _ends(text: str) -> Sequence[str]:
+    if len(text) <= MAX_REWRITTEN_CHARS:
+        return (text,)
+    return text[:MAX_REWRITTEN_CHARS], text[-MAX_REWRITTEN_CHARS:]
+
+
+def _stretches(sign: re.Pattern[str], text: str) -> Iterator[str]:
+    """Where escapes are, each with what stands shortly before it."""
+    at = 0
+    for _ in range(MAX_STRETCHES):
+        if (found := sign.search(text, at)) is None:
             return
-        yield match.group()[:MAX_RUN_CHARS]
+        start = max(at, found.start() - _BEFORE)
+        at = start + MAX_REWRITTEN_CHARS
+        yield text[start:at]
+
+
+def _runs(pattern: re.Pattern[str], text: str) -> Iterator[str]:
+    left = MAX_RUNS_CHARS
+    for match in islice(pattern.finditer(text), MAX_LOOKS):
+        run = match.group()[: min(left, MAX_RUN_CHARS)]
+        left -= len(run)
+        yield run
+        if left <= 0:
+            return
+
+
+def _texts_of(decoded_runs: Iterable[bytes]) -> Iterator[str]:
+    for data in decoded_runs:
+        yield from _readable(data)
+
+
+def _hex(run: str) -> bytes:
+    digits = _HEX_DIGITS.sub("", run)
+    return bytes.fromhex(digits[: len(digits) & ~1])
 
 
 def _base64(run: str) -> bytes:
+    run = run.replace("-", "+").replace("_", "/").rstrip("=")
     run = run[: len(run) - 1] if len(run) % 4 == 1 else run
     try:
         return base64.b64decode(run + "=" * (-len(run) % 4), validate=True)
