@@ -133,7 +133,13 @@ class JsonDocument:
             self._paths[name] = at.path
             again = bool(at.embedded) and at.inner is None
             self._parts[name] = TextPart(
-                location=name, text=at.text, role=at.role, again=again, json=again, fixed=at.names, joins=at.joins
+                location=name,
+                text=at.text,
+                role=at.role,
+                again=again,
+                json=again,
+                fixed=at.names,
+                joins=at.joins,
             )
             if at.embedded:
                 self._embedded[name] = at
