@@ -130,7 +130,7 @@ def test_an_identifier_that_a_check_would_change_is_refused(body: Any) -> None:
                 "jsonrpc": "2.0",
                 "id": 1,
                 "method": TOOL_CALL,
-                "params": {"type": "\uff49mage", "data": "aGk="},
+                "params": {"content": {"type": "\uff49mage", "data": "iVBORw0KGgo="}},
             },
             "unscanned",
         ),
