@@ -43,6 +43,12 @@ class TextAt(msgspec.Struct, frozen=True, gc=False):
         """Whether it is a key, or a value that decides how others are read."""
         return self.fixed or (self.path if self.inner is None else self.inner)[-1:] == (KEY,)
 
+    def part(self, name: str) -> TextPart:
+        """What checks are shown."""
+        whole = bool(self.embedded) and self.inner is None
+        more = {"again": whole, "json": whole, "fixed": self.names}
+        return TextPart(location=name, text=self.text, role=self.role, joins=self.joins, **more)
+
 
 class ImageAt(msgspec.Struct, frozen=True, gc=False):
     """A picture and where it stands: what an ImagePart says, by its path."""
@@ -131,16 +137,7 @@ class JsonDocument:
         for at in texts:
             name = self._free(at.name or location(at.path))
             self._paths[name] = at.path
-            again = bool(at.embedded) and at.inner is None
-            self._parts[name] = TextPart(
-                location=name,
-                text=at.text,
-                role=at.role,
-                again=again,
-                json=again,
-                fixed=at.names,
-                joins=at.joins,
-            )
+            self._parts[name] = at.part(name)
             if at.embedded:
                 self._embedded[name] = at
         for image in images:
