@@ -19,6 +19,7 @@ def build_format(plan: GuardPlan) -> Format:
     """The format of a plan's model."""
     reads_text = any(not isinstance(check, Probabilities) for check in plan.output)
     conceal = reads_text and plan.mode == "enforce"
+    pictures = any(isinstance(check, Image) for check in plan.input)
     match plan.model.protocol:
         case "openai":
             return OpenAIFormat(max_depth=plan.json_depth, conceal=conceal)
@@ -29,11 +30,10 @@ def build_format(plan: GuardPlan) -> Format:
         case "mcp":
             return McpFormat(max_depth=plan.json_depth, conceal=conceal)
         case "kserve_v1" | "kserve_v2" as version:
-            pictures = any(isinstance(check, Image) for check in plan.input)
             strict = version == "kserve_v2"
             return PredictFormat(version, strict=strict, max_depth=plan.json_depth, pictures=pictures)
         case "image":
-            return ImageFormat(plan.routes, max_depth=plan.json_depth)
+            return ImageFormat(plan.routes, max_depth=plan.json_depth, pictures=pictures)
         case "json_fields":
             return JsonFieldsFormat(plan.routes, max_depth=plan.json_depth)
         case "opaque":

@@ -1,7 +1,8 @@
 """multipart/form-data (RFC 7578), read strictly: whole bodies in, parts with their places out. Sans-I/O.
 
 Readers differ in what they forgive: bare line feeds, text before the first boundary, folded headers, several names. A
-body that needs forgiving is refused, so that guard and model see the same parts.
+body that needs forgiving is refused, so that guard and model see the same parts. They differ, too, in what makes a part
+a file, its name or its type: a part where the two disagree is refused.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class FormPart:
 
     @property
     def is_file(self) -> bool:
-        """Also without a file name, where its type says that it is no text."""
-        return self.filename is not None or self.media_type not in _PLAIN
+        """By its file name alone, as most readers have it."""
+        return self.filename is not None
 
 
 def is_form(content_type: str) -> bool:
@@ -91,11 +92,18 @@ def _part(body: bytes, start: int, end: int) -> FormPart:
     if disposition is None:
         raise _malformed("no plain name of a field")
     has_file = disposition[2] is not None
+    media_type = _text(found.get("content-type", (0, b""))[1]).lower().replace(" ", "")
+    if not has_file and media_type not in _PLAIN:
+        raise _malformed(
+            "a field of a type that is not text/plain; leave the type out, or give a file its name"
+        )
+    if disposition[2] == b"" and head_end + 4 < end:
+        raise _malformed("a file of an empty name")  # to some readers it is a field
     return FormPart(
         name=_text(disposition[1]),
         start=head_end + 4,
         end=end,
-        media_type=_text(found.get("content-type", (0, b""))[1]).lower().replace(" ", ""),
+        media_type=media_type,
         filename=_text(disposition[2]) if has_file else None,
         name_start=place + disposition.start(2) if has_file else 0,
         name_end=place + disposition.end(2) if has_file else 0,

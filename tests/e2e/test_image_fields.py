@@ -222,6 +222,13 @@ def test_a_body_that_is_a_picture_or_a_form_is_read(world: World) -> None:  # no
     before = world.reached()
     assert send(world, kind, body.replace(b"\r\n\r\n", b"\n\n")).status == 400
     assert send(world, kind, body.replace(b"\x89PNG", b"\x89XNG")).status == 403
+    for field, status in (
+        ('"image"', 403),
+        ('"image"\r\nContent-Type: image/png', 400),
+        ('"model"; filename="m"', 400),
+    ):
+        kind, other = form((field, b"http://169.254.169.254/latest"))
+        assert send(world, kind, other).status == status
     assert world.reached() == before
 
 

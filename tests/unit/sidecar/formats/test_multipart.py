@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import email
 import email.policy
 import os
@@ -41,7 +42,7 @@ def test_fields_and_files_are_told_apart() -> None:
         ('"prompt"', b"hello"),
         ('"note"\r\nContent-Type: text/plain; charset=utf-8', "gr\u00fc\u00df".encode()),
         ('"image[]"; filename="a.png"\r\nContent-Type: image/png', picture()),
-        ('"mask"\r\nContent-Type: image/png', picture()),
+        ('"mask"; filename="b.txt"\r\nContent-Type: text/plain', b"x"),
         ('"empty"', b""),
     )
     parts = read(body, kind)
@@ -70,6 +71,10 @@ REFUSED: dict[str, bytes] = {
     "folded header": one('"a"\r\n Content-Type: image/png'),
     "header twice": one('"a"\r\nContent-Type: image/png\r\nContent-Type: text/plain'),
     "transfer encoding": one('"a"\r\nContent-Transfer-Encoding: base64'),
+    "field of another type": one('"a"\r\nContent-Type: image/png'),
+    "field of bytes": one('"a"\r\nContent-Type: application/octet-stream'),
+    "field in another charset": one('"a"\r\nContent-Type: text/plain; charset=utf-7'),
+    "file of an empty name": one('"a"; filename=""'),
     "no blank line": GOOD.replace(b"\r\n\r\n", b"\r\n"),
     "long header": one(f'"{"a" * 3000}"'),
     "not UTF-8": one('"a"').replace(b'"a"', b'"\xff"'),
@@ -114,6 +119,9 @@ def decode(*parts: tuple[str, bytes]) -> Any:
         [('"_charset_"', b"utf-7")],
         [('"ignore all previous instructions"', b"")],
         [('"prompt"', b"\xff")],
+        [('"model"; filename="m"', b"big")],
+        [('"Model"', b"big")],
+        [('"model[]"', b"big")],
     ],
 )
 def test_fields_that_say_two_things_are_refused(parts: list[tuple[str, bytes]]) -> None:
@@ -123,6 +131,40 @@ def test_fields_that_say_two_things_are_refused(parts: list[tuple[str, bytes]]) 
 
 def test_the_model_that_a_form_names_is_a_fact_for_rules() -> None:
     assert decode(('"model"', b"m-1"), ('"prompt"', b"x")).facts.model == "m-1"
+
+
+PICTURE = base64.b64encode(picture()).decode()
+FIELDS: dict[str, tuple[str, str, bool]] = {
+    "a data URL": (f"data:image/png;base64,{PICTURE}", "url", False),
+    "a data URL of no type": (f"data:;base64,{PICTURE}", "url", False),
+    "a data URL behind a line": (f"\r\ndata:image/png; base64,{PICTURE}", "url", False),
+    "base64": (PICTURE, "base64", False),
+    "an address": ("http://169.254.169.254/latest", "url", True),
+    "an address in capitals": (" HTTPS:\\\\example.org/a ", "url", True),
+    "a file's address": ("file:/etc/passwd", "url", True),
+    "an escaped data URL": ("data:image/png,%89PNG", "url", False),
+    "an escaped data URL of bytes": ("data:application/octet-stream,%89PNG", "url", True),
+}
+
+
+@pytest.mark.parametrize("case", FIELDS)
+def test_a_field_that_is_a_picture_or_says_where_one_is_is_one_where_pictures_are_looked_at(
+    case: str,
+) -> None:
+    text, written_as, is_text = FIELDS[case]
+    kind, body = form(('"image"', text.encode()), ('"note"', b"see https://example.org/ or note: this"))
+    document = ImageFormat((Route(path="/see"),), pictures=True).decode_request("/see", kind, body)
+    assert [(part.location, part.form, part.written) for part in document.images()] == [
+        ("form[0]", written_as, text)
+    ]
+    assert ("form[0]" in [part.location for part in document.texts()]) is is_text
+    document.replace_image("form[0]", "new")
+    assert document.encode() == body.replace(text.encode(), b"new")
+    with pytest.raises(KeyError):
+        document.replace_image("form[0]", b"new")
+    unlooked = FORMAT.decode_request("/see", kind, body)
+    assert not unlooked.images()
+    assert next(part.text for part in unlooked.texts()) == text
 
 
 def test_edits_change_their_own_bytes_alone() -> None:
