@@ -16,6 +16,8 @@ _JPEG_SIZES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _JPEG_ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 _JPEG_METADATA = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})
 """Application data but JFIF's and Adobe's own, and comments."""
+_MOST_SCANS = 32
+"""Every scan costs a walk over all pixels, however few its bytes. Encoders write about ten."""
 
 
 class Malformed(Exception):
@@ -77,7 +79,7 @@ def _png(data: bytes) -> Container:
 
 def _jpeg(data: bytes) -> Container:
     """ITU-T T.81, annex B."""
-    at, width, height, metadata, scanned = 2, 0, 0, False, False
+    at, width, height, metadata, scans = 2, 0, 0, False, 0
     while True:
         if data[at] != 0xFF:
             raise Malformed("no marker where one must be")
@@ -86,7 +88,7 @@ def _jpeg(data: bytes) -> Container:
         marker = data[at]
         at += 1
         if marker == 0xD9:
-            if not scanned:
+            if not scans:
                 raise Malformed("no pixels")
             return Container(width=width, height=height, frames=1, end=at, metadata=metadata, lossless=False)
         if marker in _JPEG_ALONE:
@@ -100,7 +102,9 @@ def _jpeg(data: bytes) -> Container:
         metadata = metadata or marker in _JPEG_METADATA
         at += length
         if marker == 0xDA:
-            scanned = True
+            scans += 1
+            if scans > _MOST_SCANS:
+                raise Malformed("more scans than an encoder writes")
             at = _after_scan(data, at)
 
 

@@ -46,6 +46,17 @@ def test_jpegs_of_several_scans_and_restarts_are_read_to_their_end(how: dict[str
     assert read("jpeg", data).end == len(data)
 
 
+def test_a_jpeg_of_more_scans_than_encoders_write_is_malformed() -> None:
+    data = picture("jpeg", size=(64, 64), progressive=True)
+    start, end = data.rindex(b"\xff\xda"), len(data) - 2
+    for more in (300, 23):
+        with pytest.raises(Malformed):
+            read("jpeg", data[:end] + data[start:end] * more + data[end:])
+    again = data[:end] + data[start:end] * 22 + data[end:]
+    assert read("jpeg", again).end == len(again)
+    opened(again).load()
+
+
 @pytest.mark.parametrize("lossless", [True, False])
 def test_a_webp_says_whether_it_lost_something(lossless: bool) -> None:
     assert read("webp", picture("webp", lossless=lossless)).lossless is lossless
