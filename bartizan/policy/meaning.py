@@ -161,7 +161,9 @@ def _plain_url(url: str) -> bool:
 
 def _authz(document: Any) -> Iterator[Problem]:
     rules = list(structs(document, "spec", "authz"))
-    yield from repeated([(f"{path}.name", rule.get("name")) for path, rule in rules], "rule name")
+    for side in ("allow", "deny"):  # an allow rule may be named like a deny rule that another document brings
+        named = [(f"{path}.name", rule.get("name")) for path, rule in rules if side in rule]
+        yield from repeated(named, f"name of a rule with {side}")
     protocol = at(document, "spec", "model", "protocol")
     for path, rule in rules:
         sides = [side for side in ("allow", "deny") if side in rule]

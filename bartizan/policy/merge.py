@@ -45,10 +45,16 @@ def _field(name: str) -> Callable[[Any], str | None]:
     return read
 
 
+def _rule_name(item: Any) -> str | None:
+    """With its kind: a deny rule that took the place of an allow rule would open what that one closed."""
+    name = _field("name")(item)
+    return name and f"{'deny' if 'deny' in item else 'allow'} {name}"
+
+
 NAMED: Final[Mapping[str, Callable[[Any], str | None]]] = {
     "spec.input": _check_name,
     "spec.output": _check_name,
-    "spec.authz": _field("name"),
+    "spec.authz": _rule_name,
     "spec.limits.requests": _field("per"),
 }
 """Merged by name; what an entry's name is. An entry without one (the document is wrong) stays as it is."""

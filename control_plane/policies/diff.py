@@ -98,6 +98,9 @@ def _identity(item: Any) -> str:
         return str(item)
     if "path" in item:
         return f"{item.get('method', '')} {item['path']}".strip()
+    for side in ("allow", "deny"):
+        if side in item and "name" in item:
+            return f"{side} {item['name']}"
     for key in ("check", "name", "per", "issuer"):
         if key in item:
             return str(item[key])
@@ -195,8 +198,8 @@ _RULES: tuple[tuple[re.Pattern[str], Judge], ...] = tuple(
         (r"spec\.limits\.requests\[(?P<per>[^\]]*)\]\.burst", _grew("larger bursts per {per}", float)),
         (r"spec\.limits\.body\.max", _grew("larger bodies", parse_bytes)),
         (r"spec\.limits\.body\.jsonDepth", _grew("deeper JSON", float)),
-        (r"spec\.authz\[(?P<name>[^\]]*)\]", _rule),
-        (r"spec\.authz\[(?P<name>[^\]]*)\]\.(allow|deny)", _any("authorization rule {name} reads differently")),
+        (r"spec\.authz\[(allow|deny) (?P<name>[^\]]*)\]", _rule),
+        (r"spec\.authz\[(allow|deny) (?P<name>[^\]]*)\]\.(allow|deny)", _any("authorization rule {name} reads differently")),
         (r"spec\.routes\[(?P<route>[^\]]*)\]", _added("{route} can be called")),
         (r"spec\.routes\[(?P<route>[^\]]*)\]\.(inputText|outputText|outputScores)\[.*\]", _removed("{route}: a field is no longer checked")),
         (r"spec\.authn\.apiKeys", _added("API keys are accepted")),

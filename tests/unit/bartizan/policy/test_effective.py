@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
 from bartizan.errors import PolicyInvalid
 from bartizan.policy.effective import at_endpoint, effective_policy, ties, touching_meshes
@@ -133,6 +134,15 @@ def test_whoever_changes_a_mesh_policy_is_told_at_which_endpoint_it_fails() -> N
         ("MeshPolicy base", "spec.overrides.input[0].pii"),
     ]
     assert found[1].message.endswith("(at endpoint prod/chat)")
+
+
+def test_a_deny_rule_of_an_override_leaves_the_allow_rule_of_its_name() -> None:
+    own = chat(authz=[{"name": "staff", "allow": 'identity.tenant == "acme"'}])
+    made = effective_policy(own, [mesh(overrides={"authz": [{"name": "staff", "deny": "true"}]})])
+    assert [(rule.name, rule.allow is UNSET) for rule in made.policy.spec.authz] == [
+        ("staff", True),
+        ("staff", False),
+    ]
 
 
 def test_without_mesh_policies_the_document_is_as_it_was_written() -> None:

@@ -117,7 +117,7 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("no bool", {"spec.authz": [{"name": "a", "deny": "request.path"}]}, "spec.authz[0].deny", "invalid_expression", "BOOL"),
     ("both", {"spec.authz": [{"name": "a", "allow": "true", "deny": "true"}]}, "spec.authz[0]", "conflict", "two rules"),
     ("neither", {"spec.authz": [{"name": "a"}]}, "spec.authz[0]", "missing_field", "allow nor deny"),
-    ("rule twice", {"spec.authz": [{"name": "a", "allow": "true"}, {"name": "a", "deny": "true"}]}, "spec.authz[1].name", "duplicate", "authz[0]"),
+    ("rule twice", {"spec.authz": [{"name": "a", "deny": "true"}, {"name": "a", "deny": "false"}]}, "spec.authz[1].name", "duplicate", "authz[0]"),
     ("empty rule", {"spec.authz": [{"name": "a", "allow": ""}]}, "spec.authz[0].allow", "invalid_value", "at least 1"),
     ("body rule", {"spec.authz": [{"name": "a", "allow": "!request.stream"}]}, "spec.authz[0].allow", "not_applicable", "json_fields"),
     ("many rules", {"spec.authz": [{"name": f"r{n}", "allow": "true"} for n in range(257)]}, "spec.authz", "invalid_value", "at most 256"),

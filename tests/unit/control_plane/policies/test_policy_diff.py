@@ -120,6 +120,16 @@ def test_tightening_and_neutral_changes_loosen_nothing(edit: Edit) -> None:
     assert loosened(edit) == ()
 
 
+def test_a_deny_rule_is_told_from_an_allow_rule_of_its_name() -> None:
+    one, other = copy.deepcopy(BASE), copy.deepcopy(BASE)
+    allow, deny = ({"name": "staff", side: "true"} for side in ("allow", "deny"))
+    one["spec"]["authz"], other["spec"]["authz"] = [allow], [deny, allow]
+    changes = differences(validate_document(one), validate_document(other))
+    assert [(change.path, change.kind, change.loosens) for change in changes] == [
+        ("spec.authz[deny staff]", "added", "")
+    ]
+
+
 def test_writing_a_default_is_no_change() -> None:
     explicit = copy.deepcopy(BASE)
     explicit["spec"].update(mode="enforce", failure={"content": "closed"})
