@@ -16,13 +16,13 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, event, make_url, text
+from sqlalchemy import URL, Connection, event, make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from bartizan.errors import Conflict, DependencyError, DependencyRefused, DependencyUnavailable
+from bartizan.errors import Conflict, DependencyError, DependencyRefused, DependencyUnavailable, InvalidInput
 from control_plane.store.rows import Change
 from control_plane.store.sql.access import SqlAdminEvents, SqlAdminTokens, SqlJoinTokens
 from control_plane.store.sql.announce import Announcement, Note, listen
@@ -97,8 +97,11 @@ class SqlStore:
 
 
 async def open_store(url: str = IN_MEMORY) -> SqlStore:
-    """Connect and migrate. Raises DependencyUnavailable or DependencyRefused; messages never hold the URL."""
-    engine = _engine(url)
+    """Connect and migrate. Raises InvalidInput (not a URL), DependencyUnavailable, DependencyRefused.
+
+    Neither messages nor causes hold any part of the URL.
+    """
+    engine = _engine(_parsed(url))
     try:
         async with engine.begin() as connection:
             if engine.dialect.name == "postgresql":
@@ -118,8 +121,19 @@ async def open_store(url: str = IN_MEMORY) -> SqlStore:
     return SqlStore(engine)
 
 
-def _engine(url: str) -> AsyncEngine:
-    if make_url(url).get_backend_name() != "sqlite":
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except (ValueError, SQLAlchemyError):
+        # Their texts hold what could not be read: of a password with a slash and a colon the rest.
+        raise InvalidInput(
+            "the store's address (BARTIZAN_CP_STORE) is not an SQLAlchemy URL; in its password write @ as %40, "
+            "/ as %2F, : as %3A and % as %25"
+        ) from None
+
+
+def _engine(url: URL) -> AsyncEngine:
+    if url.get_backend_name() != "sqlite":
         return create_async_engine(url, pool_size=12, max_overflow=0, pool_timeout=10, pool_pre_ping=True)
     engine = create_async_engine(
         url, poolclass=AsyncAdaptedQueuePool, pool_size=1, max_overflow=0, pool_timeout=10

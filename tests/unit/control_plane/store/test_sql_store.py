@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
-from bartizan.errors import Conflict, NotFound
+from bartizan.errors import Conflict, InvalidInput, NotFound
 from bartizan.policy.keyset import KeyRecord
 from control_plane.store.base import (
     AdminEvent,
@@ -30,6 +31,13 @@ from control_plane.store.base import (
 )
 from control_plane.store.sql.store import SqlStore, open_store
 from control_plane.store.sql.tables import METADATA
+
+
+@pytest.mark.parametrize("password", ["sea/cr@t:Hunter2", "sea@cr:Hunter2!"])
+async def test_a_url_that_cannot_be_read_is_refused_without_any_part_of_its_password(password: str) -> None:
+    with pytest.raises(InvalidInput, match="%2F") as refused:
+        await open_store(f"postgresql+asyncpg://bartizan:{password}@db/x")
+    assert "Hunter2" not in "".join(traceback.format_exception(refused.value))
 
 
 @pytest.fixture
