@@ -183,6 +183,8 @@ class Publisher:
         kept = await self._still_enforced(instance) if instance_id not in self._subscribers else frozenset()
         if not self._follows():
             raise _behind()
+        if self._ledger.instance(instance_id) is None:  # removed while we looked for what it enforces
+            raise Forbidden("no such instance of this identity")
         subscriber = self._subscribers.get(instance_id)
         if subscriber is None:
             subscriber = Subscriber(instance=instance, publication=Publication(), key_sets=kept)
