@@ -198,6 +198,11 @@ class CheckSet:
         return bool(self.texts or self.scores or self.parameters or self.images or wholes)
 
     @property
+    def rendered(self) -> Sequence[TextCheck]:
+        """Those that judge what a reader's window makes of an answer: they see it with its tokens put back, too."""
+        return [check for check in self.texts if getattr(check, "rendered", False)]
+
+    @property
     def binds(self) -> bool:
         """Whether they must be bound to an exchange."""
         return self.restores or any(getattr(check, "binds", False) for check in self.texts)

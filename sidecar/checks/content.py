@@ -13,7 +13,7 @@ from itertools import islice
 import msgspec
 
 from bartizan.errors import BartizanError
-from sidecar.checks.base import CLEAN, CheckSet
+from sidecar.checks.base import CheckSet, TextCheck
 from sidecar.checks.joined_parts import JoinedParts
 from sidecar.checks.restore import RestoreCheck
 from sidecar.checks.tokens import Tokens
@@ -77,7 +77,7 @@ def inspect_document(
             scanned += 0 if part.again else len(part.text.encode())
             alike = (part.role, part.text, part.fixed, part.json)
             if alike not in judged:
-                judged[alike] = _inspect_part(part, checks)
+                judged[alike] = _inspect_part(part, checks.texts)
             found, text = judged[alike]
             findings.update((replace(finding, location=part.location), None) for finding in found)
             joined.add(part, text, found)
@@ -92,7 +92,7 @@ def inspect_document(
                     document.replace(part.location, text)
         findings.update(dict.fromkeys(joined.judge(checks.texts)))
     if checks.restores and checks.scope:
-        changed = _restore(document, checks.scope.tokens, findings, shadow=shadow) or changed
+        changed = _restore(document, checks, checks.scope.tokens, findings, shadow=shadow) or changed
     if checks.wholes:
         texts = {part.location: part.text for part in document.texts()} | dict(document.objects())
         for whole in checks.wholes:
@@ -139,7 +139,7 @@ def holds_unjudged(document: Document, checks: CheckSet, passed: Container[tuple
         return True
     for part in document.texts() if checks.texts else ():
         if (part.role, part.text) not in passed:
-            findings, text = _inspect_part(part, checks)
+            findings, text = _inspect_part(part, checks.texts)
             if text != part.text or strongest(findings) > Action.FLAG:
                 return True
     return False
@@ -162,10 +162,10 @@ def apply_edits(text: str, edits: Sequence[Edit]) -> str:
     return "".join(out)
 
 
-def _inspect_part(part: TextPart, checks: CheckSet) -> tuple[Sequence[Finding], str]:
+def _inspect_part(part: TextPart, checks: Sequence[TextCheck]) -> tuple[Sequence[Finding], str]:
     """What was found, and the text that is left. Says the same of every part with this role, text, `fixed` and `json`."""
     findings: list[Finding] = []
-    for check in checks.texts:
+    for check in checks:
         inspection = check.inspect(part)
         findings += inspection.findings
         if inspection.edits:
@@ -174,17 +174,22 @@ def _inspect_part(part: TextPart, checks: CheckSet) -> tuple[Sequence[Finding], 
     return findings, part.text
 
 
-def _restore(document: Document, tokens: Tokens, findings: dict[Finding, None], *, shadow: bool) -> bool:
-    """After all other checks, and once: a text that holds others, listed after them, has got theirs already."""
-    check = RestoreCheck(tokens)
+def _restore(
+    document: Document, checks: CheckSet, tokens: Tokens, findings: dict[Finding, None], *, shadow: bool
+) -> bool:
+    """After all other checks, and once: a text that holds others, listed after them, has got theirs already.
+
+    What is put back may be an attacker's part of a link, so checks of what is rendered look at the outcome.
+    """
+    stages = (RestoreCheck(tokens), *checks.rendered)
     changed = False
     for part in list(document.texts()) if tokens else ():
-        inspection = CLEAN if part.again else check.inspect(part)
-        findings.update(dict.fromkeys(inspection.findings))
-        if inspection.edits:
+        found, text = ((), part.text) if part.again else _inspect_part(part, stages)
+        findings.update(dict.fromkeys(found))
+        if text != part.text:
             changed = True
             if not shadow:
-                document.replace(part.location, apply_edits(part.text, inspection.edits))
+                document.replace(part.location, text)
     return changed
 
 

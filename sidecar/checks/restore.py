@@ -1,7 +1,7 @@
-"""Puts back into an answer what its request's tokens stand for (sidecar/checks/tokens.py): the last that happens to it.
+"""Puts back into an answer what its request's tokens stand for (sidecar/checks/tokens.py), after all checks.
 
-Checks of the answer have seen the tokens, not what is put back: that is the client's own. A token that the model
-changed is no token and stays as it is. L is the longest token.
+Checks of the answer have seen the tokens, not what is put back; those of links and markup look again, for who wrote a
+value need not be the client. A token that the model changed is no token and stays as it is. L is the longest token.
 """
 
 from __future__ import annotations

