@@ -1,4 +1,4 @@
-"""Where pictures are in JSON bodies: the places that engines read them from, whatever a part says that it is.
+"""Where pictures and other media are in JSON bodies: the places that engines read them from, whatever a part says it is.
 
 Found by one walk beside the reader of texts, because engines go by the members that a part has: vLLM, for one, takes a
 part without a type. What a place holds in no form that we know is `stored`: nobody can look at it.
@@ -9,18 +9,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from sidecar.formats.base import PROMPT_EMBEDS
 from sidecar.formats.documents import ImageAt
 from sidecar.formats.json_text import Path
 
 _NOT_SHOWN = frozenset({"arguments", "tool_calls", "function_call", "metadata"})
-"""Members of messages that are text to a model, whatever they name."""
+"""Members that are text to a model, whatever they name."""
+_TASK = frozenset({"tools", "functions", "response_format", "metadata"})
+"""Members of a request in which schemas and examples of them may name pictures."""
 _WITH_FILES = frozenset({"input_image", "computer_screenshot", "image_file"})
 _IMAGES = frozenset({"image_url", "image", *_WITH_FILES})
+_OTHER_MEDIA = {
+    **{key: key for key in ("video_url", "audio_url", "input_audio")},
+    **dict.fromkeys(("image_embeds", "audio_embeds"), PROMPT_EMBEDS),
+}
 
 
-def openai_images(request: dict[str, Any]) -> list[ImageAt]:
-    """Pictures of messages and input items, those that tools brought too."""
-    return [image for key in ("messages", "input", "prompt") for image in _below(request.get(key), (key,))]
+def openai_media(request: dict[str, Any]) -> tuple[list[ImageAt], list[str]]:
+    """Pictures, and kinds of other media, wherever they stand: engines score, rank and embed pictures, too."""
+    images: list[ImageAt] = []
+    others: dict[str, None] = {}
+    for part, path in _objects(request):
+        images += _of_part(part, path)
+        for key, kind in _OTHER_MEDIA.items():
+            if part.get(key) is not None:
+                others[kind] = None
+    return images, list(others)
 
 
 def anthropic_image(source: Any, path: Path) -> ImageAt:
@@ -52,15 +66,17 @@ def ollama_images(holder: dict[str, Any], path: Path) -> list[ImageAt]:
     return found
 
 
-def _below(value: Any, path: Path) -> Iterator[ImageAt]:
-    stack: list[tuple[Any, Path]] = [(value, path)]
+def _objects(request: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Path]]:
+    """Every object that a model may be shown something of, in document order."""
+    stack: list[tuple[Any, Path]] = [(request, ())]
     while stack:
         here, at = stack.pop()
         if isinstance(here, list):
             stack.extend((item, (*at, number)) for number, item in reversed(list(enumerate(here))))
         elif isinstance(here, dict):
-            yield from _of_part(here, at)
-            stack.extend((item, (*at, key)) for key, item in reversed(here.items()) if key not in _NOT_SHOWN)
+            yield here, at
+            skipped = _NOT_SHOWN if at else _TASK
+            stack.extend((item, (*at, key)) for key, item in reversed(here.items()) if key not in skipped)
 
 
 def _of_part(part: dict[str, Any], path: Path) -> Iterator[ImageAt]:

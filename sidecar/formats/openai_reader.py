@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from sidecar.formats.base import DEFINITION, FILE_DATA, PROMPT_EMBEDS, TOKEN_IDS, FormatError
 from sidecar.formats.documents import ImageAt, TextAt, strings
 from sidecar.formats.embedded import embedded_texts
-from sidecar.formats.images import openai_images
+from sidecar.formats.images import openai_media
 from sidecar.formats.json_text import Path, location
 from sidecar.formats.openai_fields import (
     CALLS,
@@ -75,7 +75,7 @@ class OpenAIReader:
         self.images: list[ImageAt] = []
 
     def request(self, value: dict[str, Any]) -> None:
-        self.images = openai_images(value)
+        self.images, self.unscanned = openai_media(value)
         messages = value.get("messages", [])
         if not isinstance(messages, list):
             self._refuse("messages is not a list")

@@ -98,6 +98,20 @@ CASES: dict[str, tuple[Protocol, Any, list[tuple[str, str]]]] = {
         },
         [],
     ),
+    "scored or ranked": (
+        "openai",
+        {
+            "query": {"content": [{"type": "image_url", "image_url": {"url": FAR}}]},
+            "documents": [{"content": [{"image_url": {"url": URL}}]}],
+            "data_1": {"content": [{"type": "image_url", "image_url": {"url": URL}}]},
+        },
+        [
+            ("query.content[0].image_url.url", "url"),
+            ("documents[0].content[0].image_url.url", "url"),
+            ("data_1.content[0].image_url.url", "url"),
+        ],
+    ),
+    "edited": ("openai", {"prompt": "x", "image": B64}, [("image", "base64")]),
     "anthropic": (
         "anthropic",
         {"messages": [{"role": "user", "content": [block(PNG)]}]},

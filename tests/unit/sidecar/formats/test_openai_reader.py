@@ -114,6 +114,11 @@ def test_every_string_of_an_unknown_request_field_is_text(body: Any, expected: l
             request({"messages": [{"content": [{"type": "input_audio", "input_audio": {}}]}]}),
             ("input_audio",),
         ),
+        (request(part({"video_url": {"url": "http://a/b"}})), ("video_url",)),
+        (request(part({"type": "text", "text": "t", "audio_url": {"url": "http://a/b"}})), ("audio_url",)),
+        (request({"query": {"content": [{"input_audio": {"data": "AA"}}]}}), ("input_audio",)),
+        (request(part({"audio_embeds": "AAAA"})), ("prompt_embeds",)),
+        (request({"tools": [{"parameters": {"properties": {"video_url": {}}}}]}), ()),
     ],
 )
 def test_what_cannot_be_read_is_named(document: Document, kinds: tuple[str, ...]) -> None:
