@@ -61,6 +61,7 @@ _INHERITED = (
     "VIRTUAL_ENV",
     "PYTHONHASHSEED",
     "BARTIZAN_CRS_DIR",
+    "BARTIZAN_MODEL_DIR",
 )
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from typing import get_args
 from msgspec import UNSET
 
 from bartizan.policy.bundle import SCHEMA_VERSION
-from bartizan.policy.checks import InputCheck, OutputCheck
+from bartizan.policy.checks import InputCheck, OutputCheck, PromptInjection
 from bartizan.policy.engines import patches
 from bartizan.policy.schema import ModelPolicySpec, Protocol
 
@@ -26,6 +26,9 @@ WAF = "waf.crs"
 IMAGE = "check.image"
 """Only where its decoders are installed."""
 
+CLASSIFIER = "check.promptInjection.classifier"
+"""Only where what runs it is installed."""
+
 SUPPORTED: frozenset[str] = frozenset(
     {
         f"schema.{SCHEMA_VERSION}",
@@ -37,6 +40,7 @@ SUPPORTED: frozenset[str] = frozenset(
         "answers.errors",
         "engine.patches",
         WAF,
+        CLASSIFIER,
         "mode.shadow",
         BODY_IN_CHECK,
         NATIVE_TOKENS,
@@ -57,6 +61,9 @@ def required_by(spec: ModelPolicySpec) -> tuple[str, ...]:
         "limits.requests": bool(spec.limits.requests),
         "model.credential": spec.model.credential is not UNSET,
         WAF: spec.waf is not UNSET,
+        CLASSIFIER: any(
+            isinstance(check, PromptInjection) and check.classifier is not UNSET for check in checks
+        ),
         "engine.patches": spec.model.engine is not UNSET
         and spec.model.virtual_patches == "on"
         and bool(patches(spec.model.engine)),

@@ -10,7 +10,7 @@ from bartizan.errors import InvalidInput, Problem
 from bartizan.policy.authored import CHECK_LISTS
 from bartizan.policy.bounded_schema import BoundedSchema
 from bartizan.policy.defaults import ROUTE_METHOD
-from bartizan.policy.detector_fields import canaries, canary_tokens, personal_data
+from bartizan.policy.detector_fields import canaries, canary_tokens, classifier, personal_data
 from bartizan.policy.documents import join
 from bartizan.policy.engines import NEVER, profiles
 from bartizan.policy.protocols import FIELDS, facts_of
@@ -158,6 +158,8 @@ def _checks(document: Any) -> Iterator[Problem]:
                 yield from repeated(strings(config, "labels", under=place), "label")
                 if name == "pii":
                     yield from personal_data(config, place, of_answers=direction == "output")
+                elif name == "promptInjection":
+                    yield from classifier(config, place)
                 elif name == "canary" and direction == "output":
                     yield from canaries(config, place, tenants)
                     tokens += canary_tokens(config, place)

@@ -1,4 +1,4 @@
-"""Problems of meaning inside of one detector's configuration: personal data and canaries. Called by
+"""Problems of meaning inside of one detector's configuration: personal data, canaries, classifiers. Called by
 bartizan/policy/content.py for every check of a document that may be wrong anywhere.
 """
 
@@ -44,6 +44,21 @@ def personal_data(config: dict[str, Any], place: str, *, of_answers: bool) -> It
             re2.compile(pattern, _quiet())
         except re2.error:
             yield invalid(path, "is no regular expression of RE2")
+
+
+def classifier(config: dict[str, Any], place: str) -> Iterator[Problem]:
+    """Of one `promptInjection`: a model of the operator's own that could never be asked, or not as it is written."""
+    own = config.get("classifier")
+    if not isinstance(own, dict):
+        return
+    path = f"{place}.classifier"
+    if config.get("model") == "off" and own.get("askFrom"):
+        message = "with model: off there is no probability to ask from"
+        yield Problem(path=f"{path}.askFrom", code="not_applicable", message=message, hint="leave it out")
+    labels: Any = own.get("attackLabels")
+    for at, label in enumerate(labels if isinstance(labels, list | tuple) else ()):
+        if label in labels[:at]:
+            yield Problem(path=f"{path}.attackLabels[{at}]", code="duplicate", message="the same label again")
 
 
 def canaries(config: dict[str, Any], place: str, tenants: frozenset[str]) -> Iterator[Problem]:

@@ -104,6 +104,17 @@ class BoundCheck(TextCheck, Protocol):
         """The same check for one exchange."""
 
 
+class AskingCheck(TextCheck, Protocol):
+    """A check that asks another process about texts, and so blocks."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether this one does."""
+
+    def start(self) -> None:
+        """Make ready what it asks. Raises ResourceRejected where that can't be."""
+
+
 class SpanCheck(TextCheck, Protocol):
     """A check whose hits are stretches of text, so that it can also follow a stream with a bounded hold-back."""
 
@@ -201,6 +212,18 @@ class CheckSet:
     def rendered(self) -> Sequence[TextCheck]:
         """Those that judge what a reader's window makes of an answer: they see it with its tokens put back, too."""
         return [check for check in self.texts if getattr(check, "rendered", False)]
+
+    @property
+    def asking(self) -> Sequence[AskingCheck]:
+        """Those of texts that ask another process."""
+        return [cast("AskingCheck", check) for check in self.texts if getattr(check, "asks", False)]
+
+    def start(self) -> None:
+        """Make ready all that is asked. Raises ResourceRejected where that can't be."""
+        for image in self.images:
+            image.start()
+        for text in self.asking:
+            text.start()
 
     @property
     def binds(self) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from bartizan.policy.capabilities import IMAGE, SUPPORTED, WAF
+from bartizan.policy.capabilities import CLASSIFIER, IMAGE, SUPPORTED, WAF
+from sidecar.checks.classifier import process as classifier
 from sidecar.checks.images import decoder
 from sidecar.checks.waf import firewall
 
 
 def capabilities() -> frozenset[str]:
     """Announced by the sidecar: a bundle that needs more is refused, and not sent."""
-    missing = {
-        name for name, there in ((WAF, firewall.available()), (IMAGE, decoder.available())) if not there
+    optional = {
+        WAF: firewall.available(),
+        IMAGE: decoder.available(),
+        CLASSIFIER: classifier.available(),
     }
-    return SUPPORTED - missing
+    return SUPPORTED - {name for name, there in optional.items() if not there}

@@ -64,8 +64,7 @@ def load_plan(
             clock_ns=clock_ns,
         )
         checks = build_checks(plan.input)
-        for check in checks.images:
-            check.start()
+        checks.start()
         return Plan(
             id=plan.id,
             policy=plan.policy,

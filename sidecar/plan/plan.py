@@ -49,7 +49,7 @@ class Plan:
     @property
     def asks_children(self) -> bool:
         """Whether a request's judgement waits for another process: it is made in a thread then."""
-        return self.waf is not None or bool(self.input.images)
+        return self.waf is not None or bool(self.input.images) or bool(self.input.asking)
 
     def declared_path(self, method: str, path: str) -> str:
         """The path if a route declares it, else "": undeclared paths may hold personal data and are not recorded."""

@@ -39,6 +39,8 @@ class RequestPath:
         )
         self._format = build_format(plan)
         self._checks = build_checks(checks)
+        for check in self._checks.asking:
+            check.start()
 
     def action(self, text: str) -> Action:
         """What becomes of a request with this text."""

@@ -59,13 +59,16 @@ class Judge:
     """
 
     def __init__(self, configs: Sequence[InputCheck], select: frozenset[str] | None = None) -> None:
-        """`select` holds names of checks; None is all of them."""
+        """`select` holds names of checks; None is all of them. Raises ResourceRejected where one can't be made ready."""
         wanted = [
             item
             for item in configs
             if select is None or item.__struct_config__.tag in select | {GROUPS["sanitize"]}
         ]
-        self._checks = build_checks(wanted).texts
+        built = build_checks(wanted)
+        for check in built.asking:
+            check.start()
+        self._checks = built.texts
         self._counted = select
 
     def text(self, text: str, role: str = "user") -> Verdict:

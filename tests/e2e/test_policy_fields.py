@@ -61,6 +61,8 @@ class World:
     model: RawModel
     issuer: Issuer
     spans: SpanCounter
+    models: Path
+    """The sidecar's model folder."""
     version: int = 1
     issued: dict[str, Any] = field(default_factory=dict)
 
@@ -152,6 +154,8 @@ def world() -> Iterator[World]:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bz-issuer-")))
         issuer = Issuer(folder)
+        models = folder / "models"
+        models.mkdir()
         stack.callback(issuer.close)
         model = RawModel("echo")
         stack.callback(model.down)
@@ -162,11 +166,12 @@ def world() -> Iterator[World]:
             keys,
             BARTIZAN_JWKS_ALLOW=issuer.address,
             SSL_CERT_FILE=str(issuer.ca_file),
+            BARTIZAN_MODEL_DIR=str(models),
             OTEL_EXPORTER_OTLP_ENDPOINT=spans.endpoint,
         )
         stack.callback(sidecar.close)
         sidecar.start()
-        yield World(sidecar, model, issuer, spans)
+        yield World(sidecar, model, issuer, spans, models)
 
 
 def opens(host: str, port: int) -> bool:

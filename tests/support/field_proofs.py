@@ -13,6 +13,7 @@ ENGINE = "tests/e2e/test_engine_fields.py::"
 OUTPUT = "tests/e2e/test_output_fields.py::"
 PERSONAL = "tests/e2e/test_personal_data_fields.py::"
 IMAGE = "tests/e2e/test_image_fields.py::"
+CLASSIFIER = "tests/e2e/test_classifier_fields.py::"
 GUARD = "tests/e2e/test_guard_envoy.py::"
 
 _CHECKS = (FIELDS + "test_every_check_does_what_its_action_says",)
@@ -91,6 +92,27 @@ PROOFS: dict[str, tuple[str, ...]] = {
             FIELDS + "test_the_injection_model_judges_what_no_rule_knows_unless_it_is_off",
         )
         for model in ("default", "off")
+    },
+    **{
+        f"spec.input[].promptInjection.classifier.{name}": (
+            CLASSIFIER + "test_only_the_classifier_that_the_policy_describes_is_taken",
+        )
+        for name in (
+            *("model", "sha256", "tokenizer", "tokenizerSha256", "attackLabels[]", "threshold"),
+            *("selfTest.attack", "selfTest.benign"),
+        )
+    },
+    "spec.input[].promptInjection.classifier.askFrom": (
+        CLASSIFIER + "test_a_classifier_denies_what_nothing_else_does_where_it_is_asked",
+    ),
+    "spec.input[].promptInjection.classifier.maxTokens": (
+        CLASSIFIER + "test_long_texts_are_read_in_windows_of_so_many_tokens",
+    ),
+    **{
+        f"spec.input[].promptInjection.classifier.onFailure={answer}": (
+            CLASSIFIER + "test_a_text_that_was_not_judged_whole_is_denied_or_flagged",
+        )
+        for answer in ("deny", "flag")
     },
     "spec.input[].promptInjection.action=deny": _CHECKS,
     "spec.input[].promptInjection.action=flag": _CHECKS,

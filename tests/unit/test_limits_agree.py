@@ -12,6 +12,7 @@ from control_plane.compile.envoy import connection_manager, grpc_service, route
 from control_plane.compile.envoy.filters import ext_proc as ext_proc_filter
 from control_plane.compile.envoy.filters.limits import BODY_IN_CHECK, CONNECTION_BUFFER, SMALL_BODY
 from sidecar.agent.bootstrap import MAX_CONNECTIONS, bootstrap
+from sidecar.checks.classifier import process as classifier
 from sidecar.checks.images import decoder as image_decoder
 from sidecar.wire import engine_grpcio, engine_ngh2, ext_authz, ext_proc
 from sidecar.wire.offload import OFFLOAD
@@ -56,8 +57,10 @@ def test_who_waits_longer_waits_for_who_waits_shorter() -> None:
     assert grpc_service.ATTEMPT_SECONDS < names.CHECK_SECONDS
     assert ext_authz.PATIENCE < grpc_service.ATTEMPT_SECONDS
     assert ext_proc_filter.MESSAGE_TIMEOUT <= ext_proc_filter.MAX_MESSAGE_TIMEOUT
-    # pictures are decoded, or given up, before Envoy gives up
-    assert image_decoder.SECONDS + ext_proc_filter.MESSAGE_TIMEOUT <= ext_proc_filter.IMAGE_TIMEOUT
+    # pictures are decoded and texts classified, or given up, before Envoy gives up
+    for seconds in (image_decoder.SECONDS, classifier.KIND.seconds):
+        assert seconds + ext_proc_filter.MESSAGE_TIMEOUT <= ext_proc_filter.ASKING_TIMEOUT
+    assert classifier.READING_SECONDS < classifier.KIND.seconds
     # the guard ends an answer that is withheld no later than Envoy ends a silent one
     assert ext_proc.ANSWER_SECONDS <= route.IDLE_SECONDS
     assert names.CHECK_SECONDS < connection_manager.REQUEST_SECONDS

@@ -1,6 +1,6 @@
 """A child process that a check asks about hostile input: started again when it dies, killed when it is late.
 
-Shared by the firewall and the image check. `ask` blocks: the wire calls it in a thread. No answer in time is a fault,
+Shared by the firewall, the image check and classifiers. `ask` blocks: the wire calls it in a thread. No answer in time is a fault,
 and so a refusal; the next question meets a new child.
 """
 

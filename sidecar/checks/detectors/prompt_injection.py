@@ -1,4 +1,5 @@
-"""Finds instructions that mean to override the application: rules over views of the text, then a linear model.
+"""Finds instructions that mean to override the application: rules over views of the text, then a linear model, and
+where the policy names one, a classifier of the operator's own (sidecar/checks/classifier).
 
 Honest limits: rules know phrases, the model knows words and their order. Indirect injections without trigger words,
 far paraphrases and optimised suffixes pass. System and developer messages come from the application: extraction and
@@ -14,11 +15,14 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import re2
+from msgspec import UNSET
 
 from bartizan.policy.checks import PromptInjection
 from sidecar.checks import views
 from sidecar.checks.alignment import align
 from sidecar.checks.base import CLEAN, Evidence, Explanation, Inspection, TextCheck
+from sidecar.checks.classifier.opinion import UNASKED, Opinion, SecondOpinion
+from sidecar.checks.classifier.process import ClassifierProcess
 from sidecar.checks.detectors import injection_rules, injection_rules_weak
 from sidecar.checks.detectors.injection_model.model import SHORT, WINDOW, InjectionModel, shipped
 from sidecar.checks.pattern_set import PatternSet
@@ -109,18 +113,35 @@ class PromptInjectionCheck:
     max_match = 2**31 - 1
     """Not for streams: it reads whole texts."""
 
-    def __init__(self, action: Action, model: InjectionModel | None) -> None:
+    def __init__(
+        self, action: Action, model: InjectionModel | None, second: SecondOpinion | None = None
+    ) -> None:
         self._action = action
         self._model = model
+        self._second = second
+
+    @property
+    def asks(self) -> bool:
+        """Whether it asks another process."""
+        return self._second is not None
+
+    def start(self) -> None:
+        """Raises ResourceRejected when the classifier can't be used."""
+        if self._second is not None:
+            self._second.asks.start()
 
     def inspect(self, part: TextPart) -> Inspection:
         decided = self._decide(_Reading(part.text, prose=part.prose), part.role)
-        if not decided.kinds:
+        opinion = self._opinion(part, decided)
+        found = [(kind, decided.action) for kind in sorted(decided.kinds)]
+        if opinion.kind:
+            found.append((opinion.kind, opinion.action))
+        if not found:
             return CLEAN
         return Inspection(
             findings=tuple(
-                Finding(check=self.name, kind=kind, action=decided.action, location=part.location)
-                for kind in sorted(decided.kinds)
+                Finding(check=self.name, kind=kind, action=action, location=part.location)
+                for kind, action in found
             )
         )
 
@@ -132,17 +153,24 @@ class PromptInjectionCheck:
         if score is None and self._model and part.role not in _APPLICATION:
             score = self._probability(self._model, reading)
         score = score or 0.0
-        if not decided.kinds:
-            return Explanation(score=score)
-        if decided.kinds != {_LIKELY}:
+        if decided.kinds - {_LIKELY}:
             score = max(score, self._model.thresholds.block if self._model else 1.0)
-        return Explanation(
-            score=score,
-            evidence=tuple(
-                Evidence(kind=kind, action=decided.action, start=start, end=end, score=score, rule=rule)
-                for kind, rule, (start, end) in self._places(part.text, reading, decided.kinds)
-            ),
-        )
+        places = self._places(part.text, reading, decided.kinds) if decided.kinds else []
+        evidence = [
+            Evidence(kind=kind, action=decided.action, start=start, end=end, score=score, rule=rule)
+            for kind, rule, (start, end) in places
+        ]
+        opinion = self._opinion(part, decided)
+        if opinion.kind:
+            evidence.append(opinion.evidence(len(part.text)))
+        return Explanation(score=max(score, opinion.score), evidence=tuple(evidence))
+
+    def _opinion(self, part: TextPart, decided: _Decided) -> Opinion:
+        """The classifier's, of people's and documents' sentences that may still pass."""
+        settled = decided.kinds and decided.action is self._action
+        if self._second is None or settled or part.role in _APPLICATION or not part.prose:
+            return UNASKED
+        return self._second.of(part.text) if self._second.wanted(decided.likely) else UNASKED
 
     def _places(self, text: str, reading: _Reading, kinds: set[str]) -> list[_Place]:
         """Which rules these kinds come from, and where in the text. A finding in a view stands for the whole text."""
@@ -191,7 +219,10 @@ class PromptInjectionCheck:
 
 def build(config: PromptInjection) -> TextCheck:
     """Raises TrustError when the model is wanted and its weights are not the ones that were released."""
-    return PromptInjectionCheck(ACTIONS[config.action], shipped() if config.model == "default" else None)
+    action, second = ACTIONS[config.action], None
+    if config.classifier is not UNSET:
+        second = SecondOpinion(config.classifier, action, ClassifierProcess(config.classifier))
+    return PromptInjectionCheck(action, shipped() if config.model == "default" else None, second)
 
 
 def rule_kinds(text: str) -> set[str]:

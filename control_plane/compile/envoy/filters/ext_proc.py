@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from msgspec import UNSET
+
 from bartizan.policy import names
-from bartizan.policy.checks import Image
+from bartizan.policy.checks import Image, PromptInjection
 from control_plane.compile.envoy.grpc_service import guard_service
 from control_plane.compile.envoy.values import TRUE, duration, http_filter
 from control_plane.compile.resolve import Resolved
@@ -21,15 +23,18 @@ from protos.gen.envoy.type.v3.http_status_pb2 import HttpStatus, StatusCode
 NAME = "envoy.filters.http.ext_proc"
 MESSAGE_TIMEOUT = 2.0
 """Seconds for the answer to one message, waiting in the guard's queue included."""
-IMAGE_TIMEOUT = 6.0
-"""Where pictures are decoded: sidecar/checks/images/decoder.py takes up to four of them."""
+ASKING_TIMEOUT = 6.0
+"""Where another process decodes pictures or classifies texts: it takes up to four of them (sidecar/checks/child)."""
 MAX_MESSAGE_TIMEOUT = 5.0
 
 
 def message_timeout(resolved: Resolved) -> float:
     """Seconds that Envoy waits for the guard's answer to one message."""
-    pictures = any(isinstance(check, Image) for check in resolved.spec.input)
-    return IMAGE_TIMEOUT if pictures else MESSAGE_TIMEOUT
+    asking = any(
+        isinstance(check, Image) or (isinstance(check, PromptInjection) and check.classifier is not UNSET)
+        for check in resolved.spec.input
+    )
+    return ASKING_TIMEOUT if asking else MESSAGE_TIMEOUT
 
 
 def build(resolved: Resolved) -> HttpFilter | None:

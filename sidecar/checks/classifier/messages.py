@@ -1,0 +1,34 @@
+"""What process.py and the child that runs a classifier say to each other."""
+
+from __future__ import annotations
+
+from sidecar.checks.child.messages import Part
+
+
+class Configure(Part, frozen=True):
+    """The first message to the child: which files, and what makes an attack of a text."""
+
+    folder: str
+    model: str
+    sha256: str
+    tokenizer: str
+    tokenizer_sha256: str
+    attack_labels: tuple[int, ...]
+    threshold: float
+    max_tokens: int
+    attack: str
+    benign: str
+
+
+class Question(Part, frozen=True):
+    """One text, and the seconds that reading it may take."""
+
+    text: str
+    seconds: float
+
+
+class Answer(Part, frozen=True):
+    """The highest probability of an attack in what was read; `whole`: that was all of it."""
+
+    score: float
+    whole: bool

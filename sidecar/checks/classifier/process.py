@@ -1,0 +1,66 @@
+"""Asks an operator's own model about texts, in a child process (checks/child/process.py) of the guard worker.
+
+Plans with the same classifier share one child, so that a new revision does not load a large model a second time.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import threading
+from weakref import WeakValueDictionary
+
+from bartizan.policy.checks import Classifier
+from sidecar.checks.child.process import AskedProcess, Kind
+from sidecar.checks.classifier.messages import Answer, Configure, Question
+
+SETTING = "BARTIZAN_MODEL_DIR"
+DEFAULT_FOLDER = "/etc/bartizan/models"
+READING_SECONDS = 3.0
+"""For one text. The child looks at the clock between windows: a long text must not cost the process its life."""
+KIND = Kind(
+    module="sidecar.checks.classifier.child",
+    title="the classifier",
+    name="classifier",
+    field="spec.input[].promptInjection.classifier",
+    seconds=4.0,  # Envoy waits two seconds longer where a policy has a classifier
+    most=1024,
+)
+_RUNNING: WeakValueDictionary[Configure, AskedProcess] = WeakValueDictionary()
+_LOCK = threading.Lock()
+
+
+def available() -> bool:
+    """Whether this installation has what runs classifiers."""
+    return all(importlib.util.find_spec(name) is not None for name in ("onnxruntime", "tokenizers"))
+
+
+class ClassifierProcess:
+    """One classifier of a policy."""
+
+    def __init__(self, config: Classifier) -> None:
+        first = Configure(
+            folder=os.environ.get(SETTING) or DEFAULT_FOLDER,
+            model=config.model.removeprefix("file:"),
+            sha256=config.sha256,
+            tokenizer=config.tokenizer.removeprefix("file:"),
+            tokenizer_sha256=config.tokenizer_sha256,
+            attack_labels=config.attack_labels,
+            threshold=config.threshold,
+            max_tokens=config.max_tokens,
+            attack=config.self_test.attack,
+            benign=config.self_test.benign,
+        )
+        with _LOCK:
+            process = _RUNNING.get(first)
+            if process is None:
+                process = _RUNNING[first] = AskedProcess(KIND, first)
+        self._process = process
+
+    def start(self) -> None:
+        """Raises ResourceRejected when files are missing, are others, or fail the self-test."""
+        self._process.start()
+
+    def judge(self, text: str) -> Answer:
+        """Raises ChildFailed when there is no answer in time."""
+        return self._process.ask(Question(text=text, seconds=READING_SECONDS), Answer)
