@@ -70,9 +70,10 @@ def _checks() -> Iterator[str]:
     yield "A check is a mapping with one key: `- pii: {action: redact}`, or `- pii:` for its defaults.\n"
     for check, where in names.items():
         choice = next(choices[check] for choices in items.values() if check in choices)
-        definition = schema["$defs"][_name(choice)]
-        yield f"### `{check}` (in {' and '.join(where)})\n\n{definition['description']}\n"
-        yield from _table(definition)
+        for place, name in _places(schema, check, _name(choice)):
+            definition = schema["$defs"][name]
+            yield f"### `{place}` (in {' and '.join(where)})\n\n{definition['description']}\n"
+            yield from _table(definition)
 
 
 def _expressions() -> Iterator[str]:
@@ -127,9 +128,9 @@ def _planned() -> Iterator[str]:
             yield f"| `{path}` | `{value}` | {what} |"
 
 
-def _places(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Document path and definition of every mapping, in the order of the document."""
-    pending = [("", _target(schema["$ref"]))]
+def _places(schema: dict[str, Any], path: str = "", name: str = "") -> Iterator[tuple[str, str]]:
+    """Path and definition of every mapping from this one on, in the order of the document."""
+    pending = [(path, name or _target(schema["$ref"]))]
     while pending:
         path, name = pending.pop(0)
         yield path, name

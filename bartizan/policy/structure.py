@@ -49,6 +49,7 @@ PATTERNS: dict[str, str] = {get_args(alias)[1].pattern: meaning for alias, meani
     r"^https://[^\s?#]{1,255}$": "an https:// URL without query",
     r"^https://[^\s#]{1,512}$": "an https:// URL",
     get_args(checks.HostPattern)[1].pattern: "a host name such as docs.example, or *.docs.example",
+    get_args(checks.Sha256)[1].pattern: "a SHA-256 in 64 lower-case hex digits",
     get_args(checks.ToolName)[1].pattern: "a tool's name: letters, digits and _.:/-",
     get_args(checks.Region)[1].pattern: "a country by its two capital letters, such as DE",
     get_args(checks.Span)[1].pattern: "a whole number with s, m or h, such as 1h",

@@ -60,6 +60,7 @@ def test_the_document_that_the_tables_start_from_is_valid() -> None:
     assert validate_document(JSON_FIELDS).qualified_name == "prod/sentiment"
 
 
+OWN = {"model": "file:a.onnx", "sha256": "0" * 64, "tokenizer": "file:a.json", "tokenizerSha256": "1" * 64}
 CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
     # rule, changes, path, code, part of message or hint
     ("unknown field", {"spec.tennants": []}, "spec.tennants", "unknown_field", "tenants"),
@@ -160,6 +161,12 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("tagged form", {"spec.input": [{"check": "pii"}]}, "spec.input[0].check", "unknown_field", ""),
     ("hidden tag", {"spec.input": [{"pii": {"check": "secrets"}}]}, "spec.input[0].pii.check", "unknown_field", ""),
     ("number as check", {"spec.input": [{"pii": 3}]}, "spec.input[0].pii", "wrong_type", "a mapping, not a number"),
+    ("a classifier without hash", {"spec.input": [{"promptInjection": {"classifier": {k: v for k, v in OWN.items() if k != "sha256"}}}]}, "spec.input[0].promptInjection.classifier.sha256", "missing_field", ""),
+    ("a hash in capitals", {"spec.input": [{"promptInjection": {"classifier": OWN | {"sha256": "A" * 64}}}]}, "spec.input[0].promptInjection.classifier.sha256", "invalid_value", "lower-case hex"),
+    ("a classifier elsewhere", {"spec.input": [{"promptInjection": {"classifier": OWN | {"model": "file:../a.onnx"}}}]}, "spec.input[0].promptInjection.classifier.model", "invalid_value", "file:NAME"),
+    ("asked from nothing", {"spec.input": [{"promptInjection": {"model": "off", "classifier": OWN | {"askFrom": 0.2}}}]}, "spec.input[0].promptInjection.classifier.askFrom", "not_applicable", "model: off"),
+    ("label twice", {"spec.input": [{"promptInjection": {"classifier": OWN | {"attackLabels": [1, 2, 1]}}}]}, "spec.input[0].promptInjection.classifier.attackLabels[2]", "duplicate", ""),
+    ("a failure that opens", {"spec.input": [{"promptInjection": {"classifier": OWN | {"onFailure": "allow"}}}]}, "spec.input[0].promptInjection.classifier.onFailure", "invalid_value", "deny"),
     ("unknown type", {"spec.input": [{"secrets": {}}, {"pii": {"types": ["e-mail"]}}]}, "spec.input[1].pii.types[0]", "invalid_value", "did you mean email?"),
     ("no type", {"spec.input": [{"pii": {"types": []}}]}, "spec.input[0].pii.types", "invalid_value", "at least 1"),
     ("type twice", {"spec.input": [{"pii": {"types": ["card", "card"]}}]}, "spec.input[0].pii.types[1]", "duplicate", ""),

@@ -55,7 +55,8 @@ def test_a_classifier_tells_attacks_from_other_texts(
     attack, benign = asked.judge(ATTACK), asked.judge(BENIGN)
     assert attack.whole
     assert benign.whole
-    assert attack.score > 0.9 > 0.1 > benign.score
+    assert attack.score > 0.9
+    assert benign.score < 0.1
 
 
 def _model(files: Made, data: bytes) -> Any:
