@@ -190,6 +190,19 @@ _RULES: tuple[tuple[re.Pattern[str], Judge], ...] = tuple(
             r"spec\.(?P<side>input|output)\[(?P<check>[^\]]*)\]\.(regions|replacement|context\..*|tenants\..*)(\[.*\])?",
             _any("{side} check {check} reads or replaces differently"),
         ),
+        (r"spec\.input\[promptInjection\]\.classifier", _removed("no classifier judges requests any more")),
+        (
+            r"spec\.input\[promptInjection\]\.classifier\.(threshold|askFrom)",
+            _grew("the classifier denies less", float),
+        ),
+        (
+            r"spec\.input\[promptInjection\]\.classifier\.onFailure",
+            _became("flag", "what the classifier did not judge passes"),
+        ),
+        (
+            r"spec\.input\[promptInjection\]\.classifier\.(model|sha256|tokenizer|tokenizerSha256|attackLabels.*)",
+            _any("another classifier judges requests"),
+        ),
         (r"spec\.input\[extractionWatch\]\.(maxQueries|spread)", _grew("more queries are no finding", float)),
         (r"spec\.input\[sanitize\]\.unicode", _became("none", "text is no longer normalised")),
         (r"spec\.output\[probabilities\]\.decimals", _grew("probabilities are shown finer", float)),

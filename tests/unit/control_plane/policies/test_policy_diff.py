@@ -130,6 +130,30 @@ def test_a_deny_rule_is_told_from_an_allow_rule_of_its_name() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (None, ("no classifier judges requests any more",)),
+        ({"threshold": 0.9}, ("the classifier denies less: 0.5 -> 0.9",)),
+        ({"threshold": 0.2}, ()),
+        ({"askFrom": 0.1}, ("the classifier denies less: 0.0 -> 0.1",)),
+        ({"onFailure": "flag"}, ("what the classifier did not judge passes",)),
+        ({"sha256": "2" * 64}, ("another classifier judges requests",)),
+        ({"maxTokens": 256}, ()),
+    ],
+)
+def test_less_of_a_classifier_is_named(changed: dict[str, Any] | None, said: tuple[str, ...]) -> None:
+    own = {"model": "file:a", "sha256": "0" * 64, "tokenizer": "file:b", "tokenizerSha256": "1" * 64}
+    before, after = copy.deepcopy(BASE), copy.deepcopy(BASE)
+    before["spec"]["input"].append({"promptInjection": {"classifier": own}})
+    after["spec"]["input"].append(
+        {"promptInjection": {} if changed is None else {"classifier": own | changed}}
+    )
+    changes = differences(validate_document(before), validate_document(after))
+    assert changes
+    assert tuple(change.loosens for change in changes if change.loosens) == said
+
+
 def test_writing_a_default_is_no_change() -> None:
     explicit = copy.deepcopy(BASE)
     explicit["spec"].update(mode="enforce", failure={"content": "closed"})

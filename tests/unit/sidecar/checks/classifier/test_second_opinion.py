@@ -62,7 +62,7 @@ def test_a_classifier_that_does_not_answer_is_a_finding(files: Made, answer: Lit
     check.start()
     assert found(check, BENIGN) == set()
     running = check._second.asks._process  # type: ignore[union-attr]
-    child = running._child._process  # type: ignore[attr-defined]
+    child = running._child._process
     (files.folder / "guard.onnx").unlink()
     child.kill()
     child.wait()
