@@ -24,7 +24,10 @@ def resolved(config: Classifier | None) -> Resolved:
 
 def test_a_policy_with_a_classifier_goes_to_who_can_run_it_and_is_given_time(tmp_path: Path) -> None:
     without, with_one = resolved(None), resolved(made(tmp_path).config)
-    assert (CLASSIFIER in required_by(without.spec), CLASSIFIER in required_by(with_one.spec)) == (False, True)
+    assert (CLASSIFIER in required_by(without.spec), CLASSIFIER in required_by(with_one.spec)) == (
+        False,
+        True,
+    )
     assert (message_timeout(without), message_timeout(with_one)) == (MESSAGE_TIMEOUT, ASKING_TIMEOUT)
     assert (without.body_in_check, with_one.body_in_check) == (True, False)
 
