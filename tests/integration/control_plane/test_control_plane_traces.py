@@ -45,6 +45,7 @@ async def test_an_act_is_one_tree_below_its_callers_span(
             spans = await receiver.wait(trace_id, "post_policies", "policy.publish")
             assert _names(spans) == [
                 "0 post_policies",
+                "1 policy.read",
                 "1 policy.validate",
                 "1 policy.compile",
                 "1 policy.sign",
@@ -58,7 +59,7 @@ async def test_an_act_is_one_tree_below_its_callers_span(
 
             refused = await _call(session, place, "/v1/policies", "kind: nothing", token, expect=422)
             spans = await receiver.wait(refused, "post_policies")
-            assert _names(spans) == ["0 post_policies", "1 policy.validate"]
+            assert _names(spans) == ["0 post_policies", "1 policy.read", "1 policy.validate"]
             assert spans[0].attributes["http.response.status_code"] == "422"
 
             stranger = await _call(session, place, "/v1/policies", policy_text, "bzt_guess", expect=401)

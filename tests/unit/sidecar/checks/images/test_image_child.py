@@ -83,9 +83,12 @@ def test_more_questions_than_may_wait_are_refused_at_once(decoder: Decoder) -> N
     reasons: list[str] = []
 
     def one() -> None:
-        with pytest.raises(ChildFailed) as failed:
+        reason = ""  # one that comes late finds the next child
+        try:
             ask(decoder, picture(), seconds=2.0)
-        reasons.append(str(failed.value))
+        except ChildFailed as failed:
+            reason = str(failed)
+        reasons.append(reason)
 
     threads = [threading.Thread(target=one) for _ in range(MOST_WAITING + 3)]
     for thread in threads:
