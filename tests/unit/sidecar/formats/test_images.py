@@ -235,8 +235,44 @@ def test_other_kinds_have_names_so_that_they_can_be_refused(data: bytes, kind: s
     assert kind_of(data) == kind
 
 
+SAFE = B64.replace("+", "-").replace("/", "_")
+
+
 @pytest.mark.parametrize(
-    "text", ["", "hello", "a" * 10_000, "user@example.org", "iVBO", "{}", "data:text/html,x"]
+    "text",
+    [
+        f"data:application/octet-stream;base64,{B64}",
+        f"data:;base64,{B64}",
+        f" data:x/y;a=b;base64,{B64}",
+        f"data:text/plain;base64,{B64}",
+        f"base64,{B64}",
+        f"a,b,{B64}",
+        f"!{B64}",
+        f"\f{B64}",
+        f"={B64}",
+        "\u2028" * 5_000 + B64,
+        "-".join(B64),
+        SAFE,
+        "_9j_" + "A" * 60,
+        base64.b64encode(b"BM\x36\0\0\0\1\0\0\0\x36\0\0\0\x28\0\0\0" + b"x" * 60).decode(),
+        base64.b64encode(b"\0\0\2" + b"\0" * 9 + b"\x10\0\x10\0\x18\0" + b"x" * 768).decode(),
+        base64.b64encode(b"\x0a\x05\x01\x08" + b"x" * 200).decode(),
+    ],
+)
+def test_what_lenient_readers_take_for_a_picture_is_one(text: str) -> None:
+    assert [part.location for part in read("kserve_v1", {"instances": [text]}).images()] == ["instances[0]"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "hello", "a" * 10_000, "user@example.org", "iVBO", "{}", "data:text/html,x"),
+        "data:text/plain;base64,aGVsbG8gd29ybGQsIGhvdyBhcmUgeW91",
+        "Well, have a look: /work/files, /world/news, and the rest.",
+        "Bücher, Hefte, Stifte, Papier und 12 Mappen, bitte bis Montag",
+        "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20",
+        "\u732b" * 300,
+    ],
 )
 def test_texts_look_like_no_picture(text: str) -> None:
     assert not looks_like_picture(text)
