@@ -47,9 +47,8 @@ class StreamInspector:
         self._checks = [_span_check(check) for check in checks.texts]
         tokens = checks.scope.tokens if checks.scope and checks.restores else None
         rendered = [_span_check(check) for check in checks.rendered]
-        self._last: list[list[SpanCheck]] = [
-            [RestoreCheck(tokens, in_json=in_json), *rendered] for in_json in (False, True) if tokens
-        ]
+        restores = [RestoreCheck(tokens, in_json=in_json) for in_json in (False, True)] if tokens else []
+        self._last: list[list[SpanCheck]] = [[check, *rendered] for check in restores]
         self._kept = KeptTexts(checks.wholes, shadow=shadow)
         self._shadow = shadow
         self._decision_id = decision_id
