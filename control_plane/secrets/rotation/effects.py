@@ -85,24 +85,25 @@ class Hands:
         provider = await self._provider(definition)
         return await provider.accepts(await self._value(definition, generation))
 
-    async def publish(self, definition: SecretDefinition, generation: int) -> None:
-        """Its value may have to be read: until then nobody gets an older one."""
-        await self.hold(definition, generation)
-        if self._published.get(definition.name) != generation:
-            await self._publish(definition.name, generation, await self._value(definition, generation))
-            self._published[definition.name] = generation
+    async def fetch(self, definition: SecretDefinition, generation: int) -> None:
+        """Read its value, so that `hold` can publish it."""
+        await self._value(definition, generation)
 
-    async def hold(self, definition: SecretDefinition, generation: int) -> None:
-        """Publish it if its value is known here; else take back another generation, which may be revoked by now."""
+    async def hold(self, definition: SecretDefinition, generation: int) -> bool:
+        """Publish it if its value is known here; else take back another generation, which may be revoked by now.
+
+        Whether it is published.
+        """
         name, value = definition.name, self._values.get((definition.path, generation))
         known = self._published.get(name)
         if known == generation or (value is None and known is None):
-            return
+            return known == generation
         await self._publish(name, generation, value)
         if value is None:
             del self._published[name]
         else:
             self._published[name] = generation
+        return value is not None
 
     async def revoke(self, definition: SecretDefinition, generation: int, key_id: str) -> bool:
         """Revoke where we can; returns whether the verifier still accepts the generation."""

@@ -22,8 +22,12 @@ class Emits:
         """Sidecars are to use what the journal says. Raises DependencyError while the value can't be had."""
         async with self._locks[definition.name]:
             self._note(definition.name, entry)
-            if (generation := self._generation(definition.name, entry)) is not None:
-                await self._hands.publish(definition, generation)
+            generation = self._generation(definition.name, entry)
+            if generation is None or await self._hands.hold(definition, generation):
+                return
+            await self._hands.fetch(definition, generation)
+            if self._generation(definition.name, entry) is not None:  # no newer word while the value was read
+                await self._hands.hold(definition, generation)
 
     async def hold(self, definition: SecretDefinition, entry: Entry) -> bool:
         """The same without asking for a value: while it is not here nobody gets an older one. True: this is news."""

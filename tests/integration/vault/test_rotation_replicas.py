@@ -12,8 +12,11 @@ import pytest
 from bartizan.errors import Conflict, DependencyUnavailable
 from control_plane.secrets.providers.http import Http
 from control_plane.secrets.rotation import lead
+from control_plane.secrets.rotation.effects import Hands
+from control_plane.secrets.rotation.emits import Emits
 from control_plane.secrets.rotation.engine import RotationEngine
-from control_plane.secrets.rotation.machine import Phase
+from control_plane.secrets.rotation.journal import Entry
+from control_plane.secrets.rotation.machine import Phase, Rotation
 from control_plane.secrets.vault import Vault
 from tests.support.rotation_scene import Scene, rotation_scene
 
@@ -87,6 +90,39 @@ async def _advance(engine: RotationEngine, sleeper: Asleep) -> None:
         await engine.advance_all()
     for _ in range(3):
         await engine.advance_all()
+
+
+async def test_an_older_word_whose_value_is_still_being_read_does_not_overtake_a_newer_one(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for newest, value in enumerate(("first", "second")):
+        await scene.vault.kv_write(scene.definition.path, {"value": value}, cas=newest)
+    emits = Emits(Hands(scene.vault, scene.publish, lead.Leadership(scene.store, "replica-1").confirm))
+    await emits.publish(scene.definition, word(1, emit=1))
+    sleeper = Asleep(monkeypatch, Vault, "kv_read", after=True)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(emits.publish(scene.definition, word(2, emit=2)))
+        await sleeper.reached.wait()
+        assert await emits.hold(scene.definition, word(3, emit=1)), "rolled back elsewhere"
+        sleeper.awake.set()
+    assert scene.sent == [(1, "first"), (1, "first")]
+    await emits.publish(scene.definition, word(4, emit=2))
+    assert scene.sent[2:] == [(2, "second")]
+
+
+def word(version: int, *, emit: int) -> Entry:
+    state = Rotation(
+        secret="upstream",
+        intent="i",
+        phase=Phase.AWAITING_DESTROY,
+        emit=emit,
+        from_generation=0,
+        to_generation=emit,
+        base_version=emit,
+        old_key_id="",
+        phase_at=0.0,
+    )
+    return Entry(state=state, version=version)
 
 
 async def test_before_an_act_that_can_not_be_taken_back_the_lease_is_asked_for_anew(
