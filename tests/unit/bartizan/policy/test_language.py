@@ -119,7 +119,9 @@ def _documents(draw: st.DrawFn) -> dict[str, Any]:
             for n in draw(st.lists(_NAME, unique=True, max_size=3))
         ],
         "limits": {"requests": [{"per": per, "rate": f"{draw(st.integers(1, 99))}/s"} for per in limits]},
-        "input": [{name: config} for name, config in draw(_INPUT).items()],
+        "input": sorted(
+            ({name: config} for name, config in draw(_INPUT).items()), key=lambda one: "sanitize" not in one
+        ),
         "output": [{name: config} for name, config in draw(_OUTPUT).items()],
     }
     spec |= draw(_some(mode=st.sampled_from(["enforce", "shadow"]), telemetry=st.just({"traceSample": 1})))
