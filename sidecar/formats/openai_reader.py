@@ -75,7 +75,8 @@ class OpenAIReader:
         self.images: list[ImageAt] = []
 
     def request(self, value: dict[str, Any]) -> None:
-        self.images, self.unscanned = openai_media(value)
+        self.images, media = openai_media(value)
+        self.unscanned += media
         messages = value.get("messages", [])
         if not isinstance(messages, list):
             self._refuse("messages is not a list")
@@ -292,8 +293,7 @@ class OpenAIReader:
             self._refuse(f"{path[-1]} is not a string")
 
     def _pass(self, kind: Any) -> None:
-        name = str(kind)
-        if name not in self.unscanned:
+        if (name := str(kind)) not in self.unscanned:
             self.unscanned.append(name)
 
     def _refuse(self, detail: str) -> NoReturn:

@@ -140,7 +140,8 @@ async def test_a_replica_that_was_stopped_in_a_rotation_does_no_harm_when_it_wak
         assert asleep.stack.sidecar is not None
         await asleep.stack.sidecar.stop(grace=20)
         await asleep.stack.start_sidecar(join=False)
-    assert set(answers) - {"ClientConnectorError"} == {200}, answers
+    # the sidecar that the test started again took no requests meanwhile, and closed idle connections
+    assert set(answers) - {"ClientConnectorError", "ServerDisconnectedError"} == {200}, answers
     assert both.model.refused == 0
     await one_key(both)
 

@@ -10,6 +10,14 @@ import aiohttp
 import jsonschema
 import pytest
 
+MESH = """apiVersion: bartizan.dev/v1alpha1
+kind: MeshPolicy
+metadata: {name: all}
+spec:
+  selector: {}
+  overrides:
+    authz: [{name: no-trial, deny: 'identity.plan == "trial"'}]
+"""
 # operationId -> (path values, query, body); {key}, {token} … are filled in from earlier answers.
 PLAYS: list[tuple[str, dict[str, str], dict[str, str], Any]] = [
     ("get_healthz", {}, {}, None),
@@ -37,6 +45,18 @@ PLAYS: list[tuple[str, dict[str, str], dict[str, str], Any]] = [
         {"wait": "enforced", "timeout": "0.01"},
         None,
     ),
+    ("get_policies_namespace_name_effective", {"namespace": "prod", "name": "chat"}, {}, None),
+    ("post_policies", {}, {}, "mesh policy"),
+    ("post_policies", {}, {}, "edited mesh policy"),
+    ("get_mesh_policies", {}, {}, None),
+    ("get_mesh_policies_name", {"name": "all"}, {}, None),
+    ("get_mesh_policies_name_revisions", {"name": "all"}, {}, None),
+    ("get_mesh_policies_name_revisions_number", {"name": "all", "number": "1"}, {}, None),
+    ("get_mesh_policies_name_diff", {"name": "all"}, {"from": "1"}, None),
+    ("get_mesh_policies_name_status", {"name": "all"}, {}, None),
+    ("post_mesh_policies_name_rollouts", {"name": "all"}, {}, {"revision": 1}),
+    ("post_mesh_policies_name_undo", {"name": "all"}, {}, None),
+    ("delete_mesh_policies_name", {"name": "all"}, {}, None),
     ("put_key_sets_set", {"set": "chat"}, {}, None),
     ("get_key_sets", {}, {}, None),
     ("post_key_sets_set_keys", {"set": "chat"}, {}, {"tenant": "acme", "ttl_seconds": 60}),
@@ -115,7 +135,12 @@ async def caller(house: Any) -> AsyncIterator[Caller]:
 async def test_every_documented_operation_answers_as_documented(
     house: Any, caller: Caller, policy_text: str
 ) -> None:
-    bodies = {"policy": policy_text, "edited policy": policy_text.replace("[acme]", "[acme, globex]")}
+    bodies = {
+        "policy": policy_text,
+        "edited policy": policy_text.replace("[acme]", "[acme, globex]"),
+        "mesh policy": MESH,
+        "edited mesh policy": MESH.replace("trial", "free"),
+    }
     last_id = ""
     for name, path_values, query, body in PLAYS:
         filled = {key: value.replace("{id}", last_id) for key, value in path_values.items()}

@@ -173,16 +173,16 @@ def test_workers_samples_join_the_family_of_the_same_name() -> None:
     text = generate_latest(
         _WithWorkers(
             lambda: {
-                'bartizan_decisions_total{action="deny",cause="x",phase="authn"}': 3.0,
+                'bartizan_decisions_total{action="deny",cause="of a worker",phase="authn"}': 3.0,
                 "bartizan_audit_lost_total": 2.0,
-                'bartizan_phase_seconds_bucket{le="+Inf",phase="authn"}': 3.0,
+                'bartizan_phase_seconds_bucket{le="+Inf",phase="of a worker"}': 3.0,
             }
         )
     ).decode()
-    assert 'bartizan_decisions_total{action="deny",cause="x",phase="authn"} 3.0' in text
+    assert 'bartizan_decisions_total{action="deny",cause="of a worker",phase="authn"} 3.0' in text
     assert text.count("# TYPE bartizan_decisions_total") == 1
     assert f"bartizan_audit_lost_total {own + 5}" in text, "what the agent lost, and what the workers lost"
-    assert 'bartizan_phase_seconds_bucket{le="+Inf",phase="authn"} 3.0' in text
+    assert 'bartizan_phase_seconds_bucket{le="+Inf",phase="of a worker"} 3.0' in text
 
 
 def _signer() -> LocalSigner:
