@@ -30,10 +30,13 @@ async def guarded(cluster: KubeCluster) -> AsyncIterator[KubeCluster]:
     """An enforced namespace, the policy, and no webhook at all."""
     await make_namespace(cluster, "enforced", enforce="true")
     await make_namespace(cluster, "free")
+    async with asyncio.timeout(60):  # until the API server has forgotten the one of an earlier module
+        while await answer(cluster, case_pod("plain_one_port"), "enforced"):
+            await asyncio.sleep(0.1)
     cluster.apply(yaml.safe_dump_all(admission_policy(CONFIG)))
-    for _ in range(100):  # until the API server has taken the policy in
-        if NAME in await answer(cluster, case_pod("plain_one_port"), "enforced"):
-            break
+    async with asyncio.timeout(60):  # and has taken this one in
+        while NAME not in await answer(cluster, case_pod("plain_one_port"), "enforced"):
+            await asyncio.sleep(0.1)
     yield cluster
     forget_admission(cluster)
 
