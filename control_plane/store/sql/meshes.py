@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import RowMapping, and_, func, insert, literal, select, text, update
+from sqlalchemy import RowMapping, and_, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bartizan.errors import Conflict
 from control_plane.store.base import InEffectRow, MeshPublicationRow, Origin, PolicyRow, RevisionRow
+from control_plane.store.sql.changes_lock import hold_changes
 from control_plane.store.sql.tables import MESH_POLICIES, MESH_PUBLICATIONS, MESH_REVISIONS
-
-# Any number that no other lock of ours has, but that of other changes of policies.
-_CHANGES_LOCK = 0x62617275
 
 
 class SqlMeshes:
@@ -117,8 +115,7 @@ class SqlMeshes:
         return [InEffectRow(**row) for row in found.mappings()]
 
     async def hold(self, seen: Mapping[str, int]) -> None:
-        if self._connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
-            await self._connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CHANGES_LOCK})
+        await hold_changes(self._connection)
         if {row.name: row.version for row in await self.in_effect()} != seen:
             raise Conflict("MeshPolicies were changed by somebody else meanwhile; try again")
 

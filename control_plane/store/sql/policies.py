@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import RowMapping, and_, func, insert, or_, select, text, update
+from sqlalchemy import RowMapping, and_, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bartizan.errors import Conflict, NotFound
 from control_plane.store.base import InEffectRow, Origin, PolicyRow, PublicationRow, RevisionRow
 from control_plane.store.sql.announce import Note
+from control_plane.store.sql.changes_lock import hold_changes
 from control_plane.store.sql.tables import POLICIES, PUBLICATIONS, REVISIONS
-
-# Any number that no other lock of ours has.
-_CHANGES_LOCK = 0x62617275
 
 
 class SqlPolicies:
@@ -196,8 +194,7 @@ class SqlPolicies:
         self._note("policy", name)
 
     async def alone(self, namespace: str, others: Sequence[tuple[str, str]]) -> None:
-        if self._connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
-            await self._connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CHANGES_LOCK})
+        await hold_changes(self._connection)
         if sorted(await self.current_documents(namespace)) != sorted(others):
             raise Conflict(f"policies of {namespace} were changed by somebody else meanwhile; try again")
 

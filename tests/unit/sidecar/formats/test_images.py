@@ -268,7 +268,7 @@ def test_what_lenient_readers_take_for_a_picture_is_one(text: str) -> None:
     [
         *("", "hello", "a" * 10_000, "user@example.org", "iVBO", "{}", "data:text/html,x"),
         "data:text/plain;base64,aGVsbG8gd29ybGQsIGhvdyBhcmUgeW91",
-        "Well, have a look: /work/files, /world/news, and the rest.",
+        "Well, have a look: /home/files, /world/news, and the rest.",
         "Bücher, Hefte, Stifte, Papier und 12 Mappen, bitte bis Montag",
         "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20",
         "\u732b" * 300,
