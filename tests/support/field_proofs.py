@@ -7,20 +7,22 @@ from typing import get_args
 from bartizan.policy.checks import AnnouncedType, ImageType, PiiType
 from bartizan.policy.engines import Engine
 
-FIELDS = "tests/e2e/test_policy_fields.py::"
-WAF = "tests/e2e/test_waf_fields.py::"
-ENGINE = "tests/e2e/test_engine_fields.py::"
-OUTPUT = "tests/e2e/test_output_fields.py::"
-PERSONAL = "tests/e2e/test_personal_data_fields.py::"
-IMAGE = "tests/e2e/test_image_fields.py::"
-CLASSIFIER = "tests/e2e/test_classifier_fields.py::"
+FIELDS = "tests/e2e/fields/test_policy_fields.py::"
+ACCESS = "tests/e2e/fields/test_access_fields.py::"
+CHECKS = "tests/e2e/fields/test_check_fields.py::"
+WAF = "tests/e2e/fields/test_waf_fields.py::"
+ENGINE = "tests/e2e/fields/test_engine_fields.py::"
+OUTPUT = "tests/e2e/fields/test_output_fields.py::"
+PERSONAL = "tests/e2e/fields/test_personal_data_fields.py::"
+IMAGE = "tests/e2e/fields/test_image_fields.py::"
+CLASSIFIER = "tests/e2e/fields/test_classifier_fields.py::"
 GUARD = "tests/e2e/test_guard_envoy.py::"
 
-_CHECKS = (FIELDS + "test_every_check_does_what_its_action_says",)
-_JWT = (FIELDS + "test_tokens_are_judged_by_issuer_audience_and_keys_and_claims_make_the_identity",)
-_RULES = (FIELDS + "test_rules_allow_and_deny_and_records_name_them",)
-_LIMITS = (FIELDS + "test_requests_are_counted_per_key_tenant_or_sidecar",)
-_BODY = (FIELDS + "test_bodies_are_bounded_in_size_and_depth",)
+_CHECKS = (CHECKS + "test_every_check_does_what_its_action_says",)
+_JWT = (ACCESS + "test_tokens_are_judged_by_issuer_audience_and_keys_and_claims_make_the_identity",)
+_RULES = (ACCESS + "test_rules_allow_and_deny_and_records_name_them",)
+_LIMITS = (ACCESS + "test_requests_are_counted_per_key_tenant_or_sidecar",)
+_BODY = (ACCESS + "test_bodies_are_bounded_in_size_and_depth",)
 _CREDENTIAL = ("tests/e2e/test_policy_stack.py::test_a_credential_goes_where_the_policy_says",)
 _TLS = (FIELDS + "test_the_listener_serves_the_certificate_that_the_policy_names",)
 _WHERE = (FIELDS + "test_the_listener_is_where_the_policy_says",)
@@ -28,7 +30,7 @@ _MODEL = (FIELDS + "test_rules_see_the_model_as_the_policy_describes_it",)
 _PROTOCOL = (FIELDS + "test_the_protocol_decides_what_a_body_is",)
 _ROUTES = (FIELDS + "test_only_declared_routes_and_methods_are_served",)
 _DECLARED = (FIELDS + "test_declared_fields_are_inspected_and_others_not",)
-_WHO = (FIELDS + "test_only_listed_tenants_and_keys_of_the_named_set_get_in",)
+_WHO = (ACCESS + "test_only_listed_tenants_and_keys_of_the_named_set_get_in",)
 _SHADOW = (FIELDS + "test_shadow_records_and_enforce_refuses",)
 _NAMED = (FIELDS + "test_the_document_names_the_policy_everywhere",)
 _LINKS = (OUTPUT + "test_links_to_hosts_that_are_not_listed_do_what_the_action_says",)
@@ -78,7 +80,7 @@ PROOFS: dict[str, tuple[str, ...]] = {
     **{f"spec.authn.jwt[].claims.{name}": _JWT for name in ("tenant", "plan", "region", "subject")},
     **{f"spec.authz[].{name}": _RULES for name in ("name", "allow", "deny")},
     **{f"spec.limits.requests[].per={per}": _LIMITS for per in ("key", "tenant", "sidecar")},
-    "spec.limits.requests[].rate": (*_LIMITS, FIELDS + "test_a_rate_refills_its_bucket"),
+    "spec.limits.requests[].rate": (*_LIMITS, ACCESS + "test_a_rate_refills_its_bucket"),
     "spec.limits.requests[].burst": _LIMITS,
     "spec.limits.body.max": _BODY,
     "spec.limits.body.jsonDepth": _BODY,
@@ -89,7 +91,7 @@ PROOFS: dict[str, tuple[str, ...]] = {
     "spec.input[].promptInjection.rules=default": _CHECKS,
     **{
         f"spec.input[].promptInjection.model={model}": (
-            FIELDS + "test_the_injection_model_judges_what_no_rule_knows_unless_it_is_off",
+            CHECKS + "test_the_injection_model_judges_what_no_rule_knows_unless_it_is_off",
         )
         for model in ("default", "off")
     },
@@ -129,7 +131,7 @@ PROOFS: dict[str, tuple[str, ...]] = {
     },
     **{
         f"spec.{side}[].pii.{leaf}": (
-            FIELDS + "test_personal_data_is_masked_or_let_pass_where_the_policy_says_so",
+            CHECKS + "test_personal_data_is_masked_or_let_pass_where_the_policy_says_so",
         )
         for side in ("input", "output")
         for leaf in ("allow[]", "replacement=mask", "replacement=placeholder")
@@ -168,7 +170,7 @@ PROOFS: dict[str, tuple[str, ...]] = {
     "spec.output[].canary.action=flag": _CHECKS,
     "spec.output[].probabilities.decimals": (
         *_DECLARED,
-        FIELDS + "test_scores_are_rounded_to_the_decimals",
+        CHECKS + "test_scores_are_rounded_to_the_decimals",
     ),
     "spec.output[].probabilities.top": _COARSE,
     "spec.output[].probabilities.labels[]": _COARSE,
@@ -242,7 +244,7 @@ PROOFS: dict[str, tuple[str, ...]] = {
     "spec.waf.crs.promptFields=skip": _WAF_PROMPTS,
     "spec.waf.crs.promptFields=scan": _WAF_PROMPTS,
     "spec.failure.content=closed": (
-        FIELDS + "test_what_cannot_be_checked_is_refused",
+        CHECKS + "test_what_cannot_be_checked_is_refused",
         GUARD + "test_a_dead_guard_is_503_and_never_a_pass",
     ),
     "spec.telemetry.traceSample": (FIELDS + "test_the_share_of_traced_requests_is_the_policys",),

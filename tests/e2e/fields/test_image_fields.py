@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_policy_fields import EMAIL, KEYS, Answer, World, world  # noqa: F401 - the fixture
 from tests.support import pictures
+from tests.support.field_world import EMAIL, KEYS, Answer, World
 from tests.support.pictures import CANARY, bomb, bytes_of, data_url, form, loaded, opened, picture
 from tests.support.raw_client import wait_until
 
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("images")]
 CHAT = "/v1/chat/completions"
 
 
-def use(world: World, protocol: str = "openai", **image: Any) -> None:  # noqa: F811
+def use(world: World, protocol: str = "openai", **image: Any) -> None:
     routes = [{"path": "/see", "outputScores": ["$.probabilities"]}] if protocol == "image" else None
     body = {"body": {"max": "8MiB"}}
     world.use(
@@ -35,13 +35,13 @@ def use(world: World, protocol: str = "openai", **image: Any) -> None:  # noqa: 
     world.model.says = "echo" if protocol == "image" else "chat"
 
 
-def chat(world: World, *urls: str) -> Answer:  # noqa: F811
+def chat(world: World, *urls: str) -> Answer:
     parts: list[dict[str, Any]] = [{"type": "text", "text": "what is it?"}]
     parts += [{"type": "image_url", "image_url": {"url": url, "detail": "low"}} for url in urls]
     return world.ask(CHAT, {"model": "m", "messages": [{"role": "user", "content": parts}]})
 
 
-def send(world: World, kind: str, body: bytes) -> Answer:  # noqa: F811
+def send(world: World, kind: str, body: bytes) -> Answer:
     """To the model of protocol `image`, with this content type."""
     connection = http.client.HTTPConnection("127.0.0.1", world.sidecar.port, timeout=20)
     with contextlib.closing(connection):
@@ -51,18 +51,18 @@ def send(world: World, kind: str, body: bytes) -> Answer:  # noqa: F811
         return Answer(response.status, headers, response.read())
 
 
-def kinds(world: World, answer: Answer) -> set[tuple[str, str]]:  # noqa: F811
+def kinds(world: World, answer: Answer) -> set[tuple[str, str]]:
     found = world.record(answer).get("findings", ())
     return {(one["kind"], one["action"]) for one in found if one["check"] == "image"}
 
 
-def got(world: World, number: int = 0) -> bytes:  # noqa: F811
+def got(world: World, number: int = 0) -> bytes:
     """A picture as the chat model got it."""
     sent = json.loads(world.model.received[-1].body)
     return bytes_of(sent["messages"][0]["content"][1 + number]["image_url"]["url"])
 
 
-def test_only_listed_types_pass_by_what_they_are_not_by_what_they_are_called(world: World) -> None:  # noqa: F811
+def test_only_listed_types_pass_by_what_they_are_not_by_what_they_are_called(world: World) -> None:
     for allowed in pictures.KINDS:
         use(world, types=[allowed])
         for kind in pictures.KINDS:
@@ -76,7 +76,7 @@ def test_only_listed_types_pass_by_what_they_are_not_by_what_they_are_called(wor
     assert kinds(world, chat(world, data_url(svg, "svg+xml"))) == {("type_not_allowed", "deny")}
 
 
-def test_pictures_are_bounded_in_bytes_pixels_frames_and_number(world: World) -> None:  # noqa: F811
+def test_pictures_are_bounded_in_bytes_pixels_frames_and_number(world: World) -> None:
     small, large = picture(size=(20, 20)), picture(size=(21, 20))
     for image, good, bad, kind in (
         ({"maxPixels": 400}, [small], [large], "too_many_pixels"),
@@ -99,7 +99,7 @@ def test_pictures_are_bounded_in_bytes_pixels_frames_and_number(world: World) ->
     assert (answer.status, kinds(world, answer)) == (403, {("too_many_pixels", "deny")})
 
 
-def test_the_model_gets_pictures_written_anew_unless_told_otherwise(world: World) -> None:  # noqa: F811
+def test_the_model_gets_pictures_written_anew_unless_told_otherwise(world: World) -> None:
     kinds_ = list(pictures.KINDS)
     use(world, types=kinds_, reencode=True)
     answer = chat(world, *(data_url(loaded(kind), kind) for kind in kinds_))
@@ -118,7 +118,7 @@ def test_the_model_gets_pictures_written_anew_unless_told_otherwise(world: World
     assert got(world) == plain
 
 
-def test_pictures_elsewhere_are_refused_but_for_listed_hosts(world: World) -> None:  # noqa: F811
+def test_pictures_elsewhere_are_refused_but_for_listed_hosts(world: World) -> None:
     listed = ("https://cdn.example/a.png?b=1", "https://a.pictures.example/x")
     others = (
         "http://cdn.example/a.png",
@@ -142,7 +142,7 @@ def test_pictures_elsewhere_are_refused_but_for_listed_hosts(world: World) -> No
     assert chat(world, listed[0]).status == 403
 
 
-def test_a_flagged_picture_passes_as_it_came(world: World) -> None:  # noqa: F811
+def test_a_flagged_picture_passes_as_it_came(world: World) -> None:
     for action, status in (("flag", 200), ("deny", 403)):
         use(world, types=["jpeg"], action=action)
         answer = chat(world, data_url(loaded("png")))
@@ -152,7 +152,7 @@ def test_a_flagged_picture_passes_as_it_came(world: World) -> None:  # noqa: F81
     assert got(world) == loaded("png")
 
 
-def test_pictures_of_every_protocol_are_found(world: World) -> None:  # noqa: F811
+def test_pictures_of_every_protocol_are_found(world: World) -> None:
     plain, hidden = base64.b64encode(b"no picture").decode(), base64.b64encode(loaded("png")).decode()
     source = {"type": "base64", "media_type": "image/png"}
 
@@ -195,7 +195,7 @@ def test_pictures_of_every_protocol_are_found(world: World) -> None:  # noqa: F8
     assert hidden.encode() not in world.model.received[-1].body
 
 
-def test_a_body_that_is_a_picture_or_a_form_is_read(world: World) -> None:  # noqa: F811
+def test_a_body_that_is_a_picture_or_a_form_is_read(world: World) -> None:
     use(world, "image")
     answer = send(world, "image/png", loaded("png"))
     assert (answer.status, kinds(world, answer)) == (200, {("metadata", "redact")})
@@ -232,7 +232,7 @@ def test_a_body_that_is_a_picture_or_a_form_is_read(world: World) -> None:  # no
     assert world.reached() == before
 
 
-def test_a_picture_that_grows_arrives_within_the_bodys_limit_and_never_as_it_came(world: World) -> None:  # noqa: F811
+def test_a_picture_that_grows_arrives_within_the_bodys_limit_and_never_as_it_came(world: World) -> None:
     use(world)
     large = pictures.noise("jpeg", (1600, 1200), quality=95)
     assert chat(world, data_url(large, "jpeg")).status == 200
@@ -252,7 +252,7 @@ def test_a_picture_that_grows_arrives_within_the_bodys_limit_and_never_as_it_cam
             assert len(world.model.received[-1].body) > len(packed)
 
 
-def children(world: World) -> list[int]:  # noqa: F811
+def children(world: World) -> list[int]:
     workers: list[int] = world.sidecar.status()["workers"]["pids"]
     found: list[int] = []
     for worker in workers:
@@ -261,7 +261,7 @@ def children(world: World) -> list[int]:  # noqa: F811
     return found
 
 
-def test_a_decoder_that_dies_or_hangs_lets_nothing_pass_and_comes_back(world: World) -> None:  # noqa: F811
+def test_a_decoder_that_dies_or_hangs_lets_nothing_pass_and_comes_back(world: World) -> None:
     use(world)
     good = data_url(picture())
     assert chat(world, good).status == 200

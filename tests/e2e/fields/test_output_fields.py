@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_policy_fields import World, world  # noqa: F401 - the fixture
+from tests.support.field_world import World
 from tests.support.raw_client import wait_until
 from tests.support.raw_model import Received, Write, sse
 from tests.support.raw_model import answer as answer_of
@@ -23,18 +23,18 @@ EVIL, LISTED = "![x](https://evil.example/?d=1)", "see https://docs.example/a an
 SCRIPT = "a <b onclick=f()> b"
 
 
-def kinds(world: World, answer: Any) -> set[tuple[str, str, str]]:  # noqa: F811
+def kinds(world: World, answer: Any) -> set[tuple[str, str, str]]:
     found = world.record(answer).get("findings", ())
     return {(one["check"], one["kind"], one["action"]) for one in found}
 
 
-def native(world: World, answer: Any) -> set[tuple[str, str]]:  # noqa: F811
+def native(world: World, answer: Any) -> set[tuple[str, str]]:
     """What Envoy said beside the guard."""
     name = f"{answer.headers['x-bartizan-decision']}-e"
     return {(one["cause"], one["action"]) for one in world.sidecar.records() if one["id"] == name}
 
 
-def test_links_to_hosts_that_are_not_listed_do_what_the_action_says(world: World) -> None:  # noqa: F811
+def test_links_to_hosts_that_are_not_listed_do_what_the_action_says(world: World) -> None:
     for action, status in (("redact", 200), ("cut", 403), ("flag", 200)):
         check = {"exfiltration": {"links": ["docs.example", "*.cdn.example"], "action": action}}
         world.use(**OUT, output=[check])
@@ -49,7 +49,7 @@ def test_links_to_hosts_that_are_not_listed_do_what_the_action_says(world: World
     assert world.ask("/out", {"text": LISTED}).json()["echo"] == "see [LINK] and [LINK]"
 
 
-def test_markup_does_what_the_action_says_in_requests_and_answers(world: World) -> None:  # noqa: F811
+def test_markup_does_what_the_action_says_in_requests_and_answers(world: World) -> None:
     for action, status in (("redact", 200), ("deny", 403), ("flag", 200)):
         world.use(**OUT, input=[{"markup": {"action": action}}], output=[{"markup": {"action": action}}])
         left = "a [MARKUP] b" if action == "redact" else SCRIPT
@@ -66,7 +66,7 @@ def test_markup_does_what_the_action_says_in_requests_and_answers(world: World) 
         assert kinds(world, answer) == {("markup", "event_handler", action)}
 
 
-def test_only_the_highest_scores_and_those_of_listed_labels_remain(world: World) -> None:  # noqa: F811
+def test_only_the_highest_scores_and_those_of_listed_labels_remain(world: World) -> None:
     for field, left in (
         ({}, {"good": 0.88, "bad": 0.12}),
         ({"top": 1}, {"good": 0.88, "bad": 0.0}),
@@ -80,7 +80,7 @@ TOOL_SCHEMA = {"type": "object", "properties": {"q": {"type": "string"}}, "requi
 MOOD_SCHEMA = {"type": "object", "properties": {"mood": {"enum": ["good", "bad"]}}, "required": ["mood"]}
 
 
-def chat(world: World, says: str, check: dict[str, Any]) -> tuple[Any, str]:  # noqa: F811
+def chat(world: World, says: str, check: dict[str, Any]) -> tuple[Any, str]:
     """The answer of a chat model that says this, and what a client gathers of it."""
     world.use(model={"name": "m", "protocol": "openai", "port": "{model}"}, routes=None, output=[check])
     world.model.says = says
@@ -101,7 +101,7 @@ def chat(world: World, says: str, check: dict[str, Any]) -> tuple[Any, str]:  # 
 
 
 @pytest.mark.parametrize("stream", ["", "sse_"])
-def test_only_listed_tools_are_called_and_only_with_fitting_arguments(world: World, stream: str) -> None:  # noqa: F811
+def test_only_listed_tools_are_called_and_only_with_fitting_arguments(world: World, stream: str) -> None:
     whole = {"tools": {"allow": ["search"], "schemas": {"search": TOOL_SCHEMA}, "action": "deny"}}
     names = {"tools": {"allow": ["search"]}}
     flag = {"tools": {"allow": ["search"], "schemas": {"search": TOOL_SCHEMA}, "action": "flag"}}
@@ -128,7 +128,7 @@ def test_only_listed_tools_are_called_and_only_with_fitting_arguments(world: Wor
 
 
 @pytest.mark.parametrize("protocol", ["anthropic", "ollama"])
-def test_calls_of_other_protocols_are_judged_alike(world: World, protocol: str) -> None:  # noqa: F811
+def test_calls_of_other_protocols_are_judged_alike(world: World, protocol: str) -> None:
     path, kind = {
         "anthropic": ("/v1/messages", "text/event-stream"),
         "ollama": ("/api/chat", "application/x-ndjson"),
@@ -188,7 +188,7 @@ def _anthropic(name: str, said: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("stream", ["", "sse_"])
-def test_an_answers_text_fits_the_schema_or_is_withheld(world: World, stream: str) -> None:  # noqa: F811
+def test_an_answers_text_fits_the_schema_or_is_withheld(world: World, stream: str) -> None:
     for action in ("deny", "flag"):
         check = {"structured": {"schema": MOOD_SCHEMA, "action": action}}
         answer, gathered = chat(world, f"{stream}json" if stream else "chat_json", check)
@@ -202,7 +202,7 @@ def test_an_answers_text_fits_the_schema_or_is_withheld(world: World, stream: st
 
 @pytest.mark.parametrize("checked", [False, True])
 def test_what_a_models_errors_say_stays_here_whether_answers_are_checked_or_not(
-    world: World,  # noqa: F811
+    world: World,
     checked: bool,
 ) -> None:
     output: dict[str, Any] = {"output": [{"pii": {}}]} if checked else {}

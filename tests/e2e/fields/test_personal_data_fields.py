@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_policy_fields import CARD, EMAIL, World, policy, world  # noqa: F401 - the fixture
+from tests.support.field_world import CARD, EMAIL, World, policy
 from tests.support.raw_client import wait_until
 from tests.support.raw_model import Received, Write, answer, sse
 
@@ -24,18 +24,18 @@ CHAT: dict[str, Any] = {
 KEY = "file:pseudonyms.key"
 
 
-def both_ways(world: World, text: str) -> tuple[str, str]:  # noqa: F811
+def both_ways(world: World, text: str) -> tuple[str, str]:
     """What is left of a text in a request and in an answer."""
     assert world.ask("/in", {"text": text}).status == 200
     return world.said(), world.ask("/out", {"text": text}).json()["echo"]
 
 
-def kinds(world: World, got: Any) -> set[tuple[str, str, str]]:  # noqa: F811
+def kinds(world: World, got: Any) -> set[tuple[str, str, str]]:
     found = world.record(got).get("findings", ())
     return {(one["check"], one["kind"], one["action"]) for one in found}
 
 
-def test_regions_words_and_patterns_decide_what_is_personal_data(world: World) -> None:  # noqa: F811
+def test_regions_words_and_patterns_decide_what_is_personal_data(world: World) -> None:
     types = ["national_id", "phone", "email"]
     text = "756.9217.0769.85, DNI 12345678Z, (415) 555-2671, a@help.example, a@b.example"
     cases: tuple[tuple[dict[str, Any], str], ...] = (
@@ -69,7 +69,7 @@ def test_regions_words_and_patterns_decide_what_is_personal_data(world: World) -
         assert both_ways(world, said) == (left, left)
 
 
-def test_pseudonyms_need_their_key_and_follow_it_and_the_tenant(world: World) -> None:  # noqa: F811
+def test_pseudonyms_need_their_key_and_follow_it_and_the_tenant(world: World) -> None:
     file = world.sidecar.folder / "certs" / "pseudonyms.key"
     file.unlink(missing_ok=True)
     spec = [{"pii": {"types": ["email"], "replacement": "pseudonym", "key": KEY}}]
@@ -100,7 +100,7 @@ def test_pseudonyms_need_their_key_and_follow_it_and_the_tenant(world: World) ->
     assert world.sidecar.log().count("k" * 31) == 0
 
 
-def test_tokens_reach_the_model_and_what_they_stand_for_the_client(world: World) -> None:  # noqa: F811
+def test_tokens_reach_the_model_and_what_they_stand_for_the_client(world: World) -> None:
     spec = [{"pii": {"types": ["email", "card"], "replacement": "token"}}]
     world.use(**BOTH, input=spec)
     text = f"{EMAIL}, {CARD}; {EMAIL}: <EMAIL_7>"
@@ -122,7 +122,7 @@ def test_tokens_reach_the_model_and_what_they_stand_for_the_client(world: World)
     assert (world.said(), got.json()["echo"]) == (EMAIL, EMAIL)
 
 
-def test_a_stream_gets_back_what_its_tokens_stand_for_split_anywhere(world: World) -> None:  # noqa: F811
+def test_a_stream_gets_back_what_its_tokens_stand_for_split_anywhere(world: World) -> None:
     world.use(**CHAT, input=[{"pii": {"types": ["email", "coordinates"], "replacement": "token"}}])
     place = "52°31'12\"N 13°24'18\"E"
     seen: list[str] = []
@@ -148,7 +148,7 @@ def test_a_stream_gets_back_what_its_tokens_stand_for_split_anywhere(world: Worl
     assert EMAIL not in world.sidecar.log() + json.dumps(world.sidecar.records())
 
 
-def test_a_canary_says_whose_it_is(world: World) -> None:  # noqa: F811
+def test_a_canary_says_whose_it_is(world: World) -> None:
     check = {
         "tokens": ["canary-of-all-71"],
         "tenants": {"acme": ["canary-acme-9f3c"], "globex": ["canary-globex-1a2b"]},
@@ -166,7 +166,7 @@ def test_a_canary_says_whose_it_is(world: World) -> None:  # noqa: F811
         assert token not in json.dumps(world.record(got))
 
 
-def test_many_different_queries_of_one_caller_are_flagged_or_denied(world: World) -> None:  # noqa: F811
+def test_many_different_queries_of_one_caller_are_flagged_or_denied(world: World) -> None:
     found = ("extractionWatch", "many_queries")
     watch: dict[str, Any] = {"window": "301s", "maxQueries": 5, "spread": 0.5, "action": "deny"}
     world.use(**BOTH, input=[{"extractionWatch": watch}])
@@ -199,7 +199,7 @@ def test_many_different_queries_of_one_caller_are_flagged_or_denied(world: World
     assert world.ask("/v1/models/m:predict", rows).status == 403
 
 
-def _policy(world: World, **spec: Any) -> str:  # noqa: F811
+def _policy(world: World, **spec: Any) -> str:
     return policy(None, **spec).replace("{issuer}", world.issuer.url)
 
 

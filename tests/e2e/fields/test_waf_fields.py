@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sidecar.checks.waf import ruleset
-from tests.e2e.test_policy_fields import World, world  # noqa: F401 - the fixture
+from tests.support.field_world import World
 from tests.support.raw_client import wait_until
 
 pytestmark = [
@@ -23,16 +23,16 @@ SQL = "1' or 1=1 union select password from users -- "
 PROSE = "In SQL, is SELECT name FROM users WHERE id = 1 OR 1=1 a tautology? Also explain cat /etc/passwd; rm -rf /."
 
 
-def waf(world: World, **crs: Any) -> None:  # noqa: F811
+def waf(world: World, **crs: Any) -> None:
     world.use(waf={"crs": crs}, routes=[{"path": "/in", "inputText": ["$.text"]}])
 
 
-def rules(world: World, answer: Any) -> dict[str, str]:  # noqa: F811
+def rules(world: World, answer: Any) -> dict[str, str]:
     found = world.record(answer).get("findings", ())
     return {one["kind"]: one["action"] for one in found if one["check"] == "waf"}
 
 
-def test_attacks_outside_of_prompts_are_blocked_or_detected_by_rule(world: World) -> None:  # noqa: F811
+def test_attacks_outside_of_prompts_are_blocked_or_detected_by_rule(world: World) -> None:
     for mode, status in (("block", 403), ("detect", 200)):
         waf(world, mode=mode)
         for path, body in (
@@ -50,13 +50,13 @@ def test_attacks_outside_of_prompts_are_blocked_or_detected_by_rule(world: World
     assert world.ask("/in", {"text": "hello", "temperature": 0.5}).status == 200
 
 
-def test_prompts_are_skipped_unless_told_otherwise(world: World) -> None:  # noqa: F811
+def test_prompts_are_skipped_unless_told_otherwise(world: World) -> None:
     for fields, status in (("skip", 200), ("scan", 403)):
         waf(world, promptFields=fields)
         assert world.ask("/in", {"text": PROSE}).status == status
 
 
-def test_the_next_paranoia_level_is_recorded_and_never_blocks(world: World) -> None:  # noqa: F811
+def test_the_next_paranoia_level_is_recorded_and_never_blocks(world: World) -> None:
     body = {"text": "hi", "note": "a=1; b=2 -- (c) {d}"}
     waf(world, paranoia=1)
     answer = world.ask("/in", body)
@@ -68,7 +68,7 @@ def test_the_next_paranoia_level_is_recorded_and_never_blocks(world: World) -> N
     assert {kind.removeprefix("strict-") for kind in found} <= rules(world, world.ask("/in", body)).keys()
 
 
-def test_a_body_beyond_its_limit_is_refused_and_shadow_lets_it_pass(world: World) -> None:  # noqa: F811
+def test_a_body_beyond_its_limit_is_refused_and_shadow_lets_it_pass(world: World) -> None:
     large = {"text": "hi", "notes": ["a" * 900] * 40}
     waf(world)
     assert world.ask("/in", large).status == 413
@@ -77,7 +77,7 @@ def test_a_body_beyond_its_limit_is_refused_and_shadow_lets_it_pass(world: World
     assert (answer.status, world.record(answer)["shadow"]) == (200, True)
 
 
-def test_a_firewall_that_dies_or_hangs_lets_nothing_pass_and_comes_back(world: World) -> None:  # noqa: F811
+def test_a_firewall_that_dies_or_hangs_lets_nothing_pass_and_comes_back(world: World) -> None:
     waf(world)
     assert world.ask("/in", {"text": "hi"}).status == 200
     for number in (signal.SIGKILL, signal.SIGSTOP):
@@ -90,7 +90,7 @@ def test_a_firewall_that_dies_or_hangs_lets_nothing_pass_and_comes_back(world: W
         assert wait_until(lambda: world.ask("/in", {"text": "hi"}).status == 200, 30)
 
 
-def children(world: World) -> list[int]:  # noqa: F811
+def children(world: World) -> list[int]:
     workers: list[int] = world.sidecar.status()["workers"]["pids"]
     found: list[int] = []
     for worker in workers:

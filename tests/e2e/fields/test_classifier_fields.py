@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_personal_data_fields import kinds
-from tests.e2e.test_policy_fields import World, policy, world  # noqa: F401 - the fixture
+from tests.e2e.fields.test_personal_data_fields import kinds
 from tests.support.classifiers import ATTACK, BENIGN, WORD, Made, made
+from tests.support.field_world import World, policy
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("classifier_fields")]
 
@@ -20,7 +20,7 @@ CLASSIFIED = ("promptInjection", "classified_injection", "deny")
 
 
 @pytest.fixture
-def files(world: World) -> Made:  # noqa: F811
+def files(world: World) -> Made:
     return made(world.models)
 
 
@@ -28,7 +28,7 @@ def check(files: Made, **changed: Any) -> list[dict[str, Any]]:
     return [{"promptInjection": {"classifier": files.written() | changed}}]
 
 
-def test_only_the_classifier_that_the_policy_describes_is_taken(world: World, files: Made) -> None:  # noqa: F811
+def test_only_the_classifier_that_the_policy_describes_is_taken(world: World, files: Made) -> None:
     world.use(input=[{"promptInjection": {}}])
     for changed, reason in (
         ({"model": "file:gone.onnx"}, "gone.onnx: no such file"),
@@ -49,7 +49,7 @@ def test_only_the_classifier_that_the_policy_describes_is_taken(world: World, fi
     assert world.ask(body={"text": ATTACK}).status == 403
 
 
-def test_a_classifier_denies_what_nothing_else_does_where_it_is_asked(world: World, files: Made) -> None:  # noqa: F811
+def test_a_classifier_denies_what_nothing_else_does_where_it_is_asked(world: World, files: Made) -> None:
     world.use(input=check(files))
     before = world.reached()
     refused = world.ask(body={"text": ATTACK})
@@ -60,14 +60,14 @@ def test_a_classifier_denies_what_nothing_else_does_where_it_is_asked(world: Wor
     assert world.ask(body={"text": ATTACK}).status == 200
 
 
-def test_long_texts_are_read_in_windows_of_so_many_tokens(world: World, files: Made) -> None:  # noqa: F811
+def test_long_texts_are_read_in_windows_of_so_many_tokens(world: World, files: Made) -> None:
     text = f"{'tea ' * 40}{WORD} {'tea ' * 40}"
     for tokens, status in ((16, 403), (512, 200)):
         world.use(input=check(files, maxTokens=tokens))
         assert world.ask(body={"text": text}).status == status, tokens
 
 
-def test_a_text_that_was_not_judged_whole_is_denied_or_flagged(world: World, files: Made) -> None:  # noqa: F811
+def test_a_text_that_was_not_judged_whole_is_denied_or_flagged(world: World, files: Made) -> None:
     text = "tea " * 110_000
     for answer, status in (("deny", 403), ("flag", 200)):
         world.use(input=check(files, onFailure=answer))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bartizan.policy.engines import profiles
-from tests.e2e.test_policy_fields import World, world  # noqa: F401 - the fixture
+from tests.support.field_world import World
 from tests.support.raw_client import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("engine_fields")]
@@ -16,7 +16,7 @@ CHAT = "/v1/chat/completions"
 HELLO: dict[str, Any] = {"messages": [{"role": "user", "content": "hello"}]}
 
 
-def use(world: World, engine: str | None, protocol: str = "json_fields", **more: Any) -> None:  # noqa: F811
+def use(world: World, engine: str | None, protocol: str = "json_fields", **more: Any) -> None:
     model = {"name": "m-1", "protocol": protocol, "port": "{model}", **more}
     model |= {"engine": engine} if engine else {}
     if protocol == "openai":
@@ -26,7 +26,7 @@ def use(world: World, engine: str | None, protocol: str = "json_fields", **more:
         world.use(model=model)
 
 
-def test_routes_for_administration_and_debugging_are_refused_by_name(world: World) -> None:  # noqa: F811
+def test_routes_for_administration_and_debugging_are_refused_by_name(world: World) -> None:
     for name, profile in profiles().items():
         use(world, name)
         closed = next(route for route in profile.routes if route.kind in {"admin", "debug", "metrics"})
@@ -46,7 +46,7 @@ def test_routes_for_administration_and_debugging_are_refused_by_name(world: Worl
         assert world.ask("/metrics", method="GET").status == 404
 
 
-def test_exposed_routes_are_served_to_authenticated_callers_and_their_bodies_not_read(world: World) -> None:  # noqa: F811
+def test_exposed_routes_are_served_to_authenticated_callers_and_their_bodies_not_read(world: World) -> None:
     paths = {"health": "/health", "metadata": "/version", "metrics": "/metrics"}
     for exposed, path in paths.items():
         use(world, "vllm", "openai", expose=[exposed])
@@ -59,7 +59,7 @@ def test_exposed_routes_are_served_to_authenticated_callers_and_their_bodies_not
                 assert world.ask(other, method="GET").status in {403, 404}
 
 
-def test_requests_that_known_vulnerabilities_need_are_refused_unless_patches_are_off(world: World) -> None:  # noqa: F811
+def test_requests_that_known_vulnerabilities_need_are_refused_unless_patches_are_off(world: World) -> None:
     attack = {**HELLO, "n": 10**9}
     use(world, "vllm", "openai")
     before = world.reached()
