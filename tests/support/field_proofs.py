@@ -16,7 +16,8 @@ OUTPUT = "tests/e2e/fields/test_output_fields.py::"
 PERSONAL = "tests/e2e/fields/test_personal_data_fields.py::"
 IMAGE = "tests/e2e/fields/test_image_fields.py::"
 CLASSIFIER = "tests/e2e/fields/test_classifier_fields.py::"
-GUARD = "tests/e2e/test_guard_envoy.py::"
+GUARD = "tests/e2e/guard/test_guard_envoy.py::"
+CHATS = "tests/e2e/guard/test_guard_chats.py::"
 
 _CHECKS = (CHECKS + "test_every_check_does_what_its_action_says",)
 _JWT = (ACCESS + "test_tokens_are_judged_by_issuer_audience_and_keys_and_claims_make_the_identity",)
@@ -164,7 +165,7 @@ PROOFS: dict[str, tuple[str, ...]] = {
     **{f"spec.input[].extractionWatch.action={action}": _EXTRACTION for action in ("flag", "deny")},
     "spec.output[].canary.action=cut": (
         *_CHECKS,
-        GUARD + "test_a_canary_split_over_events_cuts_the_stream_and_stops_the_model",
+        CHATS + "test_a_canary_split_over_events_cuts_the_stream_and_stops_the_model",
     ),
     "spec.output[].canary.action=redact": _CHECKS,
     "spec.output[].canary.action=flag": _CHECKS,

@@ -16,10 +16,12 @@ from aiohttp import web
 
 from bartizan.local.binaries import find_binary
 from bartizan.local.processes import Child, free_port, start
+from bartizan.policy import names
 from bartizan.policy.bundle import Bundle
 from bartizan.policy.validate import parse_policy
 from control_plane.compile.bundle import compile_bundle
 from sidecar.agent.bootstrap import envoy_command
+from sidecar.audit.record import Record
 from tests.support.guard import GuardWorker, guard_worker
 
 StaticConfig = Callable[[Bundle, Path], dict[str, Any]]
@@ -46,8 +48,18 @@ class Gateway:
     headers: list[dict[str, str]] = field(default_factory=list)
     disconnects: int = 0
 
+    def reset(self) -> None:
+        """As before the first request, but for records that nobody asked for: `record` passes over them."""
+        self.model, self.disconnects = echo, 0
+        self.received.clear()
+        self.headers.clear()
+
     def post(self, path: str, **options: Any) -> Any:
         return self.client.post(self.url + path, **options)
+
+    async def record(self, answer: aiohttp.ClientResponse) -> Record:
+        """What the worker recorded about the decision that this answer names."""
+        return await self.guard.record(answer.headers[names.HEADER_DECISION])
 
 
 async def _ready(envoy: Child, admin: Path) -> None:

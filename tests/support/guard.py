@@ -157,6 +157,14 @@ class GuardWorker:
                         self.gaps.append(gap)
         return self.records.pop(0)
 
+    async def record(self, decision: str) -> Record:
+        """The record of this decision; those of others stay for later."""
+        passed: list[Record] = []
+        while (found := await self.next_record()).id != decision:
+            passed.append(found)
+        self.records[:0] = passed
+        return found
+
 
 @contextlib.asynccontextmanager
 async def guard_worker(
