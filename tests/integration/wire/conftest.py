@@ -17,7 +17,7 @@ import pytest
 from sidecar.wire.engine import Call, CallFailed, Engine, Services
 from sidecar.wire.engine_grpcio import GrpcioEngine
 from sidecar.wire.engine_ngh2 import Ngh2Engine
-from tests.integration.wire.raw_h2 import RawPeer
+from tests.integration.wire import raw_h2 as h2
 
 MEGABYTE = 1 << 20
 
@@ -155,12 +155,20 @@ class Served:
     handlers: Handlers
     socket: Path
     client: grpc.aio.Channel
-    peers: list[RawPeer] = field(default_factory=list)
+    peers: list[h2.RawPeer] = field(default_factory=list)
 
-    async def connect(self, *, hello: bool = True) -> RawPeer:
+    async def connect(self, *, hello: bool = True) -> h2.RawPeer:
         """A peer that speaks frame by frame; closed with the rest."""
-        self.peers.append(await RawPeer.connect(self.socket, hello=hello))
+        self.peers.append(await h2.RawPeer.connect(self.socket, hello=hello))
         return self.peers[-1]
+
+    async def works(self) -> None:
+        """Another connection is served."""
+        peer = await self.connect()
+        await peer.send(h2.request(1))
+        answer = await peer.answer(1)
+        assert (answer.status, answer.data) == (0, h2.message(b"hello"))
+        await peer.close()
 
     async def unary(
         self, method: str, message: bytes, timeout: float | None = 20, **options: object
@@ -207,3 +215,14 @@ def serve(request: pytest.FixtureRequest) -> Serve:
 @pytest.fixture
 def serve_ngh2() -> Serve:
     return lambda **options: served(Ngh2Engine(**options))
+
+
+async def failure(call: object) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await call  # type: ignore[misc]
+    return raised.value
+
+
+def untyped(call: Any) -> Any:
+    """A multi-callable of bytes: the stubs know it only with serializers."""
+    return call

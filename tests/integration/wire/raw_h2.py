@@ -19,6 +19,7 @@ NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR, _, STREAM_CLOSED, 
     range(8)
 )
 COMPRESSION_ERROR, CALM = 9, 11
+U32 = struct.Struct(">I")
 
 
 def frame(
@@ -51,6 +52,16 @@ def block(path: bytes = b"/test.S/Echo", **changes: bytes | None) -> bytes:
 
 def message(data: bytes, flag: int = 0) -> bytes:
     return struct.pack(">BI", flag, len(data)) + data
+
+
+def data(payload: bytes, flags: int = END_STREAM) -> bytes:
+    """Body of the call on stream 1."""
+    return frame(DATA, flags, 1, payload)
+
+
+def opened(path: bytes = b"/test.S/Echo", **changes: bytes | None) -> bytes:
+    """The call on stream 1, whose body is still to come."""
+    return frame(HEADERS, END_HEADERS, 1, block(path, **changes))
 
 
 def request(stream: int, data: bytes = b"hello", path: bytes = b"/test.S/Echo") -> bytes:
