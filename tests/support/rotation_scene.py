@@ -12,6 +12,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from control_plane.policies.definitions import Definitions
 from control_plane.secrets.definition import HttpProvider, SecretDefinition, encode_definition
 from control_plane.secrets.rotation.barriers import Use
 from control_plane.secrets.rotation.engine import RotationEngine, RotationSettings
@@ -95,6 +96,10 @@ class Scene:
             holder=holder,
             settings=settings,
         )
+
+    def definitions(self, engine: RotationEngine) -> Definitions:
+        """What the API asks of this engine."""
+        return Definitions(self.store, lambda: engine)
 
     async def until(
         self, engine: RotationEngine, *phases: Phase, more: Callable[[Rotation], bool] = lambda _: True

@@ -6,12 +6,14 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
 from bartizan.local.openbao import OpenBao
 from control_plane.secrets.vault import Vault, VaultSettings
+from tests.support.rotation_scene import Scene, rotation_scene
 
 T = TypeVar("T")
 
@@ -57,3 +59,9 @@ async def vault(server: Server) -> AsyncIterator[Vault]:
         yield made
     finally:
         await made.close()
+
+
+@pytest.fixture
+async def scene(vault: Vault, tmp_path: Path) -> AsyncIterator[Scene]:
+    async with rotation_scene(vault, tmp_path) as made:
+        yield made

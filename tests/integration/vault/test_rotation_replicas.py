@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,13 +16,7 @@ from control_plane.secrets.rotation.engine import RotationEngine
 from control_plane.secrets.rotation.journal import Entry
 from control_plane.secrets.rotation.machine import Phase, Rotation
 from control_plane.secrets.vault import Vault
-from tests.support.rotation_scene import Scene, rotation_scene
-
-
-@pytest.fixture
-async def scene(vault: Vault, tmp_path: Path) -> AsyncIterator[Scene]:
-    async with rotation_scene(vault, tmp_path) as made:
-        yield made
+from tests.support.rotation_scene import Scene
 
 
 class Asleep:
