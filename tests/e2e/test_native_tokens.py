@@ -12,7 +12,6 @@ import os
 import signal
 import tempfile
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,16 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import hashes
 
 from bartizan.policy.keyset import KeyRecord, KeySet, key_hash, new_key
 from tests.support.local_sidecar import LocalSidecar, enforced
 from tests.support.raw_client import wait_until
 from tests.support.raw_model import RawModel
+from tests.support.token_cases import NATIVE, Headers, bearer, cases
 from tests.support.tokens import AUDIENCE, Issuer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("native-tokens")]
-
 KEY = new_key()
 FLIPS = int(os.environ.get("BARTIZAN_TEST_FLIPS", "12"))
 SPEC: dict[str, Any] = {
@@ -50,7 +48,6 @@ SPEC: dict[str, Any] = {
     },
 }
 RATES = {"limits": {"requests": [{"per": "sidecar", "rate": "1000000/s"}]}}
-Headers = list[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,100 +127,8 @@ def world() -> Iterator[World]:
             model.down()
 
 
-def bearer(token: str, scheme: str = "Bearer ") -> Headers:
-    return [("authorization", f"{scheme}{token}")]
-
-
-def cases(issuer: Issuer) -> dict[str, tuple[Headers, int]]:
-    """What is presented, and the status that it must have."""
-    now, signed = int(time.time()), issuer.signed
-    good = signed()
-    named = {
-        kind: (bearer(issuer.token(kind)), 401)
-        for kind in (
-            *("expired", "not_yet_valid", "no_expiry", "wrong_audience", "wrong_issuer", "unknown_kid"),
-            *("no_kid", "own_key_in_header", "none", "None", "hs_confusion", "critical", "foreign_key"),
-            "tampered",
-        )
-    }
-    headers: dict[str, tuple[dict[str, Any], int]] = {
-        "empty crit": ({"crit": []}, 401),
-        "b64": ({"b64": True}, 401),
-        "null crit": ({"crit": 0}, 401),
-        "empty kid": ({"kid": ""}, 401),
-        "number kid": ({"kid": 1}, 401),
-        "no typ": ({"typ": None}, 200),
-        "access token": ({"typ": "at+jwt"}, 200),
-        "odd spelling": ({"typ": "Application/JWT"}, 200),
-        "other typ": ({"typ": "dpop+jwt"}, 401),
-        "number typ": ({"typ": 7}, 401),
-        "long header": ({"jku": "https://evil.example/" + "a" * 2900}, 200),
-        "too long header": ({"jku": "https://evil.example/" + "a" * 4000}, 401),
-    }
-    claims: dict[str, tuple[dict[str, Any], int]] = {
-        "tenant not listed": ({"org": "evil"}, 403),
-        "second tenant": ({"org": "globex"}, 200),
-        "no tenant": ({"org": None}, 403),
-        "tenants": ({"org": ["acme"]}, 401),
-        "no subject": ({"sub": None}, 401),
-        "empty subject": ({"sub": ""}, 401),
-        "number subject": ({"sub": 1}, 401),
-        "plan": ({"plan": "gold"}, 200),
-        "number plan": ({"plan": 1}, 401),
-        "just expired": ({"exp": now - 30}, 200),
-        "expired a minute ago": ({"exp": now - 62}, 401),
-        "expiry as text": ({"exp": str(now + 600)}, 401),
-        "expiry far away": ({"exp": 10**13}, 401),
-        "fractional expiry": ({"exp": now + 600.5}, 200),
-        "soon valid": ({"nbf": now + 30}, 200),
-        "issued soon": ({"iat": now + 30}, 200),
-        "issued much later": ({"iat": now + 600}, 401),
-        "issued as text": ({"iat": "now"}, 401),
-        "no audience": ({"aud": None}, 401),
-        "audiences": ({"aud": ["x", AUDIENCE]}, 200),
-        "other audiences": ({"aud": ["x", "y"]}, 401),
-        "audience as object": ({"aud": {AUDIENCE: 1}}, 401),
-        "audience without its slash": ({"aud": "https://other.example"}, 401),
-        "audience of http": ({"aud": "http://other.example/"}, 401),
-        "issuer with a slash": ({"iss": issuer.url + "/"}, 401),
-    }
-    return {
-        "nothing": ([], 401),
-        "good": (bearer(good), 200),
-        **named,
-        **{name: (bearer(signed(header=said)), status) for name, (said, status) in headers.items()},
-        **{name: (bearer(signed(claims=said)), status) for name, (said, status) in claims.items()},
-        "RS384": (bearer(signed(header={"alg": "RS384"}, digest=hashes.SHA384())), 401),
-        "lower scheme": (bearer(good, "bearer "), 200),
-        "spaces": (bearer(good, "Bearer   "), 200),
-        "no scheme": (bearer(good, ""), 401),
-        "other scheme": (bearer(good, "Basic Bearer "), 401),
-        "something behind": (bearer(good + " x"), 401),
-        "two in one": (bearer(f"{good}, Bearer {good}"), 401),
-        "garbage": (bearer("a.b.c"), 401),
-        "no token": (bearer(""), 401),
-        "four parts": (bearer(good + ".x"), 401),
-        "header twice": ([*bearer(good), *bearer(good)], 401),
-        "with a key": ([*bearer(good), ("x-api-key", KEY)], 401),
-        "with an empty key": ([*bearer(good), ("x-api-key", "")], 401),
-        "a claimed verdict": ([("x-bartizan-token", "allowed"), ("x-envoy-auth", "1")], 401),
-    }
-
-
-NATIVE = (
-    "good",
-    "no typ",
-    "access token",
-    "second tenant",
-    "plan",
-    "just expired",
-    "soon valid",
-    "issued soon",
-)
-
-
 def test_no_status_differs_between_envoy_and_the_guard(world: World) -> None:
-    table = cases(world.issuer)
+    table = cases(world.issuer, KEY)
     wanted = {name: status for name, (_, status) in table.items()}
     for spec in (RATES, {}):
         world.use(**spec)
@@ -290,7 +195,7 @@ def test_no_bad_token_passes_while_plans_flip_under_load(world: World) -> None:
     # a key beside the token is right for one of these plans
     bad = [
         headers
-        for name, (headers, status) in cases(world.issuer).items()
+        for name, (headers, status) in cases(world.issuer, KEY).items()
         if status == 401 and name not in {"nothing", "with a key"}
     ]
     good = bearer(world.issuer.signed())
