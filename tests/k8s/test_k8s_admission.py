@@ -17,8 +17,8 @@ from control_plane.injector.judge import pod_judge
 from control_plane.injector.patch import Injected, inject
 from tests.k8s.control import KubeCluster
 from tests.k8s.pods import answer, forget_admission, make_namespace
+from tests.support.broken_pods import BROKEN, injected
 from tests.support.pod_cases import CASES, case_config, case_namespace, case_pod
-from tests.unit.control_plane.injector.test_rules import BROKEN, injected
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 CONFIG = case_config("plain_one_port")

@@ -22,8 +22,8 @@ from control_plane.kubernetes.api_server import ApiServer, connect
 from tests.k8s.control import KubeCluster
 from tests.k8s.pods import forget_admission, make_namespace
 from tests.k8s.test_k8s_webhook import POLICY
+from tests.support.broken_pods import injected
 from tests.support.pod_cases import case_config
-from tests.unit.control_plane.injector.test_rules import injected
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 GROUP = "on-call"

@@ -24,9 +24,9 @@ from control_plane.injector.upkeep import CONFIGURATIONS
 from control_plane.injector.webhook_configuration import webhook_configurations
 from control_plane.settings import Address
 from tests.support.api_server_stand import ApiServerStand, api_server_stand, write_kubeconfig
+from tests.support.broken_pods import injected
 from tests.support.pod_cases import IMAGE, case_config, case_pod
 from tests.support.webhook_stand import policy_document, review
-from tests.unit.control_plane.injector.test_rules import injected
 
 CONFIG = case_config("plain_one_port")
 

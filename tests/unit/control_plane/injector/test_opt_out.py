@@ -8,8 +8,9 @@ import pytest
 
 from control_plane.injector import names
 from control_plane.injector.refusals import Namespace
+from tests.support.broken_pods import Pod
 from tests.support.pod_cases import case_pod
-from tests.unit.control_plane.injector.test_rules import Pod, codes
+from tests.unit.control_plane.injector.test_rules import codes
 
 
 def out(*images: str, init: str = "", debug: str = "") -> Pod:

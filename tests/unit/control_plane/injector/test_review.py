@@ -17,9 +17,9 @@ from bartizan.policy.schema import ModelPolicy
 from control_plane.injector import names
 from control_plane.injector.json_patch import Operation, apply
 from control_plane.injector.review import Request, allowed, denied, read_review
+from tests.support.broken_pods import injected
 from tests.support.pod_cases import case_pod
 from tests.support.webhook_stand import CONFIG, Stand, policy, review, webhook_stand
-from tests.unit.control_plane.injector.test_rules import injected
 
 PSS = "pod-security.kubernetes.io/enforce"
 
