@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,84 +20,24 @@ from bartizan.errors import ResourceRejected, RolledBack, SignatureInvalid
 from bartizan.policy.canonical import canonical
 from bartizan.policy.keyset import KeyRecord, KeySet
 from bartizan.policy.signing import key_set_input, verify_key_set
+from tests.support.chains import (
+    DOMAIN,
+    HOUR,
+    NOW,
+    SIGNER,
+    Made,
+    make_ca,
+    make_certificate,
+    make_leaf,
+    only,
+    uri,
+    usage,
+)
 
-NOW = dt.datetime(2026, 6, 1, 12, 0, tzinfo=dt.UTC)
-HOUR = dt.timedelta(hours=1)
-DOMAIN = "prod.example"
-SIGNER = "spiffe://prod.example/control-plane"
 KEYS = KeySet(name="sentiment", version=5, keys=(KeyRecord(id="k1", hash="ab" * 32, tenant="acme"),))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Made:
-    certificate: x509.Certificate
-    key: Any
-
-    @property
-    def der(self) -> bytes:
-        return self.certificate.public_bytes(serialization.Encoding.DER)
-
-    @property
-    def pem(self) -> str:
-        return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
-
-
-def _usage(**allowed: bool) -> x509.KeyUsage:
-    names = (
-        "digital_signature content_commitment key_encipherment data_encipherment key_agreement key_cert_sign crl_sign"
-        " encipher_only decipher_only"
-    )
-    return x509.KeyUsage(**{name: allowed.get(name, False) for name in names.split()})
-
-
-def _make(
-    name: str,
-    issuer: Made | None,
-    extensions: list[tuple[x509.ExtensionType, bool]],
-    *,
-    begins: dt.datetime = NOW - HOUR,
-    ends: dt.datetime = NOW + HOUR,
-    key: Any = None,
-) -> Made:
-    key = key or ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer.certificate.subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(begins)
-        .not_valid_after(ends)
-    )
-    for extension, critical in extensions:
-        builder = builder.add_extension(extension, critical=critical)
-    return Made(certificate=builder.sign(issuer.key if issuer else key, hashes.SHA256()), key=key)
-
-
-def _ca(name: str, issuer: Made | None, path_length: int | None = None, **more: Any) -> Made:
-    extensions = more.pop("extensions", [])
-    basic = (x509.BasicConstraints(ca=True, path_length=path_length), True)
-    return _make(name, issuer, [basic, (_usage(key_cert_sign=True), True), *extensions], **more)
-
-
-def _uri(*names: str) -> tuple[x509.ExtensionType, bool]:
-    return (x509.SubjectAlternativeName([x509.UniformResourceIdentifier(name) for name in names]), False)
-
-
-def _only(*domains: str) -> tuple[x509.ExtensionType, bool]:
-    permitted = [x509.UniformResourceIdentifier(domain) for domain in domains]
-    return (x509.NameConstraints(permitted_subtrees=permitted, excluded_subtrees=None), True)
-
-
-def _leaf(issuer: Made, *names: str, more: Any = (), **other: Any) -> Made:
-    extensions = [_uri(*(names or (SIGNER,))), (_usage(digital_signature=True), True), *more]
-    return _make("control plane", issuer, extensions, **other)
-
-
-ROOT = _ca("root", None, ends=NOW + 10 * HOUR)
-ISSUING = _ca("issuing", ROOT, 0, extensions=[_only(DOMAIN)])
-LEAF = _leaf(ISSUING)
+ROOT = make_ca("root", None, ends=NOW + 10 * HOUR)
+ISSUING = make_ca("issuing", ROOT, 0, extensions=[only(DOMAIN)])
+LEAF = make_leaf(ISSUING)
 PAYLOAD = canonical(KEYS)
 
 
@@ -128,7 +68,7 @@ def test_a_good_key_set_comes_back_as_it_was_signed() -> None:
 
 
 def test_the_root_may_be_sent_along_and_may_be_one_of_several() -> None:
-    other = _ca("root", None)
+    other = make_ca("root", None)
     assert _verify([*CHAIN, ROOT.der], roots=(other.pem + ROOT.pem,)) == KEYS
 
 
@@ -139,14 +79,14 @@ class BadChain:
     roots: tuple[str, ...] = field(default=(ROOT.pem,))
 
 
-_WITHOUT_CA = _make("issuing", ROOT, [(_usage(key_cert_sign=True), True)])
-_NO_CERT_SIGN = _make(
-    "issuing", ROOT, [(x509.BasicConstraints(ca=True, path_length=0), True), (_usage(crl_sign=True), True)]
+_WITHOUT_CA = make_certificate("issuing", ROOT, [(usage(key_cert_sign=True), True)])
+_NO_CERT_SIGN = make_certificate(
+    "issuing", ROOT, [(x509.BasicConstraints(ca=True, path_length=0), True), (usage(crl_sign=True), True)]
 )
-_SUB = _ca("sub", ISSUING, extensions=[_only(DOMAIN)])
-_ELSEWHERE = _ca("issuing", ROOT, 0, extensions=[_only("other.example")])
-_BELOW = _ca("issuing", ROOT, 0, extensions=[_only(".prod.example")])
-_EXCLUDING = _ca(
+_SUB = make_ca("sub", ISSUING, extensions=[only(DOMAIN)])
+_ELSEWHERE = make_ca("issuing", ROOT, 0, extensions=[only("other.example")])
+_BELOW = make_ca("issuing", ROOT, 0, extensions=[only(".prod.example")])
+_EXCLUDING = make_ca(
     "issuing",
     ROOT,
     0,
@@ -159,9 +99,9 @@ _EXCLUDING = _ca(
         )
     ],
 )
-_EXPIRED = _ca("issuing", ROOT, 0, begins=NOW - 3 * HOUR, ends=NOW - HOUR)
-_OLD_ROOT = _ca("old root", None, begins=NOW - 3 * HOUR, ends=NOW - HOUR)
-_FOREIGN = _ca("root", None)
+_EXPIRED = make_ca("issuing", ROOT, 0, begins=NOW - 3 * HOUR, ends=NOW - HOUR)
+_OLD_ROOT = make_ca("old root", None, begins=NOW - 3 * HOUR, ends=NOW - HOUR)
+_FOREIGN = make_ca("root", None)
 _STRANGE = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x05\x00")
 
 
@@ -174,42 +114,45 @@ _STRANGE = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1
         BadChain(rule="the leaf comes first", chain=[ISSUING, LEAF]),
         BadChain(rule="the root is a known one", chain=[LEAF, ISSUING], roots=(_FOREIGN.pem,)),
         BadChain(rule="there is a root", chain=[LEAF, ISSUING], roots=()),
-        BadChain(rule="a root of the same name does not do", chain=[_leaf(_FOREIGN)]),
+        BadChain(rule="a root of the same name does not do", chain=[make_leaf(_FOREIGN)]),
         BadChain(rule="a trusted root is no signer", chain=[ROOT]),
-        BadChain(rule="a self-signed leaf is no signer", chain=[_leaf(_ca("self", None))]),
+        BadChain(rule="a self-signed leaf is no signer", chain=[make_leaf(make_ca("self", None))]),
         BadChain(
             rule="the leaf is the control plane",
-            chain=[_leaf(ISSUING, f"spiffe://{DOMAIN}/ns/a/sa/b"), ISSUING],
+            chain=[make_leaf(ISSUING, f"spiffe://{DOMAIN}/ns/a/sa/b"), ISSUING],
         ),
         BadChain(
-            rule="the trust domain is ours", chain=[_leaf(ROOT, "spiffe://other.example/control-plane")]
+            rule="the trust domain is ours", chain=[make_leaf(ROOT, "spiffe://other.example/control-plane")]
         ),
-        BadChain(rule="the leaf has one name", chain=[_leaf(ISSUING, SIGNER, f"{SIGNER}/x"), ISSUING]),
-        BadChain(rule="the leaf has a name", chain=[_make("control plane", ISSUING, []), ISSUING]),
+        BadChain(rule="the leaf has one name", chain=[make_leaf(ISSUING, SIGNER, f"{SIGNER}/x"), ISSUING]),
+        BadChain(rule="the leaf has a name", chain=[make_certificate("control plane", ISSUING, []), ISSUING]),
         BadChain(
             rule="the leaf is no CA",
-            chain=[_ca("control plane", ROOT, extensions=[_uri(SIGNER)])],
+            chain=[make_ca("control plane", ROOT, extensions=[uri(SIGNER)])],
         ),
         BadChain(
             rule="the leaf may sign",
-            chain=[_make("cp", ISSUING, [_uri(SIGNER), (_usage(key_agreement=True), True)]), ISSUING],
+            chain=[
+                make_certificate("cp", ISSUING, [uri(SIGNER), (usage(key_agreement=True), True)]),
+                ISSUING,
+            ],
         ),
-        BadChain(rule="issuers are CAs", chain=[_leaf(_WITHOUT_CA), _WITHOUT_CA]),
-        BadChain(rule="issuers may sign certificates", chain=[_leaf(_NO_CERT_SIGN), _NO_CERT_SIGN]),
-        BadChain(rule="a workload's certificate issues nothing", chain=[_leaf(LEAF), LEAF, ISSUING]),
-        BadChain(rule="path lengths hold", chain=[_leaf(_SUB), _SUB, ISSUING]),
-        BadChain(rule="permitted names hold", chain=[_leaf(_ELSEWHERE), _ELSEWHERE]),
-        BadChain(rule="a permitted subdomain is not the domain", chain=[_leaf(_BELOW), _BELOW]),
-        BadChain(rule="excluded names hold", chain=[_leaf(_EXCLUDING), _EXCLUDING]),
-        BadChain(rule="expired issuers end the chain", chain=[_leaf(_EXPIRED), _EXPIRED]),
-        BadChain(rule="expired roots end it too", chain=[_leaf(_OLD_ROOT)], roots=(_OLD_ROOT.pem,)),
+        BadChain(rule="issuers are CAs", chain=[make_leaf(_WITHOUT_CA), _WITHOUT_CA]),
+        BadChain(rule="issuers may sign certificates", chain=[make_leaf(_NO_CERT_SIGN), _NO_CERT_SIGN]),
+        BadChain(rule="a workload's certificate issues nothing", chain=[make_leaf(LEAF), LEAF, ISSUING]),
+        BadChain(rule="path lengths hold", chain=[make_leaf(_SUB), _SUB, ISSUING]),
+        BadChain(rule="permitted names hold", chain=[make_leaf(_ELSEWHERE), _ELSEWHERE]),
+        BadChain(rule="a permitted subdomain is not the domain", chain=[make_leaf(_BELOW), _BELOW]),
+        BadChain(rule="excluded names hold", chain=[make_leaf(_EXCLUDING), _EXCLUDING]),
+        BadChain(rule="expired issuers end the chain", chain=[make_leaf(_EXPIRED), _EXPIRED]),
+        BadChain(rule="expired roots end it too", chain=[make_leaf(_OLD_ROOT)], roots=(_OLD_ROOT.pem,)),
         BadChain(
             rule="unknown critical extensions are refused",
-            chain=[_leaf(ISSUING, more=[(_STRANGE, True)]), ISSUING],
+            chain=[make_leaf(ISSUING, more=[(_STRANGE, True)]), ISSUING],
         ),
         BadChain(
             rule="the key is P-256",
-            chain=[_leaf(ISSUING, key=ec.generate_private_key(ec.SECP384R1())), ISSUING],
+            chain=[make_leaf(ISSUING, key=ec.generate_private_key(ec.SECP384R1())), ISSUING],
         ),
     ],
     ids=lambda case: case.rule.replace(" ", "_"),
@@ -222,7 +165,7 @@ def test_a_bad_chain_is_refused(case: BadChain) -> None:
 
 def test_extensions_that_are_not_critical_and_other_key_usages_do_not_matter() -> None:
     both = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
-    leaf = _leaf(ISSUING, more=[(_STRANGE, False), (both, False)])
+    leaf = make_leaf(ISSUING, more=[(_STRANGE, False), (both, False)])
     assert _verify([leaf.der, ISSUING.der], _sign(leaf.key)) == KEYS
 
 
@@ -236,7 +179,7 @@ def test_extensions_that_are_not_critical_and_other_key_usages_do_not_matter() -
     ],
 )
 def test_clocks_may_differ_by_a_minute(now: dt.datetime, valid: bool) -> None:
-    leaf = _leaf(ROOT)
+    leaf = make_leaf(ROOT)
     if valid:
         assert _verify([leaf.der], _sign(leaf.key), roots=(_LONG_ROOT.pem,), now=now) == KEYS
     else:
@@ -244,7 +187,7 @@ def test_clocks_may_differ_by_a_minute(now: dt.datetime, valid: bool) -> None:
             _verify([leaf.der], _sign(leaf.key), roots=(_LONG_ROOT.pem,), now=now)
 
 
-_LONG_ROOT = _ca("root", None, begins=NOW - 10 * HOUR, ends=NOW + 10 * HOUR, key=ROOT.key)
+_LONG_ROOT = make_ca("root", None, begins=NOW - 10 * HOUR, ends=NOW + 10 * HOUR, key=ROOT.key)
 
 
 @pytest.mark.filterwarnings("ignore:Parsed a serial number")
@@ -261,7 +204,7 @@ def test_any_flipped_byte_of_the_chain_is_refused(which: int, data: st.DataObjec
 @given(st.integers(1, 7))
 def test_a_certificate_has_one_encoding_only(bits: int) -> None:
     # an even last byte leaves room for unused bits that some parsers tolerate
-    while (leaf := _leaf(ISSUING)).der[-1] % 2:
+    while (leaf := make_leaf(ISSUING)).der[-1] % 2:
         pass
     changed = bytearray(leaf.der)
     changed[-len(leaf.certificate.signature) - 1] = bits
@@ -330,8 +273,8 @@ def test_hosts_of_the_signer_are_held_to_what_its_ca_may_issue(
         (x509.NameConstraints(permitted_subtrees=_HOSTS, excluded_subtrees=None), permitted),
         (x509.NameConstraints(permitted_subtrees=None, excluded_subtrees=_HOSTS[1:]), not excluded),
     ):
-        authority = _ca("issuing", ROOT, 0, extensions=[(limits, True)])
-        leaf = _make("control plane", authority, [names, (_usage(digital_signature=True), True)])
+        authority = make_ca("issuing", ROOT, 0, extensions=[(limits, True)])
+        leaf = make_certificate("control plane", authority, [names, (usage(digital_signature=True), True)])
         with (
             contextlib.nullcontext() if good else pytest.raises(SignatureInvalid, match="a name in the chain")
         ):
