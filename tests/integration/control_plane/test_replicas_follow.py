@@ -4,123 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AsyncExitStack
 
 import pytest
 import pytest_asyncio
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from bartizan.api import IssueKey
 from bartizan.errors import BartizanError, Conflict, DependencyUnavailable, Forbidden
-from bartizan.policy.canonical import canonical
-from bartizan.policy.keyset import KeySet
 from bartizan.policy.names import TYPE_KEY_SET
-from bartizan.policy.signing import LocalSigner
-from control_plane.fleet.ledger import Ledger
-from control_plane.fleet.service import FleetService
-from control_plane.policies.actor import Actor
-from control_plane.policies.keys import Keys
-from control_plane.policies.service import Policies
 from control_plane.push import replicas as timing
-from control_plane.push.publish import Publisher
-from control_plane.push.replicas import Following, Replicas
-from control_plane.store.base import InstanceRow, ReportRow, RotationRow
-from control_plane.store.sql.store import SqlStore, open_store
-from protos.gen.bartizan.fleet.v1 import fleet_pb2
-from protos.gen.bartizan.identity.v1 import identity_pb2
+from control_plane.push.replicas import Replicas
+from control_plane.store.base import RotationRow
+from control_plane.store.sql.store import open_store
+from tests.support.following_replicas import POLICY, Replica, instance
 from tests.support.postgres import needs_postgres, postgres
+from tests.support.push_stand import ACTOR, CHAT, until
 
 pytestmark = [
     needs_postgres,
     pytest.mark.xdist_group("replicas-follow"),
     pytest.mark.asyncio(loop_scope="module"),
 ]
-
-ACTOR = Actor(token_id="t", name="tester", role="admin")
-ID = "spiffe://test/ns/prod/sa/chat"
-POLICY = """
-apiVersion: bartizan.dev/v1alpha1
-kind: ModelPolicy
-metadata: {{name: {name}, namespace: prod}}
-spec:
-  selector: {{matchLabels: {{app: {app}}}}}
-  listener: {{port: 8443, tls: none}}
-  model: {{name: m, protocol: opaque, port: 8000}}
-  routes: [{{path: /x}}]
-  tenants: [acme]
-  authn: {{apiKeys: {{set: chat-set}}}}
-"""
-PEM = ed25519.Ed25519PrivateKey.generate().private_bytes(
-    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-)
-
-
-class Signer:
-    async def sign(self, payload: bytes) -> tuple[str, bytes]:
-        local = LocalSigner(PEM)
-        return local.key_id, local.sign(payload)
-
-
-def unsigned(key_set: KeySet) -> identity_pb2.KeySet:
-    return identity_pb2.KeySet(name=key_set.name, payload=canonical(key_set))
-
-
-class Replica:
-    """A control plane without its edges; `caught_up` counts how often it looked at the rotations."""
-
-    def __init__(self, name: str, store: SqlStore) -> None:
-        self.store = store
-        self.caught_up = 0
-        self.following = Following(alone=False)
-        self.ledger = Ledger(shared=store.shared)
-        self.publisher = Publisher(store, self.ledger, unsigned, follows=self.following)
-        self.fleet = FleetService(self.ledger, store, replica=name, follows=self.following)
-        self.policies = Policies(store, Signer(), self.publisher.policy_changed)
-        self.keys = Keys(store, self.publisher.key_set_changed)
-        self.replicas = Replicas(
-            store,
-            name=name,
-            following=self.following,
-            ledger=self.ledger,
-            fleet=self.fleet,
-            publisher=self.publisher,
-            catch_up=self._catch_up,
-        )
-
-    async def _catch_up(self) -> None:
-        self.caught_up += 1
-
-    async def report(self, sequence: int, *, version: int = 1, replica: str, live: bool = True) -> None:
-        """As FleetService writes what sidecar i1 told."""
-        report = fleet_pb2.InstanceReport(instance_id="i1", boot_id="b", sequence=sequence)
-        report.policy.policy, report.policy.version = "prod/chat", version
-        row = ReportRow(
-            instance_id="i1",
-            boot_id="b",
-            sequence=sequence,
-            received_at=time.time(),
-            report=report.SerializeToString(),
-            replica=replica,
-            live=live,
-        )
-        async with self.store.begin() as work:
-            await work.instances.put_reports([row], now=await work.now())
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[Replica]:
-        await self.fleet.load()
-        await self.replicas.look()
-        async with asyncio.TaskGroup() as group:
-            helpers = [group.create_task(each.run()) for each in (self.replicas, self.fleet)]
-            try:
-                yield self
-            finally:
-                for helper in helpers:
-                    helper.cancel()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", name="url")
@@ -146,18 +53,6 @@ async def _pair(url: str) -> AsyncIterator[tuple[Replica, Replica]]:
         yield one, two
 
 
-def instance(name: str) -> InstanceRow:
-    return InstanceRow(
-        instance_id=name, spiffe_id=ID, namespace="prod", labels={"app": "chat"}, created_at=1.0
-    )
-
-
-async def until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not holds():
-            await asyncio.sleep(0.01)
-
-
 async def changes(one: Replica, two: Replica) -> None:
     """Each kind of change made at one is known at two."""
     applied = await one.policies.apply(POLICY.format(name="chat", app="chat").encode(), ACTOR)
@@ -165,7 +60,7 @@ async def changes(one: Replica, two: Replica) -> None:
         lambda: (wanted := two.ledger.wanted("prod/chat")) is not None and wanted.version == applied.version
     )
 
-    subscriber = await two.publisher.subscribe("i1", ID)
+    subscriber = await two.publisher.subscribe("i1", CHAT)
     issued = await one.keys.issue("chat-set", IssueKey(tenant="acme"), ACTOR)
     version, _ = await one.keys.keys("chat-set")
     await until(lambda: two.ledger.key_set_version("chat-set") == version)
@@ -184,7 +79,7 @@ async def changes(one: Replica, two: Replica) -> None:
     async with one.store.begin() as work:
         await work.instances.add(instance(name))
     await until(lambda: two.ledger.instance(name) is not None)
-    stream = await two.publisher.subscribe(name, ID)
+    stream = await two.publisher.subscribe(name, CHAT)
     async with one.store.begin() as work:
         await work.instances.remove(name, at=2.0)
     await until(lambda: two.ledger.instance(name) is None)
@@ -272,7 +167,7 @@ async def test_a_replica_that_is_behind_serves_nobody_until_it_has_caught_up(
     pair: tuple[Replica, Replica], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, two = pair
-    stream = await two.publisher.subscribe("i2", ID)
+    stream = await two.publisher.subscribe("i2", CHAT)
     away = True
 
     async def unreachable(_self: Replicas) -> None:
@@ -287,13 +182,13 @@ async def test_a_replica_that_is_behind_serves_nobody_until_it_has_caught_up(
         async with asyncio.timeout(30):
             await stream.publication.changed(stream.publication.current)
     assert not two.following()
-    for refused in (two.publisher.subscribe("i2", ID), two.replicas.look()):
+    for refused in (two.publisher.subscribe("i2", CHAT), two.replicas.look()):
         with pytest.raises(DependencyUnavailable):
             await refused
     monkeypatch.setattr(timing, "BEHIND", 8.0)
     away = False
     await until(two.following)
-    assert (await two.publisher.subscribe("i2", ID)).instance.instance_id == "i2"
+    assert (await two.publisher.subscribe("i2", CHAT)).instance.instance_id == "i2"
 
 
 async def test_of_two_policies_for_the_same_sidecars_applied_at_once_one_is_stored(
