@@ -122,7 +122,8 @@ def _words(rule: SecretRule, text: str, start: int, allowance: Allowance) -> Ite
                     yield Match(
                         start=first, end=end, kind=rule.kind, replacement=PLACEHOLDER, score=rule.score
                     )
-                following = max(following, end)
+                if not group:  # what is announced may hold the announcement of the next: "Authorization: Basic aaaAuthorization: …"
+                    following = max(following, end)
         at = text.find(rule.hint, following)
 
 

@@ -27,9 +27,9 @@ PROSE = st.text(
     ),
     max_size=40,
 )
-TEXTS = st.lists(st.one_of(PROSE, st.sampled_from(sorted(PLANTED.values())), st.just(" ")), max_size=7).map(
-    "".join
-)
+PLANTS = st.sampled_from(sorted(PLANTED.values()))
+RUN_TOGETHER = st.builds(lambda planted, times: planted * times, PLANTS, st.integers(2, 4))
+TEXTS = st.lists(st.one_of(PROSE, PLANTS, RUN_TOGETHER, st.just(" ")), max_size=7).map("".join)
 SIZES = st.lists(st.integers(1, 90), max_size=200)
 
 

@@ -68,3 +68,19 @@ def test_placeholders_and_talk_are_none(text: str) -> None:
 def test_entropy_is_in_bits_per_character() -> None:
     assert entropy("aaaa") == 0
     assert entropy("abcd") == 2
+
+
+BASIC = "Authorization: Basic " + "YXBpOmQya2VMRTc4ekx4IXQ1"
+BEARER = "Bearer " + "zq83hfk20dkw93jf8xyz1"
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        (BASIC * 2, [BASIC[21:] + "Authorization", BASIC[21:]]),
+        (BASIC * 3, [*[BASIC[21:] + "Authorization"] * 2, BASIC[21:]]),
+        (BEARER * 2, [BEARER[7:] + "Bearer", BEARER[7:]]),
+    ],
+)
+def test_announcements_that_run_together_announce_each_its_own(text: str, values: list[str]) -> None:
+    assert [text[match.start : match.end] for match in CHECK.matches(text)] == values
