@@ -10,6 +10,8 @@ import re
 import unicodedata
 from typing import Literal
 
+import re2
+
 MAX_MARKS = 30
 _LAST_MARK = 0x1EFFF
 
@@ -20,9 +22,14 @@ def _is_mark(char: str) -> bool:
 
 
 _MARKS = "".join(char for char in map(chr, range(0x300, _LAST_MARK + 1)) if _is_mark(char))
-_LONG_RUN = re.compile(f"([{_MARKS}]{{{MAX_MARKS}}})[{_MARKS}]+")
+_LONG_RUN_SIGN = re2.compile(f"[{_MARKS}]{{{MAX_MARKS + 1}}}")
+"""Says in one fast pass that there is nothing to cut, as in almost every text."""
+_LONG_RUN = re.compile(f"(?=[\u0300-{chr(_LAST_MARK)}])([{_MARKS}]{{{MAX_MARKS}}})[{_MARKS}]+")
+"""The look ahead passes over what is no mark at sight: to ask the whole class takes twenty times as long."""
 
 
 def normal_form(form: Literal["NFC", "NFD", "NFKC"], text: str) -> str:
     """The text in this form, in time linear in its length; of a longer run of marks the first 30 stay."""
-    return unicodedata.normalize(form, _LONG_RUN.sub(r"\1", text))
+    if _LONG_RUN_SIGN.search(text):
+        text = _LONG_RUN.sub(r"\1", text)
+    return unicodedata.normalize(form, text)

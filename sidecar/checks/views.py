@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import base64
 import binascii
-import codecs
 import html
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import TypeVar
 from urllib.parse import unquote
 
 import re2
 
 from sidecar.checks.normal_form import normal_form
-from sidecar.checks.pattern_set import PatternSet
+
+_Run = TypeVar("_Run", str, bytes)
 
 MAX_LOOKS = 1_024
 """Runs of one encoding that are decoded: most are ids, paths and digests, which give no text and cost little."""
@@ -40,13 +41,15 @@ _INVISIBLE = re.compile(
 _INVISIBLE_SIGN = re2.compile(_INVISIBLE.pattern)
 _TAGS = re.compile("[\U000e0020-\U000e007e]{4,}")
 _SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
-_BASE64 = re.compile(r"[A-Za-z0-9+/_\-](?<![A-Za-z0-9+/_\-].)[A-Za-z0-9+/_\-]{15,}={0,2}")
-_HEX = re.compile(r"(?:(?:0x|\\x)?[0-9a-fA-F]{2}[ ,:]?){12,}")
+_BASE64 = re2.compile(rb"[A-Za-z0-9+/_\-]{16,}={0,2}")
+_HEX = re2.compile(rb"(?:(?:0x|\\x)?[0-9a-fA-F]{2}[ ,:]?){12,}")
 _PERCENT = re.compile(r"%[0-9a-fA-F]{2}")
 _ENTITY = re.compile(r"(?:&#x?[0-9a-fA-F]{1,6};){3}")
-_ESCAPES = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})")
-_HEX_DIGITS = re.compile(r"0x|\\x|[^0-9a-fA-F]")
-_LEET_WORD = re.compile(r"[a-z][013457@$!|€+69]+[a-z]")
+_ESCAPES = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2}))")
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+_HEX_DIGITS = re.compile(rb"0x|\\x|[^0-9a-fA-F]")
+_LEET_WORD = re2.compile(r"[a-z][013457@$!|€+69]+[a-z]")
+_SPELLED_SIGN = re2.compile(r"[a-z](?:[ .\-_*|/\\]{1,2}[a-z0-9]){6}")
 _SPELLED = re.compile(r"(?<![a-z0-9])[a-z](?:[ .\-_*|/\\]{1,2}[a-z0-9]){6,}(?![a-z0-9])")
 _NOT_LETTER = re.compile(r"[^a-z0-9]+")
 
@@ -54,25 +57,16 @@ _LOOK_ALIKES = str.maketrans(
     "авеёзикмнорстухьіїјѕԁԛԝһӏүгбпґɩαβγδεζηθικλμνοπρστυφχψωϲϳıɑɡɪʀʏᴀᴄᴅᴇᴊᴋᴍɴᴏᴘᴛᴜᴠᴡᴢʙɢʜʟ",
     "abee3ukmhopctyxbiijsdqwhlyrbnriabydezn0iklmvonpotuoxywcjiagiryacdejkmnoptuvwzbghl",
 )
-# Combining marks go: what is left of an accented letter is the letter.
-_FOLDS: dict[int, int | None] = {**_LOOK_ALIKES, **dict.fromkeys(range(0x300, 0x370))}
-_LEET = str.maketrans("013457@$!|€+69", "oieastasiletgg")
+_LOOK_ALIKE_SIGN = re2.compile(f"[{''.join(map(chr, _LOOK_ALIKES))}]")
+_ACCENTS = re.compile("[\u0300-\u036f]+")
+_LEET = bytes.maketrans(b"013457@$!|+69", b"oieastasiltgg")
+_ROT13 = bytes.maketrans(
+    b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    b"nopqrstuvwxyzabcdefghijklmNOPQRSTUVWXYZABCDEFGHIJKLM",
+)
 _LEET_WORDS = 2
 _LEET_MAX_CHARS = 2_000
 """Code and tables are full of digits inside words; a disguised prompt is short."""
-
-
-_SIGNS = PatternSet(
-    (
-        r"[A-Za-z0-9+/_\-]{16}",
-        r"(?:(?:0x|\\x)?[0-9a-fA-F]{2}[ ,:]?){12}",
-        _PERCENT.pattern,
-        _ENTITY.pattern,
-        _ESCAPES.pattern,
-    )
-)
-"""Says in one pass which decoders have something to do: the patterns above are slow where they find nothing."""
-_BASE64_SIGN, _HEX_SIGN, _PERCENT_SIGN, _ENTITY_SIGN, _ESCAPES_SIGN = range(5)
 
 
 def plain(text: str) -> str:
@@ -88,15 +82,16 @@ def folded(normal: str) -> str:
     """A plain text with look-alike letters as Latin ones and without accents."""
     if normal.isascii():
         return normal
-    return normal_form("NFD", normal).translate(_FOLDS)
+    letters = _ACCENTS.sub("", normal_form("NFD", normal))
+    return letters.translate(_LOOK_ALIKES) if _LOOK_ALIKE_SIGN.search(letters) else letters
 
 
 def rewritten(normal: str) -> Iterator[str]:
     """Readings of a folded text as leet, rot13, reversed."""
     for end in _ends(normal):
         if _LEET_WORD.search(end):
-            yield end.translate(_LEET)
-        yield codecs.encode(end, "rot13")
+            yield _without_leet(end)
+        yield end.encode().translate(_ROT13).decode()
         yield end[::-1]
 
 
@@ -104,12 +99,13 @@ def unmasked(normal: str) -> str:
     """A short folded text with the signs that stand for letters as letters; "" if hardly any word holds one."""
     if len(normal) > _LEET_MAX_CHARS or len(_LEET_WORD.findall(normal)) < _LEET_WORDS:
         return ""
-    return normal.translate(_LEET)
+    return _without_leet(normal)
 
 
 def spelled(normal: str) -> str:
     """Words written letter by letter, joined without spaces ("i g n o r e a l l" is "ignoreall")."""
-    runs = [match.group() for end in _ends(normal) for match in _SPELLED.finditer(end)]
+    ends = (end for end in _ends(normal) if _SPELLED_SIGN.search(end))
+    runs = [match.group() for end in ends for match in _SPELLED.finditer(end)]
     return " ".join(_NOT_LETTER.sub("", run) for run in runs[:MAX_RUNS])
 
 
@@ -117,27 +113,29 @@ def decoded(text: str) -> Iterator[str]:
     """Hidden or encoded parts of the original text, decoded once."""
     if not text.isascii():
         yield from _hidden(text)
-    signs = frozenset(_SIGNS.matches(text))
-    if _BASE64_SIGN in signs:
-        yield from islice(_texts_of(map(_base64, _runs(_BASE64, text))), MAX_RUNS)
-    if _HEX_SIGN in signs:
-        yield from islice(_texts_of(map(_hex, _runs(_HEX, text))), MAX_RUNS)
-    for stretch in _stretches(_PERCENT, text) if _PERCENT_SIGN in signs else ():
+    data = text.encode()
+    yield from islice(_texts_of(map(_base64, _runs(_BASE64.finditer(data)))), MAX_RUNS)
+    yield from islice(_texts_of(map(_hex, _runs(_HEX.finditer(data)))), MAX_RUNS)
+    for stretch in _stretches(_PERCENT, text):
         yield unquote(stretch)
-    for stretch in _stretches(_ENTITY, text) if _ENTITY_SIGN in signs else ():
+    for stretch in _stretches(_ENTITY, text):
         yield html.unescape(stretch)
-    for stretch in _stretches(_ESCAPES, text) if _ESCAPES_SIGN in signs else ():
+    for stretch in _stretches(_ESCAPES, text):
         written = _ESCAPES.sub(lambda found: chr(int(found[1] or found[2], 16)), stretch)
         # two escapes may be one character; what is left of halves is no text
         yield written.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _hidden(text: str) -> Iterator[str]:
-    for found in _runs(_TAGS, text):
+    for found in _runs(_TAGS.finditer(text)):
         yield "".join(chr(ord(char) - 0xE0000) for char in found)
-    for found in _runs(_SELECTORS, text):
+    for found in _runs(_SELECTORS.finditer(text)):
         values = (ord(char) - 0xFE00 if ord(char) < 0xFE10 else ord(char) - 0xE0100 + 16 for char in found)
         yield from _readable(bytes(values))
+
+
+def _without_leet(text: str) -> str:
+    return text.replace("€", "e").encode().translate(_LEET).decode()
 
 
 def _ends(text: str) -> Sequence[str]:
@@ -157,9 +155,9 @@ def _stretches(sign: re.Pattern[str], text: str) -> Iterator[str]:
         yield text[start:at]
 
 
-def _runs(pattern: re.Pattern[str], text: str) -> Iterator[str]:
+def _runs(found: Iterable[re.Match[_Run]]) -> Iterator[_Run]:
     left = MAX_RUNS_CHARS
-    for match in islice(pattern.finditer(text), MAX_LOOKS):
+    for match in islice(found, MAX_LOOKS):
         run = match.group()[: min(left, MAX_RUN_CHARS)]
         left -= len(run)
         yield run
@@ -172,16 +170,16 @@ def _texts_of(decoded_runs: Iterable[bytes]) -> Iterator[str]:
         yield from _readable(data)
 
 
-def _hex(run: str) -> bytes:
-    digits = _HEX_DIGITS.sub("", run)
-    return bytes.fromhex(digits[: len(digits) & ~1])
+def _hex(run: bytes) -> bytes:
+    digits = _HEX_DIGITS.sub(b"", run)
+    return binascii.unhexlify(digits[: len(digits) & ~1])
 
 
-def _base64(run: str) -> bytes:
-    run = run.replace("-", "+").replace("_", "/").rstrip("=")
+def _base64(run: bytes) -> bytes:
+    run = run.translate(_URL_SAFE).rstrip(b"=")
     run = run[: len(run) - 1] if len(run) % 4 == 1 else run
     try:
-        return base64.b64decode(run + "=" * (-len(run) % 4), validate=True)
+        return base64.b64decode(run + b"=" * (-len(run) % 4), validate=True)
     except (binascii.Error, ValueError):
         return b""
 
