@@ -21,7 +21,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from bartizan.errors import TrustError
-from sidecar.checks.detectors.injection_model.features import BITS, Grams, grams
+from sidecar.checks.detectors.injection_model.features import BITS, Grams, Places, grams
 
 WINDOW: Final = 4_000
 """Characters that are judged as one text; a longer one is judged in windows that overlap by half."""
@@ -63,12 +63,23 @@ class Manifest(msgspec.Struct, frozen=True):
     thresholds: Thresholds
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Table:
-    """One kind of n-gram: what each bucket adds to the score, and to the square of the text's length."""
+    """One kind of n-gram as it was released, in bytes: as floats the buckets would take four times the memory of each
+    worker, and a text asks for few of them.
+    """
 
-    values: NDArray[np.float32]
-    squares: NDArray[np.float32]
+    weights: NDArray[np.int8]
+    rarity: NDArray[np.uint8]
+    step: np.float32
+    rarity_step: np.float32
+
+    def of(self, buckets: Places) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What each of these buckets adds to the score, and to the square of the text's length."""
+        rarity = self.rarity.take(buckets) * self.rarity_step
+        values: NDArray[np.float32] = self.weights.take(buckets) * self.step * rarity
+        squares: NDArray[np.float32] = rarity * rarity
+        return values, squares
 
 
 class InjectionModel:
@@ -103,10 +114,11 @@ class InjectionModel:
         for keys, table, bits in zip(found.kinds, self._tables, BITS, strict=True):
             if not len(keys):
                 continue
-            buckets = keys & ((1 << bits) - 1)
+            buckets = (keys & ((1 << bits) - 1)).astype(np.int64)
             blocks = (keys >> bits).astype(np.int64)
-            sums = np.bincount(blocks, table.values[buckets], found.blocks)
-            norms = np.bincount(blocks, table.squares[buckets], found.blocks)
+            values, squares = table.of(buckets)
+            sums = np.bincount(blocks, values, found.blocks)
+            norms = np.bincount(blocks, squares, found.blocks)
             if found.blocks > 1:
                 sums, norms = sums[1:] + sums[:-1], norms[1:] + norms[:-1]
             total += sums / np.sqrt(np.maximum(norms, 1e-9))
@@ -143,18 +155,21 @@ def _tables(manifest: Manifest, weights: bytes) -> tuple[_Table, ...]:
     try:
         with np.load(io.BytesIO(weights), allow_pickle=False) as arrays:
             tables = tuple(
-                _table(
-                    arrays[f"weights_{kind}"] * np.float32(step),
-                    arrays[f"rarity_{kind}"] * np.float32(rarity),
+                _Table(
+                    weights=arrays[f"weights_{kind}"],
+                    rarity=arrays[f"rarity_{kind}"],
+                    step=np.float32(step),
+                    rarity_step=np.float32(rarity),
                 )
                 for kind, (step, rarity) in enumerate(zip(manifest.scales, manifest.rarity, strict=True))
             )
     except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as fault:
         raise TrustError("the weights of the injection model can't be read") from fault
-    if [len(table.values) for table in tables] != [1 << bits for bits in BITS]:
+    if any(
+        table.weights.dtype != np.dtype(np.int8)
+        or table.rarity.dtype != np.dtype(np.uint8)
+        or not table.weights.shape == table.rarity.shape == (1 << bits,)
+        for table, bits in zip(tables, BITS, strict=True)
+    ):
         raise TrustError("the weights of the injection model do not fit its features")
     return tables
-
-
-def _table(weights: NDArray[np.float32], rarity: NDArray[np.float32]) -> _Table:
-    return _Table((weights * rarity).astype(np.float32), (rarity * rarity).astype(np.float32))
