@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import uvloop
-from prometheus_client import REGISTRY
 
 from bartizan.errors import BartizanError, InvalidInput, ProtocolViolation, RolledBack
 from bartizan.tasks import cancel, start
 from bartizan.telemetry import tracing
+from bartizan.telemetry.lean_prometheus import REGISTRY
 from bartizan.telemetry.logging import configure, get_logger
 from sidecar.agent.channel import Channel
 from sidecar.agent.messages import (

@@ -8,10 +8,15 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 
-from prometheus_client import REGISTRY, CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
+from bartizan.telemetry.lean_prometheus import (
+    REGISTRY,
+    Collector,
+    CollectorRegistry,
+    CounterMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+    floatToGoString,
+)
 
 
 class HotCounter(Collector):

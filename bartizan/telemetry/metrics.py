@@ -5,9 +5,8 @@ docs/telemetry.md lists them; a test compares the two.
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
-
 from bartizan.telemetry.hot import HotCounter, HotHistogram
+from bartizan.telemetry.lean_prometheus import Counter, Gauge, Histogram
 
 _FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 

@@ -10,13 +10,17 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from aiohttp import web
-from prometheus_client import REGISTRY, generate_latest
-from prometheus_client.core import Metric
-from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.registry import Collector
-from prometheus_client.samples import Sample
 
 from bartizan.errors import ProcessFailed
+from bartizan.telemetry.exposition import CONTENT_TYPE, exposition
+from bartizan.telemetry.lean_prometheus import (
+    REGISTRY,
+    Collector,
+    Metric,
+    Sample,
+    add_process_metrics,
+    text_string_to_metric_families,
+)
 from sidecar.agent import app_probes as probing
 from sidecar.agent.apply import Applier
 from sidecar.agent.conditions import Conditions
@@ -75,6 +79,7 @@ class Health:
         self._monitor = monitor
         self._facts = facts
         self._app_probes = app_probes
+        add_process_metrics()
         self._metrics = _WithWorkers(workers.metrics)
 
     async def start(self, host: str, port: int) -> web.AppRunner:
@@ -107,8 +112,7 @@ class Health:
         )
 
     async def _show_metrics(self, _request: web.Request) -> web.Response:
-        text = generate_latest(self._metrics)
-        return web.Response(body=text, headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"})
+        return web.Response(body=exposition(self._metrics), headers={"content-type": CONTENT_TYPE})
 
     async def _status(self, _request: web.Request) -> web.Response:
         return web.json_response(self.status())

@@ -10,7 +10,6 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import generate_latest
 
 from bartizan.errors import ResourceRejected, TrustError
 from bartizan.identity import TrustDocument
@@ -19,6 +18,7 @@ from bartizan.policy.canonical import canonical
 from bartizan.policy.names import TYPE_CLUSTER, TYPE_LISTENER, TYPE_ROUTES
 from bartizan.policy.signing import LocalSigner
 from bartizan.telemetry import metrics
+from bartizan.telemetry.exposition import exposition
 from protos.gen.bartizan.identity.v1 import identity_pb2
 from protos.gen.bartizan.policy.v1 import policy_pb2
 from protos.gen.envoy.extensions.transport_sockets.tls.v3 import secret_pb2
@@ -170,7 +170,7 @@ def test_the_certificate_of_a_refused_bundle_is_served_no_longer() -> None:
 def test_workers_samples_join_the_family_of_the_same_name() -> None:
     own = metrics.AUDIT_LOST._value.get()
     metrics.AUDIT_LOST.inc(3)
-    text = generate_latest(
+    text = exposition(
         _WithWorkers(
             lambda: {
                 'bartizan_decisions_total{action="deny",cause="of a worker",phase="authn"}': 3.0,
