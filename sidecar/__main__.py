@@ -9,6 +9,7 @@ import sys
 from bartizan.errors import BartizanError, leaves
 from bartizan.telemetry.logging import configure, get_logger
 from sidecar import settings
+from sidecar.allocator import keep_small
 from sidecar.app import run
 
 
@@ -20,6 +21,7 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     configure("agent", loaded.log_level)
+    keep_small()
     try:
         asyncio.run(run(loaded))
     except Exception as error:

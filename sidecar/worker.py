@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from bartizan.errors import BartizanError, InvalidInput, ProtocolViolation, RolledBack
+from bartizan.policy.bundle import GuardPlan
 from bartizan.tasks import cancel, start
 from bartizan.telemetry import tracing
 from bartizan.telemetry.lean_prometheus import REGISTRY
@@ -38,11 +39,13 @@ from sidecar.agent.messages import (
     SetPseudonymKeys,
     WorkerMessage,
 )
+from sidecar.allocator import give_back
 from sidecar.audit.queue import AuditQueue
 from sidecar.checks.admission.request_rate import Buckets
 from sidecar.checks.query_history import QueryHistory
 from sidecar.plan.current import Current
 from sidecar.plan.load import load_plan
+from sidecar.plan.plan import Plan
 from sidecar.wire import ext_authz, ext_proc
 from sidecar.wire.engine import Engine, Services
 from sidecar.wire.trace import Spans
@@ -128,9 +131,7 @@ class Worker:
             case Load(plan=plan):
                 try:
                     # off the loop: rule sets may take long to build, and requests go on meanwhile
-                    built = await asyncio.to_thread(
-                        load_plan, plan, self.buckets, self.pseudonym_keys, self.history
-                    )
+                    built = await asyncio.to_thread(self._load, plan)
                 except BartizanError as error:
                     log.warning("plan_refused", plan=plan.id, reason=str(error))
                     await self.channel.send(Loaded(plan_id=plan.id, error=str(error)))
@@ -164,6 +165,13 @@ class Worker:
                 await self.channel.send(Listening())
             case Ping(sequence=sequence):
                 await self.channel.send(Pong(sequence=sequence, metrics=flat_metrics()))
+
+    def _load(self, plan: GuardPlan) -> Plan:
+        try:
+            return load_plan(plan, self.buckets, self.pseudonym_keys, self.history)
+        finally:
+            # what compiling rules and unpacking weights took beside them
+            give_back()
 
     def _configure(self, message: Configure) -> None:
         self.current.configure(instance_id=message.instance_id, probe_key=message.probe_key)

@@ -30,6 +30,7 @@ from sidecar.agent.sds import certificate_secret
 from sidecar.agent.verify import Verifier
 from sidecar.agent.versions import SeenVersions
 from sidecar.agent.workers import WorkerPool
+from sidecar.allocator import give_back
 
 KEY_SET_WITHIN = 1.0
 SECRET_WITHIN = 10.0
@@ -179,6 +180,8 @@ class Applier:
         # Kept before anybody is told: a version that was reported must outlive this process.
         await self._on_enforced()
         self._confirmed()
+        # the old bundle, and what reading the new one took
+        await asyncio.to_thread(give_back)
 
     async def _arrivals(self, bundle: Bundle) -> None:
         """Wait for what the bundle needs beside itself. Missing keys deny all who use them, so they may come later."""

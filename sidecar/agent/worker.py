@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bartizan.errors import ProcessFailed, ProtocolViolation
 from bartizan.telemetry.logging import get_logger
+from sidecar import allocator
 from sidecar.agent.channel import Channel
 from sidecar.agent.messages import (
     AgentMessage,
@@ -38,10 +39,6 @@ START_WITHIN = 30.0
 LOAD_WITHIN = 15.0
 OUTGOING = 1024
 REAP_WITHIN = 0.2
-_ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_ARENA_MAX": "2"}
-"""glibc's: large bodies come from the kernel and go back to it. By itself it moves that threshold up to the largest body
-seen, and then keeps a third of a worker's heap for bodies that are gone.
-"""
 
 log = get_logger()
 
@@ -120,7 +117,7 @@ class Worker:
                     start_new_session=True,
                     pass_fds=(theirs.fileno(), their_audit.fileno()),
                     env={
-                        **_ALLOCATOR,
+                        **allocator.ENVIRONMENT,
                         **self._environment,
                         "BARTIZAN_CHANNEL_FD": str(theirs.fileno()),
                         "BARTIZAN_AUDIT_FD": str(their_audit.fileno()),
