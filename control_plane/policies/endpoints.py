@@ -21,7 +21,6 @@ from control_plane.policies.publishing import (
     PolicyChanged,
     Publishing,
     in_effect,
-    publish,
     written_of,
 )
 from control_plane.policies.revisions import PolicyConflict
@@ -98,7 +97,7 @@ class Endpoints:
                     raise Conflict("policies were changed by somebody else meanwhile; try again")
                 yield work
                 for row in plan.publications:
-                    await publish(work, row)
+                    await work.policies.publish(row)
                     detail = {"revision": row.revision, "version": row.version, "mesh": name}
                     event = actor.event(self._clock(), "policy.inherit", row.policy, detail)
                     await work.events.record(event)

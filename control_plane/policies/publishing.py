@@ -21,7 +21,7 @@ from bartizan.telemetry.tracing import step
 from control_plane.compile.bundle import compile_bundle
 from control_plane.policies.actor import Actor
 from control_plane.policies.revisions import plain
-from control_plane.store.base import InEffectRow, Origin, PolicyRow, PublicationRow, Work
+from control_plane.store.base import InEffectRow, Origin, PolicyRow, PublicationRow
 from protos.gen.bartizan.policy.v1 import policy_pb2
 
 
@@ -128,13 +128,6 @@ class Publishing:
             published_at=self._clock(),
             published_by=actor.label,
         )
-
-
-async def publish(work: Work, row: PublicationRow) -> None:
-    """Raises Conflict when somebody else took the version."""
-    if await work.policies.take_version(row.policy) != row.version:
-        raise Conflict(f"{row.policy} was published by somebody else meanwhile; try again")
-    await work.policies.add_publication(row)
 
 
 def written_of(document: str) -> Written:

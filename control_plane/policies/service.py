@@ -1,4 +1,4 @@
-"""What can be done with policies: apply, roll out, undo, delete, and look back.
+"""What can be done with ModelPolicies: apply, delete, and what history.py has for both kinds.
 
 Stands between the API and everything that makes a policy effective: merge with MeshPolicies -> validate -> conflicts ->
 compile -> sign (publishing.py) -> store (revision, publication and admin event in one transaction) -> tell the push
@@ -7,18 +7,17 @@ side. Compiling and signing come before storing, so that what is stored can alwa
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bartizan.api import Applied, Change
-from bartizan.errors import Conflict, NotFound
 from bartizan.policy.effective import Effective
 from bartizan.policy.validate import Written
 from bartizan.telemetry.tracing import step
 from control_plane.policies.actor import Actor
 from control_plane.policies.diff import differences
+from control_plane.policies.history import Asked, History
 from control_plane.policies.meshes import MeshPolicies
 from control_plane.policies.publishing import (
     InEffect,
@@ -27,13 +26,11 @@ from control_plane.policies.publishing import (
     PreconditionFailed,
     Publishing,
     Signer,
-    check_origin,
     in_effect,
-    publish,
     written_of,
 )
-from control_plane.policies.revisions import check_conflicts, digest_of, document_of
-from control_plane.store.base import PolicyRow, PublicationRow, RevisionRow, Store, Work
+from control_plane.policies.revisions import check_conflicts, document_of
+from control_plane.store.base import PolicyRow, PublicationRow, Store
 
 __all__ = ["KeptElsewhere", "Policies", "PolicyState", "PreconditionFailed", "Signer"]
 
@@ -46,7 +43,7 @@ class PolicyState:
     publication: PublicationRow | None
 
 
-class Policies:
+class Policies(History[PublicationRow]):
     """The service of ModelPolicies; `meshes` is that of MeshPolicies. Changes run one after the other."""
 
     def __init__(
@@ -57,10 +54,10 @@ class Policies:
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._store = store
+        super().__init__(
+            store, Publishing(signer, clock), clock, kind="policy", of=lambda work: work.policies
+        )
         self._changed = changed
-        self._clock = clock
-        self._publishing = Publishing(signer, clock)
         self.meshes = MeshPolicies(store, self._publishing, changed, clock)
 
     async def read(self, text: bytes) -> Written:
@@ -94,15 +91,13 @@ class Policies:
             touching = in_effect(await work.meshes.in_effect())
         effective = await self._publishing.judge(written, touching.meshes)
         policy = effective.policy
-        name, document = policy.qualified_name, document_of(written.document)
+        name = policy.qualified_name
+        asked = Asked(
+            name=name, document=document_of(written.document), actor=actor, reason=reason, expected=expected
+        )
         async with self._exclusive(name, actor) as known:
             async with self._store.begin() as work:
-                newest = await work.policies.revision(name, known.revision) if known else None
-                alive = known is not None and known.deleted_at is None
-                current = known.revision if known is not None and alive else 0
-                if expected is not None and expected != current:
-                    raise PreconditionFailed(f"the newest revision of {name} is {current}, not {expected}")
-                published = (await self._published(work, name)) if alive else None
+                draft = await self._draft(work, known, asked)
                 others = await work.policies.current_documents(policy.metadata.namespace)
                 now_touching = in_effect(await work.meshes.in_effect())
             if now_touching.versions != touching.versions:
@@ -110,22 +105,9 @@ class Policies:
                 effective = await self._publishing.judge(written, touching.meshes)
             # Not within the transaction: one that is open keeps every other writer waiting.
             check_conflicts(policy, others)
-            changed = not alive or newest is None or newest.document != document
-            number = known.revision + int(changed) if known else 1
-            if not changed and (not rollout or (published is not None and published.revision == number)):
-                version = published.version if published and published.revision == number else 0
-                return Applied(name=name, revision=number, version=version, changed=False)
-            now = self._clock()
-            revision = RevisionRow(
-                policy=name,
-                number=number,
-                document=document,
-                digest=digest_of(document),
-                author=actor.label,
-                reason=reason,
-                created_at=now,
-            )
-            version = (known.version if known else 0) + 1
+            if (unchanged := draft.unchanged(rollout=rollout)) is not None:
+                return unchanged
+            number, version = draft.revision.number, draft.version
             prepared = None
             if rollout:
                 prepared = await self._publishing.prepare(effective, number, version, actor)
@@ -135,41 +117,25 @@ class Policies:
                 async with self._store.begin() as work:
                     await work.policies.alone(policy.metadata.namespace, others)
                     await work.meshes.hold(touching.versions)
-                    if changed:
+                    if draft.changed:
                         await work.policies.add_revision(
-                            revision, namespace=policy.metadata.namespace, origin=actor.origin
+                            draft.revision, namespace=policy.metadata.namespace, origin=actor.origin
                         )
                     if prepared is not None:
-                        await publish(work, prepared)
+                        await work.policies.publish(prepared)
                     detail = _detail(effective, number, version if rollout else 0)
-                    await work.events.record(actor.event(now, "policy.apply", name, detail))
+                    event = actor.event(draft.revision.created_at, "policy.apply", name, detail)
+                    await work.events.record(event)
                 if prepared is not None:
                     await self._changed(name)
-            return Applied(name=name, revision=number, version=version if rollout else 0, changed=changed)
-
-    async def roll_out(self, name: str, number: int, actor: Actor, *, act: str = "policy.rollout") -> Applied:
-        """Publish a stored revision under a new version. Raises NotFound, PolicyInvalid, PolicyConflict."""
-        async with self._exclusive(name, actor) as known:
-            return await self._republish(_present(known, name), number, actor, act)
-
-    async def undo(self, name: str, actor: Actor) -> Applied:
-        """Publish again what was published before the present revision. Twice undone is as before.
-
-        Of MeshPolicies those of now hold for it: an override is not undone with it.
-        """
-        async with self._exclusive(name, actor) as known:
-            present = _present(known, name)
-            async with self._store.begin() as work:
-                past = await work.policies.publications(name)
-            earlier = next((row.revision for row in past if row.revision != past[0].revision), None)
-            if earlier is None:
-                raise Conflict(f"nothing to undo: {name} has had only one published revision")
-            return await self._republish(present, earlier, actor, "policy.undo")
+            return Applied(
+                name=name, revision=number, version=version if rollout else 0, changed=draft.changed
+            )
 
     async def delete(self, name: str, actor: Actor) -> None:
         """Sidecars that it selected then deny everything. Numbers go on if it comes back."""
         async with self._exclusive(name, actor) as known:
-            _present(known, name)
+            self._present(known, name)
             now = self._clock()
             async with self._store.begin() as work:
                 await work.policies.delete(name, at=now)
@@ -180,7 +146,7 @@ class Policies:
         """Raises NotFound."""
         async with self._store.begin() as work:
             row = await self._alive(work, name)
-            return PolicyState(row=row, publication=await self._published(work, name))
+            return PolicyState(row=row, publication=await work.policies.publication(name, row.published))
 
     async def states(self, namespace: str = "") -> Sequence[PolicyState]:
         async with self._store.begin() as work:
@@ -195,53 +161,20 @@ class Policies:
         """
         async with self._store.begin() as work:
             row = await self._alive(work, name)
-            published = await self._published(work, name)
+            published = await work.policies.publication(name, row.published)
             wanted = number or (published.revision if published else row.revision)
-            stored = await work.policies.revision(name, wanted)
+            stored = await self._stored(work, name, wanted)
             rows = await work.meshes.in_effect()
-        if stored is None:
-            raise NotFound(f"{name} has no revision {wanted}")
         return await self._publishing.judge(written_of(stored.document), in_effect(rows).meshes)
-
-    async def revision(self, name: str, number: int) -> RevisionRow:
-        """Raises NotFound."""
-        async with self._store.begin() as work:
-            await self._alive(work, name)
-            found = await work.policies.revision(name, number)
-        if found is None:
-            raise NotFound(f"{name} has no revision {number}")
-        return found
-
-    async def revisions(self, name: str) -> Sequence[RevisionRow]:
-        """Newest first. Raises NotFound."""
-        async with self._store.begin() as work:
-            await self._alive(work, name)
-            return await work.policies.revisions(name)
-
-    async def publications(self, name: str) -> Sequence[PublicationRow]:
-        """Newest first. Raises NotFound."""
-        async with self._store.begin() as work:
-            await self._alive(work, name)
-            return await work.policies.publications(name)
 
     async def diff(self, name: str, before: int, after: int) -> tuple[Change, ...]:
         """What changed and what that loosens, under the MeshPolicies of now. Raises NotFound, PolicyInvalid."""
         one, other = await self.effective(name, before), await self.effective(name, after)
         return differences(one.policy, other.policy)
 
-    @contextlib.asynccontextmanager
-    async def _exclusive(self, name: str, actor: Actor) -> AsyncIterator[PolicyRow | None]:
-        async with self._publishing.lock:
-            async with self._store.begin() as work:
-                known = await work.policies.get(name)
-            check_origin(known, actor)
-            yield known
-
-    async def _republish(self, known: PolicyRow, number: int, actor: Actor, act: str) -> Applied:
+    async def _put_in_effect(self, known: PolicyRow, number: int, actor: Actor, act: str) -> Applied:
         async with self._store.begin() as work:
-            stored = await work.policies.revision(known.name, number)
-            if stored is None:
-                raise NotFound(f"{known.name} has no revision {number}")
+            stored = await self._stored(work, known.name, number)
             others = await work.policies.current_documents(known.namespace)
             touching: InEffect = in_effect(await work.meshes.in_effect())
         effective = await self._publishing.judge(written_of(stored.document), touching.meshes)
@@ -252,26 +185,11 @@ class Policies:
             async with self._store.begin() as work:
                 await work.policies.alone(known.namespace, others)
                 await work.meshes.hold(touching.versions)
-                await publish(work, prepared)
+                await work.policies.publish(prepared)
                 detail = _detail(effective, number, version)
-                await work.events.record(actor.event(self._clock(), act, known.name, detail))
+                await work.events.record(actor.event(self._clock(), f"policy.{act}", known.name, detail))
             await self._changed(known.name)
         return Applied(name=known.name, revision=number, version=version)
-
-    @staticmethod
-    async def _published(work: Work, name: str) -> PublicationRow | None:
-        rows = await work.policies.publications(name, limit=1)
-        return rows[0] if rows else None
-
-    @staticmethod
-    async def _alive(work: Work, name: str) -> PolicyRow:
-        return _present(await work.policies.get(name), name)
-
-
-def _present(row: PolicyRow | None, name: str) -> PolicyRow:
-    if row is None or row.deleted_at is not None:
-        raise NotFound(f"no policy {name}")
-    return row
 
 
 def _detail(effective: Effective, revision: int, version: int) -> Mapping[str, object]:

@@ -80,7 +80,7 @@ class Publisher:
                 heads = await work.policies.heads()
                 moved = [name for name in heads if heads[name] != self._looked_at.get(name)]
                 for name in moved:
-                    for row in await work.policies.publications(name, limit=1):
+                    if (row := await work.policies.publication(name, heads[name])) is not None:
                         await self._take(work, row)
                 versions = await work.key_sets.versions()
                 named = self._named_key_sets()
@@ -104,11 +104,11 @@ class Publisher:
         async with self._lock:
             async with self._store.begin() as work:
                 policy = await work.policies.get(name)
-                rows = await work.policies.publications(name, limit=1)
-                if policy is None or policy.deleted_at is not None or not rows:
+                row = await work.policies.publication(name, policy.published) if policy else None
+                if row is None:
                     self._drop(name)
                 else:
-                    await self._take(work, rows[0])
+                    await self._take(work, row)
                     if name in self._published and self._published[name].key_set:
                         await self._load_key_set(work, self._published[name].key_set)
             PUBLISHED.inc()

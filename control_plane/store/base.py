@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from bartizan.policy.keyset import KeySet
-from control_plane.store.policy_stores import MeshStore, PolicyStore
+from control_plane.store.policy_stores import DocumentStore, MeshStore, PolicyStore, Published
 from control_plane.store.rows import (
     AdminEvent,
     AdminTokenRow,
@@ -42,6 +42,7 @@ __all__ = [
     "AuditRow",
     "AuditStore",
     "Change",
+    "DocumentStore",
     "InEffectRow",
     "InstanceRow",
     "InstanceStore",
@@ -57,6 +58,7 @@ __all__ = [
     "PolicyRow",
     "PolicyStore",
     "PublicationRow",
+    "Published",
     "ReplicaStore",
     "ReportRow",
     "RevisionRow",

@@ -14,7 +14,8 @@ Origin = Literal["api", "kubernetes"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyRow:
-    """A policy by its qualified name. `version` 0: never published.
+    """A policy of either kind by its (qualified) name; namespace: "" for a MeshPolicy. version: of its newest
+    publication, 0: never published; withdrawn: those up to this one ended when it was deleted.
 
     origin: where its document is kept and changed; everywhere else it can only be read.
     """
@@ -27,6 +28,12 @@ class PolicyRow:
     created_by: str
     deleted_at: float | None = None
     origin: Origin = "api"
+    withdrawn: int = 0
+
+    @property
+    def published(self) -> int:
+        """The version that is in effect, 0: none."""
+        return self.version if self.deleted_at is None and self.version > self.withdrawn else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

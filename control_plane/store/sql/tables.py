@@ -44,6 +44,8 @@ POLICIES = Table(
     Column("created_by", String(128), nullable=False),
     Column("deleted_at", Double),
     Column("origin", String(16), nullable=False, server_default="api"),
+    # Its versions up to this one ended when it was deleted.
+    Column("withdrawn", BigInteger, nullable=False, server_default="0"),
 )
 
 REVISIONS = Table(
@@ -83,6 +85,7 @@ MESH_POLICIES = Table(
     Column("created_by", String(128), nullable=False),
     Column("deleted_at", Double),
     Column("origin", String(16), nullable=False),
+    Column("withdrawn", BigInteger, nullable=False, server_default="0"),
 )
 
 MESH_REVISIONS = Table(

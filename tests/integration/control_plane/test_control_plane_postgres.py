@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from bartizan.errors import BartizanError, Conflict
-from control_plane.store.base import AuditRow, JoinTokenRow, RevisionRow, RotationRow
+from control_plane.policies.service import Policies
+from control_plane.store.base import AuditRow, JoinTokenRow, PublicationRow, RevisionRow, RotationRow
 from control_plane.store.sql.store import SqlStore, open_store
 from tests.support.postgres import needs_postgres, postgres
+from tests.unit.control_plane.policies.test_mesh_service import policy
+from tests.unit.control_plane.policies.test_policy_service import ACTOR, Signer
 
 pytestmark = needs_postgres
 
@@ -50,8 +53,18 @@ async def test_of_replicas_that_write_at_once_one_wins(replicas: list[SqlStore])
     added = await at_once(replicas, lambda work: work.policies.add_revision(revision, namespace="prod"))
     assert [type(outcome) for outcome in added if outcome is not None] == [Conflict] * 2
 
-    versions = await at_once(replicas, lambda work: work.policies.take_version("prod/chat"))
-    assert sorted(versions) == [1, 2, 3]
+    publication = PublicationRow(
+        policy="prod/chat",
+        version=1,
+        revision=1,
+        bundle=b"\x00",
+        key_id="k",
+        plan_hash="h",
+        published_at=1.0,
+        published_by="a",
+    )
+    published = await at_once(replicas, lambda work: work.policies.publish(publication))
+    assert [type(outcome) for outcome in published if outcome is not None] == [Conflict] * 2
 
     row = RotationRow(secret="s", version=1, intent="i", phase="plan", state="{}", updated_at=1.0)
     journal = await at_once(replicas, lambda work: work.rotations.compare_and_set(row, 0))
@@ -75,3 +88,30 @@ async def test_a_record_that_two_replicas_get_is_stored_once(replicas: list[SqlS
         assert isinstance(outcome, int | Conflict)
     async with replicas[0].begin() as work:
         assert await work.audit.add(rows) == 0
+
+
+async def test_a_policy_is_not_deleted_in_the_middle_of_another_replicas_change_of_it(
+    replicas: list[SqlStore],
+) -> None:
+    """A MeshPolicy's change has made sure of its endpoints and is about to publish them."""
+    one, other = [Policies(store, Signer(), _ignore) for store in replicas[:2]]
+    await one.apply(policy("chat"), ACTOR)
+
+    async def delete() -> None:
+        await other.delete("prod/chat", ACTOR)
+
+    async with replicas[0].begin() as work:
+        await work.meshes.hold({})
+        assert [row.version for row in await work.policies.in_effect()] == [1]
+        deleting = asyncio.create_task(delete())  # noqa: TID251 - a replica of its own
+        await asyncio.wait([deleting], timeout=0.5)
+        assert [row.version for row in await work.policies.in_effect()] == [1], (
+            "still what it was prepared for"
+        )
+        assert not deleting.done()
+    await deleting
+    assert await one.states() == []
+
+
+async def _ignore(_name: str) -> None:
+    pass

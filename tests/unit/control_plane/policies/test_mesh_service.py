@@ -138,6 +138,17 @@ async def test_a_deleted_mesh_policy_leaves_its_endpoints_as_they_are_without_it
         await house.meshes.state("base")
 
 
+async def test_one_that_was_deleted_and_comes_back_is_in_effect_when_it_is_rolled_out(house: House) -> None:
+    await house.meshes.apply(mesh(overrides={"mode": "enforce"}), ACTOR)
+    await house.meshes.delete("base", ACTOR)
+    await house.meshes.apply(mesh(overrides={"tenants": ["one"]}), ACTOR, rollout=False)
+    await house.policies.apply(policy("chat", mode="shadow", tenants=["two"]), ACTOR)
+    assert (await house.bundle("prod/chat")).plan.mode == "shadow"
+    assert (await house.meshes.state("base")).publication is None
+    await house.meshes.roll_out("base", 2, ACTOR)
+    assert (await house.bundle("prod/chat")).plan.tenants == ("one",)
+
+
 async def test_defaults_that_an_endpoint_needs_can_not_be_taken_away(house: House) -> None:
     await house.meshes.apply(mesh(defaults={"authn": {"apiKeys": {"set": "org"}}}), ACTOR)
     await house.policies.apply(policy("bare", authn=None), ACTOR)

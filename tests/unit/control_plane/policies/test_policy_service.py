@@ -139,6 +139,21 @@ async def test_undo_after_undo_is_as_before(store: SqlStore) -> None:
     assert found == [1, 2, 1]
 
 
+async def test_what_was_deleted_and_comes_back_is_in_effect_when_it_is_rolled_out(store: SqlStore) -> None:
+    policies = Policies(store, Signer(), ignore)
+    await policies.apply(POLICY, ACTOR)
+    await policies.delete("prod/chat", ACTOR)
+    stored = await policies.apply(POLICY.replace(b"acme", b"globex"), ACTOR, rollout=False)
+    assert (stored.revision, stored.version) == (2, 0)
+    assert (await policies.state("prod/chat")).publication is None
+    async with store.begin() as work:
+        assert await work.policies.heads() == {}
+    with pytest.raises(Conflict, match="nothing of prod/chat is in effect"):
+        await policies.undo("prod/chat", ACTOR)
+    assert (await policies.roll_out("prod/chat", 2, ACTOR)).version == 2
+    assert (await policies.undo("prod/chat", ACTOR)).revision == 1
+
+
 @pytest.mark.parametrize("name", ["prod/none", "chat", ""])
 async def test_what_does_not_exist_is_not_found(store: SqlStore, name: str) -> None:
     policies = Policies(store, Signer(), ignore)

@@ -13,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
-from bartizan.errors import Conflict, InvalidInput, NotFound
+from bartizan.errors import Conflict, InvalidInput
 from bartizan.policy.keyset import KeyRecord
 from control_plane.store.base import (
     AdminEvent,
@@ -83,18 +83,20 @@ async def test_a_failed_block_leaves_nothing_behind(store: SqlStore) -> None:
 async def test_a_deleted_policy_that_returns_goes_on_counting(store: SqlStore) -> None:
     async with store.begin() as work:
         await work.policies.add_revision(revision(1), namespace="prod")
-        version = await work.policies.take_version("prod/chat")
-        await work.policies.add_publication(publication(version))
+        await work.policies.publish(publication(1))
         await work.policies.delete("prod/chat", at=3.0)
         assert await work.policies.published() == []
         assert await work.policies.all() == []
         await work.policies.add_revision(revision(2), namespace="prod")
-        assert await work.policies.take_version("prod/chat") == version + 1
-        await work.policies.add_publication(publication(version + 1, 2))
-        assert [row.version for row in await work.policies.published()] == [version + 1]
         row = await work.policies.get("prod/chat")
         assert row is not None
-        assert (row.revision, row.version, row.deleted_at) == (2, version + 1, None)
+        assert (row.revision, row.version, row.deleted_at, row.published) == (2, 1, None, 0)
+        assert (await work.policies.published(), await work.policies.heads()) == ([], {})
+        assert await work.policies.in_effect() == []
+        assert len(await work.policies.current_documents("prod")) == 1
+        await work.policies.publish(publication(2, 2))
+        assert [row.version for row in await work.policies.published()] == [2]
+        assert await work.policies.heads() == {"prod/chat": 2}
 
 
 async def test_the_same_revision_twice_is_a_conflict(store: SqlStore) -> None:
@@ -108,15 +110,22 @@ async def test_the_same_revision_twice_is_a_conflict(store: SqlStore) -> None:
 
 
 async def test_a_publication_needs_its_revision(store: SqlStore) -> None:
-    with pytest.raises(Conflict):
+    async with store.begin() as work:
+        await work.policies.add_revision(revision(1), namespace="prod")
+    with pytest.raises(Conflict, match="store refused"):
         async with store.begin() as work:
-            await work.policies.add_publication(publication(1))
+            await work.policies.publish(publication(1, 2))
 
 
-async def test_no_version_for_an_unknown_policy(store: SqlStore) -> None:
-    with pytest.raises(NotFound):
-        async with store.begin() as work:
-            await work.policies.take_version("prod/none")
+@pytest.mark.parametrize("version", [1, 3])
+async def test_a_version_is_the_next_one_or_none(store: SqlStore, version: int) -> None:
+    async with store.begin() as work:
+        await work.policies.add_revision(revision(1), namespace="prod")
+        await work.policies.publish(publication(1))
+    for policy in ("prod/chat", "prod/none"):
+        with pytest.raises(Conflict, match="meanwhile"):
+            async with store.begin() as work:
+                await work.policies.publish(publication(version, policy=policy))
 
 
 async def test_every_change_of_a_key_set_raises_its_version(store: SqlStore) -> None:
