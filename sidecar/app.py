@@ -118,7 +118,7 @@ class Agent:
             changes=self.changes,
             group=group,
             drain_seconds=settings.drain_seconds,
-            jwks=JwksKeeper(settings.jwks_allow, self._set_jwks, self.changes.notify, group),
+            jwks=JwksKeeper(settings.jwks_allow, settings.jwks_refresh, self._set_jwks, self.changes, group),
             on_enforced=self._keep,
         )
         self.kept = Kept(

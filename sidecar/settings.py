@@ -11,6 +11,7 @@ import ipaddress
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -42,6 +43,7 @@ _NAMES = frozenset(
         "HEALTH_LISTEN",
         "LOG_LEVEL",
         "JWKS_ALLOW",
+        "JWKS_REFRESH",
         "DRAIN_SECONDS",
         "OTLP_ENDPOINT",
         "WIRE",
@@ -89,6 +91,8 @@ class Settings:
     """Which engine of the guard workers speaks gRPC with Envoy."""
     jwks_allow: tuple[str, ...] = ()
     """host:port or CIDR that JWKS may be fetched from although private; the operator's word, never a policy's."""
+    jwks_refresh: float = 300.0
+    """Seconds after which an issuer's keys are fetched again: so long may a key count that the issuer took away."""
     otlp_endpoint: str = ""
     drain_seconds: float = 60.0
     """How long an old plan is kept after a switch, and running requests get at the end of the process."""
@@ -138,6 +142,7 @@ def load(environment: Mapping[str, str], file: Path | None = None) -> Settings:
         log_level=read.get("LOG_LEVEL", _level, "info"),
         wire=read.get("WIRE", _wire, DEFAULT_WIRE),
         jwks_allow=read.get("JWKS_ALLOW", _allow_list, ()),
+        jwks_refresh=read.get("JWKS_REFRESH", partial(_seconds, least=1), 300.0),
         otlp_endpoint=read.get("OTLP_ENDPOINT", _otlp, ""),
         drain_seconds=read.get("DRAIN_SECONDS", _seconds, 60.0),
         pod_ips=read.get("POD_IPS", pod_settings.addresses, ()),
@@ -263,10 +268,10 @@ def _workers(text: str) -> int:
     return int(text)
 
 
-def _seconds(text: str) -> float:
+def _seconds(text: str, least: int = 0) -> float:
     value = float(text)
-    if not 0 <= value <= 3600:
-        raise ValueError("seconds from 0 to 3600")
+    if not least <= value <= 3600:
+        raise ValueError(f"seconds from {least} to 3600")
     return value
 
 

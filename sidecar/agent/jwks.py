@@ -22,11 +22,11 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from bartizan.errors import DependencyRefused, DependencyUnavailable
 from bartizan.policy.schema import Jwt
 from bartizan.telemetry.logging import get_logger
+from sidecar.agent.changes import Changes
 
 MAX_BYTES = 256 * 1024
 MAX_KEYS = 100
 TIMEOUT = 2.0
-REFRESH = 300.0
 RETRY = 5.0
 MAX_AGE = 24 * 3600.0
 """An issuer revokes a key by leaving it out: keys that could not be asked for so long (seconds) are not believed."""
@@ -58,7 +58,7 @@ def _sources(issuers: Iterable[Jwt]) -> dict[str, _Source]:
 
 
 class JwksKeeper:
-    """Keeps the keys of all wanted sources fresh. `deliver(issuer, jwks)` hands an issuer's to the workers.
+    """Keeps the keys of all wanted sources fresh. `deliver(issuer, jwks)` hands an issuer's to the workers and to Envoy.
 
     Workers know keys by issuer alone, so of an issuer only one source is in use: that of the policy in force. What
     the next policy names is fetched beside it and delivered when that policy is in force (`keep_only`).
@@ -67,17 +67,17 @@ class JwksKeeper:
     def __init__(
         self,
         allow: Sequence[str],
+        refresh: float,
         deliver: Callable[[str, dict[str, Any]], None],
-        changed: Callable[[], None],
+        changes: Changes,
         group: asyncio.TaskGroup,
         *,
-        refresh: float = REFRESH,
         retry: float = RETRY,
         max_age: float = MAX_AGE,
     ) -> None:
         self._allow = allow
         self._deliver = deliver
-        self._changed = changed
+        self._changes = changes
         self._group = group
         self._refresh = refresh
         self._retry = retry
@@ -146,7 +146,7 @@ class JwksKeeper:
         issuer = source[0]
         if self._in_use.get(issuer) == source:
             self._deliver(issuer, document or NO_KEYS)
-        self._changed()
+        self._changes.notify()
 
 
 async def fetch_jwks(jwt: Jwt, allow: Sequence[str]) -> dict[str, Any]:

@@ -108,6 +108,12 @@ def document(**spec: Any) -> str:
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
+    with native_world() as made:
+        yield made
+
+
+@contextlib.contextmanager
+def native_world(**environment: str) -> Iterator[World]:
     with tempfile.TemporaryDirectory(prefix="bz-") as folder:
         issuer, model = Issuer(Path(folder)), RawModel()
         keys = KeySet(name="keys", version=1, keys=(KeyRecord(id="k", hash=key_hash(KEY), tenant="acme"),))
@@ -117,6 +123,7 @@ def world() -> Iterator[World]:
             keys,
             SSL_CERT_FILE=str(issuer.ca_file),
             BARTIZAN_JWKS_ALLOW=issuer.address,
+            **environment,
         )
         try:
             sidecar.start()

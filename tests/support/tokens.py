@@ -10,6 +10,7 @@ import json
 import ssl
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,37 +30,37 @@ def _number(value: int) -> str:
     return _b64(value.to_bytes((value.bit_length() + 7) // 8, "big"))
 
 
+def _new_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
 class Issuer:
-    """An issuer with one RSA key; serves it at `url` over https on loopback with a certificate of `ca`."""
+    """An issuer with one RSA key, and more where a test asks; serves what is `published` at `url` over https on loopback."""
 
     def __init__(self, folder: Path) -> None:
-        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        self.stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        numbers = self.key.public_key().public_numbers()
-        self.jwks = {
-            "keys": [
-                {
-                    "kty": "RSA",
-                    "kid": KID,
-                    "use": "sig",
-                    "n": _number(numbers.n),
-                    "e": _number(numbers.e),
-                }
-            ]
-        }
+        self.key = _new_key()
+        self.stranger = _new_key()
+        self.keys = {KID: self.key}
+        """Of which it signs, by kid."""
+        self.published: tuple[str, ...] = (KID,)
+        self.served: list[tuple[str, ...]] = []
+        """What it answered, the last one last."""
         ca = trustme.CA()
         self.ca_file = folder / "issuer-ca.pem"
         ca.cert_pem.write_to_path(str(self.ca_file))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         ca.issue_cert("127.0.0.1", "localhost").configure_cert(context)
-        served = json.dumps(self.jwks).encode()
+        issuer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                published = issuer.published
+                document = json.dumps(issuer.jwks(published)).encode()
                 self.send_response(200)
-                self.send_header("content-length", str(len(served)))
+                self.send_header("content-length", str(len(document)))
                 self.end_headers()
-                self.wfile.write(served)
+                self.wfile.write(document)
+                issuer.served.append(published)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -70,6 +71,20 @@ class Issuer:
         self._thread.start()
         self.address = f"localhost:{self._server.server_address[1]}"
         self.url = f"https://{self.address}"
+
+    def jwks(self, kids: Iterable[str]) -> dict[str, Any]:
+        """These keys' public halves."""
+        numbers = {kid: self.keys[kid].public_key().public_numbers() for kid in kids}
+        return {
+            "keys": [
+                {"kty": "RSA", "kid": kid, "use": "sig", "n": _number(key.n), "e": _number(key.e)}
+                for kid, key in numbers.items()
+            ]
+        }
+
+    def new_key(self, kid: str) -> None:
+        """Tokens may be signed with it; nobody is told before it is published."""
+        self.keys[kid] = _new_key()
 
     def close(self) -> None:
         self._server.shutdown()
@@ -125,13 +140,14 @@ class Issuer:
         claims: dict[str, Any] | None = None,
         digest: hashes.HashAlgorithm | None = None,
     ) -> str:
-        """A token with a good signature whatever it says; None takes a header or claim away."""
+        """A token with a good signature whatever it says, by the key that its kid names; None takes a header or claim away."""
         head = {"alg": "RS256", "kid": KID, "typ": "JWT"} | (header or {})
         said: dict[str, Any] = {"iss": self.url, "aud": AUDIENCE, "sub": "jane", "org": "acme"}
         said |= {"exp": int(time.time()) + 600} | (claims or {})
         parts = ({name: value for name, value in part.items() if value is not None} for part in (head, said))
         text = ".".join(_b64(json.dumps(part).encode()) for part in parts)
-        signature = self.key.sign(text.encode(), padding.PKCS1v15(), digest or hashes.SHA256())
+        key = self.keys.get(head["kid"], self.key)
+        signature = key.sign(text.encode(), padding.PKCS1v15(), digest or hashes.SHA256())
         return f"{text}.{_b64(signature)}"
 
     def _signature(self, kind: str, signed: str) -> bytes:

@@ -152,10 +152,10 @@ class Keeping:
     def __post_init__(self) -> None:
         self.keeper = JwksKeeper(
             self.allow,
+            0.05,
             self.delivered.__setitem__,
-            self.changes.notify,
+            self.changes,
             self.group,
-            refresh=0.05,
             retry=0.05,
             max_age=self.max_age,
         )

@@ -40,6 +40,7 @@ def test_every_mistake_is_reported_at_once(base: dict[str, str]) -> None:
         "BARTIZAN_WIRE": "http3",
         "BARTIZAN_DRAIN_SECONDS": "-1",
         "BARTIZAN_JWKS_ALLOW": "10.0.0.0/99",
+        "BARTIZAN_JWKS_REFRESH": "0",
         "BARTIZAN_RUN_DIR": "/" + "x" * 100,
         "BARTIZAN_TRUST_FILE": "/no/such/file",
         "OTEL_EXPORTER_OTLP_ENDPOINT": "nowhere",
