@@ -41,9 +41,13 @@ def align(original: str, rewritten: str, rewrite: Callable[[str], str]) -> Align
     if original == rewritten:
         return identity(original)
     places: list[Span] = []
+    sizes: dict[str, int] = {}
+    """How many visible characters each stretch becomes: a text has few different ones."""
     for start, end in _stretches(original):
-        made = "".join(rewrite(original[start:end]).split())
-        places += [(start, end)] * len(made)
+        stretch = original[start:end]
+        if (size := sizes.get(stretch)) is None:
+            size = sizes[stretch] = len("".join(rewrite(stretch).split()))
+        places += [(start, end)] * size
     if len(places) != sum(not char.isspace() for char in rewritten):
         return Alignment(((0, len(original)),) * len(rewritten), len(original))
     spans: list[Span] = []
@@ -81,6 +85,8 @@ def _stretches(text: str) -> list[Span]:
     """Parts of the text that are rewritten independently: ASCII characters begin a new one, and so does any other
     character that does not combine with what stands before it.
     """
+    if text.isascii():
+        return [(index, index + 1) for index in range(len(text))]
     starts = [index for index in range(len(text)) if index == 0 or _begins(text[index - 1], text[index])]
     return list(zip(starts, [*starts[1:], len(text)], strict=True))
 

@@ -13,7 +13,7 @@ import math
 import zipfile
 from dataclasses import dataclass
 from importlib import resources
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import numpy as np
@@ -21,7 +21,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from bartizan.errors import TrustError
-from sidecar.checks.detectors.injection_model.features import BITS, Grams, Places, grams
+from sidecar.checks.detectors.injection_model.features import BITS, KIND_BITS, WIDTH, Grams, Places, grams
 
 WINDOW: Final = 4_000
 """Characters that are judged as one text; a longer one is judged in windows that overlap by half."""
@@ -30,6 +30,7 @@ MAX_CHARS: Final = 128_000
 SHORT: Final = 240
 """Characters up to which the model may take back what a rule found."""
 _BLOCK: Final = WINDOW // 2
+_BUCKETS: Final = (len(BITS) - 1 << WIDTH) + (1 << BITS[-1])
 
 
 class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,19 +66,21 @@ class Manifest(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Table:
-    """One kind of n-gram as it was released, in bytes: as floats the buckets would take four times the memory of each
-    worker, and a text asks for few of them.
+    """The buckets of each kind of n-gram as they were released, in bytes: as floats they would take four times the memory
+    of each worker, and a text asks for few of them. A kind begins at its number << WIDTH.
     """
 
     weights: NDArray[np.int8]
     rarity: NDArray[np.uint8]
-    step: np.float32
-    rarity_step: np.float32
+    steps: NDArray[np.float32]
+    """Of weights, by kind."""
+    rarity_steps: NDArray[np.float32]
 
     def of(self, buckets: Places) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """What each of these buckets adds to the score, and to the square of the text's length."""
-        rarity = self.rarity.take(buckets) * self.rarity_step
-        values: NDArray[np.float32] = self.weights.take(buckets) * self.step * rarity
+        kinds = buckets >> WIDTH
+        rarity = self.rarity.take(buckets) * self.rarity_steps.take(kinds)
+        values: NDArray[np.float32] = self.weights.take(buckets) * self.steps.take(kinds) * rarity
         squares: NDArray[np.float32] = rarity * rarity
         return values, squares
 
@@ -92,7 +95,7 @@ class InjectionModel:
         self.thresholds = manifest.thresholds
         self._bias = manifest.bias
         self._calibration = manifest.calibration
-        self._tables = _tables(manifest, weights)
+        self._table = _table(manifest, weights)
 
     def probability(self, text: str) -> float:
         """How likely this folded text attacks the application: the worst of its windows, 0 to 1."""
@@ -110,19 +113,15 @@ class InjectionModel:
 
     def _scores(self, found: Grams) -> NDArray[np.float64]:
         """The raw score of every window: one block, or two neighbours where there are several."""
-        total = np.full(max(1, found.blocks - 1), self._bias)
-        for keys, table, bits in zip(found.kinds, self._tables, BITS, strict=True):
-            if not len(keys):
-                continue
-            buckets = (keys & ((1 << bits) - 1)).astype(np.int64)
-            blocks = (keys >> bits).astype(np.int64)
-            values, squares = table.of(buckets)
-            sums = np.bincount(blocks, values, found.blocks)
-            norms = np.bincount(blocks, squares, found.blocks)
-            if found.blocks > 1:
-                sums, norms = sums[1:] + sums[:-1], norms[1:] + norms[:-1]
-            total += sums / np.sqrt(np.maximum(norms, 1e-9))
-        return total
+        values, squares = self._table.of((found.keys & ((1 << (WIDTH + KIND_BITS)) - 1)).astype(np.int64))
+        kinds = (found.keys >> WIDTH).astype(np.int64)
+        size = found.blocks << KIND_BITS
+        sums = np.bincount(kinds, values, size).reshape(found.blocks, -1)
+        norms = np.bincount(kinds, squares, size).reshape(found.blocks, -1)
+        if found.blocks > 1:
+            sums, norms = sums[1:] + sums[:-1], norms[1:] + norms[:-1]
+        scores: NDArray[np.float64] = (sums / np.sqrt(np.maximum(norms, 1e-9))).sum(axis=1) + self._bias
+        return scores
 
     def _calibrated(self, score: float) -> float:
         return 1 / (
@@ -151,25 +150,27 @@ def _sample(text: str) -> str:
     return "".join(text[start : start + _BLOCK] for start in starts)
 
 
-def _tables(manifest: Manifest, weights: bytes) -> tuple[_Table, ...]:
+def _table(manifest: Manifest, weights: bytes) -> _Table:
+    """Raises TrustError for weights that are no archive, and for those of other features than ours."""
+    found = np.zeros(_BUCKETS, np.int8)
+    rarity = np.zeros(_BUCKETS, np.uint8)
     try:
         with np.load(io.BytesIO(weights), allow_pickle=False) as arrays:
-            tables = tuple(
-                _Table(
-                    weights=arrays[f"weights_{kind}"],
-                    rarity=arrays[f"rarity_{kind}"],
-                    step=np.float32(step),
-                    rarity_step=np.float32(rarity),
-                )
-                for kind, (step, rarity) in enumerate(zip(manifest.scales, manifest.rarity, strict=True))
-            )
+            for kind, bits in enumerate(BITS):
+                place = slice(kind << WIDTH, (kind << WIDTH) + (1 << bits))
+                found[place] = _bytes(arrays[f"weights_{kind}"], np.dtype(np.int8), 1 << bits)
+                rarity[place] = _bytes(arrays[f"rarity_{kind}"], np.dtype(np.uint8), 1 << bits)
     except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as fault:
         raise TrustError("the weights of the injection model can't be read") from fault
-    if any(
-        table.weights.dtype != np.dtype(np.int8)
-        or table.rarity.dtype != np.dtype(np.uint8)
-        or not table.weights.shape == table.rarity.shape == (1 << bits,)
-        for table, bits in zip(tables, BITS, strict=True)
-    ):
+    return _Table(
+        weights=found,
+        rarity=rarity,
+        steps=np.array(manifest.scales, np.float32),
+        rarity_steps=np.array(manifest.rarity, np.float32),
+    )
+
+
+def _bytes(array: NDArray[Any], kind: np.dtype[Any], size: int) -> NDArray[Any]:
+    if array.dtype != kind or array.shape != (size,):
         raise TrustError("the weights of the injection model do not fit its features")
-    return tables
+    return array
