@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup
 PROTOS := $(shell find protos -name '*.proto') protos/envoy_roots.txt protos/generate.py
 .DEFAULT_GOAL := help
-.PHONY: help setup protos demo up down test test-k8s unit e2e lint type arch bench soak profile check format lock reference
+.PHONY: help setup protos demo up down test test-k8s unit e2e lint type arch style bench soak profile check format lock reference
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
@@ -46,13 +46,14 @@ test-k8s: $(STAMP) ## the tests against a real kube-apiserver; binaries: tests/k
 	@test -x "$(KUBEBUILDER_ASSETS)/kube-apiserver" || { echo "Set KUBEBUILDER_ASSETS to a folder with kube-apiserver and etcd; to build them: tests/k8s/assets.sh FOLDER"; exit 1; }
 	CI=true $(BIN)/pytest tests/k8s
 
-lint: $(STAMP) type arch ## ruff, mypy, import contracts
+lint: $(STAMP) arch style type ## ruff, mypy, import contracts
+
+type: $(STAMP) ## mypy --strict; once over all, so that what tests import is read once
+	$(BIN)/mypy --num-workers auto --explicit-package-bases bartizan sidecar control_plane protos/generate.py protos/build_hook.py tests benchmarks
+
+style: $(STAMP) ## ruff's rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-
-type: $(STAMP) ## mypy --strict
-	$(BIN)/mypy bartizan sidecar control_plane protos/generate.py protos/build_hook.py
-	$(BIN)/mypy --explicit-package-bases tests benchmarks
 
 arch: $(STAMP) ## the import contracts
 	$(BIN)/lint-imports
