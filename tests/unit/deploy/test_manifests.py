@@ -23,6 +23,9 @@ from control_plane.injector.webhook_configuration import MUTATING, VALIDATING
 from control_plane.kubernetes import election
 from control_plane.settings import read
 
+# built once, not once in each worker
+pytestmark = pytest.mark.xdist_group("manifests")
+
 ROOT = Path(__file__).parents[3]
 K8S = ROOT / "deploy/k8s"
 OVERLAYS = sorted(path.name for path in (K8S / "overlays").iterdir())
@@ -33,6 +36,10 @@ RELEASE = "1.34"
 FOREIGN = {"ServiceMonitor", "PodMonitor", "PrometheusRule", "InferenceService", "ModelPolicy"}
 
 
+def loaded(text: str) -> list[dict[str, Any]]:
+    return list(yaml.load_all(text, Loader=yaml.CSafeLoader))
+
+
 @cache
 def built(overlay: str) -> list[dict[str, Any]]:
     done = subprocess.run(
@@ -40,7 +47,7 @@ def built(overlay: str) -> list[dict[str, Any]]:
     )
     assert done.returncode == 0, done.stderr
     assert "deprecated" not in done.stderr
-    return list(yaml.safe_load_all(done.stdout))
+    return loaded(done.stdout)
 
 
 @cache
@@ -60,7 +67,7 @@ def with_webhooks_in_control_plane(folder: Path) -> list[dict[str, Any]]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return list(yaml.safe_load_all(done.stdout))
+    return loaded(done.stdout)
 
 
 def kinds(overlay: str, kind: str) -> list[dict[str, Any]]:
@@ -82,7 +89,7 @@ def test_every_overlay_builds_and_kubernetes_schemas_accept_every_object(overlay
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_every_example_is_valid_and_its_policy_too(example: Path) -> None:
-    documents = list(yaml.safe_load_all(example.read_text()))
+    documents = loaded(example.read_text())
     policies = 0
     for each in documents:
         if each["kind"] == "ModelPolicy":
