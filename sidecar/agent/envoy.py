@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,11 +20,16 @@ from bartizan.telemetry import metrics
 from bartizan.telemetry.logging import get_logger
 from sidecar.agent.admin import EnvoyAdmin
 from sidecar.agent.bootstrap import envoy_command
+from sidecar.agent.scheduling import scheduling
 from sidecar.agent.sealed import write_atomically
+from sidecar.agent.silence import Silence
 from sidecar.agent.supervisor import Restarts
 
 HUNG_AFTER = 6.0
+"""Seconds in which Envoy's main thread did not answer although it and this process had a processor."""
 START_WITHIN = 30.0
+_LOOKED_EVERY = 1.5
+"""About so often is an Envoy looked at that does not answer: a question waits up to 2 s, and then the monitor a while."""
 
 log = get_logger()
 
@@ -57,7 +63,9 @@ class EnvoyProcess:
         self._on_orphan = on_orphan
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
-        self._answered = 0.0
+        self._silence = Silence(_LOOKED_EVERY, time.monotonic())
+        self._greeted = False
+        """Whether this process has ever answered."""
         self.ready = False
 
     @property
@@ -87,7 +95,8 @@ class EnvoyProcess:
                 # a terminal's Ctrl-C is for the agent, which drains Envoy first
                 start_new_session=True,
             )
-            self._process, self._answered = process, time.monotonic() + START_WITHIN - HUNG_AFTER
+            self._process, self._greeted = process, False
+            self._silence.heard(time.monotonic())
             try:
                 status = await process.wait()
             finally:
@@ -101,17 +110,25 @@ class EnvoyProcess:
             await asyncio.sleep(delay)
 
     async def watch(self) -> bool:
-        """Ask whether it is ready; kill it when it has not answered for too long. Returns readiness."""
-        if self._process is None:
+        """Ask whether it is ready; kill it when it hangs (silence.py). Returns readiness."""
+        process = self._process
+        if process is None:
             self.ready = False
             return False
         try:
             self.ready = await self._admin.ready()
-            self._answered = time.monotonic()
+            self._silence.heard(time.monotonic())
+            self._greeted = True
         except DependencyUnavailable:
             self.ready = False
-            if time.monotonic() - self._answered > HUNG_AFTER:
-                log.error("envoy_hung", pid=self.pid)
+            if self._process is not process:
+                return False
+            # its admin interface is served by its main thread, and what it said is read by ours
+            mine, its = os.getpid(), process.pid
+            seen = [scheduling(pid, main_only=True) for pid in (its, mine)]
+            self._silence.look(time.monotonic(), *seen)
+            if self._silence.longer_than(HUNG_AFTER if self._greeted else START_WITHIN):
+                log.error("envoy_hung", pid=its)
                 self._kill()
         return self.ready
 

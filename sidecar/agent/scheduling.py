@@ -12,13 +12,18 @@ _NANO = 1e9
 _STATE, _USER, _SYSTEM = 0, 11, 12
 
 
-def scheduling(pid: int, proc: Path = Path("/proc")) -> Scheduling | None:
-    """None when the process is gone, or a kernel without schedstat does not say."""
-    folder = proc / str(pid)
+def scheduling(pid: int, proc: Path = Path("/proc"), *, main_only: bool = False) -> Scheduling | None:
+    """None when the process is gone, or a kernel without schedstat does not say.
+
+    `main_only`: no other thread counts, as in a process whose main thread alone answers.
+    """
+    process = proc / str(pid)
+    main = process / "task" / str(pid)
     try:
-        fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        fields = ((main if main_only else process) / "stat").read_text().rpartition(")")[2].split()
         ticks = int(fields[_USER]) + int(fields[_SYSTEM])
-        waited = sum(int(each.read_text().split()[1]) for each in folder.glob("task/*/schedstat"))
+        threads = [main] if main_only else process.glob("task/*")
+        waited = sum(int((thread / "schedstat").read_text().split()[1]) for thread in threads)
         return Scheduling(state=fields[_STATE], ran=ticks / os.sysconf("SC_CLK_TCK"), waited=waited / _NANO)
     except (OSError, ValueError, IndexError):
         return None

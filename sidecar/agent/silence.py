@@ -1,8 +1,8 @@
 """Whether a child that says nothing hangs, or only waits for a processor. Pure; scheduling.py reads what it is told.
 
-What counts is the time in which the child could have answered: not the time that it waited for a processor, and not
-the time in which whoever listens was late itself. A stopped child, one that waits for ever and one that computes for
-ever had their time.
+What counts is the time in which the child could have answered and been heard: not the time that it or whoever listens
+waited for a processor, and not the time in which the listener was late itself. A stopped child, one that waits for ever
+and one that computes for ever had their time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ _RUNNABLE = "R"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scheduling:
-    """What the kernel says of a process: `state` of its main thread, and seconds of all its threads since they began."""
+    """What the kernel says of a process: `state` of its main thread, and seconds of the threads that count since they
+    began.
+    """
 
     state: str
     ran: float
@@ -37,12 +39,15 @@ class Silence:
         """It answered, or was given something long to do."""
         self._since = self._looked = now
         self._own = 0.0
-        self._before: Scheduling | None = None
+        self._before: tuple[Scheduling | None, ...] = ()
 
-    def look(self, now: float, seen: Scheduling | None) -> None:
-        """Count the time since the last look. `seen` is None where the kernel does not tell."""
+    def look(self, now: float, *seen: Scheduling | None) -> None:
+        """Count the time since the last look. `seen`: the child, then the listener where an answer may wait for it; None
+        where the kernel does not tell.
+        """
         passed = min(now - self._looked, self._most)
-        self._own += passed - _excused(passed, self._before, seen)
+        excuses = [_excused(passed, *pair) for pair in zip(self._before, seen, strict=False)]
+        self._own += passed - max(excuses, default=0.0)
         self._looked, self._before = now, seen
 
     def longer_than(self, limit: float) -> bool:

@@ -58,6 +58,23 @@ def test_silence_counts_where_the_child_could_have_answered(looked: list[Look], 
     assert hangs(looked) is hung
 
 
+@pytest.mark.parametrize(
+    ("listener", "hung"),
+    [
+        pytest.param(looks(9, "S", waited=0.9), False, id="the listener gets hardly any processor"),
+        pytest.param(looks(9, "S", waited=0.1), True, id="the listener has a processor"),
+        pytest.param([(at, None) for at, _ in looks(9, "S")], True, id="the kernel does not tell"),
+    ],
+)
+def test_silence_does_not_count_while_the_listener_waits_for_a_processor(
+    listener: list[Look], *, hung: bool
+) -> None:
+    silence = Silence(EVERY, 0.0)
+    for (at, child), (_, heard_by) in zip(looks(9, "S"), listener, strict=True):
+        silence.look(at, child, heard_by)
+    assert silence.longer_than(LIMIT) is hung
+
+
 def test_an_answer_ends_the_silence() -> None:
     silence = Silence(EVERY, 0.0)
     for at, scheduled in looks(1.5, "S"):
@@ -100,6 +117,20 @@ def test_the_kernel_tells_who_runs_and_who_is_stopped(child: subprocess.Popen[by
     stopped = until(child.pid, "T")
     time.sleep(0.1)
     assert scheduling(child.pid) == stopped, "a stopped process neither runs nor waits for a processor"
+
+
+def test_of_the_main_thread_alone_other_threads_do_not_count() -> None:
+    code = (
+        "import threading, time\nthreading.Thread(target=sum, args=(range(10**10),)).start()\ntime.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        try:
+            until(process.pid, "S", ran=0.5)
+            main = scheduling(process.pid, main_only=True)
+        finally:
+            process.kill()
+    assert main is not None
+    assert main.ran < 0.5
 
 
 def test_the_kernel_tells_who_waits_for_a_processor(child: subprocess.Popen[bytes]) -> None:
