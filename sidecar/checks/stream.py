@@ -1,8 +1,6 @@
 """Runs the content checks over a streamed answer: every match is found whatever the split, the rest flows at once.
 
-Each text stream (one choice's content, one tool call's arguments …) has a pipe of stages, one per check, in policy
-order. A stage lets text go as soon as its check calls it settled: no match can begin there any more, whatever
-follows. So it keeps at most L-1 characters, or up to 2L-2 while a match in them is waiting for its neighbourhood.
+Each text stream (one choice's content, one tool call's arguments …) has a pipe of its own (sidecar/checks/pipe.py).
 Checks that only flag, and shadow mode, hold back nothing.
 """
 
@@ -11,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from sidecar.checks.base import CheckSet, Match, SpanCheck, TextCheck
+from sidecar.checks.base import CheckSet, SpanCheck
 from sidecar.checks.kept_texts import KeptTexts
+from sidecar.checks.pipe import Pipe, span_check
 from sidecar.checks.restore import RestoreCheck
 from sidecar.formats.base import AnswerStream, FormatError, StreamPiece, TextPart
 from sidecar.model.decision import Cause
@@ -44,15 +43,15 @@ class StreamInspector:
         self, stream: AnswerStream, checks: CheckSet, *, shadow: bool, decision_id: str = ""
     ) -> None:
         self._stream = stream
-        self._checks = [_span_check(check) for check in checks.texts]
+        self._checks = [span_check(check) for check in checks.texts]
         tokens = checks.scope.tokens if checks.scope and checks.restores else None
-        rendered = [_span_check(check) for check in checks.rendered]
+        rendered = [span_check(check) for check in checks.rendered]
         restores = [RestoreCheck(tokens, in_json=in_json) for in_json in (False, True)] if tokens else []
         self._last: list[list[SpanCheck]] = [[check, *rendered] for check in restores]
         self._kept = KeptTexts(checks.wholes, shadow=shadow)
         self._shadow = shadow
         self._decision_id = decision_id
-        self._pipes: dict[str, _Pipe] = {}
+        self._pipes: dict[str, Pipe] = {}
         self._cut: Cause | None = None
         self._refused = False  # by a validator: nothing of the event that showed it flows
         self._unreadable = False
@@ -153,7 +152,9 @@ class StreamInspector:
         pipe = self._pipes.get(part.location)
         if pipe is None:
             checks = [*self._checks, *(self._last[part.written] if self._last else ())]
-            pipe = self._pipes[part.location] = _Pipe(checks, part.location, shadow=self._shadow)
+            pipe = self._pipes[part.location] = Pipe(
+                checks, part.location, shadow=self._shadow, written=part.written
+            )
         held = pipe.holding
         text = pipe.feed(part.text, end=False)
         self._note(pipe)
@@ -199,102 +200,9 @@ class StreamInspector:
             return b""
         return self._stream.closing([TextPart(location=at, text=text) for at, text in tails.items()])
 
-    def _note(self, pipe: _Pipe) -> None:
+    def _note(self, pipe: Pipe) -> None:
         if pipe.findings:
             self._found.update(dict.fromkeys(pipe.findings))
             pipe.findings.clear()
         if pipe.blocked and not self._shadow:
             self._cut = Cause.ANSWER_CUT
-
-
-class _Pipe:
-    """The stages of one text stream."""
-
-    def __init__(self, checks: Sequence[SpanCheck], location: str, *, shadow: bool) -> None:
-        self._stages = [_Stage(check, passive=shadow or check.action <= Action.FLAG) for check in checks]
-        self._location = location
-        self.findings: list[Finding] = []
-        self.blocked = False
-
-    @property
-    def holding(self) -> bool:
-        for stage in self._stages:  # noqa: SIM110 - often for each event: a loop costs a third of any()
-            if stage.held and not stage.passive:
-                return True
-        return False
-
-    def feed(self, text: str, *, end: bool) -> str:
-        """Text that left the last stage. After a blocking match only what stood before it."""
-        for stage in self._stages:
-            text, matches, blocked = stage.feed(text, end=end)
-            check = stage.check
-            if matches:
-                self.findings += [
-                    Finding(check=check.name, kind=match.kind, action=check.action, location=self._location)
-                    for match in matches
-                ]
-            if blocked:
-                self.blocked = end = True
-        return text
-
-
-class _Stage:
-    """One check over one text stream: what it held back, and the context before it."""
-
-    __slots__ = ("_context", "check", "held", "passive")
-
-    def __init__(self, check: SpanCheck, *, passive: bool) -> None:
-        self.check = check
-        self.passive = passive
-        self.held = ""
-        self._context = ""
-
-    def feed(self, text: str, *, end: bool) -> tuple[str, list[Match], bool]:
-        """What flows on, the matches that are certain now, and whether one of them ends the answer."""
-        check = self.check
-        whole = self._context + self.held + text
-        start = len(self._context)
-        settled = len(whole)
-        if not end:
-            settled = max(start, len(whole) - check.max_match + 1, check.settled(whole))
-        if settled <= start:
-            self.held = whole[start:]
-            return (text if self.passive else ""), [], False
-        matches = check.matches(whole, start)
-        if not self.passive and check.action >= Action.CUT and matches and matches[0].start < settled:
-            first = matches[0]
-            self.held = ""
-            return whole[start : first.start], [first], True
-        release = settled if end else self._release(matches, settled, len(whole))
-        certain = [match for match in matches if match.end <= release]
-        flows = text if self.passive else _redacted(whole, start, release, certain)
-        self._context = whole[max(0, release - check.context) : release] if check.context else ""
-        self.held = whole[release:]
-        return flows, certain, False
-
-    def _release(self, matches: Sequence[Match], settled: int, length: int) -> int:
-        """Up to where text may flow: never inside a match, nor between two that were one tangle."""
-        release = settled
-        for match in reversed(matches):
-            if match.start < release < match.end or (release < settled and match.end == release):
-                release = match.start
-        if length - release > 4 * self.check.max_match:
-            # Overlaps without end: what is certain goes out redacted instead of growing here.
-            return max((match.end for match in matches if match.start < settled), default=settled)
-        return release
-
-
-def _redacted(text: str, start: int, end: int, matches: Sequence[Match]) -> str:
-    out: list[str] = []
-    for match in matches:
-        out += (text[start : match.start], match.replacement)
-        start = match.end
-    out.append(text[start:end])
-    return "".join(out)
-
-
-def _span_check(check: TextCheck) -> SpanCheck:
-    """Checks of answers must be able to follow a stream; the policy schema offers no others."""
-    if not hasattr(check, "matches") or not hasattr(check, "settled"):
-        raise TypeError(f"check {check.name} can't follow a stream")
-    return check  # type: ignore[return-value]

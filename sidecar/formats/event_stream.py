@@ -127,6 +127,11 @@ class Reading:
         self.encoded[path] = _Encoded(json_text, value, whole=began_whole and json_text.whole)
         self.places.append(TextAt(path, view, role, name))
 
+    def is_json(self, path: Path) -> bool:
+        """Whether the text there is a view of a JSON text, with its escapes."""
+        encoded = self.encoded.get(path)
+        return encoded is not None and not encoded.json_text.plain
+
     def end(self) -> None:
         """Called last."""
         if self._others:
@@ -268,7 +273,7 @@ class JsonEventStream:
                     location=place.name,
                     text=place.text,
                     role=place.role or "assistant",
-                    written=place.path in reading.encoded,
+                    written=reading.is_json(place.path),
                 )
                 for place in reading.places
             ),

@@ -49,6 +49,11 @@ class StreamedJson:
         """The last character that went out was a backslash that escapes the next one."""
 
     @property
+    def plain(self) -> bool:
+        """Whether it is no JSON, so that nothing in it is escaped."""
+        return self._json is False
+
+    @property
     def whole(self) -> bool:
         """Whether no escape is open."""
         return not self._open

@@ -13,7 +13,7 @@ from sidecar.checks.base import SpanCheck
 from sidecar.checks.content import apply_edits
 from sidecar.checks.detectors import exfiltration, markup
 from sidecar.checks.hypertext import MAX_PLACE
-from sidecar.checks.stream import _Stage
+from sidecar.checks.pipe import _Stage
 from sidecar.formats.base import TextPart
 
 LINKS = exfiltration.build(Exfiltration(links=("docs.example", "*.cdn.example")))

@@ -11,7 +11,7 @@ from bartizan.policy.checks import Canary, Pii, Secrets
 from sidecar.checks.base import SpanCheck
 from sidecar.checks.content import apply_edits
 from sidecar.checks.detectors import canary, pii, secrets
-from sidecar.checks.stream import _Stage
+from sidecar.checks.pipe import _Stage
 from sidecar.checks.typography import plain
 from sidecar.formats.base import TextPart
 

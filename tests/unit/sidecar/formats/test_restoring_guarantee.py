@@ -1,5 +1,6 @@
 """Tokens of a request are put back in its answer whatever the split, and as they were written: streamed or not, in texts
-and in arguments of tools, after all checks. BARTIZAN_STREAM_CASES sets the number of cases.
+and in arguments of tools, after all checks. BARTIZAN_STREAM_CASES sets the number of cases; tests/fuzz/fuzz_streaming.py
+plays more.
 """
 
 from __future__ import annotations
@@ -70,6 +71,10 @@ def of(checks: CheckSet) -> CheckSet:
 @settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(case=answers(TEXTS), checked=st.booleans())
 def test_a_stream_is_restored_as_the_whole_answer_is(case: Case, checked: bool) -> None:
+    restored_alike(case, checked=checked)
+
+
+def restored_alike(case: Case, *, checked: bool) -> None:
     checks = of(ALL["redact"] if checked else CheckSet())
 
     def wanted(text: str) -> str:

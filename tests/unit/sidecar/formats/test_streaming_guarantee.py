@@ -1,6 +1,7 @@
 """The streaming guarantee: however an answer is split, what flows is what would have flown unstreamed.
 
-BARTIZAN_STREAM_CASES sets the number of cases, such as 100000 for the long form.
+BARTIZAN_STREAM_CASES sets the number of cases. The long form is tests/fuzz/fuzz_streaming.py, which plays the same
+properties with cases of its own, several times as fast.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, get_args
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -95,33 +97,50 @@ class Case:
     data: bytes
     sizes: list[int]
 
+    @classmethod
+    def of(
+        cls,
+        wire: Wire,
+        texts: dict[str, str],
+        queues: dict[str, list[str]],
+        order: list[str],
+        *,
+        outer: Callable[[Any], str],
+        end: bytes,
+        sizes: list[int],
+    ) -> Case:
+        """`queues`: the deltas of each text stream, taken in this order."""
+        order = order + [name for name in queues for _ in queues[name]]
+        pieces = [wire.piece(name, queues[name].pop(0)) for name in order if queues[name]]
+        events = [*wire.begin(), *pieces, *wire.end(texts)]
+        for number, event in enumerate(events):
+            if "sequence_number" in event:
+                event["sequence_number"] = number
+        data = b"".join(wire.event(event, outer) for event in events)
+        if wire.kind == "text/event-stream":
+            data = data.replace(b"\n", end)
+        return cls(wire, texts, data, sizes)
+
 
 @st.composite
 def answers(draw: st.DrawFn, said: st.SearchStrategy[str] = TEXTS) -> Case:
     wire = draw(st.sampled_from(WIRES))
     names = draw(st.lists(st.sampled_from(wire.streams), min_size=1, max_size=3, unique=True))
-    inner, outer = (_writer(draw(st.booleans()), draw(st.booleans())) for _ in range(2))
+    inner, outer = (writer(draw(st.booleans()), draw(st.booleans())) for _ in range(2))
     texts: dict[str, str] = {}
     for name in sorted(names, key=wire.streams.index):
         text = draw(said)
         texts[name] = inner({"a": text, "b": ["x", 1]}) if name.startswith(ARGUMENTS) else text
     queues = {
-        name: _split(text, draw(st.lists(st.integers(0, 400), max_size=12))) for name, text in texts.items()
+        name: split(text, draw(st.lists(st.integers(0, 400), max_size=12))) for name, text in texts.items()
     }
     order = draw(st.lists(st.sampled_from(sorted(queues)), max_size=40))
-    order += [name for name in queues for _ in queues[name]]
-    pieces = [wire.piece(name, queues[name].pop(0)) for name in order if queues[name]]
-    events = [*wire.begin(), *pieces, *wire.end(texts)]
-    for number, event in enumerate(events):
-        if "sequence_number" in event:
-            event["sequence_number"] = number
-    data = b"".join(wire.event(event, outer) for event in events)
-    if wire.kind == "text/event-stream":
-        data = data.replace(b"\n", draw(st.sampled_from([b"\n", b"\r\n", b"\r"])))
-    return Case(wire, texts, data, draw(st.lists(st.integers(1, 60), max_size=60)))
+    end = draw(st.sampled_from([b"\n", b"\r\n", b"\r"])) if wire.kind == "text/event-stream" else b"\n"
+    sizes = draw(st.lists(st.integers(1, 60), max_size=60))
+    return Case.of(wire, texts, queues, order, outer=outer, end=end, sizes=sizes)
 
 
-def _writer(only_ascii: bool, hidden: bool) -> Callable[[Any], str]:
+def writer(only_ascii: bool, hidden: bool) -> Callable[[Any], str]:
     """JSON with or without escapes that are not needed."""
 
     def dump(value: Any) -> str:
@@ -131,7 +150,7 @@ def _writer(only_ascii: bool, hidden: bool) -> Callable[[Any], str]:
     return dump
 
 
-def _split(text: str, cuts: list[int]) -> list[str]:
+def split(text: str, cuts: list[int]) -> list[str]:
     places = sorted({cut % (len(text) + 1) for cut in cuts} | {0, len(text)})
     return [text[a:b] for a, b in pairwise(places)]
 
@@ -162,6 +181,35 @@ def _plain(texts: dict[str, str]) -> dict[str, Any]:
 @settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(case=answers())
 def test_a_redacted_stream_says_what_the_redacted_answer_says(case: Case) -> None:
+    redacted_alike(case)
+
+
+@settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(case=answers())
+def test_a_cut_stream_says_the_redacted_answer_up_to_the_match(case: Case) -> None:
+    cut_alike(case)
+
+
+@pytest.mark.parametrize("cuts", [[], [3], list(range(60))], ids=["whole", "cut", "by characters"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        'https://evil.example/c?d=1"',
+        'https://evil.example/", "admin": true, "b": "x',
+        "https://evil.example/c\\",
+        'https://evil.example/c\\" \\\\"',
+        '\\\\"jane@example.com\\"',
+    ],
+)
+def test_no_redaction_opens_a_string_of_a_tools_arguments(said: str, cuts: list[int]) -> None:
+    wire = next(wire for wire in WIRES if wire.name == "chat")
+    text = json.dumps({"a": said, "b": ["x", 1]})
+    name = f"{ARGUMENTS}:0"
+    queues = {name: split(text, cuts)}
+    redacted_alike(Case.of(wire, {name: text}, queues, [], outer=json.dumps, end=b"\n", sizes=[]))
+
+
+def redacted_alike(case: Case) -> None:
     body = json.dumps(case.wire.whole(case.texts)).encode()
     document = FORMATS[case.wire.name].decode_answer(case.wire.path, "application/json", body)
     inspect_document(document, ALL["redact"], shadow=False)
@@ -177,9 +225,7 @@ def test_a_redacted_stream_says_what_the_redacted_answer_says(case: Case) -> Non
         assert text == expected[name.rpartition(" ")[2]], "said again after its deltas"
 
 
-@settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
-@given(case=answers())
-def test_a_cut_stream_says_the_redacted_answer_up_to_the_match(case: Case) -> None:
+def cut_alike(case: Case) -> None:
     *redacting, canary = ALL["cut"].texts
     before: dict[str, str] = {}
     found: set[str] = set()

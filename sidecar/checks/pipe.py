@@ -1,0 +1,115 @@
+"""One text stream of an answer on its way through the checks: a pipe of stages, one per check, in policy order.
+
+A stage lets text go as soon as its check calls it settled: no match can begin there any more, whatever follows. So it
+keeps at most L-1 characters, or up to 2L-2 while a match in them is waiting for its neighbourhood. Used by stream.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sidecar.checks.base import Match, SpanCheck, TextCheck
+from sidecar.checks.escapes import border, whole_pairs
+from sidecar.model.finding import Action, Finding
+
+
+class Pipe:
+    """The stages of one text stream. `written`: it is a JSON text, whose escapes stay whole."""
+
+    def __init__(
+        self, checks: Sequence[SpanCheck], location: str, *, shadow: bool, written: bool = False
+    ) -> None:
+        self._stages = [
+            _Stage(check, passive=shadow or check.action <= Action.FLAG, written=written) for check in checks
+        ]
+        self._location = location
+        self.findings: list[Finding] = []
+        self.blocked = False
+
+    @property
+    def holding(self) -> bool:
+        for stage in self._stages:  # noqa: SIM110 - often for each event: a loop costs a third of any()
+            if stage.held and not stage.passive:
+                return True
+        return False
+
+    def feed(self, text: str, *, end: bool) -> str:
+        """Text that left the last stage. After a blocking match only what stood before it."""
+        for stage in self._stages:
+            text, matches, blocked = stage.feed(text, end=end)
+            check = stage.check
+            if matches:
+                self.findings += [
+                    Finding(check=check.name, kind=match.kind, action=check.action, location=self._location)
+                    for match in matches
+                ]
+            if blocked:
+                self.blocked = end = True
+        return text
+
+
+class _Stage:
+    """One check over one text stream: what it held back, and the context before it."""
+
+    __slots__ = ("_context", "_written", "check", "held", "passive")
+
+    def __init__(self, check: SpanCheck, *, passive: bool, written: bool = False) -> None:
+        self.check = check
+        self.passive = passive
+        self._written = written
+        self.held = ""
+        self._context = ""
+
+    def feed(self, text: str, *, end: bool) -> tuple[str, list[Match], bool]:
+        """What flows on, the matches that are certain now, and whether one of them ends the answer."""
+        check = self.check
+        whole = self._context + self.held + text
+        start = len(self._context)
+        settled = len(whole)
+        if not end:
+            settled = max(start, len(whole) - check.max_match + 1, check.settled(whole))
+            if self._written:
+                settled = border(whole, start, settled)
+        if settled <= start:
+            self.held = whole[start:]
+            return (text if self.passive else ""), [], False
+        matches = check.matches(whole, start)
+        if self._written and matches:
+            matches = whole_pairs(whole, start, matches)
+        if not self.passive and check.action >= Action.CUT and matches and matches[0].start < settled:
+            first = matches[0]
+            self.held = ""
+            return whole[start : first.start], [first], True
+        release = settled if end else self._release(matches, settled, len(whole))
+        certain = [match for match in matches if match.end <= release]
+        flows = text if self.passive else _redacted(whole, start, release, certain)
+        self._context = whole[max(0, release - check.context) : release] if check.context else ""
+        self.held = whole[release:]
+        return flows, certain, False
+
+    def _release(self, matches: Sequence[Match], settled: int, length: int) -> int:
+        """Up to where text may flow: never inside a match, nor between two that were one tangle."""
+        release = settled
+        for match in reversed(matches):
+            if match.start < release < match.end or (release < settled and match.end == release):
+                release = match.start
+        if length - release > 4 * self.check.max_match:
+            # Overlaps without end: what is certain goes out redacted instead of growing here.
+            return max((match.end for match in matches if match.start < settled), default=settled)
+        return release
+
+
+def _redacted(text: str, start: int, end: int, matches: Sequence[Match]) -> str:
+    out: list[str] = []
+    for match in matches:
+        out += (text[start : match.start], match.replacement)
+        start = match.end
+    out.append(text[start:end])
+    return "".join(out)
+
+
+def span_check(check: TextCheck) -> SpanCheck:
+    """Checks of answers must be able to follow a stream; the policy schema offers no others."""
+    if not hasattr(check, "matches") or not hasattr(check, "settled"):
+        raise TypeError(f"check {check.name} can't follow a stream")
+    return check  # type: ignore[return-value]
