@@ -105,6 +105,7 @@ CASES = (
     Case(path="ext_authz_jwt", credential="jwt"),
     Case(path="ext_authz_ngh2", wire="ngh2", wide=True),
     Case(path="ext_authz_grpcio", wire="grpcio", wide=True),
+    Case(path="ext_authz_untraced", checks={"telemetry": {"traceSample": 0}}),
     Case(path="ext_authz_body", checks={"input": DECIDING}),
     Case(path="ext_proc_request", checks=_REQUEST),
     Case(path="ext_proc_request_16k", base="no_filter_16k", checks=_REQUEST, prompt_bytes=16_000, rate=50),

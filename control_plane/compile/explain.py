@@ -77,7 +77,9 @@ def _lines(resolved: Resolved) -> Iterator[tuple[str, str, str]]:
     yield (
         "telemetry.traceSample",
         "Envoy routes",
-        f"{spec.telemetry.trace_sample:.4%} of requests, decided by us only",
+        f"{spec.telemetry.trace_sample:.4%} of requests, decided by us only"
+        if spec.telemetry.trace_sample
+        else "none, so Envoy has no tracer",
     )
 
 

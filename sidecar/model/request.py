@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from sidecar.model.value import Value
+
+REQUEST_ID = "x-request-id"
+"""Drawn by Envoy, whatever a client sent under that name."""
+_TRACE = re.compile(r"[0-9a-f]{32}")
 
 
 class RequestHead(Value, frozen=True, kw_only=True):
@@ -29,7 +34,13 @@ class RequestHead(Value, frozen=True, kw_only=True):
     query: bool = False
     """Whether a query that is not empty followed the path."""
     trace_id: str = ""
-    """32 hex digits of Envoy's trace, from the call's own metadata."""
+    """32 hex digits: of Envoy's trace, from the call's own metadata; of the request's id where Envoy has no tracer."""
+
+
+def trace_of(request_id: str) -> str:
+    """The trace id of a request for which Envoy has no tracer: its id, a UUID, as 32 hex digits; "" for anything else."""
+    digits = request_id.replace("-", "")
+    return digits if _TRACE.fullmatch(digits) else ""
 
 
 class Identity(Value, frozen=True, kw_only=True):

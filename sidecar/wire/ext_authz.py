@@ -27,7 +27,7 @@ from sidecar.wire.decision_ids import DecisionIds
 from sidecar.wire.engine import Call
 from sidecar.wire.faults import describe
 from sidecar.wire.respond import refusal
-from sidecar.wire.trace import Parent, Spans, parent_of
+from sidecar.wire.trace import Parent, Spans, parent_of, untraced
 from sidecar.wire.translate import Check, Handed, allow_reply, deny_reply, read_check
 
 METHOD = "/envoy.service.auth.v3.Authorization/Check"
@@ -77,6 +77,8 @@ class ExtAuthz:
         snapshot = self.current.snapshot
         parent = parent_of(call.metadata)
         check = read_check(message, parent.trace_id)
+        if not parent.trace_id:
+            parent = untraced(check.head.trace_id)
         plan = snapshot.plans.get(check.revision)
         probe = check_probe(snapshot.probe_key, check.probe)
         if plan is None:

@@ -20,6 +20,7 @@ from sidecar.checks.pipeline import Mark
 from sidecar.exchange import Exchange
 from sidecar.model.decision import Cause, deny
 from sidecar.model.events import AnswerBody, AnswerTrailers, Event, Refuse, Reply, RequestBody
+from sidecar.model.request import trace_of
 from sidecar.model.stage import Stage
 from sidecar.plan.current import Current, Snapshot
 from sidecar.plan.plan import Plan
@@ -28,8 +29,8 @@ from sidecar.wire.engine import Call, CallFailed
 from sidecar.wire.faults import describe
 from sidecar.wire.offload import heavy
 from sidecar.wire.respond import refusal
-from sidecar.wire.trace import Parent, Spans, parent_of
-from sidecar.wire.translate import Handed, handed_on, plan_named, read_event, reply_message
+from sidecar.wire.trace import Parent, Spans, parent_of, untraced
+from sidecar.wire.translate import Handed, handed_on, plan_named, read_event, reply_message, request_id
 
 METHOD = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
 ANSWER_SECONDS = 300.0
@@ -169,6 +170,8 @@ class _Session:
 
     def _open(self, request: ProcessingRequest) -> Exchange | Cause:
         """Tie the stream to the plan that its route names and to what ext_authz said of it."""
+        if not self._parent.trace_id:
+            self._parent = untraced(trace_of(request_id(request)))
         self._revision = plan_named(request)
         handed = handed_on(request)
         plan = self._snapshot.plans.get(self._revision)

@@ -38,6 +38,13 @@ def parent_of(metadata: Mapping[str, str]) -> Parent:
     return Parent(trace_id=text[3:35], span_id=text[36:52], sampled=int(text[53:], 16) & 1 == 1)
 
 
+def untraced(trace_id: str) -> Parent:
+    """The place in a trace of a request for which Envoy has no tracer. Nothing of it is sampled, but its record and the
+    spans of a refusal have one trace id.
+    """
+    return Parent(trace_id=trace_id, span_id=trace_id[16:]) if trace_id else NO_PARENT
+
+
 @dataclass(slots=True, kw_only=True)
 class Spans:
     """Writes the spans of one decision. Without a tracer (set when the agent names an endpoint) it does nothing."""

@@ -32,7 +32,7 @@ from sidecar.model.events import (
     RequestHeaders,
     RequestTrailers,
 )
-from sidecar.model.request import Identity, RequestHead
+from sidecar.model.request import REQUEST_ID, Identity, RequestHead, trace_of
 from sidecar.model.value import Value
 from sidecar.plan.probe import Probe
 from sidecar.wire.respond import Refusal
@@ -81,7 +81,9 @@ class Handed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def read_check(message: bytes, trace_id: str) -> Check:
-    """Raises google.protobuf.message.DecodeError for bytes that are no CheckRequest."""
+    """`trace_id` is "" where Envoy has no tracer. Raises google.protobuf.message.DecodeError for bytes that are no
+    CheckRequest.
+    """
     attributes = auth.CheckRequest.FromString(message).attributes
     http = attributes.request.http
     headers = http.headers
@@ -95,7 +97,7 @@ def read_check(message: bytes, trace_id: str) -> Check:
             query=bool(query),
             headers=headers,
             source_address=attributes.source.address.socket_address.address,
-            trace_id=trace_id,
+            trace_id=trace_id or trace_of(headers.get(REQUEST_ID, "")),
         ),
         revision=extensions.get(names.REVISION, ""),
         content=extensions.get(names.CONTENT, "") == "1",
@@ -247,6 +249,12 @@ def plan_named(request: proc.ProcessingRequest) -> str:
         return ""
     value = attributes.fields.get(names.PROC_REVISION_ATTRIBUTE)
     return "" if value is None else value.string_value
+
+
+def request_id(request: proc.ProcessingRequest) -> str:
+    """Envoy's id of the request, from the message that holds its headers; "" in any other."""
+    sent = request.request_headers.headers.headers
+    return next((item.raw_value.decode("ascii", "replace") for item in sent if item.key == REQUEST_ID), "")
 
 
 def handed_on(request: proc.ProcessingRequest) -> Handed | None:

@@ -89,3 +89,17 @@ async def test_a_refusal_is_exported_although_not_sampled(receiver: tuple[Receiv
         tree = await spans.take(2)
         assert tree["bartizan.check"].trace_id.hex() == TRACE_ID
         assert set(tree) == {"bartizan.check", "bartizan.authn"}
+
+
+async def test_without_envoys_tracer_the_requests_own_id_names_the_trace(
+    receiver: tuple[Receiver, str],
+) -> None:
+    spans, endpoint = receiver
+    drawn = "9f0c1d2e-3b4a-4c5d-8e6f-708192a3b4c5"
+    async with guard_worker(trace_endpoint=endpoint) as worker:
+        await worker.load(guard_plan())
+        await worker.check_raw(check_request({"x-api-key": KEY, "x-request-id": drawn}))
+        await worker.check_raw(check_request({"x-request-id": drawn}))
+        tree = await spans.take(2)
+        assert tree["bartizan.check"].trace_id.hex() == drawn.replace("-", "")
+        assert set(tree) == {"bartizan.check", "bartizan.authn"}  # of the refusal only

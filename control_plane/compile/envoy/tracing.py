@@ -1,4 +1,6 @@
-"""Spans: Envoy's OpenTelemetry tracer sends to the agent. How many is said on the routes, not in the listener."""
+"""Spans: Envoy's OpenTelemetry tracer sends to the agent. How many is said on the routes, not in the listener; only
+whether there is a tracer at all is said here, since one costs the same whatever is sampled (ADR 69).
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,12 @@ _UNTOLD = ("user_agent", "http.url", "peer.address")
 """Envoy's own tags that hold what a client sent or its whole address; ours of the same name take their place."""
 
 
-def tracing() -> HttpConnectionManager.Tracing:
-    """The tracer. No client can switch tracing on or off; without a route nothing is sampled."""
+def tracing(share: float) -> HttpConnectionManager.Tracing | None:
+    """The tracer, or None for a policy that traces nothing. No client can switch tracing on or off; without a route
+    nothing is sampled.
+    """
+    if share == 0:
+        return None
     return HttpConnectionManager.Tracing(
         provider=Tracing.Http(
             name="envoy.tracers.opentelemetry",

@@ -147,6 +147,9 @@ def test_the_share_of_traced_requests_is_the_policys(world: World) -> None:
     before = world.spans.roots
     for _ in range(20):
         assert world.ask().status == 200
+    # no tracer, and yet one trace id in every record, also of what Envoy refuses by itself
+    for answer in (world.ask(), world.ask(key=""), world.ask("/no-such-route")):
+        assert len(world.record(answer)["trace_id"]) == 32
     world.use(telemetry={"traceSample": 1})
     assert world.spans.roots == before
     for _ in range(20):

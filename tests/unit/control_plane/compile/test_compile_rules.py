@@ -184,6 +184,13 @@ def test_what_changes_often_leaves_the_listener_alone(change: str) -> None:
     assert before != after
 
 
+def test_a_policy_that_traces_nothing_has_no_tracer() -> None:
+    for share in (0, 0.0001):
+        compiled = bundle(policy(telemetry={"traceSample": share}))
+        manager = compiled.envoy.listeners[0]["filter_chains"][0]["filters"][0]["typed_config"]
+        assert ("tracing" in manager) is (share > 0)
+
+
 def test_every_served_route_and_the_probe_name_the_plan() -> None:
     compiled = bundle(policy(input=[{"check": "pii"}]), revision=5, version=8)
     routes = compiled.envoy.routes[0]["virtual_hosts"][0]["routes"]

@@ -31,6 +31,15 @@ def entry(details: str, status: int) -> accesslog_pb2.HTTPAccessLogEntry:
     return made
 
 
+def test_without_envoys_tracer_the_requests_own_id_names_the_trace() -> None:
+    made = entry("route_not_found", 404)
+    made.common_properties.custom_tags["trace_id"] = "-"  # what Envoy says without one
+    made.request.request_id = "9f0c1d2e-3b4a-4c5d-8e6f-708192a3b4c5"
+    record = native_record(made, CONTEXT)
+    assert record is not None
+    assert record.trace_id == "9f0c1d2e3b4a4c5d8e6f708192a3b4c5"
+
+
 @pytest.mark.parametrize(
     ("details", "status", "cause"),
     [
