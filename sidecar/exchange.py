@@ -89,9 +89,9 @@ class Exchange:
     @property
     def complete(self) -> bool:
         """Whether the last answer was given: only then may the RPC end with status OK."""
-        return self.stage in {Stage.DONE, Stage.REFUSED} or (
-            self.stage is Stage.MODEL and not self.plan.output
-        )
+        # by identity: an enum's hash is Python, and this is asked for every piece of a stream
+        stage, done, refused = self.stage, Stage.DONE, Stage.REFUSED
+        return stage is done or stage is refused or (stage is Stage.MODEL and not self.plan.output)
 
     def _gone(self) -> bool:
         return self.abandoned
@@ -113,6 +113,8 @@ class Exchange:
     def take(self, event: Event) -> Sequence[Reply]:
         """Advance by one event. Raises ProtocolViolation for one that can't come now."""
         match event, self.stage:
+            case AnswerBody(), Stage.STREAMED:  # first, as it comes most often
+                return self._stream(event.data, end=event.end)
             case RequestHeaders(), Stage.START:
                 return self._request_headers(event)
             case RequestBody(), Stage.REQUEST_BODY:
@@ -129,8 +131,6 @@ class Exchange:
                 return self._refuse(deny(_OF_ENVOY.get(status, Cause.FAULT)), status)
             case AnswerBody(), Stage.WITHHELD:
                 return self._withhold(event)
-            case AnswerBody(), Stage.STREAMED:
-                return self._stream(event.data, end=event.end)
             case AnswerBody(), Stage.PASSED:
                 self.trail.response_bytes += len(event.data)
                 return self._send(event.data, end=event.end)

@@ -66,7 +66,8 @@ class ExtProc:
         try:
             while True:
                 try:
-                    message = await _next(source, session.patience())
+                    patience = session.patience()
+                    message = await (anext(source) if patience is None else _within(patience, source))
                 except StopAsyncIteration:
                     break
                 except TimeoutError:
@@ -82,12 +83,27 @@ class ExtProc:
             session.close()
 
 
-async def _next(source: AsyncIterator[bytes], patience: float | None) -> bytes:
+async def _within(patience: float, source: AsyncIterator[bytes]) -> bytes:
     """The next message; raises TimeoutError after `patience` seconds."""
-    if patience is None:
-        return await anext(source)
     async with asyncio.timeout(patience):
         return await anext(source)
+
+
+def _takes_long(exchange: Exchange, event: Event) -> bool:
+    """Whether the exchange is to take this event in a thread."""
+    match event, exchange.stage:
+        case AnswerBody(data=data, end=True), Stage.WITHHELD:
+            return heavy(data, exchange.held)
+        case AnswerBody(data=data), _:
+            return heavy(data)
+        case AnswerTrailers(), Stage.WITHHELD:
+            return heavy(exchange.held)
+        case RequestBody(data=data), _:
+            return exchange.plan.asks_children or heavy(data)
+        case _, Stage.START | Stage.REQUEST_BODY:
+            return exchange.plan.asks_children
+        case _:
+            return False
 
 
 class _Session:
@@ -138,27 +154,17 @@ class _Session:
         event = read_event(request)
         if event is None:
             raise CallFailed(_INVALID_ARGUMENT, "unknown kind of message")
-        replies = await self._take(self._exchange, event)
-        if not self._hold(len(self._exchange.held)):
+        exchange = self._exchange
+        if _takes_long(exchange, event):
+            replies = await asyncio.to_thread(exchange.take, event)
+        else:
+            replies = exchange.take(event)
+        if not self._hold(len(exchange.held)):
             return [self.refuse(Cause.OVERLOADED)]
         rendered = [self._render(reply) for reply in replies]
-        if self._exchange.complete:
+        if exchange.complete:
             self.record()
         return rendered
-
-    @staticmethod
-    async def _take(exchange: Exchange, event: Event) -> Sequence[Reply]:
-        pieces: list[bytes | bytearray] = []
-        if isinstance(event, (RequestBody, AnswerBody)):
-            pieces.append(event.data)
-        if exchange.stage is Stage.WITHHELD and (
-            isinstance(event, AnswerTrailers) or (isinstance(event, AnswerBody) and event.end)
-        ):
-            pieces.append(exchange.held)
-        asks = exchange.plan.asks_children and exchange.stage in {Stage.START, Stage.REQUEST_BODY}
-        if asks or heavy(*pieces):
-            return await asyncio.to_thread(exchange.take, event)
-        return exchange.take(event)
 
     def _hold(self, held: int) -> bool:
         """Count what this exchange withholds; False when all together are too much."""

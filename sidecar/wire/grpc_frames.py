@@ -39,22 +39,28 @@ def whole(data: bytes, most: int) -> bytes | None:
 class MessageReader:
     """Cuts the bytes of one stream into messages of at most `most` bytes."""
 
-    __slots__ = ("_buffer", "_fault", "_most", "_size")
+    __slots__ = ("_buffer", "_fault", "_first", "_most", "_size")
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self._first: bytes | None = (
+            None  # a message that came whole and alone, as nearly all do; it is before the buffer
+        )
         self._buffer = bytearray()
         self._size = -1  # of the message at the front, once its head is there
         self._fault: BadFrame | None = None
 
     def __len__(self) -> int:
         """Bytes held: those of a message that is not complete yet, and of messages that nobody took."""
-        return len(self._buffer)
+        held = len(self._buffer)
+        return held if self._first is None else held + HEAD + len(self._first)
 
     @property
     def ready(self) -> bool:
         """Whether `take` would return a message or raise."""
-        return self._fault is not None or 0 <= self._size <= len(self._buffer) - HEAD
+        if self._first is not None or self._fault is not None:
+            return True
+        return 0 <= self._size <= len(self._buffer) - HEAD
 
     @property
     def fault(self) -> BadFrame | None:
@@ -64,17 +70,27 @@ class MessageReader:
     @property
     def more_than_one(self) -> bool:
         """Whether bytes follow the message at the front."""
+        if self._first is not None:
+            return bool(self._buffer)
         return 0 <= self._size < len(self._buffer) - HEAD
 
     def feed(self, data: bytes) -> None:
         """Take bytes as they came. After a bad head the rest means nothing and is dropped."""
-        if self._fault is None:
-            self._buffer += data
-            if self._size < 0:
-                self._read_head()
+        if self._fault is not None:
+            return
+        if not self._buffer and self._first is None:
+            self._first = whole(data, self._most)
+            if self._first is not None:
+                return
+        self._buffer += data
+        if self._size < 0:
+            self._read_head()
 
     def take(self) -> bytes | None:
         """The next message, None while it is not complete. Raises BadFrame when the messages before it are taken."""
+        if self._first is not None:
+            message, self._first = self._first, None
+            return message
         if self._fault is not None:
             raise self._fault
         size = self._size
@@ -88,6 +104,10 @@ class MessageReader:
 
     def clear(self) -> None:
         """Forget everything."""
+        self._first = None
+        self._drop()
+
+    def _drop(self) -> None:
         self._buffer = bytearray()
         self._size = -1
 
@@ -108,4 +128,4 @@ class MessageReader:
 
     def _refuse(self, code: int, message: str) -> None:
         self._fault = BadFrame(code, message)
-        self.clear()
+        self._drop()

@@ -9,4 +9,7 @@ OFFLOAD_QUOTES = 256
 
 def heavy(*pieces: bytes | bytearray) -> bool:
     """Whether these together take long to inspect."""
-    return sum(map(len, pieces)) >= OFFLOAD or sum(piece.count(b'"') for piece in pieces) >= OFFLOAD_QUOTES
+    size = sum(map(len, pieces))
+    if size < OFFLOAD_QUOTES:
+        return False
+    return size >= OFFLOAD or sum(piece.count(b'"') for piece in pieces) >= OFFLOAD_QUOTES

@@ -209,8 +209,10 @@ def joined_headers(values: Sequence[base_pb2.HeaderValue]) -> dict[str, str]:
 
 def read_event(request: proc.ProcessingRequest) -> Event | None:
     """What happened; None for a message kind that this guard doesn't know."""
-    kind = request.WhichOneof("request")
-    match kind:
+    match request.WhichOneof("request"):
+        case "response_body":
+            piece = request.response_body
+            return AnswerBody(data=piece.body, end=piece.end_of_stream)
         case "request_headers":
             headers = joined_headers(request.request_headers.headers.headers)
             path, _, query = (target := headers.pop(":path", "")).partition("?")
@@ -234,8 +236,6 @@ def read_event(request: proc.ProcessingRequest) -> Event | None:
                 headers=headers,
                 end=request.response_headers.end_of_stream,
             )
-        case "response_body":
-            return AnswerBody(data=request.response_body.body, end=request.response_body.end_of_stream)
         case "response_trailers":
             return AnswerTrailers()
         case _:
@@ -270,6 +270,11 @@ def reply_message(reply: Reply, refused: Refusal | None = None, details: str = "
 
 def _reply(reply: Reply, refused: Refusal | None, details: str) -> proc.ProcessingResponse:
     match reply:
+        case AnswerData(data=data, end=end):
+            made = proc.ProcessingResponse()
+            piece = made.response_body.response.body_mutation.streamed_response
+            piece.body, piece.end_of_stream = data, end
+            return made
         case PassRequestHeaders(inspect_answer=inspect):
             made = proc.ProcessingResponse(request_headers=proc.HeadersResponse())
             if inspect:
@@ -292,11 +297,6 @@ def _reply(reply: Reply, refused: Refusal | None, details: str) -> proc.Processi
             if content_type:
                 answer.response.header_mutation.set_headers.append(_raw_header("content-type", content_type))
             return proc.ProcessingResponse(response_headers=answer)
-        case AnswerData(data=data, end=end):
-            piece = proc.BodyResponse()
-            piece.response.body_mutation.streamed_response.body = data
-            piece.response.body_mutation.streamed_response.end_of_stream = end
-            return proc.ProcessingResponse(response_body=piece)
         case PassAnswerTrailers():
             return proc.ProcessingResponse(response_trailers=proc.TrailersResponse())
         case Refuse():
