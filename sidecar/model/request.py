@@ -43,8 +43,8 @@ def trace_of(request_id: str) -> str:
     return digits if _TRACE.fullmatch(digits) else ""
 
 
-class Identity(Value, frozen=True, kw_only=True):
-    """Who calls, as an authentication method proved it."""
+class Identity(Value, frozen=True, kw_only=True, cache_hash=True):
+    """Who calls, as an authentication method proved it. Outcomes are kept by it, so that it is hashed often."""
 
     subject: str
     tenant: str

@@ -19,6 +19,7 @@ from sidecar.checks.pipeline import Mark, Verdict, too_late
 from sidecar.exchange import Exchange
 from sidecar.model.decision import Cause, Decision, deny
 from sidecar.model.finding import Action
+from sidecar.model.value import Value
 from sidecar.plan.current import Current, Snapshot
 from sidecar.plan.plan import Plan
 from sidecar.plan.probe import Probe, check_probe, proof
@@ -36,8 +37,7 @@ PATIENCE = 0.75
 log = get_logger()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
+class _Asked(Value, frozen=True, kw_only=True):
     """A question whose head was decided. `plan` is None when the route names none that is known."""
 
     check: Check

@@ -129,6 +129,12 @@ class Metadata(Mapping[str, str]):
     def __init__(self, fields: Mapping[bytes, bytes]) -> None:
         self._fields = fields
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """As `Mapping.get`, but without an exception for what is not there."""
+        key = name.encode("latin-1", "replace")
+        value = self._fields.get(key)
+        return default if value is None or not _shown(key) else value.decode("latin-1")
+
     def __getitem__(self, name: str) -> str:
         key = name.encode("latin-1", "replace")
         if not _shown(key):

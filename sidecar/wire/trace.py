@@ -16,6 +16,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFl
 from sidecar.checks.pipeline import Mark
 from sidecar.model.value import Value
 
+_ODD = "13579bdf"
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 
@@ -35,7 +36,7 @@ def parent_of(metadata: Mapping[str, str]) -> Parent:
     text = metadata.get("traceparent", "")
     if _TRACEPARENT.fullmatch(text) is None:
         return NO_PARENT
-    return Parent(trace_id=text[3:35], span_id=text[36:52], sampled=int(text[53:], 16) & 1 == 1)
+    return Parent(trace_id=text[3:35], span_id=text[36:52], sampled=text[54] in _ODD)
 
 
 def untraced(trace_id: str) -> Parent:
