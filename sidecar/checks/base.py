@@ -208,6 +208,14 @@ class CheckSet:
         wholes = self.wholes or self.queries or self.restores
         return bool(self.texts or self.scores or self.parameters or self.images or wholes)
 
+    def of_identifier(self, text: str) -> Sequence[TextCheck]:
+        """Those that also read what others go by (ids, names of models), if it is no longer than they say."""
+        return [check for check in self.texts if len(text) <= getattr(check, "identifiers", 0)]
+
+    def judging(self, part: TextPart) -> Sequence[TextCheck]:
+        """Those that look at this part."""
+        return self.of_identifier(part.text) if part.identifier else self.texts
+
     @property
     def rendered(self) -> Sequence[TextCheck]:
         """Those that judge what a reader's window makes of an answer: they see it with its tokens put back, too."""

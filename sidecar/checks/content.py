@@ -68,16 +68,17 @@ def inspect_document(
     findings: dict[Finding, None] = {}
     scanned = 0
     changed = renames = False
-    judged: dict[tuple[str, str, bool, bool], tuple[Sequence[Finding], str]] = {}
+    judged: dict[tuple[str, str, bool, bool, bool], tuple[Sequence[Finding], str]] = {}
     if checks.texts:
         joined = JoinedParts()
         for part in document.texts():
             if gone():
                 raise Abandoned
-            scanned += 0 if part.again else len(part.text.encode())
-            alike = (part.role, part.text, part.fixed, part.json)
+            stages = checks.judging(part)
+            scanned += 0 if part.again or not stages else len(part.text.encode())
+            alike = (part.role, part.text, part.fixed, part.json, part.identifier)
             if alike not in judged:
-                judged[alike] = _inspect_part(part, checks.texts)
+                judged[alike] = _inspect_part(part, stages)
             found, text = judged[alike]
             findings.update((replace(finding, location=part.location), None) for finding in found)
             joined.add(part, text, found)
@@ -139,7 +140,7 @@ def holds_unjudged(document: Document, checks: CheckSet, passed: Container[tuple
         return True
     for part in document.texts() if checks.texts else ():
         if (part.role, part.text) not in passed:
-            findings, text = _inspect_part(part, checks.texts)
+            findings, text = _inspect_part(part, checks.judging(part))
             if text != part.text or strongest(findings) > Action.FLAG:
                 return True
     return False
@@ -149,6 +150,11 @@ def strongest(findings: Sequence[Finding]) -> Action:
     """The action for a whole body: the strongest of its findings, `cut` raised to `deny`."""
     action = max((finding.action for finding in findings), default=Action.ALLOW)
     return Action.DENY if action is Action.CUT else action
+
+
+def unedited(finding: Finding) -> Finding:
+    """The same one in what nobody may edit."""
+    return replace(finding, action=Action.DENY) if finding.action is Action.REDACT else finding
 
 
 def apply_edits(text: str, edits: Sequence[Edit]) -> str:
@@ -163,10 +169,16 @@ def apply_edits(text: str, edits: Sequence[Edit]) -> str:
 
 
 def _inspect_part(part: TextPart, checks: Sequence[TextCheck]) -> tuple[Sequence[Finding], str]:
-    """What was found, and the text that is left. Says the same of every part with this role, text, `fixed` and `json`."""
+    """What was found, and the text that is left: all of an identifier, of which nothing can be redacted, only denied.
+
+    Says the same of every part with this role, text, `fixed`, `json` and `identifier`.
+    """
     findings: list[Finding] = []
     for check in checks:
         inspection = check.inspect(part)
+        if part.identifier:
+            findings += map(unedited, inspection.findings)
+            continue
         findings += inspection.findings
         if inspection.edits:
             text = apply_edits(part.text, inspection.edits)
@@ -184,6 +196,8 @@ def _restore(
     stages = (RestoreCheck(tokens), *checks.rendered)
     changed = False
     for part in list(document.texts()) if tokens else ():
+        if part.identifier:
+            continue
         found, text = ((), part.text) if part.again else _inspect_part(part, stages)
         findings.update(dict.fromkeys(found))
         if text != part.text:

@@ -44,6 +44,7 @@ class StreamInspector:
     ) -> None:
         self._stream = stream
         self._checks = [span_check(check) for check in checks.texts]
+        self._of_identifier = checks.of_identifier
         tokens = checks.scope.tokens if checks.scope and checks.restores else None
         rendered = [span_check(check) for check in checks.rendered]
         restores = [RestoreCheck(tokens, in_json=in_json) for in_json in (False, True)] if tokens else []
@@ -53,7 +54,8 @@ class StreamInspector:
         self._decision_id = decision_id
         self._pipes: dict[str, Pipe] = {}
         self._cut: Cause | None = None
-        self._refused = False  # by a validator: nothing of the event that showed it flows
+        self._refused = False  # by a validator or an identifier: nothing of the event that showed it flows
+        self._named = True  # what we add may say the answer's identifiers
         self._unreadable = False
         self.unscanned: dict[str, None] = {}
         """Kinds of content that passed without being looked at."""
@@ -93,6 +95,7 @@ class StreamInspector:
             return chunk
         for piece in self._stream.events():
             self.unscanned.update(dict.fromkeys(piece.unscanned))
+            self._identify(piece.identifiers)
             for part in piece.texts:
                 self._push(part)
             self._see(piece.objects)
@@ -107,21 +110,28 @@ class StreamInspector:
             self._stream.feed(chunk, end=end)
         except FormatError as error:
             self._cut = error.cause
-            return self._stream.cut(self._decision_id)
+            return self._ending()
         out = bytearray()
         for piece in self._stream.events():
             out += self._piece(piece)
             if self._cut is not None:
-                return bytes(out) + self._stream.cut(self._decision_id)
+                return bytes(out) + self._ending()
         if end:
             out += self._flush(self._finish((), every=True))
             if self._cut is not None:
-                out += self._stream.cut(self._decision_id)
+                out += self._ending()
         return bytes(out)
+
+    def _ending(self) -> bytes:
+        return self._stream.cut(self._decision_id, named=self._named)
 
     def _piece(self, piece: StreamPiece) -> bytes:
         """One event, its text replaced by what may flow; held-back text goes before an event that ends its stream."""
         self.unscanned.update(dict.fromkeys(piece.unscanned))
+        if piece.identifiers:
+            self._identify(piece.identifiers)
+            if self._cut is not None:
+                return b""
         if not piece.texts and not piece.finished and not piece.final:
             return self._stream.take(None)
         texts: list[str] = []
@@ -163,6 +173,21 @@ class StreamInspector:
             self._judge()
             return ("" if self._cut else text), True
         return text, held or pipe.holding
+
+    def _identify(self, parts: Sequence[TextPart]) -> None:
+        """Identifiers are whole, and nobody may edit them: what would be redacted there ends the answer."""
+        for part in parts:
+            checks = [span_check(check) for check in self._of_identifier(part.text)]
+            size = len(part.text.encode()) if checks else 0
+            self.scanned_bytes += size
+            self.total_bytes += size
+            for check in checks:
+                action = Action.CUT if check.action is Action.REDACT else check.action
+                for match in check.matches(part.text):
+                    found = Finding(check=check.name, kind=match.kind, action=action, location=part.location)
+                    self._found[found] = None
+                    if action >= Action.CUT and not self._shadow:
+                        self._cut, self._refused, self._named = Cause.ANSWER_CUT, True, False
 
     def _finish(self, prefixes: Sequence[str], *, every: bool) -> dict[str, str]:
         """End these text streams; what was held back of each, by location."""

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from sidecar.formats.base import DEFINITION, FILE_DATA, FormatError
 from sidecar.formats.documents import ImageAt, TextAt, strings
+from sidecar.formats.identifiers import MAX_IDENTIFIER
 from sidecar.formats.images import anthropic_image
 from sidecar.formats.json_text import Path, location
 from sidecar.formats.openai_fields import WORDS, shaped, unread
@@ -109,7 +110,11 @@ class AnthropicReader:
         if kind == "redacted_thinking" and sealed(block.get("data")):
             known.add("data")
             self._pass(kind)
-        known.update(key for key in _SEALS if sealed(block.get(key)))
+        for key in _SEALS:
+            if sealed(block.get(key)):
+                known.add(key)
+                if len(block[key]) > MAX_IDENTIFIER:
+                    self._pass(key)
         self._rest(block, path, known, role)
 
     def _source(self, source: Any, kind: str, path: Path, role: str) -> None:

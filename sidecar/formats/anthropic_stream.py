@@ -12,9 +12,11 @@ from typing import Any
 
 from sidecar.formats.anthropic_reader import ANTHROPIC_WORDS, AnthropicReader, sealed
 from sidecar.formats.base import TextPart
-from sidecar.formats.event_stream import JsonEventStream, Reading, index_of, malformed
+from sidecar.formats.event_stream import JsonEventStream
+from sidecar.formats.identifiers import MAX_IDENTIFIER
 from sidecar.formats.json_text import DEFAULT_DEPTH, Path, as_json
 from sidecar.formats.openai_fields import unread
+from sidecar.formats.reading import Reading, index_of, malformed
 from sidecar.formats.sse import EventSplitter, encode
 from sidecar.model.decision import Cause
 
@@ -105,7 +107,7 @@ class MessageEvents:
             out += _event("content_block_delta", index=int(match[1]), delta=delta)
         return bytes(out)
 
-    def cut(self, decision_id: str) -> bytes:
+    def cut(self, decision_id: str, *, named: bool = True) -> bytes:  # noqa: ARG002 - it says none
         if self._stopped:
             return b""
         decision = {"decision": decision_id}
@@ -168,8 +170,8 @@ def _delta(delta: dict[str, Any], index: int, reading: Reading) -> None:
     rest = unread(delta, _DELTAS)
     if rest.get("type") in _DELTA_TYPES:
         del rest["type"]
-    if sealed(rest.get("signature")):
-        del rest["signature"]
+    if sealed(rest.get("signature")) and len(rest.pop("signature")) > MAX_IDENTIFIER:
+        reading.unscanned["signature"] = None
     if (citation := rest.pop("citation", None)) is not None:
         reading.rest({"citation": citation}, path, known=True, words=ANTHROPIC_WORDS)
     reading.rest(rest, path, words=ANTHROPIC_WORDS)

@@ -35,13 +35,15 @@ class TextPart(Value, frozen=True, kw_only=True):
     """A member's key, or a word that the protocol goes by (a part's type): checks read it, no request's is edited."""
     json: bool = False
     """A whole JSON text, after its keys and values."""
+    identifier: bool = False
+    """Others go by it (an id, a model's name): only checks that say so read it, and nobody edits it."""
     joins: str = ""
     """Where the text stands that engines make of this one and others with the same value: the content of a message."""
 
     @property
     def prose(self) -> bool:
         """Whether it may say something: no name, no JSON of names and values, and more than one word of Latin letters."""
-        return not (self.fixed or self.json) and _ONE_WORD.fullmatch(self.text) is None
+        return not (self.fixed or self.json or self.identifier) and _ONE_WORD.fullmatch(self.text) is None
 
 
 class ImagePart(Value, frozen=True, kw_only=True):
@@ -127,6 +129,8 @@ class StreamPiece(Value, frozen=True, kw_only=True):
     texts: tuple[TextPart, ...]
     objects: tuple[TextPart, ...] = ()
     """JSON objects that are whole in this event and call tools, as JSON: for validators; their texts are among `texts`."""
+    identifiers: tuple[TextPart, ...] = ()
+    """Those that no event before this one had; each is whole."""
     final: bool = False
     """The whole answer ends here ("[DONE]")."""
     finished: tuple[str, ...] = ()
@@ -152,8 +156,10 @@ class AnswerStream(Protocol):
     def closing(self, pending: Sequence[TextPart]) -> bytes:
         """Held-back text as an event of its own, before the stream's last event or at its end."""
 
-    def cut(self, decision_id: str) -> bytes:
-        """A valid end of the stream for a client of this protocol, after an answer was cut."""
+    def cut(self, decision_id: str, *, named: bool = True) -> bytes:
+        """A valid end of the stream for a client of this protocol, after an answer was cut; not `named`: without the
+        answer's own identifiers.
+        """
 
 
 class Format(Protocol):

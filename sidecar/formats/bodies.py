@@ -14,19 +14,22 @@ from sidecar.formats.answers import decode_model_json, error_document
 from sidecar.formats.base import Document, FormatError
 from sidecar.formats.documents import ImageAt, JsonDocument, TextAt
 from sidecar.formats.faults import MODEL_ERROR, take_traces
+from sidecar.formats.identifiers import unlisted
 from sidecar.formats.json_text import Path, decode
 from sidecar.formats.media_type import demand_json
-from sidecar.formats.openai_fields import UNREADABLE
+from sidecar.formats.openai_fields import IDS, UNREADABLE, shaped
 from sidecar.formats.parameters import Table, parameters
 from sidecar.formats.walk import WHOLE_NUMBERS, take_unreadable
 from sidecar.model.decision import Cause
 from sidecar.model.request import BodyFacts
 
 _DECIDING = frozenset({"model", "role", "type"})
+_SHAPED = 128
 _TYPED = frozenset(
     {"messages", "content", "system", "tools", "tool_calls", "prompt", "input", "output", "summary"}
 )
 """Members whose elements are read by their type or role."""
+_READ_APART = _DECIDING | IDS
 
 
 class BodyReader(Protocol):
@@ -72,11 +75,16 @@ def request_document(
             raise FormatError(Cause.MALFORMED_BODY, "a known field in another spelling")
     reader.request(value)
     facts = _facts(value, value.get(within) if within else value, limits, streams=streams)
+    texts = [_as_read(at) for at in reader.texts]
+    pictures = {at.path for at in reader.images}
+    texts += [
+        at for at in unlisted(value, texts, most=_SHAPED) if shaped(at.text) and at.path not in pictures
+    ]
     return JsonDocument(
         body,
         text,
         facts=facts,
-        texts=[msgspec.structs.replace(at, fixed=True) if _decides(at.path) else at for at in reader.texts],
+        texts=texts,
         unscanned=reader.unscanned,
         parameters=parameters(value, asks),
         images=reader.images,
@@ -101,7 +109,7 @@ def answer_document(
     return JsonDocument(
         body,
         text,
-        texts=reader.texts,
+        texts=[*reader.texts, *unlisted(value, reader.texts)],
         unscanned=tuple(unscanned),
         hidden=hidden,
         replaced=traces,
@@ -110,13 +118,20 @@ def answer_document(
     )
 
 
-def _decides(path: Path) -> bool:
-    """Whether engines go by this value: that of the body or of an element, not one deep in a tool's arguments."""
-    *above, last = path
-    return (
-        last in _DECIDING
-        and (not above or isinstance(above[-1], int))
-        and all(isinstance(step, int) or step in _TYPED for step in above)
+def _as_read(at: TextAt) -> TextAt:
+    """A text of a request: one that engines go by is fixed, one that only says what belongs together an identifier."""
+    *above, last = at.path
+    if last not in _READ_APART or not _of_protocol(above):
+        return at
+    if last in _DECIDING:
+        return msgspec.structs.replace(at, fixed=True)
+    return msgspec.structs.replace(at, identifier=True) if shaped(at.text) else at
+
+
+def _of_protocol(above: Sequence[str | int]) -> bool:
+    """Whether a member is the body's or that of an element, not one deep in a tool's arguments."""
+    return (not above or isinstance(above[-1], int)) and all(
+        isinstance(step, int) or step in _TYPED for step in above
     )
 
 

@@ -17,8 +17,7 @@ from sidecar.model.decision import Cause
 from sidecar.model.request import BodyFacts
 
 NO_FACTS = BodyFacts()
-_NOTHING_LEFT = '"[REDACTED]"'
-"""In place of a JSON text that a redaction across its structure broke."""
+_NOTHING_LEFT = '"[REDACTED]"'  # in place of a JSON text that a redaction across its structure broke
 _DEPTH = 256
 
 
@@ -37,6 +36,7 @@ class TextAt(msgspec.Struct, frozen=True, gc=False):
     inner: Path | None = None
     fixed: bool = False
     joins: str = ""
+    identifier: bool = False
 
     @property
     def names(self) -> bool:
@@ -46,7 +46,7 @@ class TextAt(msgspec.Struct, frozen=True, gc=False):
     def part(self, name: str) -> TextPart:
         """What checks are shown."""
         whole = bool(self.embedded) and self.inner is None
-        more = {"again": whole, "json": whole, "fixed": self.names}
+        more = {"again": whole, "json": whole, "fixed": self.names, "identifier": self.identifier}
         return TextPart(location=name, text=self.text, role=self.role, joins=self.joins, **more)
 
 

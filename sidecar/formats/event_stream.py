@@ -7,7 +7,6 @@ probabilities, token ids) and of all lines that are not its data.
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Container, Mapping, Sequence
 from typing import Any, Protocol
@@ -15,21 +14,28 @@ from typing import Any, Protocol
 import msgspec
 
 from sidecar.formats.base import FormatError, StreamPiece, TextPart
-from sidecar.formats.documents import TextAt, strings
 from sidecar.formats.faults import MODEL_ERROR, take_traces
-from sidecar.formats.json_text import DEFAULT_DEPTH, Path, decode, has_surrogate, splice, string_token
-from sidecar.formats.openai_fields import UNREADABLE, WORDS
+from sidecar.formats.identifiers import unseen
+from sidecar.formats.json_text import (
+    DEFAULT_DEPTH,
+    Path,
+    decode,
+    has_surrogate,
+    location,
+    splice,
+    string_token,
+)
+from sidecar.formats.openai_fields import UNREADABLE
+from sidecar.formats.reading import WHOLE, Reading, malformed
 from sidecar.formats.streamed_json import StreamedJson
 from sidecar.formats.walk import WHOLE_NUMBERS, take_unreadable
 from sidecar.model.decision import Cause
 
-MAX_INDEX = 127
 _MAX_STREAMS = 256
 _MAX_TEXTS = 2_500
 """Of one event, as of a whole body."""
-_OTHER = "other"
-_WHOLE = f"{_OTHER}#"
-"""Names of texts that are whole in their event begin so."""
+_MAX_KNOWN = 1_024
+"""Identifiers that are remembered; then they are looked at again."""
 DONE = b"[DONE]"
 
 
@@ -53,91 +59,6 @@ class Splitter(Protocol):
         """What an event lacks at its end, as the last one of a stream may: whatever follows would be a part of it."""
 
 
-class _Encoded(msgspec.Struct, frozen=True, gc=False):
-    """A piece of a JSON text: the way back from its view, what the bytes say, and whether no escape is cut in two."""
-
-    json_text: StreamedJson
-    raw: str
-    whole: bool
-
-
-class Reading:
-    """What one event holds, filled by a protocol's reader."""
-
-    def __init__(self, json_texts: dict[str, StreamedJson]) -> None:
-        self._json_texts = json_texts
-        self.places: list[TextAt] = []
-        self.objects: list[TextPart] = []
-        self.finished: list[str] = []
-        """Prefixes of text streams that end with this event."""
-        self.encoded: dict[Path, _Encoded] = {}
-        """Places whose text is a view of a JSON text."""
-        self.unscanned: dict[str, None] = {}
-        self.final = False
-        self.indivisible = False
-        """It makes no sense with a part of its texts."""
-        self.mark: Any = None
-        """The reader's own, given back to it when the event goes out."""
-        self._others = 0
-
-    def text(self, value: Any, path: Path, name: str) -> None:
-        """The next piece of the text stream `name`."""
-        if isinstance(value, str):
-            if value:
-                self.places.append(TextAt(path, value, name=name))
-        elif value is not None:
-            raise malformed(f"{path[-1]} is not a string")
-
-    def json_text(self, value: Any, path: Path, name: str) -> None:
-        """The next piece of a JSON text that is streamed as a string."""
-        if isinstance(value, str) and value:
-            self._view(self._json_texts.setdefault(name, StreamedJson()), value, path, name)
-        elif value is not None and not isinstance(value, str):
-            raise malformed(f"{path[-1]} is not a string")
-
-    def call(self, value: Any, name: str) -> None:
-        """A JSON object that is whole in this event and calls a tool; its texts are listed beside it."""
-        self.objects.append(TextPart(location=name, text=json.dumps(value, ensure_ascii=False)))
-
-    def rest(self, value: Any, path: Path, *, known: bool = False, words: Container[str] = WORDS) -> None:
-        """Strings that are whole in this event, or of whose way over events nothing is known: then it says so."""
-        for place in strings(value, path, _OTHER, known=words) if value else ():
-            if place.text:
-                self._others += 1
-                self.places.append(msgspec.structs.replace(place, name=f"{_OTHER}#{self._others}"))
-                if not known:
-                    self.unscanned["unknown_field"] = None
-
-    def whole(self, places: Sequence[TextAt], path: Path) -> None:
-        """Texts that are whole in this event, as a document reader found them below `path`."""
-        self.indivisible = self.indivisible or bool(places)
-        for place in places:
-            if place.embedded and place.inner:
-                continue  # a part of a JSON text, which is read as one, like its deltas
-            self._others += 1
-            at, name = (*path, *place.path), f"{_OTHER}#{self._others}"
-            if place.embedded:
-                self._view(StreamedJson(), place.embedded, at, name, place.role)
-            else:
-                self.places.append(TextAt(at, place.text, place.role, name))
-
-    def _view(self, json_text: StreamedJson, value: str, path: Path, name: str, role: str = "") -> None:
-        began_whole = json_text.whole
-        view = json_text.read(value)
-        self.encoded[path] = _Encoded(json_text, value, whole=began_whole and json_text.whole)
-        self.places.append(TextAt(path, view, role, name))
-
-    def is_json(self, path: Path) -> bool:
-        """Whether the text there is a view of a JSON text, with its escapes."""
-        encoded = self.encoded.get(path)
-        return encoded is not None and not encoded.json_text.plain
-
-    def end(self) -> None:
-        """Called last."""
-        if self._others:
-            self.finished.append(_WHOLE)
-
-
 class EventReader(Protocol):
     """What one protocol says in its events. Holds the state of one stream."""
 
@@ -154,8 +75,8 @@ class EventReader(Protocol):
     def closing(self, pending: Sequence[TextPart]) -> bytes:
         """Events that carry held-back text of these text streams."""
 
-    def cut(self, decision_id: str) -> bytes:
-        """A valid end of the stream, given what went out."""
+    def cut(self, decision_id: str, *, named: bool = True) -> bytes:
+        """A valid end of the stream, given what went out; not `named`: without the answer's own identifiers."""
 
 
 class _Chunk(msgspec.Struct, frozen=True, gc=False):
@@ -185,6 +106,8 @@ class JsonEventStream:
         self._chunks: deque[_Chunk] = deque()
         self._streams: set[str] = set()
         self._json_texts: dict[str, StreamedJson] = {}
+        self._known: set[str] = set()
+        """Identifiers of events so far."""
         self._last = b""
         """The event that went out last."""
 
@@ -228,8 +151,8 @@ class JsonEventStream:
         ]
         return self._after(self._reader.closing(said))
 
-    def cut(self, decision_id: str) -> bytes:
-        return self._after(self._reader.cut(decision_id))
+    def cut(self, decision_id: str, *, named: bool = True) -> bytes:
+        return self._after(self._reader.cut(decision_id, named=named))
 
     def _after(self, added: bytes) -> bytes:
         """Events of our own, once the last one has ended that went out."""
@@ -261,7 +184,7 @@ class JsonEventStream:
         reading = Reading(self._json_texts)
         self._reader.read(value, reading)
         reading.end()
-        self._streams.update(place.name for place in reading.places if not place.name.startswith(_WHOLE))
+        self._streams.update(place.name for place in reading.places if not place.name.startswith(WHOLE))
         if len(self._streams) > _MAX_STREAMS:
             raise malformed("too many text streams")
         if len(reading.places) > _MAX_TEXTS:
@@ -278,6 +201,7 @@ class JsonEventStream:
                 for place in reading.places
             ),
             objects=tuple(reading.objects),
+            identifiers=self._identifiers(value, reading) if self._conceal else (),
             final=reading.final,
             finished=tuple(reading.finished),
             unscanned=tuple(dict.fromkeys((*reading.unscanned, *passed, *[MODEL_ERROR] * bool(traces)))),
@@ -285,15 +209,17 @@ class JsonEventStream:
         )
         return _Chunk(event, text, reading, piece)
 
-
-def index_of(value: Any, position: int) -> int:
-    """A protocol's own index of a choice, block or call; by position where it is not given."""
-    index = position if value is None else value
-    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index <= MAX_INDEX:
-        raise malformed("an index is out of range")
-    return index
-
-
-def malformed(detail: str) -> FormatError:
-    """Whatever is wrong with an event is the model's fault."""
-    return FormatError(Cause.ANSWER_MALFORMED, detail)
+    def _identifiers(self, value: dict[str, Any], reading: Reading) -> tuple[TextPart, ...]:
+        """Strings of an event that are none of its texts and that no event before it had: most repeat the same ones."""
+        listed = {place.text for place in reading.places}
+        listed.update(encoded.raw for encoded in reading.encoded.values())
+        found = unseen(value, self._known, listed)
+        if not found:
+            return ()
+        if len(self._known) > _MAX_KNOWN:
+            self._known.clear()
+        self._known.update(found)
+        return tuple(
+            TextPart(location=location(at), text=text, role="assistant", identifier=True)
+            for text, at in found.items()
+        )

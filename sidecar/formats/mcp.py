@@ -16,11 +16,12 @@ from typing import Any
 from sidecar.formats.answers import decode_model_json, error_document, readable
 from sidecar.formats.base import FILE_DATA, AnswerStream, Document, FormatError, TextPart
 from sidecar.formats.documents import JsonDocument, TextAt, strings
-from sidecar.formats.event_stream import JsonEventStream, Reading
+from sidecar.formats.event_stream import JsonEventStream
 from sidecar.formats.faults import MODEL_ERROR, take_traces
 from sidecar.formats.json_text import DEFAULT_DEPTH, Path, decode
 from sidecar.formats.media_type import demand_json, is_event_stream
 from sidecar.formats.openai_fields import shaped
+from sidecar.formats.reading import Reading
 from sidecar.formats.sse import MAX_WHOLE_BYTES, EventSplitter, encode
 from sidecar.model.decision import Cause
 
@@ -124,9 +125,9 @@ class McpEvents:
     def closing(self, pending: Sequence[TextPart]) -> bytes:
         raise ValueError(f"no text of this protocol goes over events: {[part.location for part in pending]}")
 
-    def cut(self, decision_id: str) -> bytes:
+    def cut(self, decision_id: str, *, named: bool = True) -> bytes:
         """An error in place of the answer that is withheld; nothing where it was no answer."""
-        withheld = self._waiting[0] if self._waiting else None
+        withheld = self._waiting[0] if self._waiting and named else None
         if not (type(withheld) is int or shaped(withheld)):
             return b""
         return encode(_error(withheld, "The answer was withheld.", decision_id), b"message")
@@ -152,11 +153,14 @@ def _read(value: Any, role: str, cause: Cause) -> tuple[list[TextAt], list[str]]
     known = {"jsonrpc", "method"}
     if shaped(value.get("id")) or type(value.get("id")) is int:
         known.add("id")
+    named = [key for key in ("method", "id") if shaped(value.get(key))]
+    identifiers = [TextAt((key,), value[key], identifier=True) for key in named]
     rest = {key: item for key, item in value.items() if key not in known}
     # what a request asks for is arguments of a program, and no prompt
     params = strings(rest.pop("params", None), ("params",), "params.other", role, WORDS)
     texts = [*params, *strings(rest, (), "message", role, WORDS)]
-    return [at for at in texts if not (at.path[-1] == "type" and at.text in _TYPES)], unscanned
+    texts = [at for at in texts if not (at.path[-1] == "type" and at.text in _TYPES)]
+    return [*texts, *identifiers], unscanned
 
 
 def _take_binary(value: dict[str, Any]) -> list[str]:

@@ -14,13 +14,14 @@ from sidecar.formats.answers import readable
 from sidecar.formats.base import DEFINITION, TOKEN_IDS, AnswerStream, Document, TextPart
 from sidecar.formats.bodies import answer_document, request_document
 from sidecar.formats.documents import ImageAt, TextAt, strings
-from sidecar.formats.event_stream import JsonEventStream, Reading
+from sidecar.formats.event_stream import JsonEventStream
 from sidecar.formats.images import ollama_images
 from sidecar.formats.json_text import DEFAULT_DEPTH, Path, as_json
 from sidecar.formats.media_type import is_utf8, kind
 from sidecar.formats.ndjson import MEDIA_TYPES, LineSplitter
 from sidecar.formats.openai_fields import WORDS, engines_own
 from sidecar.formats.openai_reader import OpenAIReader
+from sidecar.formats.reading import Reading
 from sidecar.model.decision import Cause
 
 _DEFINITIONS = ("system", "template", "format")
@@ -184,7 +185,9 @@ class OllamaEvents:
     def closing(self, pending: Sequence[TextPart]) -> bytes:
         return b"".join(self._line({part.location: part.text}) for part in pending)
 
-    def cut(self, decision_id: str) -> bytes:
+    def cut(self, decision_id: str, *, named: bool = True) -> bytes:
+        if not named:
+            self._envelope = {}
         ended = {"done_reason": "content_filter", "bartizan": {"decision": decision_id}}
         return self._line({"message.content" if self._chat else "response": ""}, done=True, **ended)
 

@@ -20,6 +20,8 @@ FIELDS: dict[str, Holds] = {
     **dict.fromkeys(("content", "reasoning_content", "reasoning", "refusal"), Holds.TEXT),
     # Ids and fingerprints look like numbers of cards and phones.
     **dict.fromkeys(("id", "object", "model", "system_fingerprint", "service_tier"), Holds.ENGINE),
+    **dict.fromkeys(("call_id", "item_id", "tool_call_id", "tool_use_id", "response_id"), Holds.ENGINE),
+    **dict.fromkeys(("previous_response_id", "approval_request_id", "container_id"), Holds.ENGINE),
     **dict.fromkeys(("created", "created_at", "expires_at", "index"), Holds.ENGINE),
     **dict.fromkeys(("finish_reason", "role", "type"), Holds.ENGINE),
     # They repeat the text token by token, and would undo every redaction of it.
@@ -31,6 +33,9 @@ FIELDS: dict[str, Holds] = {
 TEXTS = tuple(key for key, holds in FIELDS.items() if holds is Holds.TEXT)
 UNREADABLE = frozenset(key for key, holds in FIELDS.items() if holds is Holds.UNREADABLE)
 _ENGINE = frozenset(key for key, holds in FIELDS.items() if holds is Holds.ENGINE)
+
+IDS = frozenset(key for key in FIELDS if key == "id" or key.endswith("_id"))
+"""Members that say what belongs together: what a check would edit there is refused."""
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 

@@ -137,7 +137,7 @@ class OpenAIReader:
 
     def _unknown_answer(self, value: dict[str, Any]) -> None:
         """Embeddings, lists of models and whatever else an engine says: every string is text but encoded vectors."""
-        rest, data = dict(value), value.get("data")
+        rest, data = unread(value, ()), value.get("data")
         if isinstance(data, list):
             del rest["data"]
             for index, item in enumerate(data):

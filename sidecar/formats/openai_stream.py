@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sidecar.formats.base import TextPart
-from sidecar.formats.event_stream import DONE, JsonEventStream, Reading, index_of, malformed
+from sidecar.formats.event_stream import DONE, JsonEventStream
 from sidecar.formats.json_text import DEFAULT_DEPTH, Path, as_json
 from sidecar.formats.openai_fields import TEXTS, engines_own, unread
+from sidecar.formats.reading import Reading, index_of, malformed
 from sidecar.formats.sse import EventSplitter, encode
 
 _CALL = re.compile(r"choices\[(\d+)\]\.delta\.tool_calls\[(\d+)\]\.(function|custom)\.(arguments|input)")
@@ -63,7 +64,9 @@ class ChatEvents:
     def closing(self, pending: Sequence[TextPart]) -> bytes:
         return b"".join(self._chunk([_held(part.location, part.text)]) for part in pending)
 
-    def cut(self, decision_id: str) -> bytes:
+    def cut(self, decision_id: str, *, named: bool = True) -> bytes:
+        if not named:
+            self._envelope = {}
         body: dict[str, Any] = {"text": ""} if self._legacy else {"delta": {}}
         choices = [
             {"index": index, **body, "finish_reason": "content_filter"}

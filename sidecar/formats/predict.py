@@ -96,10 +96,13 @@ class _Found:
         self.shared = False
         self.numbers = False
         self._role = role
+        identifiers: dict[str, Path] = {}
         stack: list[tuple[Any, Path]] = [(value, ())]
         while stack:
             here, at = stack.pop()
             match here:
+                case str() if at and _in(at[-1], _NAMES) and _protocols_own(at) and shaped(here):
+                    identifiers.setdefault(here, at)
                 case str():
                     self._string(here, at)
                 case bool() | None:
@@ -118,6 +121,7 @@ class _Found:
                             stack.append((key, (*at, key, KEY)))
                 case _:
                     pass
+        self.texts += [TextAt(at, text, role, identifier=True) for text, at in identifiers.items() if text]
 
     def _string(self, text: str, at: Path) -> None:
         key = at[-1] if at else ""
@@ -128,7 +132,7 @@ class _Found:
             self.images.append(ImageAt(at, "image", form, text))
         elif key == _B64:
             self.encoded = True
-        elif text and not (_in(key, _NAMES) and _protocols_own(at) and shaped(text)):
+        elif text:
             # Keys may be the client's own text: a place is named by its number among the texts.
             name = location(at) if all(isinstance(step, int) or step in WORDS for step in at) else ""
             self.texts.append(TextAt(at, text, self._role, name or f"text#{len(self.texts) + 1}"))

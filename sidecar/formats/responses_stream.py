@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sidecar.formats.base import TextPart
-from sidecar.formats.event_stream import JsonEventStream, Reading, index_of
+from sidecar.formats.event_stream import JsonEventStream
 from sidecar.formats.json_text import DEFAULT_DEPTH, Path, as_json
 from sidecar.formats.openai_fields import engines_own, shaped
 from sidecar.formats.openai_reader import OpenAIReader
+from sidecar.formats.reading import Reading, index_of
 from sidecar.formats.sse import MAX_WHOLE_BYTES, EventSplitter, encode
 from sidecar.model.decision import Cause
 
@@ -99,9 +100,11 @@ class ResponseEvents:
             out += self._event(f"{shape['type']}.delta", **{**shape, "delta": part.text})
         return bytes(out)
 
-    def cut(self, decision_id: str) -> bytes:
+    def cut(self, decision_id: str, *, named: bool = True) -> bytes:
         if self._ended:
             return b""
+        if not named:
+            self._envelope = {}
         response = {
             "object": "response",
             **self._envelope,

@@ -210,7 +210,7 @@ def judge_answer(
 
 def _not_looked_at(document: Document, checks: CheckSet) -> tuple[str, ...]:
     """Why checks did not look at all of a document."""
-    unread = not checks.texts and any(part.text for part in document.texts())
+    unread = not checks.texts and any(part.text and not part.identifier for part in document.texts())
     return (*(("no_text_checks",) if unread else ()), *document.unscanned())
 
 

@@ -28,6 +28,7 @@ class CanaryCheck:
     """SpanCheck over all tokens of one policy."""
 
     name = "canary"
+    identifiers = 4_096
     context = 0
 
     def __init__(self, tokens: Mapping[str, str], action: Action) -> None:

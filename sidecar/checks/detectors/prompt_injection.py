@@ -110,6 +110,7 @@ class PromptInjectionCheck:
     """
 
     name = "promptInjection"
+    identifiers = 128
     max_match = 2**31 - 1
     """Not for streams: it reads whole texts."""
 

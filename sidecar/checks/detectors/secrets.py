@@ -55,6 +55,8 @@ class SecretsCheck:
     """SpanCheck over all formats."""
 
     name = "secrets"
+    identifiers = 128
+    """Signatures of reasoning are longer, and random enough to hold the form of a key by chance."""
     context = SPREAD * 65
     max_match = 16_384
 
