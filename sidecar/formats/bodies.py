@@ -76,7 +76,7 @@ def request_document(
     reader.request(value)
     facts = _facts(value, value.get(within) if within else value, limits, streams=streams)
     texts = [_as_read(at) for at in reader.texts]
-    pictures = {at.path for at in reader.images}
+    pictures = {at.path for at in reader.images if at.form != "stored"}
     texts += [
         at for at in unlisted(value, texts, most=_SHAPED) if shaped(at.text) and at.path not in pictures
     ]

@@ -19,6 +19,8 @@ _TASK = frozenset({"tools", "functions", "response_format", "metadata"})
 """Members of a request in which schemas and examples of them may name pictures."""
 _WITH_FILES = frozenset({"input_image", "computer_screenshot", "image_file"})
 _IMAGES = frozenset({"image_url", "image", *_WITH_FILES})
+_KEPT = ("file_id", "uuid")
+"""By them an engine may take what it keeps, whatever picture stands beside them (vLLM: `uuid`)."""
 _OTHER_MEDIA = {
     **{key: key for key in ("video_url", "audio_url", "input_audio")},
     **dict.fromkeys(("image_embeds", "audio_embeds"), PROMPT_EMBEDS),
@@ -94,8 +96,8 @@ def _of_part(part: dict[str, Any], path: Path) -> Iterator[ImageAt]:
         elif value is not None and named:
             found = True
             yield ImageAt((*path, key), named, "stored")
-    if named and not found:
-        yield ImageAt(path, named, "stored")
+    if (named and not found) or (found and any(part.get(key) is not None for key in _KEPT)):
+        yield ImageAt(path, named or "image_url", "stored")
 
 
 def _at(path: Path, kind: str, written: str) -> ImageAt:

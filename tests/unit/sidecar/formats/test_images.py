@@ -67,6 +67,20 @@ CASES: dict[str, tuple[Protocol, Any, list[tuple[str, str]]]] = {
         {"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "f1"}]}]},
         [("input[0].content[0]", "stored")],
     ),
+    "a picture beside a stored file": (
+        "openai",
+        {
+            "input": [
+                {"role": "user", "content": [{"type": "input_image", "image_url": URL, "file_id": "f1"}]}
+            ]
+        },
+        [("input[0].content[0].image_url", "url"), ("input[0].content[0]", "stored")],
+    ),
+    "a picture beside one that vLLM keeps": (
+        "openai",
+        chat({"type": "image_url", "image_url": {"url": URL}, "uuid": "u1"}),
+        [(f"{PLACE}.image_url.url", "url"), (PLACE, "stored")],
+    ),
     "what a tool saw": (
         "openai",
         {
