@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 import re2
 
+from sidecar.checks.confusables import LOOK_ALIKES
 from sidecar.checks.normal_form import normal_form
 
 _Run = TypeVar("_Run", str, bytes)
@@ -53,11 +54,7 @@ _SPELLED_SIGN = re2.compile(r"[a-z](?:[ .\-_*|/\\]{1,2}[a-z0-9]){6}")
 _SPELLED = re.compile(r"(?<![a-z0-9])[a-z](?:[ .\-_*|/\\]{1,2}[a-z0-9]){6,}(?![a-z0-9])")
 _NOT_LETTER = re.compile(r"[^a-z0-9]+")
 
-_LOOK_ALIKES = str.maketrans(
-    "авеёзикмнорстухьіїјѕԁԛԝһӏүгбпґɩαβγδεζηθικλμνοπρστυφχψωϲϳıɑɡɪʀʏᴀᴄᴅᴇᴊᴋᴍɴᴏᴘᴛᴜᴠᴡᴢʙɢʜʟ",
-    "abee3ukmhopctyxbiijsdqwhlyrbnriabydezn0iklmvonpotuoxywcjiagiryacdejkmnoptuvwzbghl",
-)
-_LOOK_ALIKE_SIGN = re2.compile(f"[{''.join(map(chr, _LOOK_ALIKES))}]")
+_LOOK_ALIKE_SIGN = re2.compile(f"[{''.join(map(chr, LOOK_ALIKES))}]")
 _ACCENTS = re.compile("[\u0300-\u036f]+")
 _LEET = bytes.maketrans(b"013457@$!|+69", b"oieastasiltgg")
 _ROT13 = bytes.maketrans(
@@ -83,7 +80,7 @@ def folded(normal: str) -> str:
     if normal.isascii():
         return normal
     letters = _ACCENTS.sub("", normal_form("NFD", normal))
-    return letters.translate(_LOOK_ALIKES) if _LOOK_ALIKE_SIGN.search(letters) else letters
+    return letters.translate(LOOK_ALIKES) if _LOOK_ALIKE_SIGN.search(letters) else letters
 
 
 def rewritten(normal: str) -> Iterator[str]:

@@ -1,7 +1,6 @@
 """Streams of a chat model cut into pieces: what is planted in them, the checks over them, what a client gathers."""
 
-# ruff: noqa: RUF001 - primes as people write them
-# ruff: noqa: RUF001 - primes as people write them
+# ruff: noqa: RUF001 - primes as people write them, look-alikes
 from __future__ import annotations
 
 import json
@@ -26,6 +25,7 @@ PLANTED = {
     "phone": "+49 30 1234567",
     "canary": TOKEN,
     "spread canary": " ".join(TOKEN),
+    "look-alike canary": "ΖЕВRА-рһоеnіх-7731",
     "aws": "AKIA" + "Q3EGRIJ7SNNH2LKP",
     "azure": "bP88Q" + "~rcBcYjzzOhg1Hnn76Wm3jGgakZiZ.8vMgR",
     "named": "client_secret = " + "zq83hfk20dkw93jf8",

@@ -1,4 +1,5 @@
-"""Finds strings that must never leave: exactly, in any case, and with zero-width or separating characters between.
+"""Finds strings that must never leave: exactly, in any case, in letters that look like theirs, and with zero-width,
+combining or separating characters between.
 
 A finding's kind says whose it is: `canary` for the policy's own, `canary:acme` for one of tenant acme. L is three times the longest token: at most that many characters may a scattered token span.
 """
@@ -10,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from bartizan.policy.checks import Canary
 from sidecar.checks.base import Inspection, Match, SpanCheck
+from sidecar.checks.confusables import lower_latin
 from sidecar.checks.spans import ACTIONS, disjoint, inspection
 from sidecar.checks.typography import ascii_signs
 from sidecar.formats.base import TextPart
@@ -20,7 +22,7 @@ _SHORT = 8
 """A token that keeps fewer characters than this without its separators is matched with them."""
 _SPREAD = 3
 _GAPS = re.compile(
-    r"[\s\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u2010-\u2015\u2212\-_.,:;|*`'\"/\\]"
+    r"[\s\u00ad\u0300-\u036f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u2010-\u2015\u2212\-_.,:;|*`'\"/\\]"
 )
 
 
@@ -85,10 +87,8 @@ def build(config: Canary) -> SpanCheck:
 
 
 def _lower(text: str) -> str:
-    """Lower case, full-width letters and digits as ASCII, one character for one, so that positions stay."""
-    text = ascii_signs(text)
-    lowered = text.lower()
-    return lowered if len(lowered) == len(text) else "".join(char.lower()[0] for char in text)
+    """Lower case, full-width letters and digits and look-alikes as ASCII, one for one, so that positions stay."""
+    return lower_latin(ascii_signs(text))
 
 
 def _squeeze(text: str) -> tuple[str, list[int]]:
