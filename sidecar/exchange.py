@@ -176,7 +176,7 @@ class Exchange:
         """Judge the request; the new body is kept in `_new_body`. Empty: it goes on."""
         self.trail.request_bytes = len(body)
         judged = judge_request(self.plan, self.identity, self.head, body, self._clock_ns, self._gone)
-        self.trail.learn(judged)
+        self.trail.learn(judged, "request")
         self.trail.request_scanned = judged.scanned
         refusal = judged.refusal
         if self.probe is not None:
@@ -204,7 +204,7 @@ class Exchange:
         if self._foreign and event.status < 400:  # not withheld: a stream of another protocol may never end
             return self._unreadable(deny(Cause.ANSWER_MALFORMED, detail="not the protocol's content type"))
         if self._foreign and self.plan.shadow:
-            self.trail.find((ERROR_REPLACED,))
+            self.trail.find((ERROR_REPLACED,), "response")
             return self._unreadable(None)
         streams = event.status < 300
         stream = self.plan.format.answer_stream(self.head.path, self._answer_type) if streams else None
@@ -245,7 +245,7 @@ class Exchange:
         judged = judge_answer(
             self.plan, self.head.path, self._answer_type, self.status, body, self.decision_id, self._gone
         )
-        self.trail.learn(judged)
+        self.trail.learn(judged, "response")
         self.trail.mark("output", started, self._clock_ns())
         self.trail.response_scanned = judged.scanned
         headers = PassAnswerHeaders()
@@ -269,7 +269,7 @@ class Exchange:
         output = self._inspector.feed(data, end=end)
         self.trail.mark("output", started, self._clock_ns())
         self.trail.response_scanned += output.scanned_bytes
-        self.trail.find(output.findings)
+        self.trail.find(output.findings, "response")
         self.trail.leave_unscanned(*self._inspector.unscanned)
         if self.plan.shadow and any(finding.action >= Action.CUT for finding in output.findings):
             self.would = self.would or Decision(cause=Cause.ANSWER_CUT, action=Action.CUT)

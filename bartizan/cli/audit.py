@@ -62,6 +62,11 @@ def row(record: Mapping[str, Any]) -> tuple[Any, ...]:
         record.get("action", record.get("type", "")),
         record.get("cause", record.get("reason", "")),
         record.get("status") or "-",
-        ", ".join(f"{finding['check']}:{finding['kind']}" for finding in record.get("findings", [])),
+        ", ".join(map(_finding, record.get("findings", []))),
         record.get("trace_id", ""),
     )
+
+
+def _finding(finding: Mapping[str, Any]) -> str:
+    """`request pii:email`: of which body, by which check, of what kind."""
+    return f"{finding.get('direction', '')} {finding['check']}:{finding['kind']}".lstrip()

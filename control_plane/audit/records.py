@@ -26,12 +26,13 @@ Time = Annotated[float, Meta(ge=0)]
 
 
 class FindingRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A finding's kind and place."""
+    """A finding's kind and place, and whether of the request or of the answer."""
 
     check: Short
-    kind: Short
+    kind: Name
     action: Short
     location: Text = ""
+    direction: Literal["", "request", "response"] = ""
 
 
 class Decision(
@@ -59,7 +60,7 @@ class Decision(
     request_scanned: Count = 0
     response_bytes: Count = 0
     response_scanned: Count = 0
-    unscanned_reason: Short = ""
+    unscanned_reason: Text = ""
     shadow: bool = False
     trace_id: Annotated[str, Meta(pattern=r"^([0-9a-f]{32})?$")] = ""
     source_address: Short = ""

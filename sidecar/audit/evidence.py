@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -34,6 +35,10 @@ class Coverage(Value, frozen=True, kw_only=True):
 
 
 NOTHING_SEEN = Coverage()
+MAX_FINDINGS = 256
+"""So many the control plane takes in one record."""
+_MAX_LOCATION = 512
+_MORE = "more_findings"
 _ACTION_NAMES = {action: cast("ActionName", action.name.lower()) for action in Action}
 
 
@@ -62,11 +67,23 @@ def action_name(action: Action) -> ActionName:
 
 
 def finding_records(findings: Sequence[Finding]) -> tuple[FindingRecord, ...]:
-    """Findings without anything but kind and place."""
+    """Findings without anything but kind and place: of very many the strongest, and that there were more."""
     if not findings:
         return ()
+    if len(findings) > MAX_FINDINGS:
+        findings = sorted(findings, key=lambda finding: -finding.action)
+        findings = [
+            *findings[: MAX_FINDINGS - 1],
+            replace(findings[MAX_FINDINGS - 1], check="audit", kind=_MORE, location="", direction=""),
+        ]
     return tuple(
-        FindingRecord(check=f.check, kind=f.kind, action=action_name(f.action), location=f.location)
+        FindingRecord(
+            check=f.check,
+            kind=f.kind,
+            action=action_name(f.action),
+            location=f.location[:_MAX_LOCATION],
+            direction=f.direction,
+        )
         for f in findings
     )
 

@@ -8,12 +8,13 @@ import msgspec
 
 
 class FindingRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """A finding's kind and place."""
+    """A finding's kind and place; `direction` says whether of the request or of the answer."""
 
     check: str
     kind: str
     action: str
     location: str = ""
+    direction: Literal["", "request", "response"] = ""
 
 
 class Record(

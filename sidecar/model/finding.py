@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Literal
+
+Direction = Literal["", "request", "response"]
+"""Of which body: checks don't know, the exchange does (sidecar/plan/trail.py)."""
 
 
 class Action(IntEnum):
@@ -27,6 +31,7 @@ class Finding:
     kind: str
     action: Action
     location: str = ""
+    direction: Direction = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

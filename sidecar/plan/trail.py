@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
 from sidecar.checks.pipeline import Mark
-from sidecar.model.finding import Action, Finding
+from sidecar.model.finding import Action, Direction, Finding
 from sidecar.plan.judge import Judgement
 
 
@@ -23,15 +23,15 @@ class Trail:
     response_bytes: int = 0
     response_scanned: int = 0
 
-    def learn(self, judged: Judgement) -> None:
-        """Keep what a judgement saw."""
+    def learn(self, judged: Judgement, direction: Direction) -> None:
+        """Keep what a judgement of one body saw."""
         for mark in judged.marks:
             self.mark(mark.phase, mark.start, mark.end)
-        self.find(judged.findings)
+        self.find(judged.findings, direction)
         self.leave_unscanned(*judged.unscanned)
 
-    def find(self, findings: tuple[Finding, ...]) -> None:
-        self.findings += findings
+    def find(self, findings: tuple[Finding, ...], direction: Direction) -> None:
+        self.findings += [replace(finding, direction=direction) for finding in findings]
 
     def leave_unscanned(self, *reasons: str) -> None:
         """Say why something was not looked at."""

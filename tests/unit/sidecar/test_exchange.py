@@ -52,7 +52,8 @@ def test_edits_both_ways_and_their_evidence() -> None:
     assert b"a@example.org" not in body.data
     assert json.loads(sent(replies))["scores"] == [0.12]
     assert on.decision.action is Action.REDACT
-    assert {finding.check for finding in on.decision.findings} == {"pii", "probabilities"}
+    found = {(finding.check, finding.direction) for finding in on.decision.findings}
+    assert found == {("pii", "request"), ("probabilities", "response")}
 
 
 events = st.sampled_from(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -96,7 +97,7 @@ def test_an_unreadable_error_keeps_its_status_and_loses_its_body(kind: str) -> N
     on = exchange(plan())
     replies = play(on, [*request(), *answer(b"\xff Traceback", status=500, headers={"content-type": kind})])
     assert b"Traceback" not in sent(replies)
-    assert on.decision.findings == (ERROR_REPLACED,)
+    assert on.decision.findings == (replace(ERROR_REPLACED, direction="response"),)
     assert PassAnswerHeaders(content_type="application/problem+json") in replies
     assert on.status == 500
 
@@ -107,7 +108,7 @@ def test_an_error_of_another_type_is_replaced_before_it_ends_and_passes_in_shado
     assert b"Traceback" not in sent(play(enforcing, endless))
     assert enforcing.complete
     assert sent(play(shadow, endless)) == b"Traceback"
-    assert (shadow.shadowed, shadow.decision.findings) == (True, (ERROR_REPLACED,))
+    assert (shadow.shadowed, shadow.decision.findings) == (True, enforcing.decision.findings)
 
 
 def test_large_answers_go_out_in_pieces_that_envoy_takes() -> None:

@@ -15,6 +15,8 @@ from control_plane.audit.ingest import MAX_RECORDS, AuditService
 from control_plane.store.base import AuditQuery, InstanceRow
 from control_plane.store.sql.store import SqlStore, open_store
 from sidecar.audit import record as sidecar_record
+from sidecar.audit.evidence import MAX_FINDINGS, finding_records
+from sidecar.model.finding import Action, Finding
 
 SPIFFE = "spiffe://prod.example/ns/prod/sa/chat"
 
@@ -61,6 +63,29 @@ async def test_a_batch_sent_twice_is_stored_once_under_the_verified_instance(sto
     assert len(found) == 2
     assert {record["instance_id"] for record in found} == {"i1"}
     assert found[0]["findings"] == [{"check": "pii", "kind": "email", "action": "redact"}]
+
+
+async def test_a_record_of_more_findings_than_fit_is_kept_with_the_strongest(store: SqlStore) -> None:
+    seen = [
+        Finding(check="pii", kind="email", action=Action.FLAG, location=f"messages[{number}].content")
+        for number in range(1000)
+    ]
+    denied = Finding(
+        check="canary",
+        kind="canary:" + "t" * 100,
+        action=Action.DENY,
+        location="x" * 1000,
+        direction="response",
+    )
+    reasons = ",".join(f"reason_number_{number}" for number in range(20))
+    await AuditService(store).take(
+        "i1", SPIFFE, [decision(findings=finding_records([*seen, denied]), unscanned_reason=reasons)]
+    )
+    [found] = await stored(store)
+    assert len(found["findings"]) == MAX_FINDINGS
+    assert (found["findings"][0]["kind"], found["findings"][0]["direction"]) == (denied.kind, "response")
+    assert found["findings"][-1]["kind"] == "more_findings"
+    assert found["unscanned_reason"] == reasons
 
 
 async def test_a_sidecars_gap_is_kept(store: SqlStore) -> None:

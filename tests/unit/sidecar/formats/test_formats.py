@@ -95,6 +95,7 @@ def test_chat_requests_list_all_text() -> None:
         "tools#1": "function",
         "tools#2": "f",
         "tools#3": "d",
+        "model": "m",
     }
     document = make("openai").decode_request("/v1/chat/completions", JSON, json.dumps(body).encode())
     assert document.unscanned() == ("image_url",)
