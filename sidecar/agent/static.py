@@ -20,14 +20,14 @@ from protos.gen.bartizan.policy.v1 import policy_pb2
 from sidecar.agent.apply import Applier
 from sidecar.agent.keys import KeySets
 
-EVERY = 1.0
+EVERY = 0.2
 RETRY = 5.0
 
 log = get_logger()
 
 
 class StaticSource:
-    """Looks at both files once a second."""
+    """Looks at both files five times a second."""
 
     def __init__(self, bundle: Path, key_set: Path | None, applier: Applier, key_sets: KeySets) -> None:
         self._bundle = bundle

@@ -33,6 +33,7 @@ from tests.support.postgres import postgres
 SECRET, KEY_SET = "upstream", "shared"
 SETTINGS = {
     "BARTIZAN_CP_REPLICAS": "2",
+    "BARTIZAN_CP_ROTATION_LEASE_SECONDS": "3",
     "BARTIZAN_CP_ROTATION_SOAK_SECONDS": "1",
     "BARTIZAN_CP_ROTATION_DRAIN_SECONDS": "1",
     "BARTIZAN_DRAIN_SECONDS": "1",

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,62 +18,15 @@ from control_plane.injector import names
 from control_plane.injector.webhook_configuration import MUTATING, VALIDATING
 from control_plane.kubernetes import election
 from control_plane.settings import read
+from tests.support.overlays import K8S, ROOT, built, kinds, loaded, pods, with_webhooks_in_control_plane
 
 # built once, not once in each worker
 pytestmark = pytest.mark.xdist_group("manifests")
-
-ROOT = Path(__file__).parents[3]
-K8S = ROOT / "deploy/k8s"
 OVERLAYS = sorted(path.name for path in (K8S / "overlays").iterdir())
 EXAMPLES = sorted((K8S / "examples").glob("*.yaml"))
-KUBECTL = Path(sys.executable).with_name("kubectl")
 RELEASE = "1.34"
 # Kinds of other projects, for which kubernetes-validate has no schema.
 FOREIGN = {"ServiceMonitor", "PodMonitor", "PrometheusRule", "InferenceService", "ModelPolicy"}
-
-
-def loaded(text: str) -> list[dict[str, Any]]:
-    return list(yaml.load_all(text, Loader=yaml.CSafeLoader))
-
-
-@cache
-def built(overlay: str) -> list[dict[str, Any]]:
-    done = subprocess.run(
-        [KUBECTL, "kustomize", K8S / "overlays" / overlay], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "deprecated" not in done.stderr
-    return loaded(done.stdout)
-
-
-@cache
-def with_webhooks_in_control_plane(folder: Path) -> list[dict[str, Any]]:
-    """The production overlay with that component, as an overlay of one's own would have it."""
-    document = {
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "resources": [os.path.relpath(K8S / "overlays/prod", folder)],
-        "components": [os.path.relpath(K8S / "components/webhooks-in-control-plane", folder)],
-    }
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(document))
-    done = subprocess.run(
-        [KUBECTL, "kustomize", folder, "--load-restrictor", "LoadRestrictionsNone"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return loaded(done.stdout)
-
-
-def kinds(overlay: str, kind: str) -> list[dict[str, Any]]:
-    return [each for each in built(overlay) if each["kind"] == kind]
-
-
-def pods(overlay: str) -> list[tuple[str, dict[str, Any]]]:
-    return [
-        (each["metadata"]["name"], each["spec"]["template"]["spec"]) for each in kinds(overlay, "Deployment")
-    ]
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
