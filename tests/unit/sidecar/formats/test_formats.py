@@ -1,4 +1,4 @@
-"""The formats' rules: which text they list, what they refuse, what their errors look like."""
+"""The formats' rules for requests: which text they list, and what they refuse."""
 
 from __future__ import annotations
 
@@ -7,47 +7,10 @@ from typing import Any
 
 import pytest
 
-from bartizan.policy.bundle import GuardModel, GuardPlan
-from bartizan.policy.schema import Protocol, Route
-from sidecar.formats.base import Format, FormatError
-from sidecar.formats.catalog import build_format
+from bartizan.policy.schema import Protocol
 from sidecar.formats.documents import JsonDocument, TextAt
 from sidecar.model.decision import Cause
-
-JSON = "application/json"
-ROUTES = (
-    Route(
-        path="/predict", input_text=("$.text",), output_text=("$.echo",), output_scores=("$.probabilities",)
-    ),
-    Route(path="/batch", input_text=("$.items[*].text", "$.head[0]")),
-)
-
-
-def make(protocol: Protocol) -> Format:
-    model = GuardModel(name="m", protocol=protocol)
-    return build_format(
-        GuardPlan(id="1.1", policy="a/b", revision=1, model=model, tenants=("t",), routes=ROUTES)
-    )
-
-
-def texts(protocol: Protocol, body: Any, path: str = "/v1/chat/completions") -> dict[str, str]:
-    document = make(protocol).decode_request(path, JSON, json.dumps(body).encode())
-    return {part.location: part.text for part in document.texts()}
-
-
-def refusal(
-    protocol: Protocol,
-    body: Any,
-    *,
-    path: str = "/v1/chat/completions",
-    answer: bool = False,
-    kind: str = JSON,
-) -> Cause:
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    form = make(protocol)
-    with pytest.raises(FormatError) as error:
-        (form.decode_answer if answer else form.decode_request)(path, kind, data)
-    return error.value.cause
+from tests.support.formats import JSON, make, refusal, texts
 
 
 def test_chat_requests_list_all_text() -> None:
@@ -167,11 +130,6 @@ def test_a_declared_body_names_its_model_in_one_spelling() -> None:
     assert refusal("json_fields", {"text": "t", "Model": "big"}, path="/predict") is Cause.MALFORMED_BODY
 
 
-def test_keys_of_an_answer_may_differ_by_case_alone() -> None:
-    document = make("json_fields").decode_answer("/predict", JSON, b'{"error":"a","Error":"b"}', 500)
-    assert [part.text for part in document.texts()] == ["a", "Error", "b"]
-
-
 def test_facts_are_what_rules_may_ask() -> None:
     body = {"model": "m1", "stream": True, "max_tokens": 5, "max_completion_tokens": 9, "messages": []}
     facts = make("openai").decode_request("/v1/chat/completions", JSON, json.dumps(body).encode()).facts
@@ -238,74 +196,6 @@ def test_a_declared_text_that_is_missing_or_no_string_is_refused(body: Any) -> N
     assert refusal("json_fields", body, path="/predict") is Cause.MALFORMED_BODY
 
 
-def test_scores_may_be_lists_and_objects_of_numbers() -> None:
-    body = b'{"echo":"e","probabilities":{"a.b":0.125,"c":[1e-7,1]}}'
-    document = make("json_fields").decode_answer("/predict", JSON, body)
-    assert [value for _, value in document.scores()] == [0.125, 1e-07, 1]
-    document.set_score('probabilities["a.b"]', 0.12)
-    assert document.encode() == body.replace(b"0.125", b"0.12")
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'{"echo":"e"}',
-        b'{"echo":"e","probabilities":"0.5"}',
-        b'{"echo":"e","probabilities":[NaN]}',
-        b'{"echo":"e","probabilities":[true]}',
-        b'{"echo":"e","probabilities":[null]}',
-        b'{"echo":"e","probabilities":1e999}',
-        b'{"probabilities":[0.5]}',
-        b"oops",
-        b"",
-    ],
-)
-def test_answers_without_their_declared_fields_are_malformed(body: bytes) -> None:
-    assert refusal("json_fields", body, path="/predict", answer=True) is Cause.ANSWER_MALFORMED
-
-
-@pytest.mark.parametrize("protocol", ["openai", "json_fields"])
-def test_error_answers_are_text_whatever_their_shape(protocol: Protocol) -> None:
-    form = make(protocol)
-    document = form.decode_answer("/predict", JSON, b'{"detail":[{"msg":"m","input":"a@b.de"}]}', 422)
-    assert [part.text for part in document.texts()] == ["m", "a@b.de"]
-    plain = form.decode_answer("/predict", "text/plain", b"see a@b.de", 307)
-    plain.replace("body", "see [EMAIL]")
-    assert plain.encode() == b"see [EMAIL]"
-
-
-@pytest.mark.parametrize("protocol", ["openai", "json_fields"])
-@pytest.mark.parametrize(("kind", "body"), [("text/plain", b"Traceback"), ("", b"{}"), (JSON, b"Traceback")])
-def test_errors_that_are_not_json_are_not_read(protocol: Protocol, kind: str, body: bytes) -> None:
-    with pytest.raises(FormatError) as caught:
-        make(protocol).decode_answer("/predict", kind, body, 500)
-    assert caught.value.cause is Cause.ANSWER_MALFORMED
-
-
-@pytest.mark.parametrize(
-    ("protocol", "path", "kind", "status", "reads"),
-    [
-        ("json_fields", "/predict", JSON, 200, True),
-        ("json_fields", "/predict", "application/problem+json; charset=utf-8", 500, True),
-        ("json_fields", "/predict", "text/event-stream", 200, False),
-        ("json_fields", "/predict", "", 200, False),
-        ("json_fields", "/predict", "text/plain", 500, False),
-        ("json_fields", "/predict", "text/plain", 307, True),
-        ("json_fields", "/nothing-declared", "image/png", 200, True),
-        ("json_fields", "/nothing-declared", "text/plain", 500, False),
-        ("openai", "/v1/chat/completions", "text/event-stream", 200, True),
-        ("openai", "/v1/chat/completions", "text/event-stream", 500, False),
-        ("openai", "/v1/chat/completions", "text/html", 200, False),
-        ("opaque", "/x", "image/png", 200, True),
-        ("opaque", "/x", "text/plain", 500, True),
-    ],
-)
-def test_content_types_tell_which_answers_can_be_read(
-    protocol: Protocol, path: str, kind: str, status: int, reads: bool
-) -> None:
-    assert make(protocol).reads_answer(path, kind, status) is reads
-
-
 def test_keys_with_dots_hide_no_text() -> None:
     document = JsonDocument(b"", "", texts=[TextAt(("a", "b"), "1"), TextAt(("a.b",), "2")])
     assert [part.text for part in document.texts()] == ["1", "2"]
@@ -315,9 +205,3 @@ def test_keys_with_dots_hide_no_text() -> None:
 def test_opaque_bodies_pass() -> None:
     document = make("opaque").decode_request("/x", "image/png", b"\xff\x00")
     assert (document.encode(), document.texts(), document.unscanned()) == (b"\xff\x00", (), ("opaque",))
-
-
-@pytest.mark.parametrize("protocol", ["openai", "json_fields", "opaque"])
-def test_error_bodies_speak_the_clients_protocol(protocol: Protocol, golden: Any) -> None:
-    kind, body = make(protocol).error_body(403, "The request was refused.", "d" * 32)
-    golden(f"formats/{protocol}/denial.json", f"{kind}\n{json.dumps(json.loads(body), indent=2)}\n")
