@@ -27,6 +27,7 @@ from bartizan.api.base import (
     ProblemDetails,
     ProblemItem,
     RoleName,
+    items,
 )
 from bartizan.api.meshes import (
     EffectivePolicy,
@@ -125,4 +126,5 @@ __all__ = [
     "TokenInfo",
     "TokenList",
     "Validated",
+    "items",
 ]

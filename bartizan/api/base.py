@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
+
+from bartizan.errors import Problem
 
 ShortText = Annotated[str, Meta(min_length=1, max_length=128)]
 OptionalText = Annotated[str, Meta(max_length=64)]
@@ -23,7 +26,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class ProblemItem(Answer, frozen=True):
-    """One thing wrong: where, a constant code, what, and how to mend it.
+    """One thing wrong, or one to think about: where, a constant code, what, and how to mend it.
 
     document: kind and name of the document that the path is of; left out for the one that was sent.
     """
@@ -33,6 +36,14 @@ class ProblemItem(Answer, frozen=True):
     message: str
     hint: str = ""
     document: str = ""
+
+
+def items(problems: Iterable[Problem]) -> tuple[ProblemItem, ...]:
+    """As the API shows them."""
+    return tuple(
+        ProblemItem(path=one.path, code=one.code, message=one.message, hint=one.hint, document=one.document)
+        for one in problems
+    )
 
 
 class ProblemDetails(Answer, frozen=True):

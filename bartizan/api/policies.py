@@ -9,6 +9,7 @@ from msgspec import Meta
 from bartizan.api.base import (
     Answer,
     Ask,
+    ProblemItem,
 )
 
 INCAPABLE = "incapable"
@@ -18,7 +19,7 @@ INCAPABLE = "incapable"
 class Applied(Answer, frozen=True):
     """version 0: the revision is not published. changed: False when this very document was there already.
 
-    endpoints: of a MeshPolicy, the policies that got a new version by it.
+    endpoints: of a MeshPolicy, the policies that got a new version by it. warnings: what may not be meant.
     """
 
     name: str
@@ -26,13 +27,15 @@ class Applied(Answer, frozen=True):
     version: int
     changed: bool = True
     endpoints: tuple[str, ...] = ()
+    warnings: tuple[ProblemItem, ...] = ()
 
 
 class Validated(Answer, frozen=True):
-    """The document is valid and compiles."""
+    """The document is valid and compiles. warnings: what may not be meant."""
 
     name: str
     valid: bool = True
+    warnings: tuple[ProblemItem, ...] = ()
 
 
 class PolicySummary(Answer, frozen=True):

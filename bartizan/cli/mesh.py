@@ -7,6 +7,7 @@ import yaml
 
 from bartizan.cli.clock import moment
 from bartizan.cli.connection import Connection, pass_connection
+from bartizan.cli.documents import show_applied, show_difference, show_revisions
 
 
 @click.group()
@@ -69,11 +70,7 @@ def status(connection: Connection, name: str) -> None:
 def history(connection: Connection, name: str) -> None:
     """All revisions, newest first."""
     revisions = connection.call(lambda client: client.mesh_revisions(name))
-    connection.output.rows(
-        ("revision", "time", "author", "reason"),
-        [(r.number, moment(r.created_at), r.author, r.reason) for r in revisions],
-        data=revisions,
-    )
+    show_revisions(connection.output, revisions)
 
 
 @mesh.command()
@@ -84,14 +81,7 @@ def history(connection: Connection, name: str) -> None:
 def diff(connection: Connection, name: str, from_revision: int, to_revision: int) -> None:
     """What changed between two revisions, and what is less protected afterwards at which endpoint."""
     difference = connection.call(lambda client: client.mesh_diff(name, from_revision, to_revision))
-    connection.output.rows(
-        ("path", "change", "before", "after", "loosens"),
-        [
-            *((c.path, c.kind, c.before, c.after, "") for c in difference.changes),
-            *(("", "", "", "", loosened) for loosened in difference.loosens),
-        ],
-        data=difference,
-    )
+    show_difference(connection.output, difference)
 
 
 @mesh.command()
@@ -104,9 +94,7 @@ def undo(connection: Connection, name: str, revision: int | None) -> None:
         applied = connection.call(lambda client: client.mesh_undo(name))
     else:
         applied = connection.call(lambda client: client.mesh_rollout(name, revision))
-    connection.output.text(
-        f"{applied.name} revision {applied.revision}, version {applied.version}", data=applied
-    )
+    show_applied(connection.output, applied)
 
 
 @mesh.command()

@@ -7,10 +7,17 @@ from pathlib import Path
 import click
 import yaml
 
-from bartizan.api import Applied, MeshStatus, PolicyStatus
+from bartizan.api import Applied, MeshStatus, PolicyStatus, Validated, items
 from bartizan.cli.bench import bench
 from bartizan.cli.clock import moment
 from bartizan.cli.connection import Connection, pass_connection
+from bartizan.cli.documents import (
+    sentence,
+    show_applied,
+    show_difference,
+    show_revisions,
+    show_warnings,
+)
 from bartizan.client import Client
 from bartizan.errors import PolicyInvalid
 from bartizan.policy.effective import effective_policy, ties
@@ -46,13 +53,19 @@ policy.add_command(bench)
 @MESH_FILES
 @pass_connection
 def validate(connection: Connection, file: Path, meshes: tuple[Path, ...]) -> None:
-    """Check a file of either kind; every error at once. Needs no control plane."""
+    """Check a file of either kind; every error at once, and what may not be meant. Needs no control plane."""
+    from control_plane.policies.warnings import warnings_of
+
     written = read_policy(file.read_bytes())
     if written.is_mesh:
-        name = f"MeshPolicy {read_mesh(written).policy.name}"
+        made = Validated(name=f"MeshPolicy {read_mesh(written).policy.name}")
     else:
-        name = effective_policy(written, read_meshes(meshes)).policy.qualified_name
-    connection.output.text(f"{name} is valid", data={"name": name, "valid": True})
+        effective = effective_policy(written, read_meshes(meshes))
+        made = Validated(
+            name=effective.policy.qualified_name, warnings=items(warnings_of(written, effective))
+        )
+    connection.output.text(f"{made.name} is valid", data=made)
+    show_warnings(connection.output, made.warnings)
 
 
 @policy.command("compile")
@@ -103,14 +116,12 @@ def apply(connection: Connection, file: Path, reason: str, no_rollout: bool, sec
     """Validate a document of either kind, store it as a revision and roll out."""
     text = file.read_text()
     applied = connection.call(lambda client: client.apply(text, rollout=not no_rollout, reason=reason))
-    said = f"{applied.name} revision {applied.revision}, version {applied.version}"
-    if applied.endpoints:
-        said += f", at {', '.join(applied.endpoints)}"
     if seconds is None or no_rollout:
-        connection.output.text(said if applied.changed else f"{said} (nothing changed)", data=applied)
+        show_applied(connection.output, applied)
         return
+    show_warnings(connection.output, applied.warnings)
     enforced, summary, status = connection.call(lambda client: _proof(client, applied, seconds))
-    connection.output.text(f"{said}: enforced {summary}", data=status)
+    connection.output.text(f"{sentence(applied)}: enforced {summary}", data=status)
     raise SystemExit(0 if enforced else 1)
 
 
@@ -167,11 +178,7 @@ def get(connection: Connection, name: str, revision: int | None) -> None:
 def history(connection: Connection, name: str) -> None:
     """All revisions of a policy, newest first."""
     revisions = connection.call(lambda client: client.revisions(name))
-    connection.output.rows(
-        ("revision", "time", "author", "reason"),
-        [(r.number, moment(r.created_at), r.author, r.reason) for r in revisions],
-        data=revisions,
-    )
+    show_revisions(connection.output, revisions)
 
 
 @policy.command()
@@ -182,11 +189,7 @@ def history(connection: Connection, name: str) -> None:
 def diff(connection: Connection, name: str, from_revision: int, to_revision: int) -> None:
     """What changed between two revisions, and what is less protected afterwards."""
     difference = connection.call(lambda client: client.diff(name, from_revision, to_revision))
-    connection.output.rows(
-        ("path", "change", "before", "after", "loosens"),
-        [(c.path, c.kind, c.before, c.after, c.loosens) for c in difference.changes],
-        data=difference,
-    )
+    show_difference(connection.output, difference)
 
 
 @policy.command()
@@ -199,9 +202,7 @@ def undo(connection: Connection, name: str, revision: int | None) -> None:
         applied = connection.call(lambda client: client.undo(name))
     else:
         applied = connection.call(lambda client: client.rollout(name, revision))
-    connection.output.text(
-        f"{applied.name} revision {applied.revision}, version {applied.version}", data=applied
-    )
+    show_applied(connection.output, applied)
 
 
 @policy.command()

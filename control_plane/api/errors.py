@@ -7,7 +7,7 @@ import math
 import msgspec
 from aiohttp import web
 
-from bartizan.api import ProblemDetails, ProblemItem
+from bartizan.api import ProblemDetails, items
 from bartizan.errors import (
     BartizanError,
     Conflict,
@@ -63,12 +63,7 @@ def problem(
         detail=detail,
         code=code,
         request_id=request_id,
-        problems=tuple(
-            ProblemItem(
-                path=item.path, code=item.code, message=item.message, hint=item.hint, document=item.document
-            )
-            for item in problems
-        ),
+        problems=items(problems),
     )
     return web.Response(status=status, body=msgspec.json.encode(body), content_type=CONTENT_TYPE)
 

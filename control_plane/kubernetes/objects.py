@@ -19,7 +19,7 @@ MESH_KIND, MESH_PLURAL = "MeshPolicy", "meshpolicies"
 MOST_PROBLEMS = 20
 MOST_INSTANCES = 20
 
-ConditionType = Literal["Accepted", "Published", "Enforced"]
+ConditionType = Literal["Accepted", "Published", "Enforced", "Warning"]
 
 
 class Gone(BartizanError):
@@ -33,7 +33,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, renam
 class Condition(_Part, frozen=True):
     """As in every Kubernetes API: metav1.Condition."""
 
-    type: Annotated[ConditionType, Meta(description="Accepted: the document is valid. Published: it was compiled and signed. Enforced: every selected sidecar proved it.")]  # fmt: skip
+    type: Annotated[ConditionType, Meta(description="Accepted: the document is valid. Published: it was compiled and signed. Enforced: every selected sidecar proved it. Warning: something in it may not be meant.")]  # fmt: skip
     status: Literal["True", "False", "Unknown"]
     reason: Annotated[str, Meta(max_length=1024, description="A word for programs.")]
     message: Annotated[str, Meta(max_length=32768, description="A sentence for people.")]

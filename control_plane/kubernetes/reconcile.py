@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Protocol
 
 from bartizan import tasks
-from bartizan.api import PolicyStatus
+from bartizan.api import Applied, PolicyStatus
 from bartizan.errors import BartizanError, DependencyError, NotFound, PolicyInvalid
 from bartizan.telemetry.logging import get_logger
 from bartizan.telemetry.metrics import RECONCILES
 from control_plane.kubernetes.objects import KIND, Gone, PolicyObject
-from control_plane.kubernetes.status import SIDECARS, Outcome, Unit, differs, plain, status_of
+from control_plane.kubernetes.status import SIDECARS, Fate, Outcome, Unit, differs, plain, status_of
 from control_plane.policies.actor import Actor
 from control_plane.policies.revisions import PolicyConflict
 from control_plane.policies.service import KeptElsewhere
@@ -43,7 +43,7 @@ class Objects(Protocol):
 class Service(Protocol):
     """Policies or MeshPolicies, as far as they are used here."""
 
-    async def apply(self, text: bytes, actor: Actor, *, reason: str, expected: int | None) -> object: ...
+    async def apply(self, text: bytes, actor: Actor, *, reason: str, expected: int | None) -> Applied: ...
     async def delete(self, name: str, actor: Actor) -> None: ...
     async def state(self, name: str) -> State: ...
     async def states(self) -> Sequence[State]: ...
@@ -164,29 +164,27 @@ class Reconciler:
         self._outcomes[name] = outcome
 
     async def _outcome(self, one: PolicyObject) -> Outcome:
-        def made(fate: Any, message: str = "", problems: Any = ()) -> Outcome:
+        def made(fate: Fate, message: str = "", **more: Any) -> Outcome:
             generation, uid = one.metadata.generation, one.metadata.uid
-            return Outcome(
-                generation=generation, uid=uid, fate=fate, message=message, problems=tuple(problems)
-            )
+            return Outcome(generation=generation, uid=uid, fate=fate, message=message, **more)
 
         try:
             newest = await self._newest(one.qualified_name)
             if not self._leads():
                 return made("Waiting", "another replica reconciles")
             reason = f"generation {one.metadata.generation}"
-            await self._policies.apply(
+            applied = await self._policies.apply(
                 one.document(), self._actor(one.qualified_name), reason=reason, expected=newest
             )
         except PolicyInvalid as error:
-            return made("Invalid", error.summary, error.problems)
+            return made("Invalid", error.summary, problems=error.problems)
         except PolicyConflict as error:
-            return made("Conflict", "another policy stands in the way", error.problems)
+            return made("Conflict", "another policy stands in the way", problems=error.problems)
         except KeptElsewhere as error:
             return made("KeptElsewhere", str(error))
         except BartizanError as error:
             return made("Waiting", str(error))
-        return made("Accepted")
+        return made("Accepted", warnings=applied.warnings)
 
     async def _newest(self, name: str) -> int:
         try:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from bartizan.api import PolicyStatus
+from bartizan.api import PolicyStatus, ProblemItem
 from bartizan.errors import Problem
 from control_plane.kubernetes.objects import (
     MOST_INSTANCES,
@@ -38,6 +38,7 @@ class Outcome:
     fate: Fate
     message: str = ""
     problems: tuple[Problem, ...] = ()
+    warnings: tuple[ProblemItem, ...] = ()
 
     @property
     def hangs_on_others(self) -> bool:
@@ -94,6 +95,7 @@ def status_of(
             accepted and proven.version > 0,
         ),
         _condition("Enforced", *_enforced(proven, unit), proven.enforced and accepted),
+        _condition("Warning", *_warning(outcome), bool(outcome.warnings)),
     ]
     old = {each.get("type"): each for each in _listed(before.get("conditions"))}
     return Status(
@@ -162,6 +164,14 @@ def _accepted_text(outcome: Outcome) -> str:
         return outcome.message[:_TEXT] or "the document is valid"
     lines = [f"{p.place}: {p.message}" for p in outcome.problems]
     return f"{outcome.message}: {'; '.join(lines)}"[:_MOST_WORDS]
+
+
+def _warning(outcome: Outcome) -> tuple[str, str]:
+    """The reason is that of the first one, in the form that Kubernetes wants."""
+    if not outcome.warnings:
+        return "None", "nothing to think about"
+    lines = [f"{w.document}{', ' if w.document else ''}{w.path}: {w.message}" for w in outcome.warnings]
+    return outcome.warnings[0].code.title().replace("_", ""), "; ".join(lines)[:_MOST_WORDS]
 
 
 def _condition(

@@ -7,10 +7,14 @@ happens, and every problem is told.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from msgspec import UNSET
+
+from bartizan.api import ProblemItem, items
 from bartizan.errors import Conflict, PolicyInvalid, Problem
 from bartizan.policy.effective import at_endpoint, merged_document, ties
 from bartizan.policy.validate import Mesh, invalid
@@ -24,7 +28,10 @@ from control_plane.policies.publishing import (
     written_of,
 )
 from control_plane.policies.revisions import PolicyConflict
+from control_plane.policies.warnings import loosened
 from control_plane.store.base import InEffectRow, PublicationRow, Store, Work
+
+_MOST_WARNINGS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +89,23 @@ class Endpoints:
         if problems:
             raise invalid(problems)
         return Plan(meshes=meshes, policies=policies, publications=publications)
+
+    async def warnings(self, mesh: Mesh) -> tuple[ProblemItem, ...]:
+        """What its overrides make less strict than it is written at an endpoint; the first hundred."""
+        if mesh.policy.spec.overrides is UNSET:
+            return ()
+        async with self._store.begin() as work:
+            meshes = (*in_effect(await work.meshes.in_effect()).without(mesh.policy.name), mesh)
+            policies = await work.policies.in_effect()
+        found: list[Problem] = []
+        for row in policies:
+            found += [
+                replace(each, message=f"{each.message} (at endpoint {row.name})")
+                for each in await asyncio.to_thread(loosened, written_of(row.document), meshes, mesh)
+            ]
+            if len(found) >= _MOST_WARNINGS:
+                break
+        return items(found[:_MOST_WARNINGS])
 
     @contextlib.asynccontextmanager
     async def carried_out(self, plan: Plan, name: str, actor: Actor) -> AsyncIterator[Work]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bartizan.api import Applied, Change
+from msgspec.structs import replace
+
+from bartizan.api import Applied, Change, Validated
 from bartizan.policy.effective import touching_meshes
 from bartizan.policy.validate import Written
 from control_plane.policies.actor import Actor
@@ -44,12 +46,12 @@ class MeshPolicies(History[MeshPublicationRow]):
         super().__init__(store, publishing, clock, kind="MeshPolicy", of=lambda work: work.meshes)
         self._endpoints = Endpoints(store, publishing, changed, clock)
 
-    async def validate(self, written: Written) -> str:
-        """Its name. Raises PolicyInvalid with every problem here and at each endpoint, PolicyConflict for ties."""
+    async def validate(self, written: Written) -> Validated:
+        """Raises PolicyInvalid with every problem here and at each endpoint, PolicyConflict for ties."""
         mesh = await self._publishing.judge_mesh(written)
         async with self._publishing.lock:
             await self._endpoints.plan(mesh.policy.name, mesh)
-        return mesh.policy.name
+        return Validated(name=mesh.policy.name, warnings=await self._endpoints.warnings(mesh))
 
     async def apply(
         self,
@@ -73,8 +75,9 @@ class MeshPolicies(History[MeshPublicationRow]):
         async with self._exclusive(name, actor) as known:
             async with self._store.begin() as work:
                 draft = await self._draft(work, known, asked)
+            warnings = await self._endpoints.warnings(mesh)
             if (unchanged := draft.unchanged(rollout=rollout)) is not None:
-                return unchanged
+                return replace(unchanged, warnings=warnings)
             plan = await self._endpoints.plan(name, mesh, actor if rollout else None)
             now, number = draft.revision.created_at, draft.revision.number
             version = draft.version if rollout else 0
@@ -85,7 +88,12 @@ class MeshPolicies(History[MeshPublicationRow]):
                     await work.meshes.publish(self._publication(name, version, number, actor))
                 await work.events.record(_event(actor, now, "apply", name, plan, number, version))
         return Applied(
-            name=name, revision=number, version=version, changed=draft.changed, endpoints=plan.endpoints
+            name=name,
+            revision=number,
+            version=version,
+            changed=draft.changed,
+            endpoints=plan.endpoints,
+            warnings=warnings,
         )
 
     async def delete(self, name: str, actor: Actor) -> None:
@@ -142,12 +150,16 @@ class MeshPolicies(History[MeshPublicationRow]):
     async def _put_in_effect(self, known: PolicyRow, number: int, actor: Actor, act: str) -> Applied:
         async with self._store.begin() as work:
             stored = await self._stored(work, known.name, number)
-        plan = await self._endpoints.plan(known.name, mesh_of(stored.document), actor)
+        mesh = mesh_of(stored.document)
+        warnings = await self._endpoints.warnings(mesh)
+        plan = await self._endpoints.plan(known.name, mesh, actor)
         version, now = known.version + 1, self._clock()
         async with self._endpoints.carried_out(plan, known.name, actor) as work:
             await work.meshes.publish(self._publication(known.name, version, number, actor))
             await work.events.record(_event(actor, now, act, known.name, plan, number, version))
-        return Applied(name=known.name, revision=number, version=version, endpoints=plan.endpoints)
+        return Applied(
+            name=known.name, revision=number, version=version, endpoints=plan.endpoints, warnings=warnings
+        )
 
     def _publication(self, name: str, version: int, revision: int, actor: Actor) -> MeshPublicationRow:
         return MeshPublicationRow(

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from bartizan.api import ProblemItem, items
 from bartizan.errors import Conflict, PolicyInvalid
 from bartizan.policy.bundle import Bundle
 from bartizan.policy.canonical import canonical, plan_hash
@@ -21,6 +22,7 @@ from bartizan.telemetry.tracing import step
 from control_plane.compile.bundle import compile_bundle
 from control_plane.policies.actor import Actor
 from control_plane.policies.revisions import plain
+from control_plane.policies.warnings import warnings_of
 from control_plane.store.base import InEffectRow, Origin, PolicyRow, PublicationRow
 from protos.gen.bartizan.policy.v1 import policy_pb2
 
@@ -96,6 +98,11 @@ class Publishing:
         async with self._parsers:
             with step("policy.validate"):
                 return await asyncio.to_thread(read_mesh, written)
+
+    async def warnings(self, written: Written, effective: Effective) -> tuple[ProblemItem, ...]:
+        """What may not be meant in it."""
+        async with self._parsers:
+            return items(await asyncio.to_thread(warnings_of, written, effective))
 
     async def compile(self, effective: Effective, *, revision: int, version: int) -> Bundle:
         """Raises PolicyInvalid with document and path of every part that does not fit."""

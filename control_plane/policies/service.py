@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bartizan.api import Applied, Change
+from msgspec.structs import replace
+
+from bartizan.api import Applied, Change, Validated
 from bartizan.policy.effective import Effective
 from bartizan.policy.validate import Written
 from bartizan.telemetry.tracing import step
@@ -64,13 +66,14 @@ class Policies(History[PublicationRow]):
         """A document of either kind, not yet judged. Raises PolicyInvalid when it can't be read."""
         return await self._publishing.read(text)
 
-    async def validate(self, written: Written) -> str:
-        """Its name. Raises PolicyInvalid with every problem, those that only compiling finds included."""
+    async def validate(self, written: Written) -> Validated:
+        """Raises PolicyInvalid with every problem, those that only compiling finds included."""
         async with self._store.begin() as work:
             rows = await work.meshes.in_effect()
         effective = await self._publishing.judge(written, in_effect(rows).meshes)
         await self._publishing.compile(effective, revision=1, version=1)
-        return effective.policy.qualified_name
+        warnings = await self._publishing.warnings(written, effective)
+        return Validated(name=effective.policy.qualified_name, warnings=warnings)
 
     async def apply(
         self,
@@ -105,8 +108,9 @@ class Policies(History[PublicationRow]):
                 effective = await self._publishing.judge(written, touching.meshes)
             # Not within the transaction: one that is open keeps every other writer waiting.
             check_conflicts(policy, others)
+            warnings = await self._publishing.warnings(written, effective)
             if (unchanged := draft.unchanged(rollout=rollout)) is not None:
-                return unchanged
+                return replace(unchanged, warnings=warnings)
             number, version = draft.revision.number, draft.version
             prepared = None
             if rollout:
@@ -129,7 +133,11 @@ class Policies(History[PublicationRow]):
                 if prepared is not None:
                     await self._changed(name)
             return Applied(
-                name=name, revision=number, version=version if rollout else 0, changed=draft.changed
+                name=name,
+                revision=number,
+                version=version if rollout else 0,
+                changed=draft.changed,
+                warnings=warnings,
             )
 
     async def delete(self, name: str, actor: Actor) -> None:
@@ -167,17 +175,19 @@ class Policies(History[PublicationRow]):
             rows = await work.meshes.in_effect()
         return await self._publishing.judge(written_of(stored.document), in_effect(rows).meshes)
 
-    async def diff(self, name: str, before: int, after: int) -> tuple[Change, ...]:
+    async def diff(self, name: str, before: int, after: int) -> tuple[tuple[Change, ...], tuple[str, ...]]:
         """What changed and what that loosens, under the MeshPolicies of now. Raises NotFound, PolicyInvalid."""
         one, other = await self.effective(name, before), await self.effective(name, after)
-        return differences(one.policy, other.policy)
+        changes = differences(one.policy, other.policy)
+        return changes, tuple(change.loosens for change in changes if change.loosens)
 
     async def _put_in_effect(self, known: PolicyRow, number: int, actor: Actor, act: str) -> Applied:
         async with self._store.begin() as work:
             stored = await self._stored(work, known.name, number)
             others = await work.policies.current_documents(known.namespace)
             touching: InEffect = in_effect(await work.meshes.in_effect())
-        effective = await self._publishing.judge(written_of(stored.document), touching.meshes)
+        written = written_of(stored.document)
+        effective = await self._publishing.judge(written, touching.meshes)
         check_conflicts(effective.policy, others)
         version = known.version + 1
         prepared = await self._publishing.prepare(effective, number, version, actor)
@@ -189,7 +199,8 @@ class Policies(History[PublicationRow]):
                 detail = _detail(effective, number, version)
                 await work.events.record(actor.event(self._clock(), f"policy.{act}", known.name, detail))
             await self._changed(known.name)
-        return Applied(name=known.name, revision=number, version=version)
+        warnings = await self._publishing.warnings(written, effective)
+        return Applied(name=known.name, revision=number, version=version, warnings=warnings)
 
 
 def _detail(effective: Effective, revision: int, version: int) -> Mapping[str, object]:

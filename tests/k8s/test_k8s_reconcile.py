@@ -57,6 +57,7 @@ async def test_an_object_gets_its_status_and_its_end(stand: KubeStand) -> None:
         "Accepted": "True",
         "Published": "True",
         "Enforced": "False",
+        "Warning": "False",
     }
     async with stand.stack.client() as client:
         assert {each.origin for each in await client.policies() if each.name == "prod/one"} == {"kubernetes"}

@@ -200,9 +200,10 @@ async def test_a_pod_goes_from_its_manifest_to_a_proven_status(way: Way) -> None
     try:
         stand.stack.sidecar = await kubelet.start(pod, names.SIDECAR)
         status = await stand.until(NAMESPACE, "sentiment", lambda status: status["summary"] == "ENFORCED 1/1")
-        assert {each["type"]: each["status"] for each in status["conditions"]} == dict.fromkeys(
-            ("Accepted", "Published", "Enforced"), "True"
-        )
+        assert {each["type"]: each["status"] for each in status["conditions"]} == {
+            **dict.fromkeys(("Accepted", "Published", "Enforced"), "True"),
+            "Warning": "False",
+        }
         table = await asyncio.to_thread(cluster.kubectl, "get", "modelpolicy", "sentiment", "-n", NAMESPACE)
         assert "ENFORCED 1/1" in table.stdout
         waited = await asyncio.to_thread(

@@ -42,7 +42,7 @@ def operations(parts: Parts) -> list[Operation]:
     async def validate(call: Call) -> Validated:
         written = await policies.read(call.body)
         service = policies.meshes if written.is_mesh else policies
-        return Validated(name=await service.validate(written))
+        return await service.validate(written)
 
     return [
         Operation(

@@ -1,18 +1,16 @@
-"""ModelPolicies: look back, roll out, undo, delete, and the proven status."""
+"""ModelPolicies: what history.py has for both kinds, what holds with MeshPolicies, and the proven status."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from bartizan.api import (
-    Applied,
-    Difference,
     EffectivePolicy,
     FieldOrigin,
     MeshStatus,
@@ -22,37 +20,23 @@ from bartizan.api import (
     PolicySummary,
     Publication,
     PublicationList,
-    Revision,
-    RevisionDetail,
-    RevisionList,
-    RollOut,
 )
-from bartizan.errors import NotFound
 from control_plane.api.auth import Permission
-from control_plane.api.openapi import Call, Handler, Operation, Reply
+from control_plane.api.openapi import Call, Operation, Reply
 from control_plane.api.ports import Parts
+from control_plane.api.routes.history import HistoryRoutes
 from control_plane.fleet.ledger import Ledger
 from control_plane.fleet.status import policy_status
 from control_plane.policies.revisions import plain
 from control_plane.policies.service import PolicyState
-from control_plane.store.base import RevisionRow
 
-ONE = "/v1/policies/{namespace}/{name}"
+ALL = "/v1/policies"
 MAX_WAIT = 300.0
 _Status = TypeVar("_Status", PolicyStatus, MeshStatus)
 
 
 class ListQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     namespace: Annotated[str, Meta(max_length=63)] = ""
-
-
-class DiffQuery(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"before": "from", "after": "to"}
-):
-    """Revision numbers; `to` defaults to the newest."""
-
-    before: Annotated[int, Meta(ge=1)]
-    after: Annotated[int, Meta(ge=1)] | None = None
 
 
 class EffectiveQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,110 +54,29 @@ class StatusQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def operations(parts: Parts) -> list[Operation]:
-    routes = _Routes(parts)
-    read, roll = Permission.READ, Permission.ROLL_OUT
+    policies = parts.policies
+    routes = HistoryRoutes(
+        policies,
+        _name,
+        path=ALL + "/{namespace}/{name}",
+        tag="policies",
+        write=Permission.ROLL_OUT,
+        changing={"other_statuses": (409, 422)},
+    )
 
-    def make(
-        method: str,
-        path: str,
-        summary: str,
-        handler: Handler,
-        permission: Permission,
-        answer: Any,
-        **more: Any,
-    ) -> Operation:
-        return Operation(
-            method=method,
-            path=path,
-            summary=summary,
-            handler=handler,
-            permission=permission,
-            answer=answer,
-            tag="policies",
-            **more,
-        )
-
-    return [
-        make("GET", "/v1/policies", "All policies", routes.all, read, PolicyList, query=ListQuery),
-        make("GET", ONE, "A policy with its newest document", routes.one, read, PolicyDetail),
-        make("DELETE", ONE, "Delete: its sidecars then deny everything", routes.delete, roll, None, status=204),
-        make("GET", ONE + "/revisions", "All revisions, newest first", routes.revisions, read, RevisionList),
-        make("GET", ONE + "/revisions/{number}", "One revision", routes.revision, read, RevisionDetail),
-        make("GET", ONE + "/publications", "What was published when", routes.publications, read, PublicationList),
-        make(
-            "GET",
-            ONE + "/effective",
-            "What holds with the MeshPolicies of now, and where each value was written",
-            routes.effective,
-            read,
-            EffectivePolicy,
-            query=EffectiveQuery,
-            other_statuses=(422,),
-        ),
-        make(
-            "GET", ONE + "/diff", "What changed, and what does it loosen?", routes.diff, read, Difference, query=DiffQuery
-        ),
-        make(
-            "POST",
-            ONE + "/rollouts",
-            "Publish a stored revision",
-            routes.roll_out,
-            roll,
-            Applied,
-            request=RollOut,
-            other_statuses=(409,),
-        ),
-        make(
-            "POST",
-            ONE + "/undo",
-            "Publish again what was published before",
-            routes.undo,
-            roll,
-            Applied,
-            other_statuses=(409, 422),
-        ),
-        make(
-            "GET",
-            ONE + "/status",
-            "What is proven, instance by instance",
-            routes.status,
-            read,
-            PolicyStatus,
-            query=StatusQuery,
-            timeout=MAX_WAIT + 10,
-        ),
-    ]  # fmt: skip
-
-
-class _Routes:
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-        self._policies = parts.policies
-
-    async def all(self, call: Call) -> PolicyList:
-        states = await self._policies.states(call.query.namespace)
+    async def listed(call: Call) -> PolicyList:
+        states = await policies.states(call.query.namespace)
         return PolicyList(policies=tuple(_summary(state) for state in states))
 
-    async def one(self, call: Call) -> Reply:
-        state = await self._policies.state(_name(call))
-        newest = await self._policies.revision(state.row.name, state.row.revision)
+    async def one(call: Call) -> Reply:
+        state = await policies.state(_name(call))
+        newest = await policies.revision(state.row.name, state.row.revision)
         summary = msgspec.structs.asdict(_summary(state))
         detail = PolicyDetail(**summary, document=plain(newest.document))
         return Reply(value=detail, headers={"ETag": f'"{newest.number}"'})
 
-    async def delete(self, call: Call) -> None:
-        await self._policies.delete(_name(call), call.actor)
-
-    async def revisions(self, call: Call) -> RevisionList:
-        rows = await self._policies.revisions(_name(call))
-        return RevisionList(revisions=tuple(Revision(**revision_fields(row)) for row in rows))
-
-    async def revision(self, call: Call) -> RevisionDetail:
-        row = await self._policies.revision(_name(call), revision_number(call))
-        return RevisionDetail(**revision_fields(row), document=plain(row.document))
-
-    async def publications(self, call: Call) -> PublicationList:
-        rows = await self._policies.publications(_name(call))
+    async def publications(call: Call) -> PublicationList:
+        rows = await policies.publications(_name(call))
         return PublicationList(
             publications=tuple(
                 Publication(
@@ -187,19 +90,8 @@ class _Routes:
             )
         )
 
-    async def diff(self, call: Call) -> Difference:
-        name = _name(call)
-        after = call.query.after or (await self._policies.state(name)).row.revision
-        changes = await self._policies.diff(name, call.query.before, after)
-        return Difference(
-            from_revision=call.query.before,
-            to_revision=after,
-            changes=changes,
-            loosens=tuple(change.loosens for change in changes if change.loosens),
-        )
-
-    async def effective(self, call: Call) -> EffectivePolicy:
-        made = await self._policies.effective(_name(call), call.query.revision)
+    async def effective(call: Call) -> EffectivePolicy:
+        made = await policies.effective(_name(call), call.query.revision)
         return EffectivePolicy(
             name=made.policy.qualified_name,
             document=made.document,
@@ -210,18 +102,23 @@ class _Routes:
             ),
         )
 
-    async def roll_out(self, call: Call) -> Applied:
-        return await self._policies.roll_out(_name(call), call.body.revision, call.actor)
+    async def status(call: Call) -> PolicyStatus:
+        async def read() -> PolicyStatus:
+            name = _name(call)
+            await policies.state(name)
+            return policy_status(parts.ledger, name)
 
-    async def undo(self, call: Call) -> Applied:
-        return await self._policies.undo(_name(call), call.actor)
+        return await wait_for(read, call.query, parts.ledger)
 
-    async def status(self, call: Call) -> PolicyStatus:
-        return await wait_for(lambda: self._status(_name(call)), call.query, self._parts.ledger)
-
-    async def _status(self, name: str) -> PolicyStatus:
-        await self._policies.state(name)
-        return policy_status(self._parts.ledger, name)
+    holding = "What holds with the MeshPolicies of now, and where each value was written"
+    return [
+        routes.read("", "All policies", listed, PolicyList, path=ALL, query=ListQuery),
+        routes.read("", "A policy with its newest document", one, PolicyDetail),
+        *routes.operations(deleted="its sidecars then deny everything"),
+        routes.read("/publications", "What was published when", publications, PublicationList),
+        routes.read("/effective", holding, effective, EffectivePolicy, query=EffectiveQuery, other_statuses=(422,)),
+        routes.read("/status", "What is proven, instance by instance", status, PolicyStatus, query=StatusQuery, timeout=MAX_WAIT + 10),
+    ]  # fmt: skip
 
 
 async def wait_for(read: Callable[[], Awaitable[_Status]], query: StatusQuery, ledger: Ledger) -> _Status:
@@ -245,14 +142,6 @@ def _reached(status: PolicyStatus | MeshStatus, query: StatusQuery) -> bool:
     return status.settled if query.wait == "settled" else status.enforced
 
 
-def revision_number(call: Call) -> int:
-    """Raises NotFound for what is no number."""
-    number = call.path["number"]
-    if not number.isascii() or not number.isdigit() or len(number) > 9:
-        raise NotFound(f"no revision {number[:20]!r}")
-    return int(number)
-
-
 def _name(call: Call) -> str:
     return f"{call.path['namespace']}/{call.path['name']}"
 
@@ -267,13 +156,3 @@ def _summary(state: PolicyState) -> PolicySummary:
         created_by=state.row.created_by,
         origin=state.row.origin,
     )
-
-
-def revision_fields(row: RevisionRow) -> dict[str, Any]:
-    return {
-        "number": row.number,
-        "author": row.author,
-        "reason": row.reason,
-        "created_at": row.created_at,
-        "digest": row.digest,
-    }

@@ -48,6 +48,25 @@ async def test_a_mesh_policy_is_applied_looked_at_undone_and_deleted(house: Any,
             await client.mesh("base")
 
 
+async def test_what_an_override_loosens_is_said_to_whoever_applies_either_document(
+    house: Any, policy_text: str
+) -> None:
+    loose = mesh(overrides={"mode": "shadow"})
+    async with house.client() as client:
+        assert (await client.apply(policy_text)).warnings == ()
+        for answer in (await client.validate(loose), await client.apply(loose), await client.apply(loose)):
+            (warning,) = answer.warnings
+            assert (warning.path, warning.document) == ("spec.overrides.mode", "")
+            assert warning.message == "nothing is blocked any more: enforce -> shadow (at endpoint prod/chat)"
+        for answer in (
+            await client.validate(policy_text),
+            await client.apply(policy_text),
+            await client.rollout("prod/chat", 1),
+        ):
+            (warning,) = answer.warnings
+            assert (warning.path, warning.document) == ("spec.overrides.mode", "MeshPolicy base")
+
+
 async def test_the_effective_policy_has_the_origin_of_each_value(house: Any, policy_text: str) -> None:
     async with house.client() as client:
         await client.apply(policy_text)

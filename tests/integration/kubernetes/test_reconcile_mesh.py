@@ -110,6 +110,7 @@ async def test_a_mesh_policy_is_enforced_when_all_its_endpoints_have_proven_it(r
         "Accepted": "True",
         "Published": "True",
         "Enforced": "False",
+        "Warning": "False",
     }
     running.cluster.policy("chat", SPEC)
     await running.policy("NO SIDECAR")
@@ -177,3 +178,27 @@ async def test_an_object_is_read_only_in_the_api_and_two_of_one_priority_are_tol
     ]
     running.cluster.mesh("other", {**MESH, "priority": 1})
     await running.mesh("NO ENDPOINT", "other")
+
+
+async def test_what_an_override_loosens_is_a_condition_of_both_objects_and_stays_one(
+    running: Running,
+) -> None:
+    running.cluster.policy("chat", SPEC)
+    await running.policy("NO SIDECAR")
+    running.prove()
+    running.cluster.mesh("base", {**MESH, "overrides": {"mode": "shadow"}})
+
+    def warning(status: dict[str, Any]) -> tuple[str, str, str]:
+        (found,) = (each for each in status["conditions"] if each["type"] == "Warning")
+        return found["status"], found["reason"], found["message"]
+
+    shadow = "nothing is blocked any more: enforce -> shadow"
+    over = await running.until(f"{MESH_POLICIES}/base", lambda status: warning(status)[0] == "True")
+    assert warning(over) == (
+        "True",
+        "LoosenedByOverride",
+        f"spec.overrides.mode: {shadow} (at endpoint default/chat)",
+    )
+    running.cluster.policy("chat", {**SPEC, "tenants": ["other"]})
+    under = await running.until(policy_path("chat"), lambda status: warning(status)[0] == "True")
+    assert warning(under)[2] == f"MeshPolicy base, spec.overrides.mode: {shadow}"

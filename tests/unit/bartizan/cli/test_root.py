@@ -23,7 +23,21 @@ def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
 def test_a_valid_policy_is_said_to_be_valid(runner: CliRunner) -> None:
     result = runner.invoke(cli, ["--output", "json", "policy", "validate", str(POLICY)])
     assert result.exit_code == 0
-    assert json.loads(result.stdout) == {"name": "default/sentiment", "valid": True}
+    assert json.loads(result.stdout) == {
+        "name": "default/sentiment",
+        "valid": True,
+        "warnings": [],
+    }
+
+
+def test_what_a_valid_policy_may_not_mean_is_a_warning(runner: CliRunner, tmp_path: Path) -> None:
+    open_ = tmp_path / "policy.yaml"
+    open_.write_text(POLICY.read_text().replace("- pii: {", "- pii: {replacement: token, ", 1))
+    assert "token" in open_.read_text()
+    result = runner.invoke(cli, ["policy", "validate", str(open_)])
+    assert (result.exit_code, result.stdout) == (0, "default/sentiment is valid\n")
+    assert result.stderr.startswith("warning: spec.input[")
+    assert "exfiltration" in result.stderr
 
 
 def test_a_broken_policy_ends_with_2_and_names_every_error(runner: CliRunner, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 import yaml
 
+from bartizan.api import Validated
 from bartizan.errors import BartizanError, Conflict, DependencyUnavailable, NotFound, PolicyInvalid
 from bartizan.policy.bundle import Bundle
 from control_plane.policies.actor import Actor
@@ -117,7 +118,7 @@ async def test_where_one_endpoint_cannot_take_it_nothing_happens_and_all_problem
     assert await house.meshes.states() == []
 
 
-async def check(house: House, text: bytes) -> str:
+async def check(house: House, text: bytes) -> Validated:
     return await house.meshes.validate(await house.policies.read(text))
 
 

@@ -1,0 +1,57 @@
+"""How policies of both kinds are shown by `bartizan policy` and `bartizan mesh`: revisions, differences, what was applied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from bartizan.api import Applied, Difference, ProblemItem, Revision
+from bartizan.cli.clock import moment
+from bartizan.cli.output import Output
+
+
+def show_revisions(output: Output, revisions: Sequence[Revision]) -> None:
+    """A row each."""
+    output.rows(
+        ("revision", "time", "author", "reason"),
+        [(r.number, moment(r.created_at), r.author, r.reason) for r in revisions],
+        data=revisions,
+    )
+
+
+def show_difference(output: Output, difference: Difference) -> None:
+    """Every change with what it loosens; what it loosens at endpoints has rows of its own."""
+    said = {change.loosens for change in difference.changes}
+    output.rows(
+        ("path", "change", "before", "after", "loosens"),
+        [
+            *((c.path, c.kind, c.before, c.after, c.loosens) for c in difference.changes),
+            *(("", "", "", "", loosened) for loosened in difference.loosens if loosened not in said),
+        ],
+        data=difference,
+    )
+
+
+def show_applied(output: Output, applied: Applied) -> None:
+    """A sentence; warnings go to standard error."""
+    output.text(sentence(applied), data=applied)
+    show_warnings(output, applied.warnings)
+
+
+def sentence(applied: Applied) -> str:
+    """What is in effect now, and where."""
+    said = f"{applied.name} revision {applied.revision}, version {applied.version}"
+    if applied.endpoints:
+        said += f", at {', '.join(applied.endpoints)}"
+    return said if applied.changed else f"{said} (nothing changed)"
+
+
+def show_warnings(output: Output, warnings: Sequence[ProblemItem]) -> None:
+    """Where the answer is no JSON, which has them anyway."""
+    if output.json:
+        return
+    for each in warnings:
+        place = f"{each.document}, {each.path}" if each.document else each.path
+        hint = f" ({each.hint})" if each.hint else ""
+        click.echo(f"warning: {place}: {each.message}{hint}", err=True)
