@@ -54,6 +54,7 @@ from control_plane.secrets.rotation.engine import RotationEngine, RotationSettin
 from control_plane.secrets.vault import Vault, VaultSettings
 from control_plane.settings import Settings
 from control_plane.state_files import alone_in, replica_name, write_ca
+from control_plane.store.clock import StoreClock
 from control_plane.store.sql.store import SqlStore, open_store
 from control_plane.version import own_version
 from protos.gen.bartizan.identity.v1 import identity_pb2_grpc
@@ -91,10 +92,11 @@ class ControlPlane:
         self.known = OutOfBand(settings, self.issuer, self.signer)
         name = replica_name(settings.state_dir)
         following = Following(alone=not store.shared)
-        self.ledger = Ledger(lease=settings.rotation_lease, shared=store.shared)
+        clock = StoreClock()
+        self.ledger = Ledger(lease=settings.rotation_lease, shared=store.shared, clock=clock)
         self.publisher = Publisher(store, self.ledger, self.issuer.sign_key_set, follows=following)
         self.refusals = RefusalLog(store)
-        self.fleet = FleetService(self.ledger, store, replica=name, follows=following)
+        self.fleet = FleetService(self.ledger, store, replica=name, follows=following, clock=clock)
         self.policies = Policies(store, self.signer, self.publisher.policy_changed)
         self.cluster = cluster
         self.attestor = Attestor(

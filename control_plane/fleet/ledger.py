@@ -21,7 +21,8 @@ LEASE_SECONDS = 30
 
 
 class Ledger(Bell):
-    """In memory, for one event loop. `monotonic` decides about leases, `clock` is only shown.
+    """In memory, for one event loop. `monotonic` decides about leases; `clock`, which replicas share, says when a
+    report came, and so which of two processes of a sidecar is the newer one where they told different replicas.
 
     shared: there may be other replicas. What they are told comes by `adopt`; what they sent to a sidecar is not known
     here, so one that is silent counts wherever it is entitled.

@@ -23,6 +23,7 @@ from control_plane.fleet.entry import Told
 from control_plane.fleet.ledger import Ledger
 from control_plane.fleet.proof import Instance, Observation
 from control_plane.store.base import InstanceRow, ReportRow, Store
+from control_plane.store.clock import StoreClock
 from protos.gen.bartizan.fleet.v1 import fleet_pb2, fleet_pb2_grpc
 
 logger = get_logger()
@@ -76,7 +77,7 @@ class FleetService(fleet_pb2_grpc.FleetServicer):
     """Call `load` once, register it on the mTLS port, keep `run` running.
 
     replica: our name among those that share the store. follows: whether we know what the others know; a sidecar that
-    reports meanwhile is sent away to one that does.
+    reports meanwhile is sent away to one that does. clock: the ledger's.
     """
 
     def __init__(
@@ -86,11 +87,13 @@ class FleetService(fleet_pb2_grpc.FleetServicer):
         *,
         replica: str = "",
         follows: Callable[[], bool] = lambda: True,
+        clock: StoreClock | None = None,
     ) -> None:
         self._ledger = ledger
         self._store = store
         self._replica = replica
         self._follows = follows
+        self._clock = clock or StoreClock()
         self._unsaved: dict[str, ReportRow] = {}
         self._here: frozenset[str] = frozenset()
         """Whom the store shows as live with us."""
@@ -103,7 +106,9 @@ class FleetService(fleet_pb2_grpc.FleetServicer):
     async def load(self) -> None:
         """Known instances and what they said before this process started: to us, as stale; to others, as it is."""
         async with self._store.begin() as work:
-            await work.instances.silence(self._replica, None, now=await work.now())
+            now = await work.now()
+            self._clock.set(now)
+            await work.instances.silence(self._replica, None, now=now)
             instances, reports = await work.instances.all(), await work.instances.reports()
         for row in instances:
             self._ledger.admit(instance_of(row), inherited=True)
@@ -139,7 +144,7 @@ class FleetService(fleet_pb2_grpc.FleetServicer):
                 instance_id=instance.instance_id,
                 boot_id=seen.boot_id,
                 sequence=seen.sequence,
-                received_at=time.time(),
+                received_at=self._clock(),
                 report=request.SerializeToString(deterministic=True),
                 replica=self._replica,
                 live=True,
@@ -164,6 +169,7 @@ class FleetService(fleet_pb2_grpc.FleetServicer):
             try:
                 async with self._store.begin() as work:
                     now = await work.now()
+                    self._clock.set(now)
                     await work.instances.put_reports(list(rows.values()), now=now)
                     if silent:
                         await work.instances.silence(self._replica, silent, now=now)

@@ -18,8 +18,8 @@ from bartizan.telemetry.metrics import REPLICAS
 from control_plane.fleet.ledger import Ledger
 from control_plane.fleet.service import FleetService
 from control_plane.push.publish import Publisher
-from control_plane.secrets.rotation.lead import boot_time
 from control_plane.store.base import Change, Store
+from control_plane.store.clock import boot_time
 from control_plane.store.rows import ChangeKind
 
 EVERY = 2.0

@@ -18,6 +18,7 @@ from control_plane.policies.service import Policies
 from control_plane.push.publish import Publisher
 from control_plane.push.replicas import Following, Replicas
 from control_plane.store.base import InstanceRow, ReportRow
+from control_plane.store.clock import StoreClock
 from control_plane.store.sql.store import SqlStore
 from protos.gen.bartizan.fleet.v1 import fleet_pb2
 from tests.support.push_stand import CHAT, unsigned
@@ -48,13 +49,14 @@ class Signer:
 class Replica:
     """A control plane without its edges; `caught_up` counts how often it looked at the rotations."""
 
-    def __init__(self, name: str, store: SqlStore) -> None:
+    def __init__(self, name: str, store: SqlStore, clock: StoreClock | None = None) -> None:
         self.store = store
         self.caught_up = 0
         self.following = Following(alone=False)
-        self.ledger = Ledger(shared=store.shared)
+        clock = clock or StoreClock()
+        self.ledger = Ledger(shared=store.shared, clock=clock)
         self.publisher = Publisher(store, self.ledger, unsigned, follows=self.following)
-        self.fleet = FleetService(self.ledger, store, replica=name, follows=self.following)
+        self.fleet = FleetService(self.ledger, store, replica=name, follows=self.following, clock=clock)
         self.policies = Policies(store, Signer(), self.publisher.policy_changed)
         self.keys = Keys(store, self.publisher.key_set_changed)
         self.replicas = Replicas(

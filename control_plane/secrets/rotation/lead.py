@@ -7,10 +7,10 @@ act on the outside that can't be taken back it asks the store anew (`confirm`).
 from __future__ import annotations
 
 import contextlib
-import time
 
 from bartizan.errors import BartizanError, Conflict
 from control_plane.store.base import Store
+from control_plane.store.clock import StoreClock, boot_time
 
 _LEASE = "rotation"
 _SECONDS = 10.0
@@ -25,13 +25,13 @@ class Leadership:
         self._holder = holder
         self._until = 0.0
         self._again = 0.0
-        self._offset = time.time() - boot_time()
+        self._clock = StoreClock()
 
     def now(self) -> float:
-        """Seconds since the epoch as the store counts them, going on evenly: neither another replica's clock nor
-        setting ours shortens a soak or a drain.
+        """Seconds since the epoch as the store counts them, going on evenly while we lead: neither another replica's
+        clock nor setting ours, or the store's, shortens a soak or a drain.
         """
-        return boot_time() + self._offset
+        return self._clock()
 
     async def ask(self) -> bool:
         """Whether this replica leads; asked of the store after a third of the lease's time. Raises DependencyError."""
@@ -58,12 +58,7 @@ class Leadership:
         async with self._store.begin() as work:
             now = await work.now()
             if not held:
-                self._offset = now - boot_time()
+                self._clock.set(now)
             lease = await work.leases.acquire(_LEASE, self._holder, now=now, ttl=_SECONDS)
         self._again = before + _SECONDS / 3
         self._until = before + _SECONDS - _MARGIN if lease is not None else 0.0
-
-
-def boot_time() -> float:
-    """Seconds that nobody sets and that count the time in which the machine, or this process, stood still."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
