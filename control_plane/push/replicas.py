@@ -116,7 +116,7 @@ class Replicas:
         began = boot_time()
         async with self._store.begin() as work:
             now = await work.now()
-            await work.replicas.beat(self._name, now=now, life=LIFE)
+            await work.replicas.beat(self._name, now=now, life=LIFE, knows_at=self._mark)
             alive = await work.replicas.alive(now=now)
             reports = await work.instances.reports(since=self._mark - _OVERLAP)
         await self._publisher.resync()

@@ -176,11 +176,15 @@ class AdminEventStore(Protocol):
 class ReplicaStore(Protocol):
     """Control planes that share this store."""
 
-    async def beat(self, name: str, *, now: float, life: float) -> None:
-        """Alive for `life` seconds from now on."""
+    async def beat(self, name: str, *, now: float, life: float, knows_at: float = 0.0) -> None:
+        """Alive for `life` seconds from now on, and knows what others wrote before `knows_at`."""
         ...
 
     async def alive(self, *, now: float) -> frozenset[str]: ...
+    async def known(self, *, but: str, since: float) -> float:
+        """Up to when all others know what was written; infinite without any that was alive at `since` or later."""
+        ...
+
     async def leave(self, name: str) -> None: ...
 
 

@@ -17,7 +17,7 @@ from bartizan.telemetry.logging import get_logger
 from bartizan.telemetry.tracing import step, traceparent
 from control_plane.secrets.base import SecretBackend
 from control_plane.secrets.definition import SecretDefinition, parse_definition
-from control_plane.secrets.rotation import machine
+from control_plane.secrets.rotation import acts, machine
 from control_plane.secrets.rotation.barriers import Use, behind
 from control_plane.secrets.rotation.effects import Hands, Publish
 from control_plane.secrets.rotation.emits import Emits
@@ -33,7 +33,10 @@ Users = Callable[[str], Awaitable[Mapping[str, Use]]]
 """Secret name -> every instance, silent ones too, that may emit it and was not removed, and what it said last."""
 FOUND_OUT = 25.0
 """Within so many seconds a replica that stands still serves nobody any more: it knows itself by then that it is
-behind (push/replicas.py), and its sidecars have left it (their keepalive). A key lives on for longer than that."""
+behind (push/replicas.py), and its sidecars have left it (their keepalive). A key lives on for longer than that, unless
+all other replicas are known to have taken its successor over."""
+SAID = 6.0
+"""So long a replica must have lived on since: what it gave out before, sidecars have told it by then."""
 _US = By(actor="control-plane")
 _TRIES = 5
 
@@ -68,11 +71,15 @@ class RotationEngine:
         self._store = store
         self._backend = backend
         self._users = users
+        self._holder = holder
         self._lead = Leadership(store, holder)
         self._clock = self._lead.now
         self._settings = settings or RotationSettings()
-        drain = max(self._settings.drain, FOUND_OUT if store.shared else 0.0)
-        self._timing = Timing(soak=self._settings.soak, drain=drain)
+        self._timing = Timing(
+            soak=self._settings.soak,
+            drain=self._settings.drain,
+            found_out=FOUND_OUT if store.shared else 0.0,
+        )
         self._journal = Journal(store)
         self._hands = Hands(backend, publish, self._lead.confirm)
         self._emits = Emits(self._hands)
@@ -206,17 +213,17 @@ class RotationEngine:
         try:
             for effect in machine.effects(state):
                 match effect:
-                    case machine.MakeKey():
+                    case acts.MakeKey():
                         made = await self._hands.make(definition, state)
-                    case machine.CheckAccepted(generation=generation):
+                    case acts.CheckAccepted(generation=generation):
                         accepted = await self._hands.accepted(definition, generation)
-                    case machine.Publish():
+                    case acts.Publish():
                         await self._emits.publish(definition, entry)
-                    case machine.Compare(generation=generation):
+                    case acts.Compare(generation=generation):
                         late = await self._behind(definition.name, state, generation)
-                    case machine.Revoke(generation=generation, key_id=key_id):
+                    case acts.Revoke(generation=generation, key_id=key_id):
                         old = await self._hands.revoke(definition, generation, key_id)
-                    case machine.Discard(name=name):
+                    case acts.Discard(name=name):
                         await self._hands.discard(definition, name)
                         discarded = True
             if state.phase in {Phase.PLAN, Phase.DRAIN}:
@@ -232,7 +239,14 @@ class RotationEngine:
             behind=late,
             old_accepted=old,
             discarded=discarded,
+            known=await self._known() if state.met_at is not None else 0.0,
         )
+
+    async def _known(self) -> float:
+        """Up to when every other replica that may be serving still knows what was journalled."""
+        async with self._store.begin() as work:
+            known = await work.replicas.known(but=self._holder, since=await work.now() - FOUND_OUT)
+        return known - SAID
 
     async def _behind(self, name: str, state: Rotation, generation: int) -> tuple[str, ...] | None:
         late = behind(await self._users(name), generation, first=not state.from_generation)

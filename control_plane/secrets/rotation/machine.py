@@ -12,6 +12,15 @@ from dataclasses import dataclass
 import msgspec
 
 from bartizan.errors import Conflict
+from control_plane.secrets.rotation.acts import (
+    CheckAccepted,
+    Compare,
+    Discard,
+    Effect,
+    MakeKey,
+    Publish,
+    Revoke,
+)
 
 
 class Phase(enum.StrEnum):
@@ -62,10 +71,14 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """soak: all use g+1 for this long before g counts as leaving. drain: longest request in flight."""
+    """soak: all use g+1 for this long before g counts as leaving. drain: longest request in flight.
+
+    found_out: a replica that does not know of g+1 can't give g to anybody so long after (engine.py).
+    """
 
     soak: float
     drain: float
+    found_out: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +106,8 @@ class Observation:
     behind: tuple[str, ...] | None = None
     old_accepted: bool | None = None
     discarded: bool = False
+    known: float = 0.0
+    """Up to when every other replica knows what was journalled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,53 +118,6 @@ class RollBack:
 
 
 Event = Start | Observation | RollBack
-
-
-# Effects: all idempotent, repeated until their observation comes.
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MakeKey:
-    """Make the key `name` at the provider and store it; one that exists already under that name is reconciled."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckAccepted:
-    """Ask the verifier about the new generation."""
-
-    generation: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Publish:
-    """Sidecars are to use this generation."""
-
-    generation: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compare:
-    """Which sidecars do not use this generation, or were last heard of with another one?"""
-
-    generation: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Revoke:
-    """Revoke g at the provider ("" : an operator does), then ask the verifier whether it is refused."""
-
-    generation: int
-    key_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Discard:
-    """Revoke whatever exists under this name."""
-
-    name: str
-
-
-Effect = MakeKey | CheckAccepted | Publish | Compare | Revoke | Discard
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,8 +212,8 @@ def _observe(state: Rotation, seen: Observation, timing: Timing) -> Rotation:
             state = _compare(state, seen)
             if state.met_at is None:
                 return state
-            if seen.now - max(state.phase_at, state.met_at) < timing.drain:
-                return _wait(state, "drain")
+            if left := _left(state, state.met_at, seen, timing):
+                return _wait(state, left)
             if not seen.vault:  # rollback stays possible while Vault can't be asked
                 return _wait(state, "vault_away")
             return _enter(state, Phase.RETIRE, seen.now)
@@ -260,8 +228,7 @@ def _observe(state: Rotation, seen: Observation, timing: Timing) -> Rotation:
             state = _compare(state, seen)
             if state.met_at is None:
                 return state
-            drained = seen.now - max(state.phase_at, state.met_at) >= timing.drain
-            return _wait(state, "discard" if drained else "drain")
+            return _wait(state, _left(state, state.met_at, seen, timing) or "discard")
         case _:
             return state
 
@@ -274,6 +241,14 @@ def _compare(state: Rotation, seen: Observation) -> Rotation:
         return msgspec.structs.replace(state, met_at=None, behind=behind, waiting=waiting)
     met_at = state.met_at if state.met_at is not None else seen.now
     return msgspec.structs.replace(state, met_at=met_at, behind=())
+
+
+def _left(state: Rotation, met_at: float, seen: Observation, timing: Timing) -> str:
+    """What keeps the other generation in use, "" for nothing: requests in flight, or a replica that may give it out."""
+    passed = seen.now - max(state.phase_at, met_at)
+    if passed < timing.drain:
+        return "drain"
+    return "replicas" if seen.known < met_at and passed < timing.found_out else ""
 
 
 def _held(state: Rotation, seen: Observation, seconds: float) -> bool:

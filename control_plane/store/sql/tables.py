@@ -211,12 +211,13 @@ INSTANCE_REPORTS = Table(
     Column("changed_at", Double, nullable=False, server_default="0", index=True),
 )
 
-# Who shares this store, and until when each counts as alive by the store's clock.
+# Who shares this store, by the store's clock: until when each counts as alive, up to when it knows what others wrote.
 REPLICAS = Table(
     "replicas",
     METADATA,
     Column("name", String(128), primary_key=True),
     Column("expires_at", Double, nullable=False),
+    Column("knows_at", Double, nullable=False, server_default="0"),
 )
 
 # Definitions only: values live in Vault.

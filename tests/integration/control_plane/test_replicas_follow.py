@@ -212,3 +212,31 @@ async def test_of_two_policies_for_the_same_sidecars_applied_at_once_one_is_stor
         assert len(stored) == 1
         for name in stored:
             await pair[0].policies.delete(name, ACTOR)
+
+
+async def test_a_replica_says_up_to_when_it_knows_what_others_wrote(
+    pair: tuple[Replica, Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = pair
+
+    async def known() -> float:
+        async with one.store.begin() as work:
+            return await work.replicas.known(but="one", since=0.0)
+
+    async with one.store.begin() as work:
+        written = await work.now()
+
+    async def unable(_self: Replica) -> None:
+        raise DependencyUnavailable("it can't take rotations over")
+
+    seen = two.caught_up
+    with monkeypatch.context() as patch:
+        patch.setattr(two.replicas, "_catch_up", unable.__get__(two))
+        for _ in range(3):
+            with pytest.raises(DependencyUnavailable):
+                await two.replicas.look()
+        assert (await known() < written, two.caught_up) == (True, seen), "it looked and did not take it over"
+    await two.replicas.look()
+    assert await known() < written, "it says so when it looks again: it lived on"
+    await two.replicas.look()
+    assert await known() >= written

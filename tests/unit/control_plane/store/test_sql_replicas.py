@@ -86,6 +86,20 @@ async def test_a_replica_is_alive_until_its_time_is_over_or_it_leaves(store: Sql
         assert await work.replicas.alive(now=13) == {"one"}
 
 
+async def test_what_all_others_know_is_what_the_last_of_them_knows(store: SqlStore) -> None:
+    async with store.begin() as work:
+        await work.replicas.beat("me", now=10, life=10, knows_at=0)
+        assert await work.replicas.known(but="me", since=0) == float("inf"), "there is no other"
+        await work.replicas.beat("one", now=10, life=10, knows_at=8)
+        await work.replicas.beat("two", now=10, life=10)
+        assert await work.replicas.known(but="me", since=0) == 0, "it has just started"
+        await work.replicas.beat("two", now=12, life=10, knows_at=10)
+        assert await work.replicas.known(but="me", since=0) == 8
+        assert await work.replicas.known(but="me", since=20) == 10, "one has long been gone"
+        await work.replicas.leave("two")
+        assert await work.replicas.known(but="me", since=20) == float("inf")
+
+
 @pytest.mark.parametrize(
     ("payload", "kind", "names"),
     [

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bartizan.errors import Conflict
-from control_plane.secrets.rotation import machine
+from control_plane.secrets.rotation import acts, machine
 from control_plane.secrets.rotation.barriers import Use, behind
 from control_plane.secrets.rotation.machine import (
     ENDED,
@@ -107,6 +107,32 @@ def test_the_soak_starts_again_when_a_sidecar_falls_behind() -> None:
     assert play(state, at(8, behind=())).phase is Phase.DRAIN
 
 
+@pytest.mark.parametrize(
+    ("now", "known", "phase"),
+    [
+        (8, 99.0, Phase.DRAIN),
+        (9, 99.0, Phase.RETIRE),
+        (9, 4.0, Phase.RETIRE),
+        (9, 3.9, Phase.DRAIN),
+        (30, 3.9, Phase.DRAIN),
+        (31, 3.9, Phase.RETIRE),
+        (31, 0.0, Phase.RETIRE),
+    ],
+)
+def test_a_key_lives_until_all_replicas_know_its_successor_or_none_can_give_it_out_any_more(
+    now: float, known: float, phase: Phase
+) -> None:
+    """All sidecars use the new one since 4, the drain began at 6."""
+    shared = Timing(soak=2.0, drain=3.0, found_out=25.0)
+    state = play(start(ended()), *(observation for observation, _ in GOOD[:5]))
+    assert (state.phase, state.met_at, state.phase_at) == (Phase.DRAIN, 4, 6)
+    after = machine.step(state, at(now, behind=(), vault=True, known=known), shared).state
+    assert (after.phase, after.waiting) == (
+        phase,
+        "" if phase is Phase.RETIRE else "drain" if now < 9 else "replicas",
+    )
+
+
 @pytest.mark.parametrize("until", range(6))
 def test_rollback_is_possible_until_retire_and_returns_to_the_old_key(until: int) -> None:
     state = play(start(ended()), *(observation for observation, _ in GOOD[:until]))
@@ -184,9 +210,9 @@ class World:
             if self.chance.random() < 0.1:
                 return None
             match effect:
-                case machine.Publish(generation=generation):
+                case acts.Publish(generation=generation):
                     self.published = generation
-                case machine.MakeKey(name=name) if self.vault:
+                case acts.MakeKey(name=name) if self.vault:
                     newest = max(self.versions, default=0)
                     intent, key_id = self.versions.get(newest, ("", ""))
                     if newest > state.base_version and intent == name and key_id in self.keys:
@@ -200,22 +226,22 @@ class World:
                         return None
                     self.versions[newest + 1] = (name, f"k{self.made}")
                     facts["made"] = newest + 1
-                case machine.CheckAccepted(generation=generation):
+                case acts.CheckAccepted(generation=generation):
                     facts["new_accepted"] = self.accepts(generation)
                     if self.chance.random() < 0.5:
                         self.warming.clear()
-                case machine.Compare(generation=generation):
+                case acts.Compare(generation=generation):
                     users = {
                         name: Use(str(used), lost=name in self.silent)
                         for name, used in self.nodes.items()
                         if used is not None
                     }
                     facts["behind"] = behind(users, generation, first=not state.from_generation)
-                case machine.Revoke(generation=generation, key_id=key_id):
+                case acts.Revoke(generation=generation, key_id=key_id):
                     if self.chance.random() < 0.5:
                         self.keys.pop(key_id, None)
                     facts["old_accepted"] = self.accepts(generation)
-                case machine.Discard(name=name):
+                case acts.Discard(name=name):
                     self.keys = {known: owner for known, owner in self.keys.items() if owner != name}
                     facts["discarded"] = True
         if self.chance.random() < 0.1:
