@@ -19,7 +19,6 @@ import uvloop
 from bartizan.errors import BartizanError, InvalidInput, ProtocolViolation, RolledBack
 from bartizan.policy.bundle import GuardPlan
 from bartizan.tasks import cancel, start
-from bartizan.telemetry import tracing
 from bartizan.telemetry.lean_prometheus import REGISTRY
 from bartizan.telemetry.logging import configure, get_logger
 from sidecar.agent.channel import Channel
@@ -52,7 +51,7 @@ from sidecar.wire.trace import Spans
 from sidecar.worker_settings import WorkerSettings
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import TracerProvider
+    from sidecar.wire.span_export import SpanExporter
 
 log = get_logger()
 _DRAIN = 1.0
@@ -89,8 +88,8 @@ class Worker:
     history: QueryHistory = field(default_factory=lambda: QueryHistory(clock=time.monotonic))
     pseudonym_keys: dict[str, bytes] = field(default_factory=dict, repr=False)
     buckets: Buckets = field(default_factory=lambda: Buckets(clock=time.monotonic))
-    spans: Spans = field(default_factory=lambda: Spans(tracer=None))
-    provider: TracerProvider | None = None
+    spans: Spans = field(default_factory=Spans)
+    exporter: SpanExporter | None = None
     services: Services = field(default_factory=lambda: Services(unary={}, stream={}))
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -116,8 +115,8 @@ class Worker:
                         await asyncio.shield(sending)
                 await cancel(sending, serving, stopped)
         finally:
-            if self.provider is not None:
-                await asyncio.to_thread(self.provider.shutdown)
+            if self.exporter is not None:
+                await asyncio.to_thread(self.exporter.close)
 
     async def serve_agent(self) -> None:
         """Answer the agent's messages until it closes the channel."""
@@ -176,10 +175,12 @@ class Worker:
     def _configure(self, message: Configure) -> None:
         self.current.configure(instance_id=message.instance_id, probe_key=message.probe_key)
         self.history.share = self.buckets.share = 1.0 / max(1, message.workers)
-        if self.provider is None and message.trace_endpoint:
-            self.provider = tracing.provider("bartizan-guard", message.trace_endpoint)
-            if self.provider is not None:
-                self.spans.tracer = self.provider.get_tracer("bartizan.guard")
+        if self.exporter is None and message.trace_endpoint:
+            # brings grpcio along, which a guard worker without tracing does not need
+            from sidecar.wire.span_export import SpanExporter
+
+            self.exporter = SpanExporter(message.trace_endpoint)
+            self.spans.export = self.exporter.put
 
 
 async def serve(settings: WorkerSettings) -> None:

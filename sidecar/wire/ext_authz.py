@@ -213,8 +213,8 @@ def replace_admissions(plan: Plan) -> Plan:
     return replace(plan, head=replace(plan.head, admissions=()))
 
 
-def _attributes(asked: _Asked, decision: Decision) -> dict[str, str | int | bool]:
-    attributes: dict[str, str | int | bool] = {
+def _attributes(asked: _Asked, decision: Decision) -> dict[str, str]:
+    attributes: dict[str, str] = {
         "bartizan.decision_id": asked.decision_id,
         "bartizan.revision": asked.check.revision,
         "bartizan.cause": decision.cause.value,

@@ -7,11 +7,8 @@ are always exported; Envoy's parent span may then be missing.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-
-from opentelemetry import trace
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
 
 from sidecar.checks.pipeline import Mark
 from sidecar.model.value import Value
@@ -46,40 +43,26 @@ def untraced(trace_id: str) -> Parent:
     return Parent(trace_id=trace_id, span_id=trace_id[16:]) if trace_id else NO_PARENT
 
 
+class DecisionSpans(Value, frozen=True, kw_only=True):
+    """What one decision exports: a span over all `marks`, and a child for each."""
+
+    name: str
+    parent: Parent
+    marks: Sequence[Mark]
+    attributes: Mapping[str, str]
+
+
 @dataclass(slots=True, kw_only=True)
 class Spans:
-    """Writes the spans of one decision. Without a tracer (set when the agent names an endpoint) it does nothing."""
+    """Hands on the spans of decisions to `export` (set when the agent names an endpoint); without it there are none."""
 
-    tracer: trace.Tracer | None
+    export: Callable[[DecisionSpans], None] | None = None
 
     def wants(self, parent: Parent, *, always: bool) -> bool:
         """Whether a decision is exported: ask before making attributes for `emit`."""
-        return self.tracer is not None and (parent.sampled or always)
+        return self.export is not None and (parent.sampled or always)
 
-    def emit(
-        self,
-        name: str,
-        parent: Parent,
-        marks: Sequence[Mark],
-        attributes: Mapping[str, str | int | bool],
-    ) -> None:
+    def emit(self, name: str, parent: Parent, marks: Sequence[Mark], attributes: Mapping[str, str]) -> None:
         """One span over all marks with a child for each; times in nanoseconds since the epoch."""
-        if self.tracer is None or not marks:
-            return
-        context = None
-        if parent.trace_id:
-            remote = SpanContext(
-                int(parent.trace_id, 16),
-                int(parent.span_id, 16),
-                is_remote=True,
-                trace_flags=TraceFlags(TraceFlags.SAMPLED),
-            )
-            context = trace.set_span_in_context(NonRecordingSpan(remote))
-        span = self.tracer.start_span(
-            name, context, kind=SpanKind.SERVER, attributes=attributes, start_time=marks[0].start
-        )
-        inside = trace.set_span_in_context(span)
-        for mark in marks:
-            child = self.tracer.start_span(f"bartizan.{mark.phase}", inside, start_time=mark.start)
-            child.end(mark.end)
-        span.end(max(mark.end for mark in marks))
+        if self.export is not None and marks:
+            self.export(DecisionSpans(name=name, parent=parent, marks=tuple(marks), attributes=attributes))

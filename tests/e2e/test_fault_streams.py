@@ -105,8 +105,8 @@ async def stand(static_config: Callable[[Bundle, Path], dict[str, Any]]) -> Asyn
         KeySet(name="keys", version=1, keys=(KeyRecord(id="k", hash=key_hash(KEY), tenant="acme"),))
     )
     current.put_plan(load_plan(bundle.plan, Buckets(clock=time.monotonic)))
-    check = ext_authz.ExtAuthz(current=current, audit=records.append, spans=Spans(tracer=None))
-    faulty = Faulty(ext_proc.ExtProc(current=current, audit=records.append, spans=Spans(tracer=None)))
+    check = ext_authz.ExtAuthz(current=current, audit=records.append, spans=Spans())
+    faulty = Faulty(ext_proc.ExtProc(current=current, audit=records.append, spans=Spans()))
     engine = GrpcioEngine()
     with tempfile.TemporaryDirectory(prefix="bz-") as folder:
         run_dir = Path(folder)

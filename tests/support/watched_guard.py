@@ -214,8 +214,8 @@ async def watched(
         KeySet(name="keys", version=1, keys=(KeyRecord(id="k", hash=key_hash(KEY), tenant="acme"),))
     )
     current.put_plan(load_plan(bundle.plan, Buckets(clock=time.monotonic)))
-    check = Checks(ext_authz.ExtAuthz(current=current, audit=records.append, spans=Spans(tracer=None)))
-    guard = Guard(ext_proc.ExtProc(current=current, audit=records.append, spans=Spans(tracer=None)))
+    check = Checks(ext_authz.ExtAuthz(current=current, audit=records.append, spans=Spans()))
+    guard = Guard(ext_proc.ExtProc(current=current, audit=records.append, spans=Spans()))
     engine = ENGINES[wire]()
     with tempfile.TemporaryDirectory(prefix="bz-") as folder:
         run_dir = Path(folder)

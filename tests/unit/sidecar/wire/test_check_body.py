@@ -42,7 +42,7 @@ def handler(records: list[Record], *checks: InputCheck, clock: Iterator[float] |
     current.set_keys(key_set())
     times = clock or repeat(0.0)
     return ExtAuthz(
-        current=current, audit=records.append, spans=Spans(tracer=None), clock=lambda: next(times)
+        current=current, audit=records.append, spans=Spans(), clock=lambda: next(times)
     )
 
 

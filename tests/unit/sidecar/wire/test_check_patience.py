@@ -23,7 +23,7 @@ async def test_a_check_that_waited_too_long_is_shed(waited: float, cause: str) -
     current, records = Current(), list[Record]()
     current.put_plan(load_plan(guard_plan(), Buckets(clock=lambda: 0.0)))
     current.set_keys(key_set())
-    handler = ExtAuthz(current=current, audit=records.append, spans=Spans(tracer=None))
+    handler = ExtAuthz(current=current, audit=records.append, spans=Spans())
     call = Call(method=METHOD, metadata={}, deadline=names.CHECK_SECONDS - waited, peer="")
     answer = CheckResponse.FromString(await handler(call, check_request({"x-api-key": KEY})))
     assert [record.cause for record in records] == [cause]

@@ -37,7 +37,7 @@ async def test_a_record_says_what_the_check_knows(
     current.put_plan(load_plan(plan, Buckets(clock=lambda: 0.0)))
     current.set_keys(key_set())
     handler = ExtAuthz(
-        current=current, audit=records.append, spans=Spans(tracer=None), new_id=lambda: "d" * 32
+        current=current, audit=records.append, spans=Spans(), new_id=lambda: "d" * 32
     )
     headers = {"x-api-key": key} if key else {}
     await handler(

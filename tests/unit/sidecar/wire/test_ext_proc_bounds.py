@@ -33,7 +33,7 @@ def handler(records: list[Record], plan: GuardPlan | None = None, **bounds: Any)
     current = Current()
     plan = plan or guard_plan(output=(Canary(tokens=("canary-7f3a9c21",), action="cut"),))
     current.put_plan(load_plan(plan, Buckets(clock=time.monotonic)))
-    return ExtProc(current=current, audit=records.append, spans=Spans(tracer=None), **bounds)
+    return ExtProc(current=current, audit=records.append, spans=Spans(), **bounds)
 
 
 def until_withheld() -> list[proc.ProcessingRequest]:
