@@ -92,7 +92,6 @@ class StreamInspector:
         except FormatError:
             self._unreadable = True
             self.total_bytes += len(chunk)
-            return chunk
         for piece in self._stream.events():
             self.unscanned.update(dict.fromkeys(piece.unscanned))
             self._identify(piece.identifiers)
@@ -101,21 +100,24 @@ class StreamInspector:
             self._see(piece.objects)
             self._finish(piece.finished, every=piece.final)
             self._stream.take(None)
-        if end:
+        if end or self._unreadable:
             self._finish((), every=True)
         return chunk
 
     def _guard(self, chunk: bytes, *, end: bool) -> bytes:
+        refused: Cause | None = None
         try:
             self._stream.feed(chunk, end=end)
         except FormatError as error:
-            self._cut = error.cause
-            return self._ending()
+            refused = error.cause
         out = bytearray()
         for piece in self._stream.events():
             out += self._piece(piece)
             if self._cut is not None:
                 return bytes(out) + self._ending()
+        if refused is not None:  # whatever stood before it in these bytes has flowed, as if it had come alone
+            self._cut = refused
+            return bytes(out) + self._ending()
         if end:
             out += self._flush(self._finish((), every=True))
             if self._cut is not None:

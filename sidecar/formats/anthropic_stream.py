@@ -55,7 +55,8 @@ class MessageEvents:
 
     def read(self, value: dict[str, Any], reading: Reading) -> None:
         kind = value.get("type")
-        rest = {key: item for key, item in value.items() if key != "type" or item not in _TYPES}
+        known = isinstance(kind, str) and kind in _TYPES
+        rest = {key: item for key, item in value.items() if key != "type" or not known}
         match kind:
             case "message_start" if isinstance(message := rest.pop("message", None), dict):
                 head = {key: item for key, item in message.items() if key != "content"}
@@ -168,7 +169,7 @@ def _delta(delta: dict[str, Any], index: int, reading: Reading) -> None:
     reading.text(delta.get("thinking"), (*path, "thinking"), f"{name}.thinking")
     reading.json_text(delta.get("partial_json"), (*path, "partial_json"), f"{name}.partial_json")
     rest = unread(delta, _DELTAS)
-    if rest.get("type") in _DELTA_TYPES:
+    if isinstance(kind := rest.get("type"), str) and kind in _DELTA_TYPES:
         del rest["type"]
     if sealed(rest.get("signature")) and len(rest.pop("signature")) > MAX_IDENTIFIER:
         reading.unscanned["signature"] = None

@@ -145,7 +145,9 @@ class AnswerStream(Protocol):
     """Sans-I/O decoder and encoder of a streamed answer. Bytes in, events out; events re-encoded with new text."""
 
     def feed(self, chunk: bytes, *, end: bool) -> None:
-        """Take bytes as they arrive, split anywhere. Raises FormatError when they can't be read."""
+        """Take bytes as they arrive, split anywhere. Raises FormatError when they can't be read, and has read what stands
+        before that.
+        """
 
     def events(self) -> Sequence[StreamPiece]:
         """Whole events decoded and not yet taken."""

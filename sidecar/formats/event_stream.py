@@ -52,7 +52,9 @@ class RawEvent(Protocol):
 
 
 class Splitter(Protocol):
-    """Bytes in, whole events out."""
+    """Bytes in, whole events out. `over`: the next one is too large, so that none follows."""
+
+    over: bool
 
     def feed(self, chunk: bytes, *, end: bool) -> Sequence[RawEvent]: ...
     def missing(self, raw: bytes) -> bytes:
@@ -114,6 +116,8 @@ class JsonEventStream:
     def feed(self, chunk: bytes, *, end: bool) -> None:
         for event in self._splitter.feed(chunk, end=end):
             self._chunks.append(self._read(event))
+        if self._splitter.over:
+            raise FormatError(Cause.ANSWER_TOO_LARGE, "one event of the stream is too large")
 
     def events(self) -> Sequence[StreamPiece]:
         return [chunk.piece for chunk in self._chunks]

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass
 
-from sidecar.formats.base import FormatError
 from sidecar.formats.sse import MAX_EVENT_BYTES
-from sidecar.model.decision import Cause
 
 MEDIA_TYPES = frozenset({"application/x-ndjson", "application/jsonl", "application/x-jsonlines"})
 
@@ -35,12 +33,13 @@ class Line:
 
 
 class LineSplitter:
-    """Bytes in, whole lines out. Raises FormatError when one line grows beyond the limit."""
+    """Bytes in, whole lines out. `over`: one line is longer than the limit; what came before it was given."""
 
     def __init__(self, max_line_bytes: int = MAX_EVENT_BYTES) -> None:
         self._buffer = bytearray()
         self._searched = 0
         self._max = max_line_bytes
+        self.over = False
 
     def feed(self, chunk: bytes, *, end: bool) -> list[Line]:
         """Lines that are whole now; at the end also one without an end of its own."""
@@ -49,13 +48,15 @@ class LineSplitter:
         done = 0
         position = self._searched
         while (found := self._buffer.find(b"\n", position)) >= 0:
+            if found + 1 - done > self._max:
+                self.over = True
+                return lines
             lines.append(Line(bytes(self._buffer[done : found + 1])))
             done = position = found + 1
         del self._buffer[:done]
         self._searched = len(self._buffer)
-        if len(self._buffer) > self._max:
-            raise FormatError(Cause.ANSWER_TOO_LARGE, "one line of the stream is too large")
-        if end and self._buffer:
+        self.over = len(self._buffer) > self._max
+        if end and self._buffer and not self.over:
             lines.append(Line(bytes(self._buffer)))
             self._buffer.clear()
             self._searched = 0

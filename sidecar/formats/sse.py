@@ -10,9 +10,6 @@ from collections.abc import Container
 
 import msgspec
 
-from sidecar.formats.base import FormatError
-from sidecar.model.decision import Cause
-
 MAX_EVENT_BYTES = 1_048_576
 MAX_WHOLE_BYTES = 4 * MAX_EVENT_BYTES
 """Where an event holds a whole answer or a picture, and not the next few words."""
@@ -72,12 +69,13 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
 
 class EventSplitter:
-    """Bytes in, whole events out. Raises FormatError when one event grows beyond the limit."""
+    """Bytes in, whole events out. `over`: one event is larger than the limit; what came before it was given."""
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._buffer = bytearray()
         self._searched = 0
         self._max = max_event_bytes
+        self.over = False
 
     def feed(self, chunk: bytes, *, end: bool) -> list[Event]:
         """Events that are whole now. At the end an unfinished one counts too: lenient clients read it."""
@@ -88,13 +86,15 @@ class EventSplitter:
         while match := _BOUNDARY.search(self._buffer, position):
             if match.end() == len(self._buffer) and self._buffer.endswith(b"\r") and not end:
                 break
+            if match.end() - done > self._max:
+                self.over = True
+                return events
             events.append(_event(bytes(self._buffer[done : match.end()])))
             done = position = match.end()
         del self._buffer[:done]
         self._searched = max(0, len(self._buffer) - 3)
-        if len(self._buffer) > self._max:
-            raise FormatError(Cause.ANSWER_TOO_LARGE, "one event of the stream is too large")
-        if end and self._buffer:
+        self.over = len(self._buffer) > self._max
+        if end and self._buffer and not self.over:
             events.append(_event(bytes(self._buffer)))
             self._buffer.clear()
             self._searched = 0

@@ -25,6 +25,7 @@ _ITEM = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _SHORT = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "/": "/"}
+_BLANK = re.compile(r"[\t\r\n]")
 _CONTROL = re.compile(r"[\x00-\x1f]")
 _OUT = re.compile(r'["\\\x00-\x1f]|\[[A-Z][A-Z_]*(?::[a-z2-7]{18})?\]|\*[*\w]*')
 
@@ -63,6 +64,9 @@ class StreamedJson:
         whole, self._open = self._open + text, ""
         if self._json is None and (first := whole.lstrip()[:1]):
             self._json = first in '{["'
+            if not self._json:  # before that it was not known, so blanks were read as those of a JSON text
+                blanks = len(whole) - len(whole.lstrip())
+                whole = _BLANK.sub(" ", whole[:blanks]) + whole[blanks:]
         if self._json is False:
             if tail := re.search(r"(?<!\\)(?:\\\\)*(\\(?:u[0-9a-fA-F]{0,3})?)\Z", whole):
                 whole, self._open = whole[: tail.start(1)], tail[1]

@@ -161,3 +161,11 @@ def test_unknown_events_and_fields_are_text_and_named() -> None:
     out = inspector.feed(says.start() + odd + says.event("later", note="bob@example.org"), end=True).data
     assert b"example.org" not in out
     assert list(inspector.unscanned) == ["unknown_field"]
+
+
+@pytest.mark.parametrize("kind", [[], {}, ["text_delta"], 1, None])
+def test_an_odd_type_in_a_stream_is_read_or_refused(kind: Any) -> None:
+    delta = {"type": kind, "text": "ask jane@example.org "}
+    for event in ({"type": kind, "x": 1}, {"type": "content_block_delta", "index": 0, "delta": delta}):
+        out = run(says.start(), f"data: {json.dumps(event)}\n\n".encode())
+        assert b"jane" not in out.data

@@ -13,7 +13,7 @@ from sidecar.checks.detectors import canary, pii
 from sidecar.checks.stream import StreamInspector, StreamOutput
 from sidecar.formats.base import Document, FormatError
 from sidecar.formats.mcp import McpFormat
-from sidecar.formats.sse import EventSplitter
+from sidecar.formats.sse import MAX_WHOLE_BYTES, EventSplitter
 from sidecar.model.decision import Cause
 
 JSON = "application/json"
@@ -41,7 +41,11 @@ def run(*messages: Any) -> StreamOutput:
 
 
 def said(output: StreamOutput) -> list[Any]:
-    return [json.loads(event.data) for event in EventSplitter().feed(output.data, end=True) if event.data]
+    return [
+        json.loads(event.data)
+        for event in EventSplitter(MAX_WHOLE_BYTES).feed(output.data, end=True)
+        if event.data
+    ]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +151,7 @@ def test_an_event_may_hold_many_texts_but_not_any_number() -> None:
 
 
 def test_an_event_may_hold_a_picture() -> None:
-    picture = {"type": "image", "mimeType": "image/png", "data": PNG * 500_000}
+    picture = {"type": "image", "mimeType": "image/png", "data": PNG * 250_000}
     output = run(rpc(id=1, result={"content": [picture, {"type": "text", "text": "by jane@example.org"}]}))
     assert output.cause is None
     assert said(output)[0]["result"]["content"][1]["text"] == "by [EMAIL]"

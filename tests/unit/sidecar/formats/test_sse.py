@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.formats.base import FormatError
+from sidecar.formats.ndjson import LineSplitter
 from sidecar.formats.sse import EventSplitter
 
 LINE = st.sampled_from(
@@ -53,10 +55,18 @@ def test_new_data_takes_the_place_of_the_old() -> None:
     assert event.with_data(b"x\ny") == b"id: 1\r\ndata: x\r\ndata: y\r\nevent: e\r\n\r\n"
 
 
-def test_an_endless_event_is_refused() -> None:
-    splitter = EventSplitter(max_event_bytes=100)
-    with pytest.raises(FormatError):
-        splitter.feed(b"data: " + b"x" * 200, end=False)
+@pytest.mark.parametrize("size", [1, 50, 400])
+@pytest.mark.parametrize("ending", [b"", b"\n\ndata: b\n\n"])
+def test_an_event_that_is_too_large_ends_the_stream_however_it_comes(size: int, ending: bytes) -> None:
+    data = b"data: a\n\n" + b"data: " + b"x" * 200 + ending
+    for splitter in (EventSplitter(100), LineSplitter(100)):
+        got: list[Any] = []
+        for at in range(0, len(data), size):
+            got += splitter.feed(data[at : at + size], end=at + size >= len(data))
+            if splitter.over:
+                break
+        assert splitter.over
+        assert [event.data for event in got if event.data] in ([b"a"], [b"data: a"])
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ def pieces(text: str, cuts: list[int]) -> list[str]:
         (r'{"a": "C:\\new"}', r'{"a": "C:\\new"}'),
         ('{\n\t"a":\r\n 1}', '{  "a":   1}'),
         (r"say \u006aane\n", "say jane\n"),
+        ("\t\r \tno\tJSON", "    no\tJSON"),
     ],
 )
 @pytest.mark.parametrize("size", [1, 2, 3, 100])

@@ -1,0 +1,28 @@
+"""A stream that can't be read any further: what stood before that is looked at, and flows, whatever the chunks."""
+
+from __future__ import annotations
+
+import pytest
+
+from sidecar.formats.sse import MAX_EVENT_BYTES
+from sidecar.model.decision import Cause
+from tests.support.streams import checks, chunk, received, run
+
+TOO_LARGE = b"data: " + b"x" * (MAX_EVENT_BYTES + 1)
+
+
+@pytest.mark.parametrize("end", [b"data: {not JSON}\n\n", TOO_LARGE, TOO_LARGE + b"\n\n"])
+@pytest.mark.parametrize("shadow", [False, True])
+def test_what_stands_before_an_unreadable_event_does_not_depend_on_the_chunks(
+    end: bytes, shadow: bool
+) -> None:
+    event = chunk({"content": "ask jane@example.org or bob@example.org"})
+    for sizes in ([], [len(event)], [40, 200]):
+        outputs = run(event + end, sizes, checks(), shadow=shadow)
+        out = b"".join(output.data for output in outputs)
+        if shadow:
+            assert out == event + end
+        else:
+            assert outputs[-1].cause in {Cause.ANSWER_MALFORMED, Cause.ANSWER_TOO_LARGE}
+            assert received(out)["0.content"] == "ask [EMAIL] or "
+        assert [finding.kind for output in outputs for finding in output.findings] == ["email"]
