@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup
 PROTOS := $(shell find protos -name '*.proto') protos/envoy_roots.txt protos/generate.py
 .DEFAULT_GOAL := help
-.PHONY: help setup protos demo up down test test-k8s unit e2e lint type arch style bench soak profile check format lock reference
+.PHONY: help setup protos demo up down test test-k8s unit e2e lint type arch style bench soak profile long fuzz check format lock reference
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
@@ -63,6 +63,12 @@ bench: $(STAMP) ## measure on this machine: table, build/bench.json, build/bench
 
 soak: $(STAMP) ## MINUTES=30 of mixed load: no wrong decision, no leak, nothing stuck; build/soak.json
 	$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),30) $(ARGS)
+
+long: $(STAMP) ## the streaming guarantee in its long form: CASES=100000
+	$(BIN)/python -m tests.fuzz.play streaming --cases $(or $(CASES),100000) $(ARGS)
+
+fuzz: $(STAMP) ## every fuzzer for SECONDS=600: no crash, no broken rule, no input that takes long (FUZZERS="formats views")
+	for name in $(or $(FUZZERS),streaming formats event_streams views multipart images grpc_frames http2_connection); do $(BIN)/python -m tests.fuzz.play $$name --seconds $(or $(SECONDS),600) $(ARGS) || exit 1; done
 
 profile: $(STAMP) ## where each path's time goes: build/profile/*.svg and a table of the top costs
 	$(BIN)/python -m benchmarks.profile $(ARGS)

@@ -1,11 +1,7 @@
-"""Fuzzes the cutting of a stream into gRPC messages: `python tests/fuzz/fuzz_grpc_frames.py` with atheris installed
-(it is no dependency). The suite plays `check` with hypothesis.
-"""
+"""Fuzzes the cutting of a stream into gRPC messages: `python -m tests.fuzz.play grpc_frames`.
+The suite plays `check` with hypothesis."""
 
 from __future__ import annotations
-
-import importlib
-import sys
 
 from sidecar.wire.grpc_frames import HEAD, BadFrame, MessageReader, whole
 
@@ -68,13 +64,6 @@ def one_input(data: bytes) -> None:
         check(data[1 + count :], data[1 : 1 + count], eager=bool(data[0] & 128))
 
 
-def main() -> None:
-    """Run until stopped."""
-    atheris = importlib.import_module("atheris")
-    atheris.instrument_all()
-    atheris.Setup(sys.argv, one_input)
-    atheris.Fuzz()
-
-
-if __name__ == "__main__":
-    main()
+def seeds() -> list[bytes]:
+    """Nothing but the empty input."""
+    return [b""]

@@ -1,5 +1,5 @@
-"""Fuzzes one HTTP/2 connection of the ngh2 engine: `python tests/fuzz/fuzz_http2_connection.py` with atheris installed
-(it is no dependency). The suite plays `one_input` with hypothesis.
+"""Fuzzes one HTTP/2 connection of the ngh2 engine: `python -m tests.fuzz.play http2_connection`.
+The suite plays `one_input` with hypothesis.
 
 An input is a program: raw bytes, frames, well-formed calls, and what a handler does meanwhile. Whatever it is, the
 core raises nothing, accounts for every byte that it keeps, keeps no more than it may, and forgets all at the end.
@@ -7,11 +7,8 @@ core raises nothing, accounts for every byte that it keeps, keeps no more than i
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from sidecar.wire import grpc_status as status
 from sidecar.wire.grpc_call import Budget, Method, Stream
@@ -240,13 +237,6 @@ def _is(fact: object, otherwise: str) -> None:
     assert fact, otherwise
 
 
-def main(play: Callable[[bytes], None] = one_input) -> None:
-    """Run until stopped. -rss_limit_mb of libFuzzer ends it when memory grows."""
-    atheris: Any = importlib.import_module("atheris")
-    atheris.instrument_all()
-    atheris.Setup(sys.argv, play)
-    atheris.Fuzz()
-
-
-if __name__ == "__main__":
-    main()
+def seeds() -> list[bytes]:
+    """Nothing but the empty input."""
+    return [b""]

@@ -1,11 +1,6 @@
-"""Fuzzes the reader of forms: `python tests/fuzz/fuzz_multipart.py` with atheris installed (it is no dependency). The
-suite plays `check` with hypothesis.
-"""
+"""Fuzzes the reader of forms: `python -m tests.fuzz.play multipart`. The suite plays `check` with hypothesis."""
 
 from __future__ import annotations
-
-import importlib
-import sys
 
 from sidecar.formats.base import FormatError
 from sidecar.formats.image import FormDocument
@@ -41,13 +36,20 @@ def check(data: bytes) -> None:
     assert document.encode() == data
 
 
-def main() -> None:
-    """Run until stopped."""
-    atheris = importlib.import_module("atheris")
-    atheris.instrument_all()
-    atheris.Setup(sys.argv, check)
-    atheris.Fuzz()
+one_input = check
 
 
-if __name__ == "__main__":
-    main()
+def seeds() -> list[bytes]:
+    """Good forms."""
+    head = b'--%b\r\nContent-Disposition: form-data; name="' % BOUNDARY.encode()
+    end = b"\r\n--%b--\r\n" % BOUNDARY.encode()
+    field, file = (
+        head + b'a"\r\n\r\nhello',
+        head + b'b[]"; filename="c.png"\r\nContent-Type: image/png\r\n\r\n\x89PNG',
+    )
+    return [
+        field + end,
+        file + end,
+        field + b"\r\n" + file + end,
+        file + b"\r\n" + field + b"\r\n" + field + end,
+    ]
