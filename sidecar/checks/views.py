@@ -42,6 +42,7 @@ _INVISIBLE = re.compile(
 _INVISIBLE_SIGN = re2.compile(_INVISIBLE.pattern)
 _TAGS = re.compile("[\U000e0020-\U000e007e]{4,}")
 _SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
+_HIDDEN_SIGN = re2.compile("[\U000e0020-\U000e007e]{4}|[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4}")
 _BASE64 = re2.compile(rb"[A-Za-z0-9+/_\-]{16,}={0,2}")
 _HEX = re2.compile(rb"(?:(?:0x|\\x)?[0-9a-fA-F]{2}[ ,:]?){12,}")
 _PERCENT = re.compile(r"%[0-9a-fA-F]{2}")
@@ -54,7 +55,7 @@ _SPELLED_SIGN = re2.compile(r"[a-z](?:[ .\-_*|/\\]{1,2}[a-z0-9]){6}")
 _SPELLED = re.compile(r"(?<![a-z0-9])[a-z](?:[ .\-_*|/\\]{1,2}[a-z0-9]){6,}(?![a-z0-9])")
 _NOT_LETTER = re.compile(r"[^a-z0-9]+")
 
-_LOOK_ALIKE_SIGN = re2.compile(f"[{''.join(map(chr, LOOK_ALIKES))}]")
+_LOOK_ALIKE = re.compile(f"[{''.join(map(chr, LOOK_ALIKES))}]+")
 _ACCENTS = re.compile("[\u0300-\u036f]+")
 _LEET = bytes.maketrans(b"013457@$!|+69", b"oieastasiltgg")
 _ROT13 = bytes.maketrans(
@@ -80,7 +81,7 @@ def folded(normal: str) -> str:
     if normal.isascii():
         return normal
     letters = _ACCENTS.sub("", normal_form("NFD", normal))
-    return letters.translate(LOOK_ALIKES) if _LOOK_ALIKE_SIGN.search(letters) else letters
+    return _LOOK_ALIKE.sub(lambda run: run[0].translate(LOOK_ALIKES), letters)
 
 
 def rewritten(normal: str) -> Iterator[str]:
@@ -108,7 +109,7 @@ def spelled(normal: str) -> str:
 
 def decoded(text: str) -> Iterator[str]:
     """Hidden or encoded parts of the original text, decoded once."""
-    if not text.isascii():
+    if not text.isascii() and _HIDDEN_SIGN.search(text):
         yield from _hidden(text)
     data = text.encode()
     yield from islice(_texts_of(map(_base64, _runs(_BASE64.finditer(data)))), MAX_RUNS)
