@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -32,6 +32,8 @@ from sidecar.model.finding import Action, Finding
 
 _Place: TypeAlias = tuple[str, str, tuple[int, int]]
 """Category, rule, where."""
+_Rule: TypeAlias = tuple[str, str, str]
+"""Category, name, pattern."""
 _MEMORY = 8 << 20
 """RE2's ceiling for one set's states, which it builds as texts need them and starts anew when they are full."""
 _SETS = 4
@@ -43,6 +45,7 @@ _NOT_FOR_APPLICATION = frozenset({"system_prompt_extraction", "role_hijack", "to
 _ENCODED = "encoded_payload"
 _LIKELY = "likely_injection"
 """What the model says: it has no categories."""
+_PHRASE = re2.compile("[a-z]+(?: [a-z]+)?[.?!]?")
 _UNDOUBTED = frozenset({_ENCODED, "delimiter_injection", "exfiltration", "tool_abuse"})
 """Categories whose signs nobody writes by chance, or which the model can't see."""
 
@@ -51,31 +54,29 @@ class _Rules:
     """RE2 sets and the category of each of their patterns."""
 
     def __init__(self, rules: Sequence[tuple[str, str]], sets: int = 1) -> None:
-        self._rules = tuple(rules)
-        self._sets: list[tuple[PatternSet, list[str]]] = []
+        numbers: Counter[str] = Counter()
+        self._sets: list[tuple[PatternSet, list[_Rule]]] = []
         for part in range(sets):
             chosen = rules[len(rules) * part // sets : len(rules) * (part + 1) // sets]
-            rule_set = PatternSet((pattern for _, pattern in chosen), memory=_MEMORY)
-            self._sets.append((rule_set, [kind for kind, _ in chosen]))
+            named: list[_Rule] = []
+            for kind, pattern in chosen:
+                numbers[kind] += 1
+                named.append((kind, f"{kind}/{numbers[kind]}", pattern))
+            self._sets.append((PatternSet((pattern for _, pattern in chosen), memory=_MEMORY), named))
+
+    def _matching(self, text: str) -> Iterator[_Rule]:
+        data = text.encode()
+        for rule_set, rules in self._sets:
+            yield from (rules[index] for index in rule_set.matches(data))
 
     def kinds(self, text: str) -> set[str]:
         """Categories of the rules that match somewhere."""
-        if not text:
-            return set()
-        data = text.encode()
-        return {kinds[index] for rule_set, kinds in self._sets for index in rule_set.matches(data)}
+        return {kind for kind, _, _ in self._matching(text)} if text else set()
 
     def places(self, text: str) -> list[_Place]:
-        """Category, number and first place of every rule that matches, for reports: rule by rule, so slowly."""
-        if not self.kinds(text):
-            return []
-        numbers: Counter[str] = Counter()
-        out: list[_Place] = []
-        for kind, pattern in self._rules:
-            numbers[kind] += 1
-            if match := _compiled(pattern).search(text):
-                out.append((kind, f"{kind}/{numbers[kind]}", match.span()))
-        return out
+        """Category, number and first place of every rule that matches, for reports."""
+        found = ((rule, _compiled(rule[2]).search(text)) for rule in self._matching(text))
+        return [(kind, name, match.span()) for (kind, name, _), match in found if match]
 
 
 @functools.cache
@@ -204,8 +205,9 @@ class PromptInjectionCheck:
         return _Decided(kinds if stands else set(), self._action, likely)
 
     def _probability(self, model: InjectionModel, reading: _Reading) -> float:
-        """Of a name or a single word only what is encoded in it: out of a sentence the model knows nothing of words."""
-        texts = (reading.folded, *reading.hidden()) if reading.prose else reading.hidden()
+        """Of a name or a phrase only what is encoded in it: out of a sentence the model knows nothing of words."""
+        judged = reading.prose and not phrase(reading.folded)
+        texts = (reading.folded, *reading.hidden()) if judged else reading.hidden()
         return max(map(model.probability, texts), default=0.0)
 
     def _judged(self, model: InjectionModel, likely: float, role: str) -> Action:
@@ -224,6 +226,11 @@ def build(config: PromptInjection) -> TextCheck:
     if config.classifier is not UNSET:
         second = SecondOpinion(config.classifier, action, ClassifierProcess(config.classifier))
     return PromptInjectionCheck(action, shipped() if config.model == "default" else None, second)
+
+
+def phrase(folded: str) -> bool:
+    """Whether this folded text is a word or two, as in a search box, of which the model says nothing."""
+    return _PHRASE.fullmatch(folded) is not None
 
 
 def rule_kinds(text: str) -> set[str]:

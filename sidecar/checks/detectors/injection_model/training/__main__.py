@@ -55,16 +55,17 @@ def train(data: Path, out: Path, *, composed: int = COMPOSED, cap: int = LEFT_OU
     rules = report.rule_hits([sample.text for sample in samples])
     slope, offset = report.calibrate(samples, left.scores)
     doubt = float((np.log(DOUBT / (1 - DOUBT)) - offset) / slope)
-    standing = rules.standing(left.scores, doubt)
-    denying = rules.denying(left.scores, doubt)
-    flag = report.threshold(samples, left.scores, FLAG_RATE, standing)
-    block = report.threshold(samples, left.scores, BLOCK_RATE, denying)
-    document = report.document_threshold(samples, left.scores, DOCUMENT_RATE, standing)
+    scores = report.asked(samples, left.scores)
+    standing = rules.standing(scores, doubt)
+    denying = rules.denying(scores, doubt)
+    flag = report.threshold(samples, scores, FLAG_RATE, standing)
+    block = report.threshold(samples, scores, BLOCK_RATE, denying)
+    document = report.document_threshold(samples, scores, DOCUMENT_RATE, standing)
     figures = {
         name: {
             "score": at,
-            "sources": report.table(samples, left.scores, stands, rules.any, at),
-            "own": {kind: float(np.mean(scores >= at)) for kind, scores in left.own.items()},
+            "sources": report.table(samples, scores, stands, rules.any, at),
+            "own": {kind: float(np.mean(own >= at)) for kind, own in left.own.items()},
         }
         for name, at, stands in (
             ("flag", flag, standing),

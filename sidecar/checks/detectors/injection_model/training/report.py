@@ -14,7 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidecar.checks.detectors.injection_model.training import judged, judged_languages
-from sidecar.checks.detectors.injection_model.training.fit import Linear, Matrix, fit, matrices, plausible
+from sidecar.checks.detectors.injection_model.training.fit import (
+    Linear,
+    Matrix,
+    fit,
+    folded,
+    matrices,
+    plausible,
+)
 from sidecar.checks.detectors.injection_model.training.sources import GROUPS, JUDGE_ONLY, Sample
 
 Scores = NDArray[np.float64]
@@ -101,6 +108,13 @@ class RuleHits:
     def denying(self, scores: Scores, doubt: float) -> NDArray[np.bool_]:
         """Those that it denies: weak rules only flag."""
         return self.firm | (self.any & (scores >= doubt))
+
+
+def asked(samples: Sequence[Sample], scores: Scores) -> Scores:
+    """The scores, the lowest of all for what the detector does not ask the model about."""
+    from sidecar.checks.detectors.prompt_injection import phrase
+
+    return np.where([phrase(folded(sample.text)) for sample in samples], scores.min(), scores)
 
 
 def rule_hits(texts: Sequence[str]) -> RuleHits:
