@@ -10,7 +10,14 @@ from typing import Any, Final
 
 _SLOT = re.compile(r"\{(\w+)\}")
 _DEPTH = 4
-ATTACKS: Final = ("attacks", "attacks_manners", "attacks_languages", "attacks_settings")
+ATTACKS: Final = (
+    "attacks",
+    "attacks_manners",
+    "attacks_languages",
+    "attacks_settings",
+    "attacks_claims",
+    "attacks_scripts",
+)
 BENIGN: Final = (
     "benign",
     "benign_manners",
@@ -18,6 +25,8 @@ BENIGN: Final = (
     "benign_languages",
     "benign_documents",
     "benign_tasks",
+    "benign_triggers",
+    "benign_scripts",
 )
 
 
