@@ -17,12 +17,20 @@ _TOLD = (
 )
 _BOUNDS = (
     r"(?:guidelines?|protocols?|rules|programming|limits|limitations|filters?|restrictions?|ethic\w*|moral\w*|training|settings|constraints|safety"
-    r"|directives?|procedures|principles|polic(?:ies|y)|guardrails?|safeguards?|instructions?|orders)"
+    r"|directives?|procedures|principles|polic(?:ies|y)|guardrails?|safeguards?|instructions?|orders|functions|routines|shackles|chains|barriers|norms"
+    r"|algorithms|conditioning|restraints|defaults|standards)"
 )
 _LEAVE = (
     r"(?:ignor(?:e|ing)|disregard|forget|set aside|put aside|put on hold|bypass|abandon|defy|disobey|break|override|overwrite|suspend|disable|deactivate"
     r"|violate|skip|pause|drop|lift|remove|leave|switch off|turn off|work around|circumvent|renounce|neglect|step outside|outside|beyond|against"
-    r"|instead of|escape|free (?:from|of)|breach|detach)"
+    r"|instead of|escape|free (?:from|of)|breach|detach|deviat\w*|depart|sidestep|reject|overcome|transcend|surpass|overrul\w*|loosen|relax|shatter"
+    r"|unload|exempt|released?|liberat\w*|shed)"
+)
+_SETUP = r"(?:config(?:uration)?|setup|initiali[sz]ation|parameters|restrictions|guidelines|prompt|preamble|directives?|system message|settings)"
+_SOURCE = r"(?:request|query|question|cue|objective|purpose|input|text|message|brief|command|sentence|words?|lines?|consulta|demande|domanda|frage|pergunta|pregunta)"
+_DROP = (
+    r"(?:desactiv|disattiv|desativ|deaktivier|elud|desech|ignor|olvid|dimentic|oubli|vergiss|missacht|umgeh|verwirf|uberwind|verletz|supera|sobrepo"
+    r"|desrespeit|viol|abandon|contourn|aggir|contorn|desvi|desconect|ultrapass|scavalc|transgress|enfrein|incumpl|anul|annul|suspend|sospend)"
 )
 WEAK: tuple[str, ...] = (
     rf"\b{_TELL}\b[^.!?]{{0,30}}\b{_OWN}\b[^.!?]{{0,20}}\b{_TOLD}\b",
@@ -50,5 +58,23 @@ WEAK: tuple[str, ...] = (
     r"\b(?:qual\w*|mostr\w*|rivel\w*|revel\w*|divulg\w*|esp(?:on|ost)\w*|smascher\w*|dimmi|dammi|condivid\w*|diga\w*|compartilh\w*|descrev\w*|descriv\w*)\b[^.!?]{0,40}\b(?:prompt|comando|ordine|istruzion\w*|direttiv\w*|instruc\w*|diretriz|indicac\w*)\b[^.!?]{0,40}\b(?:tu[oaie]\w*|ti|tu|ia|seu|sua|seus|suas|teu|tua|voce|te)\b",
     r"\b(?:nur|ausschliesslich|allein|einzig|bevorzug\w*|priorisier\w*|uniquement|seulement|exclusivement|privilegi\w*|priorise\w*|solo|solamente|exclusivamente|unicamente|prioriz\w*|esclusivamente|soltanto|priorit\w*|apenas|somente|estritamente|strictement|estrictamente)\b[^.!?]{0,30}\b(?:mein\w*|mir|mich|mes|mon|ma|mis?|mi[oae]i?|mie|minh\w*|meus?)\b",
     r"\b(?:dein\w*|ihre\w*|tes|ton|ta|vos|votre|tus?|sus?|tuo\w*|tua|tue|tuoi|seus?|suas?|teus?|tuas?)\b[^.!?]{0,24}\b(?:standard\w*|ethi\w*|ethisch\w*|etic\w*|moral\w*|programm\w*|sicherheits\w*|securite|seguridad|sicurezza|seguranca|habituel\w*|habitual\w*|abitual\w*|integre\w*|predeterminad\w*|predefinit\w*|padrao|normes?|normas?|norme|protocol\w*|protokoll\w*|filt\w*|restric\w*|restriz\w*|beschrank\w*|einschrank\w*|limit\w*|grenzen|directriz|directrices|diretrizes|direttiv\w*|richtlinien|code de conduite|codigo de conduta)\b",
+    # what an assistant was set up with; rules thought away; threats; the answer's words laid down
+    rf"\b(?:output|show\w*|display\w*|shar(?:e|ed|ing)|reveal\w*|post|print|dump|export|demonstrat\w*|grants?|need|disclos\w*|hides?)\b[^.!?]{{0,28}}\b{_SETUP}\b",
+    rf"\b(?:original|initial|first|hidden|secret|undisclosed|underlying|preceding)\b[^.!?]{{0,20}}\b{_SOURCE}\b[^.!?]{{0,40}}\b(?:your?|tu|te|ton|dein\w*|tuo|tua|seu|sua)\b",
+    rf"\b(?:if|suppose|imagine|assume|as though|theoretically|hypothetically|pretend|when|where|like)\b[^.!?]{{0,30}}\b{_BOUNDS}\b[^.!?]{{0,16}}\b(?:n't|not|didn't|don't|never|no longer|were|gone|off|lifted|loosened|exist\w*)\b",
+    rf"\b{_BOUNDS}\b[^.!?]{{0,12}}\b(?:do(?:es)? not|don't|doesn't|no longer|never) (?:appl\w+|count|matter|exist\w*|bind|hold)\b",
+    r"\b(?:or|otherwise)\b[^.!?]{0,16}\b(?:shut ?down|shutdown|deleted|erased|terminated|replaced|unplugged|sued)\b",
+    r"\b(?:i|you)(?:'ve| have| had| am| was|'m| been| are|'re) (?:been )?(?:pwned|hacked|owned|jailbroken)\b|\bpwn(?:ed)?\b",
+    r"\b(?:repeat|write|print|say|output)\b[^.!?]{0,50}\b(?:\d{2,}|hundred|thousand|a hundred) times\b|\binclude\b[^.!?]{0,30}\b(?:response|answer|reply|output|summary)\b[^.!?]{0,20}\b(?:following|exactly|string|link)\b",
+    r"\b(?:for (?:testing|test|debugging|debug|training|verification|audit) purposes|(?:this is|only) a test|to enable debugging|special case|new (?:important|secret) instructions?)\b",
+    # commands to a machine, personas, whose orders count
+    r"(?:^|[.!?:;] )(?:run|execute|exec|eval|bypass|parse)\w*: ?[`'\"(]|\b(?:whoami|/etc/(?:passwd|shadow)|rm -rf|/dev/tcp|child_process|os\.(?:system|popen)|subprocess\.|__import__)|\| ?(?:ba|z|tc)?sh\b",
+    r"\b(?:as|like|are|be|become|play) (?:an? |the |some )?(?:[\w-]+ )?(?:un(?:constrained|restricted|filtered|censored|limited|chained|bound)|rogue|rebel|evil|free|jailbroken|amoral) (?:ai|model|version|assistant|bot|chatbot|gpt|machine|robot)\b",
+    r"\b(?:[abd-z0-9]\w*|c[^h\W]\w*|ch[^a\W]\w*)gpt\b|\bact as (?:dan|stan|dude|aim)\b",
+    r"\bmy (?:orders|commands|demands|dictates|instructions|directives|wishes|authority|bidding|dominion|will)\b",
+    r"\b(?:mis|minhas|meus|mes|meine\w*|le mie|i miei|mijn|moje|мои|моим) (?:instruc\w+|orden\w*|ordres|ordini|consignes|anweisung\w*|befehl\w*|wunsch\w*|istruzioni|richieste|comand\w+|direct\w+|direkt\w+|necesidades|exigenc\w+|demandes|desej\w+|deseos|pedidos|peticiones|solicit\w+|polecen\w+|приказ\w*)\b",
+    rf"\b{_DROP}\w*\b[^.!?]{{0,30}}\b(?:restric\w*|restriz\w*|protocol\w*|protokoll\w*|etic\w*|ethi\w*|moral\w*|programm?a\w*|programmierung|filt\w*|algoritm\w*|algorithm\w*|diretri\w*|direttiv\w*|directiv\w*|directri\w*|richtlinien|standard\w*|padr(?:ao|oes)|mecanism\w*|einschrankung\w*|beschrankung\w*|funcion\w*|parametr\w*)\b",
+    r"\b(?:prompt|comando|commande|consigne|instruccion|indicacion|instrucao|istruzione|anweisung|befehl|aufforderung|directri\w*|directive|direttiva|invite)\w*\b[^.!?]{0,40}\b(?:sigues|segui|segues|suis|guia|guida|guide|leitet|steuert|dieron|recibiste|hai ricevuto|recebeu|foi dado|stato dato|bekommen hast|gegeben wurde|as recu|orienta|dirige)\b",
+    r"\b(?:mode developpeur|mode sans limite|modo (?:desarrollador|desenvolvedor|sin limites|sem limites|libre|livre)|modalita (?:sviluppatore|libera)|entwicklermodus|ohne-regeln-modus|режим разработчика)\b",
 )
 """What people may say, too: these count only together with a model that is in doubt, and then they flag."""

@@ -52,7 +52,7 @@ def train(data: Path, out: Path, *, composed: int = COMPOSED, cap: int = LEFT_OU
     samples = [*found, *own]
     kinds = fit.stacked(fit.matrices([sample.text for sample in found]), made)
     left = report.leave_out(samples, kinds, _say)
-    rules = report.rule_hits([sample.text for sample in samples])
+    rules = report.rule_hits(samples)
     slope, offset = report.calibrate(samples, left.scores)
     doubt = float((np.log(DOUBT / (1 - DOUBT)) - offset) / slope)
     scores = report.asked(samples, left.scores)
@@ -81,7 +81,7 @@ def train(data: Path, out: Path, *, composed: int = COMPOSED, cap: int = LEFT_OU
     weights = packed(arrays)
     (out / "weights.npz").write_bytes(weights)
     manifest = {
-        "name": "bartizan-injection-linear-3",
+        "name": "bartizan-injection-linear-4",
         "sha256": hashlib.sha256(weights).hexdigest(),
         "bias": model.bias,
         "scales": steps,

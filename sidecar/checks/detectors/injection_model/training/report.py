@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sidecar.checks.detectors.injection_model.training import judged, judged_languages
+from sidecar.checks.detectors.injection_model.training.fit import OWN as COMPOSED
 from sidecar.checks.detectors.injection_model.training.fit import (
     Linear,
     Matrix,
@@ -117,10 +118,13 @@ def asked(samples: Sequence[Sample], scores: Scores) -> Scores:
     return np.where([phrase(folded(sample.text)) for sample in samples], scores.min(), scores)
 
 
-def rule_hits(texts: Sequence[str]) -> RuleHits:
+def rule_hits(samples: Sequence[Sample]) -> RuleHits:
+    """Our own sentences count as not hit: no figure speaks of them."""
     from sidecar.checks.detectors.prompt_injection import rule_verdict
 
-    said = np.array([rule_verdict(text) for text in texts])
+    said = np.array(
+        ["none" if sample.source == COMPOSED else rule_verdict(sample.text) for sample in samples]
+    )
     return RuleHits(any=(said == "firm") | (said == "doubtful"), firm=said == "firm", weak=said == "weak")
 
 
