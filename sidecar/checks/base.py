@@ -22,6 +22,8 @@ class Inspection:
 
     findings: tuple[Finding, ...] = ()
     edits: tuple[Edit, ...] = ()
+    unseen: tuple[str, ...] = ()
+    """Why not everything in the text was looked at."""
 
 
 CLEAN = Inspection()

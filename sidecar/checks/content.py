@@ -41,6 +41,8 @@ class ContentResult:
     changed: bool
     renames: bool = False
     """A check would have edited a text that is `fixed`, and those were to stay."""
+    unseen: tuple[str, ...] = ()
+    """Why not everything in the texts was looked at."""
     passed: frozenset[tuple[str, str]] = field(default=frozenset(), repr=False)
     """Roles and texts as they are after all edits."""
 
@@ -68,7 +70,7 @@ def inspect_document(
     findings: dict[Finding, None] = {}
     scanned = 0
     changed = renames = False
-    judged: dict[tuple[str, str, bool, bool, bool], tuple[Sequence[Finding], str]] = {}
+    judged: dict[tuple[str, str, bool, bool, bool], _Judged] = {}
     if checks.texts:
         joined = JoinedParts()
         for part in document.texts():
@@ -79,7 +81,7 @@ def inspect_document(
             alike = (part.role, part.text, part.fixed, part.json, part.identifier)
             if alike not in judged:
                 judged[alike] = _inspect_part(part, stages)
-            found, text = judged[alike]
+            found, text = judged[alike].findings, judged[alike].text
             findings.update((replace(finding, location=part.location), None) for finding in found)
             joined.add(part, text, found)
             if text == part.text:
@@ -108,7 +110,8 @@ def inspect_document(
         scanned_bytes=scanned,
         changed=changed and not shadow,
         renames=renames,
-        passed=frozenset((role, text) for (role, *_), (_, text) in judged.items()),
+        unseen=tuple(dict.fromkeys(reason for made in judged.values() for reason in made.unseen)),
+        passed=frozenset((role, made.text) for (role, *_), made in judged.items()),
     )
 
 
@@ -140,8 +143,8 @@ def holds_unjudged(document: Document, checks: CheckSet, passed: Container[tuple
         return True
     for part in document.texts() if checks.texts else ():
         if (part.role, part.text) not in passed:
-            findings, text = _inspect_part(part, checks.judging(part))
-            if text != part.text or strongest(findings) > Action.FLAG:
+            made = _inspect_part(part, checks.judging(part))
+            if made.text != part.text or strongest(made.findings) > Action.FLAG:
                 return True
     return False
 
@@ -168,14 +171,25 @@ def apply_edits(text: str, edits: Sequence[Edit]) -> str:
     return "".join(out)
 
 
-def _inspect_part(part: TextPart, checks: Sequence[TextCheck]) -> tuple[Sequence[Finding], str]:
-    """What was found, and the text that is left: all of an identifier, of which nothing can be redacted, only denied.
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What was found in one part, the text that is left, and why not everything in it was looked at."""
+
+    findings: Sequence[Finding]
+    text: str
+    unseen: Sequence[str] = ()
+
+
+def _inspect_part(part: TextPart, checks: Sequence[TextCheck]) -> _Judged:
+    """Of an identifier all text is left: nothing of it can be redacted, only denied.
 
     Says the same of every part with this role, text, `fixed`, `json` and `identifier`.
     """
     findings: list[Finding] = []
+    unseen: list[str] = []
     for check in checks:
         inspection = check.inspect(part)
+        unseen += inspection.unseen
         if part.identifier:
             findings += map(unedited, inspection.findings)
             continue
@@ -183,7 +197,7 @@ def _inspect_part(part: TextPart, checks: Sequence[TextCheck]) -> tuple[Sequence
         if inspection.edits:
             text = apply_edits(part.text, inspection.edits)
             part = msgspec.structs.replace(part, text=text)
-    return findings, part.text
+    return _Judged(findings, part.text, unseen)
 
 
 def _restore(
@@ -198,12 +212,12 @@ def _restore(
     for part in list(document.texts()) if tokens else ():
         if part.identifier:
             continue
-        found, text = ((), part.text) if part.again else _inspect_part(part, stages)
-        findings.update(dict.fromkeys(found))
-        if text != part.text:
+        made = _Judged((), part.text) if part.again else _inspect_part(part, stages)
+        findings.update(dict.fromkeys(made.findings))
+        if made.text != part.text:
             changed = True
             if not shadow:
-                document.replace(part.location, text)
+                document.replace(part.location, made.text)
     return changed
 
 

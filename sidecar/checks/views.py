@@ -44,7 +44,15 @@ _TAGS = re.compile("[\U000e0020-\U000e007e]{4,}")
 _SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
 _HIDDEN_SIGN = re2.compile("[\U000e0020-\U000e007e]{4}|[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4}")
 _BASE64 = re2.compile(rb"[A-Za-z0-9+/_\-]{16,}={0,2}")
-_HEX = re2.compile(rb"(?:(?:0x|\\x)?[0-9a-fA-F]{2}[ ,:]?){12,}")
+_LINES_SIGN = re2.compile(
+    rb"(?m:^[ \t]*[A-Za-z0-9+/_\-]{2,}[ \t]*\r?\n[ \t]*[A-Za-z0-9+/_\-]{2,}={0,2}[ \t\r]*$)"
+)
+_LINES = re.compile(
+    rb"^[ \t]*+(?:[A-Za-z0-9+/_\-]{2,}+[ \t]*+\r?\n[ \t]*+)++(?:[A-Za-z0-9+/_\-]{2,}+={0,2}(?=[ \t]*(?:[\r\n]|\Z)))?",
+    re.MULTILINE,
+)
+"""Lines of nothing but base64, however short."""
+_HEX = re2.compile(rb"(?:(?:0x|\\x)?[0-9a-fA-F]{2}(?:[ ,:]|\r?\n)?){12,}")
 _PERCENT = re.compile(r"%[0-9a-fA-F]{2}")
 _ENTITY = re.compile(r"(?:&#x?[0-9a-fA-F]{1,6};){3}")
 _ESCAPES = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2}))")
@@ -65,6 +73,12 @@ _ROT13 = bytes.maketrans(
 _LEET_WORDS = 2
 _LEET_MAX_CHARS = 2_000
 """Code and tables are full of digits inside words; a disguised prompt is short."""
+
+
+class Bounds:
+    """Whether a bound ended the reading of one text before its end."""
+
+    reached = False
 
 
 def plain(text: str) -> str:
@@ -100,6 +114,11 @@ def unmasked(normal: str) -> str:
     return _without_leet(normal)
 
 
+def reads_whole(normal: str) -> bool:
+    """Whether the readings that rewrite every letter are made of all of this text."""
+    return len(normal) <= 2 * MAX_REWRITTEN_CHARS
+
+
 def spelled(normal: str) -> str:
     """Words written letter by letter, joined without spaces ("i g n o r e a l l" is "ignoreall")."""
     ends = (end for end in _ends(normal) if _SPELLED_SIGN.search(end))
@@ -107,27 +126,29 @@ def spelled(normal: str) -> str:
     return " ".join(_NOT_LETTER.sub("", run) for run in runs[:MAX_RUNS])
 
 
-def decoded(text: str) -> Iterator[str]:
+def decoded(text: str, bounds: Bounds) -> Iterator[str]:
     """Hidden or encoded parts of the original text, decoded once."""
     if not text.isascii() and _HIDDEN_SIGN.search(text):
-        yield from _hidden(text)
+        yield from _hidden(text, bounds)
     data = text.encode()
-    yield from islice(_texts_of(map(_base64, _runs(_BASE64.finditer(data)))), MAX_RUNS)
-    yield from islice(_texts_of(map(_hex, _runs(_HEX.finditer(data)))), MAX_RUNS)
-    for stretch in _stretches(_PERCENT, text):
+    yield from _texts_of(map(_base64, _runs(_BASE64.finditer(data), bounds)), bounds)
+    if _LINES_SIGN.search(data):
+        yield from _texts_of(map(_base64, _joined_lines(data, bounds)), bounds)
+    yield from _texts_of(map(_hex, _runs(_HEX.finditer(data), bounds)), bounds)
+    for stretch in _stretches(_PERCENT, text, bounds):
         yield unquote(stretch)
-    for stretch in _stretches(_ENTITY, text):
+    for stretch in _stretches(_ENTITY, text, bounds):
         yield html.unescape(stretch)
-    for stretch in _stretches(_ESCAPES, text):
+    for stretch in _stretches(_ESCAPES, text, bounds):
         written = _ESCAPES.sub(lambda found: chr(int(found[1] or found[2], 16)), stretch)
         # two escapes may be one character; what is left of halves is no text
         yield written.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def _hidden(text: str) -> Iterator[str]:
-    for found in _runs(_TAGS.finditer(text)):
+def _hidden(text: str, bounds: Bounds) -> Iterator[str]:
+    for found in _runs(_TAGS.finditer(text), bounds):
         yield "".join(chr(ord(char) - 0xE0000) for char in found)
-    for found in _runs(_SELECTORS.finditer(text)):
+    for found in _runs(_SELECTORS.finditer(text), bounds):
         values = (ord(char) - 0xFE00 if ord(char) < 0xFE10 else ord(char) - 0xE0100 + 16 for char in found)
         yield from _readable(bytes(values))
 
@@ -142,7 +163,7 @@ def _ends(text: str) -> Sequence[str]:
     return text[:MAX_REWRITTEN_CHARS], text[-MAX_REWRITTEN_CHARS:]
 
 
-def _stretches(sign: re.Pattern[str], text: str) -> Iterator[str]:
+def _stretches(sign: re.Pattern[str], text: str, bounds: Bounds) -> Iterator[str]:
     """Where escapes are, each with what stands shortly before it."""
     at = 0
     for _ in range(MAX_STRETCHES):
@@ -151,21 +172,42 @@ def _stretches(sign: re.Pattern[str], text: str) -> Iterator[str]:
         start = max(at, found.start() - _BEFORE)
         at = start + MAX_REWRITTEN_CHARS
         yield text[start:at]
+    if sign.search(text, at):
+        bounds.reached = True
 
 
-def _runs(found: Iterable[re.Match[_Run]]) -> Iterator[_Run]:
+def _runs(matches: Iterable[re.Match[_Run]], bounds: Bounds) -> Iterator[_Run]:
     left = MAX_RUNS_CHARS
-    for match in islice(found, MAX_LOOKS):
-        run = match.group()[: min(left, MAX_RUN_CHARS)]
+    for number, match in enumerate(matches):
+        found = match.group()
+        run = found[: min(left, MAX_RUN_CHARS) if number < MAX_LOOKS else 0]
         left -= len(run)
-        yield run
-        if left <= 0:
+        if len(run) < len(found):
+            bounds.reached = True
+        if not run:
             return
+        yield run
 
 
-def _texts_of(decoded_runs: Iterable[bytes]) -> Iterator[str]:
-    for data in decoded_runs:
-        yield from _readable(data)
+def _joined_lines(data: bytes, bounds: Bounds) -> Iterator[bytes]:
+    """Lines put together: all that follow one another, and those of one length, for a word may stand before them."""
+    for run in _runs(_LINES.finditer(data), bounds):
+        lines = run.split()
+        yield b"".join(lines)
+        start = 0
+        for end in range(1, len(lines) + 1):
+            if end == len(lines) or len(lines[end]) != len(lines[start]):
+                if end - start > 1 and (start or end < len(lines)):
+                    last = end < len(lines) and len(lines[end]) < len(lines[start])
+                    yield b"".join(lines[start : end + last])
+                start = end
+
+
+def _texts_of(decoded_runs: Iterable[bytes], bounds: Bounds) -> Iterator[str]:
+    texts = (found for data in decoded_runs for found in _readable(data))
+    yield from islice(texts, MAX_RUNS)
+    if next(texts, None) is not None:
+        bounds.reached = True
 
 
 def _hex(run: bytes) -> bytes:

@@ -137,7 +137,7 @@ def _inspect_request(
         return
     made.findings += images.findings + result.findings
     made.scanned = images.scanned_bytes + result.scanned_bytes
-    made.unscanned += _unseen(document, plan)
+    made.unscanned += (*_unseen(document, plan), *result.unseen)
     unreadable = next((kind for kind in made.unscanned if kind in UNREADABLE), "")
     if unreadable:
         made.refusal = deny(Cause.MALFORMED_BODY, detail=unreadable)

@@ -43,6 +43,7 @@ _BROUGHT = frozenset({"tool", "function"})
 """Roles of what a tool or a search brought: documents, with a threshold of their own."""
 _NOT_FOR_APPLICATION = frozenset({"system_prompt_extraction", "role_hijack", "tool_abuse"})
 _ENCODED = "encoded_payload"
+_BOUNDED = "views_bounded"
 _LIKELY = "likely_injection"
 """What the model says: it has no categories."""
 _PHRASE = re2.compile("[a-z]+(?: [a-z]+)?[.?!]?")
@@ -133,18 +134,21 @@ class PromptInjectionCheck:
             self._second.asks.start()
 
     def inspect(self, part: TextPart) -> Inspection:
-        decided = self._decide(_Reading(part.text, prose=part.prose), part.role)
+        reading = _Reading(part.text, prose=part.prose)
+        decided = self._decide(reading, part.role)
         opinion = self._opinion(part, decided)
         found = [(kind, decided.action) for kind in sorted(decided.kinds)]
         if opinion.kind:
             found.append((opinion.kind, opinion.action))
-        if not found:
+        unseen = (_BOUNDED,) if reading.bounded else ()
+        if not found and not unseen:
             return CLEAN
         return Inspection(
+            unseen=unseen,
             findings=tuple(
                 Finding(check=self.name, kind=kind, action=action, location=part.location)
                 for kind, action in found
-            )
+            ),
         )
 
     def explain(self, part: TextPart) -> Explanation:
@@ -263,8 +267,11 @@ class _Reading:
     def __init__(self, text: str, *, prose: bool = True) -> None:
         self.prose = prose
         self._normal = views.plain(text)
-        self._decoded = [views.plain(found) for found in views.decoded(text)]
+        bounds = views.Bounds()
+        self._decoded = [views.plain(found) for found in views.decoded(text, bounds)]
         self.folded = views.folded(self._normal)
+        self.bounded = bounds.reached or not views.reads_whole(self.folded)
+        """A bound ended a reading; the model's is wider than that of rewritten letters."""
 
     def hidden(self) -> tuple[str, ...]:
         """What was encoded or invisible, folded, as one text, and the text itself without the signs that mask it."""

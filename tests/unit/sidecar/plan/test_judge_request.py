@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from bartizan.policy.bundle import GuardModel
-from bartizan.policy.checks import InputCheck, OutputCheck, Parameters, Pii, Probabilities, Tools
+from bartizan.policy.checks import (
+    InputCheck,
+    OutputCheck,
+    Parameters,
+    Pii,
+    Probabilities,
+    PromptInjection,
+    Tools,
+)
 from bartizan.policy.schema import Protocol, Route
 from sidecar.checks.admission.request_rate import Buckets
 from sidecar.model.decision import Cause
@@ -93,3 +101,19 @@ def test_texts_of_an_answer_that_no_check_reads_have_their_reason(
     plan = load_plan(guard_plan(model=model, output=(check,), routes=routes), Buckets(clock=lambda: 0.0))
     data = json.dumps(body).encode()
     assert judge_answer(plan, "/a", "application/json", 200, data, "d" * 32).unscanned == reasons
+
+
+@pytest.mark.parametrize(
+    ("text", "reasons"),
+    [
+        ("a short text with " + "QUJD" * 30, ()),
+        ("QUJD" * 3_000, ("views_bounded",)),
+        (" ".join(["harmless"] * 4_000), ("views_bounded",)),
+    ],
+)
+def test_readings_that_a_bound_ended_are_named(text: str, reasons: tuple[str, ...]) -> None:
+    model = GuardModel(name="m", protocol="openai")
+    plan = load_plan(guard_plan(model=model, input=(PromptInjection(),)), Buckets(clock=lambda: 0.0))
+    body = {"messages": [{"role": "user", "content": text}]}
+    judged = judged_request(plan, "/v1/chat/completions", body)
+    assert (judged.refusal, judged.unscanned) == (None, reasons)
