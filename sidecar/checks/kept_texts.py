@@ -59,14 +59,15 @@ class KeptTexts:
 
         A text that ends alone, such as a tool's name, stays for the judgement of those that belong to it.
         """
-        for location in self._texts.keys() & set(prefixes):
+        alone = self._texts.keys() & set(prefixes)
+        for location in alone:
             self._texts[location] += tails.get(location, "")
             for check in self._checks:
                 if check.reads(location):
                     self.findings += check.judge({location: self._texts[location]}, complete=False)
         beginnings = tuple(prefix for prefix in prefixes if prefix not in self._texts)
         ended = [at for at in self._texts if every or at.startswith(beginnings)]
-        whole = {at: self._texts.pop(at) + tails.get(at, "") for at in ended}
+        whole = {at: self._texts.pop(at) + ("" if at in alone else tails.get(at, "")) for at in ended}
         self._left += sum(map(len, whole.values()))
         for check in self._checks:
             read = {at: text for at, text in whole.items() if check.reads(at)}

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+import msgspec
+
 from sidecar.checks.base import CheckSet, SpanCheck
+from sidecar.checks.content import apply_edits
 from sidecar.checks.kept_texts import KeptTexts
 from sidecar.checks.pipe import Pipe, span_check
 from sidecar.checks.restore import RestoreCheck
@@ -48,6 +51,7 @@ class StreamInspector:
         tokens = checks.scope.tokens if checks.scope and checks.restores else None
         rendered = [span_check(check) for check in checks.rendered]
         restores = [RestoreCheck(tokens, in_json=in_json) for in_json in (False, True)] if tokens else []
+        self._restore = restores[-1:]
         self._last: list[list[SpanCheck]] = [[check, *rendered] for check in restores]
         self._kept = KeptTexts(checks.wholes, shadow=shadow)
         self._shadow = shadow
@@ -209,7 +213,9 @@ class StreamInspector:
         return {} if self._cut is not None else {at: tail for at, tail in tails.items() if tail}
 
     def _see(self, objects: Sequence[TextPart]) -> None:
-        """What an event holds whole flows with it or not at all: validators only look."""
+        """What an event holds whole flows with it or not at all: validators only look, at it with its tokens put back."""
+        for check in self._restore:
+            objects = [_restored(check, part) for part in objects]
         self._kept.see(objects)
         self._judge()
 
@@ -233,3 +239,8 @@ class StreamInspector:
             pipe.findings.clear()
         if pipe.blocked and not self._shadow:
             self._cut = Cause.ANSWER_CUT
+
+
+def _restored(check: RestoreCheck, part: TextPart) -> TextPart:
+    edits = check.inspect(part).edits
+    return msgspec.structs.replace(part, text=apply_edits(part.text, edits)) if edits else part

@@ -7,7 +7,7 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bartizan.policy.checks import Pii, Structured, Tools
+from bartizan.policy.checks import Pii, Secrets, Structured, Tools
 from sidecar.checks.base import CheckSet
 from sidecar.checks.catalog import build_checks
 from sidecar.checks.content import inspect_document
@@ -101,3 +101,11 @@ def test_a_text_beyond_its_bound_cuts_the_stream_instead_of_growing() -> None:
     out, cause, kinds = run(piece * (MAX_KEPT // 40_000 + 2), [len(piece)] * 60)
     assert (cause, kinds) == (Cause.ANSWER_CUT, {"too_long"})
     assert b"1,1," not in out
+
+
+def test_a_name_that_ends_with_its_call_in_one_event_is_judged_once() -> None:
+    call = {"index": 0, "function": {"name": "find", "arguments": "{}"}}
+    event = {"choices": [{"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": "tool_calls"}]}
+    checks = build_checks((Secrets(), Tools(allow=("find",))))
+    inspector = StreamInspector(openai_stream(legacy=False), checks, shadow=False)
+    assert not inspector.feed(b"data: " + json.dumps(event).encode() + b"\n\n", end=True).cut
