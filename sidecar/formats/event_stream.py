@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Container, Mapping, Sequence
+from itertools import islice
 from typing import Any, Protocol
 
 import msgspec
@@ -89,6 +90,22 @@ class _Chunk(msgspec.Struct, frozen=True, gc=False):
     reading: Reading | None
     piece: StreamPiece
 
+    def saying(self, name: str, text: str) -> _Chunk:
+        """The same event with other text in the last place of this text stream."""
+        assert self.reading is not None
+        places = self.reading.places
+        number = max(number for number, place in enumerate(places) if place.name == name)
+        place = places[number] = msgspec.structs.replace(places[number], text=text)
+        written = splice(self.text, {place.path: string_token(text)})
+        texts = [*self.piece.texts]
+        texts[number] = msgspec.structs.replace(texts[number], text=text)
+        return _Chunk(
+            self.event.with_only(written.encode()),
+            written,
+            self.reading,
+            msgspec.structs.replace(self.piece, texts=tuple(texts)),
+        )
+
 
 class JsonEventStream:
     """AnswerStream over a protocol's reader and a splitter of bytes into events."""
@@ -110,19 +127,47 @@ class JsonEventStream:
         self._json_texts: dict[str, StreamedJson] = {}
         self._known: set[str] = set()
         """Identifiers of events so far."""
+        self._open: dict[str, int] = {}
+        """Names that may go on, with the number of the event that holds each."""
+        self._taken = 0
         self._last = b""
         """The event that went out last."""
 
     def feed(self, chunk: bytes, *, end: bool) -> None:
         for event in self._splitter.feed(chunk, end=end):
             self._chunks.append(self._read(event))
+            self._join_names(self._chunks[-1])
+        if end or self._splitter.over:
+            self._open.clear()
         if self._splitter.over:
             raise FormatError(Cause.ANSWER_TOO_LARGE, "one event of the stream is too large")
 
+    def _join_names(self, last: _Chunk) -> None:
+        """Names that the last event goes on with are joined in the event that began them."""
+        if last.reading is None:
+            if last.piece.final:
+                self._open.clear()
+            return
+        going_on = False
+        for name in last.reading.names if self._open else ():
+            if name not in self._open:
+                continue
+            at = self._open[name] - self._taken
+            if (said := _said_of(last, name)) != (before := _said_of(self._chunks[at], name)):
+                going_on = True
+                self._chunks[at] = self._chunks[at].saying(name, before + said)
+                self._chunks[-1] = self._chunks[-1].saying(name, "")
+        if not going_on:
+            self._open.clear()
+        for name in last.reading.names:
+            self._open.setdefault(name, self._taken + len(self._chunks) - 1)
+
     def events(self) -> Sequence[StreamPiece]:
-        return [chunk.piece for chunk in self._chunks]
+        whole = min(self._open.values(), default=self._taken + len(self._chunks)) - self._taken
+        return [chunk.piece for chunk in islice(self._chunks, whole)]
 
     def take(self, texts: Sequence[str] | None) -> bytes:
+        self._taken += 1
         said = self._said(self._chunks.popleft(), texts)
         self._last = said or self._last
         return said
@@ -227,3 +272,7 @@ class JsonEventStream:
             TextPart(location=location(at), text=text, role="assistant", identifier=True)
             for text, at in found.items()
         )
+
+
+def _said_of(chunk: _Chunk, name: str) -> str:
+    return "".join(part.text for part in chunk.piece.texts if part.location == name)

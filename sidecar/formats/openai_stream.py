@@ -152,10 +152,8 @@ def _function(function: Any, path: Path, name: str, reading: Reading) -> None:
 
 
 def _name(called: dict[str, Any], path: Path, place: str, reading: Reading) -> None:
-    """A tool's name is whole in its event."""
     if called.get("name") is not None:
-        reading.text(called["name"], (*path, "name"), f"{place}.name")
-        reading.finished.append(f"{place}.name")
+        reading.name(called["name"], (*path, "name"), f"{place}.name")
 
 
 def _held(location: str, text: str) -> dict[str, Any]:

@@ -36,6 +36,8 @@ class Reading:
         self._json_texts = json_texts
         self.places: list[TextAt] = []
         self.objects: list[TextPart] = []
+        self.names: list[str] = []
+        """Text streams that are names: the next event may go on with one."""
         self.finished: list[str] = []
         """Prefixes of text streams that end with this event."""
         self.encoded: dict[Path, Encoded] = {}
@@ -55,6 +57,13 @@ class Reading:
                 self.places.append(TextAt(path, value, name=name))
         elif value is not None:
             raise malformed(f"{path[-1]} is not a string")
+
+    def name(self, value: Any, path: Path, name: str) -> None:
+        """A name, which nobody may see a part of: event_stream.py waits until it is whole, so it ends here."""
+        self.text(value, path, name)
+        if value:
+            self.names.append(name)
+        self.finished.append(name)
 
     def json_text(self, value: Any, path: Path, name: str) -> None:
         """The next piece of a JSON text that is streamed as a string."""
