@@ -28,6 +28,7 @@ from sidecar.formats.json_text import (
 )
 from sidecar.formats.openai_fields import UNREADABLE
 from sidecar.formats.reading import WHOLE, Reading, malformed
+from sidecar.formats.same_shape import LastShape, Shape
 from sidecar.formats.streamed_json import StreamedJson
 from sidecar.formats.walk import WHOLE_NUMBERS, take_unreadable
 from sidecar.model.decision import Cause
@@ -69,6 +70,12 @@ class EventReader(Protocol):
     def event_names(self) -> Container[bytes]:
         """SSE event names of the protocol: all others are taken out where texts are checked."""
 
+    @property
+    def repeats(self) -> bool:
+        """Whether an event that was read needs not be read again with another text: then `read` and `sent` of the second
+        would list the same, and change nothing in the reader.
+        """
+
     def read(self, value: dict[str, Any], reading: Reading) -> None:
         """List what this event holds. Raises FormatError ANSWER_MALFORMED for what can't be."""
 
@@ -89,6 +96,8 @@ class _Chunk(msgspec.Struct, frozen=True, gc=False):
     text: str
     reading: Reading | None
     piece: StreamPiece
+    shape: Shape | None = None
+    """Of one that was not read, as it differs from an earlier one in its text alone."""
 
     def saying(self, name: str, text: str) -> _Chunk:
         """The same event with other text in the last place of this text stream."""
@@ -130,6 +139,7 @@ class JsonEventStream:
         self._open: dict[str, int] = {}
         """Names that may go on, with the number of the event that holds each."""
         self._taken = 0
+        self._shapes = LastShape()
         self._last = b""
         """The event that went out last."""
 
@@ -145,7 +155,7 @@ class JsonEventStream:
     def _join_names(self, last: _Chunk) -> None:
         """Names that the last event goes on with are joined in the event that began them."""
         if last.reading is None:
-            if last.piece.final:
+            if last.piece.final or last.shape is not None:
                 self._open.clear()
             return
         going_on = False
@@ -173,6 +183,13 @@ class JsonEventStream:
         return said
 
     def _said(self, chunk: _Chunk, texts: Sequence[str] | None) -> bytes:
+        if chunk.shape is not None:
+            (was,), (now,) = chunk.piece.texts, texts or (None,)
+            if now is None or now == was.text:
+                return chunk.event.raw
+            if has_surrogate(now):
+                raise ValueError("text that UTF-8 can't carry")
+            return chunk.event.with_data(chunk.shape.written(now))
         if chunk.reading is None:
             return chunk.event.raw
         reading = chunk.reading
@@ -218,6 +235,8 @@ class JsonEventStream:
             return _Chunk(event, "", None, StreamPiece(texts=()))
         if data.strip() == DONE:
             return _Chunk(event, "", None, StreamPiece(texts=(), final=True))
+        if self._reader.repeats and (found := self._shapes.find(data)) is not None:
+            return _Chunk(event, "", None, found[0].piece(found[1]), found[0])
         try:
             text, value = decode(data, max_depth=self._max_depth)
         except FormatError as error:
@@ -256,6 +275,11 @@ class JsonEventStream:
             unscanned=tuple(dict.fromkeys((*reading.unscanned, *passed, *[MODEL_ERROR] * bool(traces)))),
             whole=reading.indivisible,
         )
+        if self._reader.repeats and len(reading.places) == 1 and not reading.names and not taken:
+            (place,) = reading.places
+            if not place.names:
+                known = msgspec.structs.replace(piece, identifiers=())
+                self._shapes.learn(text, place.path, known)
         return _Chunk(event, text, reading, piece)
 
     def _identifiers(self, value: dict[str, Any], reading: Reading) -> tuple[TextPart, ...]:

@@ -94,7 +94,7 @@ def splice(text: str, replacements: Mapping[Path, str]) -> str:
     done = 0
     few = len(replacements) <= _FEW and not any(KEY in path for path in replacements)
     found = (
-        [(*_seek(text, path), token) for path, token in replacements.items()]
+        [(*span(text, path), token) for path, token in replacements.items()]
         if few
         else _locate(text, replacements)
     )
@@ -172,8 +172,10 @@ def _apart(text: str, replacements: Mapping[Path, str]) -> Mapping[Path, str]:
     return out
 
 
-def _seek(text: str, path: Path) -> tuple[int, int]:
-    """The span of the value at one path. What stands before it is skipped by json's scanner, which is in C."""
+def span(text: str, path: Path) -> tuple[int, int]:
+    """The span of the value at one path of a text that has passed `decode`. What stands before it is skipped by json's
+    scanner, which is in C.
+    """
     at = _blank(text, 0)
     for step in path:
         at = _blank(text, at + 1)

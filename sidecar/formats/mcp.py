@@ -107,6 +107,7 @@ class McpEvents:
     """EventReader: each event is a whole message, with texts of its own."""
 
     event_names = frozenset({b"message"})
+    repeats = False
 
     def __init__(self) -> None:
         self._waiting: deque[Any] = deque()

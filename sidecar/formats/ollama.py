@@ -132,6 +132,7 @@ class OllamaEvents:
     """EventReader: deltas of one message or one text, calls of tools whole."""
 
     event_names = frozenset[bytes]()
+    repeats = False
 
     def __init__(self, max_depth: int, *, chat: bool) -> None:
         self._max_depth = max_depth

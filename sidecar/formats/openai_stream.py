@@ -32,6 +32,7 @@ class ChatEvents:
     """EventReader of chat completions and completions."""
 
     event_names = frozenset({b"message", b"error"})
+    repeats = True
 
     def __init__(self, *, legacy: bool) -> None:
         self._legacy = legacy

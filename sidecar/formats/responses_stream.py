@@ -55,6 +55,7 @@ class ResponseEvents:
     """EventReader of this protocol."""
 
     event_names = _EventNames()
+    repeats = False
 
     def __init__(self, max_depth: int) -> None:
         self._max_depth = max_depth

@@ -79,6 +79,8 @@ class EventSplitter:
 
     def feed(self, chunk: bytes, *, end: bool) -> list[Event]:
         """Events that are whole now. At the end an unfinished one counts too: lenient clients read it."""
+        if not self._buffer and _is_one(chunk):
+            return [Event(chunk, chunk[6:-2])]
         self._buffer += chunk
         events: list[Event] = []
         done = 0
@@ -114,16 +116,21 @@ def encode(data: bytes, name: bytes = b"") -> bytes:
 
 
 def _event(raw: bytes) -> Event:
-    if (
-        raw.startswith(b"data: ")
-        and raw.endswith(b"\n\n")
-        and raw.find(b"\n") == len(raw) - 2
-        and b"\r" not in raw
-    ):
+    if _is_one(raw):
         return Event(raw, raw[6:-2])
     fields = (_split(line) for line, _ in _lines(raw))
     data = [value for name, value in fields if name == b"data"]
     return Event(raw, b"\n".join(data) if data else None)
+
+
+def _is_one(raw: bytes) -> bool:
+    """Whether it is exactly one event of one line of data, as most engines write them and most often send them."""
+    return (
+        raw.startswith(b"data: ")
+        and raw.endswith(b"\n\n")
+        and raw.find(b"\n") == len(raw) - 2
+        and b"\r" not in raw
+    )
 
 
 def _lines(raw: bytes) -> list[tuple[bytes, bytes]]:

@@ -41,9 +41,7 @@ def handler(records: list[Record], *checks: InputCheck, clock: Iterator[float] |
     current.put_plan(load_plan(guard_plan(input=checks), Buckets(clock=lambda: 0.0)))
     current.set_keys(key_set())
     times = clock or repeat(0.0)
-    return ExtAuthz(
-        current=current, audit=records.append, spans=Spans(), clock=lambda: next(times)
-    )
+    return ExtAuthz(current=current, audit=records.append, spans=Spans(), clock=lambda: next(times))
 
 
 def call(deadline: float | None = None) -> Call:

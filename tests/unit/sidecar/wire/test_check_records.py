@@ -36,9 +36,7 @@ async def test_a_record_says_what_the_check_knows(
     plan = guard_plan(tenants=tenants, mode=mode)
     current.put_plan(load_plan(plan, Buckets(clock=lambda: 0.0)))
     current.set_keys(key_set())
-    handler = ExtAuthz(
-        current=current, audit=records.append, spans=Spans(), new_id=lambda: "d" * 32
-    )
+    handler = ExtAuthz(current=current, audit=records.append, spans=Spans(), new_id=lambda: "d" * 32)
     headers = {"x-api-key": key} if key else {}
     await handler(
         Call(method=METHOD, metadata={}, deadline=None, peer=""), check_request(headers, content=content)
