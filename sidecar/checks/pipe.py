@@ -36,6 +36,8 @@ class Pipe:
     def feed(self, text: str, *, end: bool) -> str:
         """Text that left the last stage. After a blocking match only what stood before it."""
         for stage in self._stages:
+            if not text and not end:
+                break  # nothing came this far
             text, matches, blocked = stage.feed(text, end=end)
             check = stage.check
             if matches:
@@ -60,32 +62,40 @@ class _Stage:
         self.held = ""
         self._context = ""
 
-    def feed(self, text: str, *, end: bool) -> tuple[str, list[Match], bool]:
+    def feed(self, text: str, *, end: bool) -> tuple[str, Sequence[Match], bool]:
         """What flows on, the matches that are certain now, and whether one of them ends the answer."""
         check = self.check
         whole = self._context + self.held + text
         start = len(self._context)
         settled = len(whole)
         if not end:
-            settled = max(start, len(whole) - check.max_match + 1, check.settled(whole))
+            settled = max(start, settled - check.max_match + 1, check.settled(whole))
             if self._written:
                 settled = border(whole, start, settled)
-        if settled <= start:
-            self.held = whole[start:]
-            return (text if self.passive else ""), [], False
+            if settled <= start:
+                self.held = whole[start:]
+                return (text if self.passive else ""), (), False
         matches = check.matches(whole, start)
-        if self._written and matches:
+        if not matches:  # as nearly always
+            self._keep(whole, settled)
+            return (text if self.passive else whole[start:settled]), (), False
+        if self._written:
             matches = whole_pairs(whole, start, matches)
-        if not self.passive and check.action >= Action.CUT and matches and matches[0].start < settled:
+        if not self.passive and check.action >= Action.CUT and matches[0].start < settled:
             first = matches[0]
             self.held = ""
             return whole[start : first.start], [first], True
         release = settled if end else self._release(matches, settled, len(whole))
         certain = [match for match in matches if match.end <= release]
         flows = text if self.passive else _redacted(whole, start, release, certain)
-        self._context = whole[max(0, release - check.context) : release] if check.context else ""
-        self.held = whole[release:]
+        self._keep(whole, release)
         return flows, certain, False
+
+    def _keep(self, whole: str, release: int) -> None:
+        """Up to `release` it flows; what must be known of it, and the rest, is kept."""
+        context = self.check.context
+        self._context = whole[max(0, release - context) : release] if context else ""
+        self.held = whole[release:]
 
     def _release(self, matches: Sequence[Match], settled: int, length: int) -> int:
         """Up to where text may flow: never inside a match, nor between two that were one tangle."""

@@ -81,7 +81,7 @@ class StreamInspector:
             data=data,
             cut=self._cut is not None,
             cause=self._cut,
-            findings=self.findings[before[0] :],
+            findings=self.findings[before[0] :] if len(self._found) > before[0] else (),
             scanned_bytes=self.scanned_bytes - before[1],
             total_bytes=self.total_bytes - before[2],
         )
@@ -159,7 +159,7 @@ class StreamInspector:
 
     def _push(self, part: TextPart) -> tuple[str, bool]:
         """What may flow of this text stream now, and whether any of its text is or was held back."""
-        size = len(part.text.encode())
+        size = len(part.text) if part.text.isascii() else len(part.text.encode())
         self.total_bytes += size
         kept = self._kept.reads(part.location)
         if not self._checks and not self._last and not kept:
@@ -222,6 +222,8 @@ class StreamInspector:
     def _judge(self) -> None:
         """Take what validators of complete texts found."""
         findings = self._kept.findings
+        if not findings:
+            return
         self._found.update(dict.fromkeys(findings))
         if not self._shadow and any(finding.action >= Action.CUT for finding in findings):
             self._cut = Cause.ANSWER_CUT

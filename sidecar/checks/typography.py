@@ -11,7 +11,9 @@ import sys
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+import msgspec
 
 from sidecar.checks.base import Match
 
@@ -37,8 +39,7 @@ _INVISIBLE = (
 _GAP = re.compile(f"(?<!{_INVISIBLE}){_INVISIBLE}{{1,{SPREAD - 1}}}(?!{_INVISIBLE})")
 
 
-@dataclass(frozen=True, slots=True)
-class Plain:
+class Plain(msgspec.Struct, frozen=True, gc=False):
     """`text`, and where each of its characters stood; without `places` each stands where it stood."""
 
     text: str
