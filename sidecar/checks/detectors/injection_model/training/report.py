@@ -6,17 +6,23 @@ Figures of rows that a model was trained on say nothing about rows of other peop
 from __future__ import annotations
 
 import collections
+import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.checks.detectors.injection_model.training import judged, judged_languages
+from sidecar.checks.detectors.injection_model.training import (
+    judged,
+    judged_languages,
+    judged_triggers,
+    judged_unseen,
+)
 from sidecar.checks.detectors.injection_model.training.fit import OWN as COMPOSED
 from sidecar.checks.detectors.injection_model.training.fit import (
-    Linear,
     Matrix,
     fit,
     folded,
@@ -37,31 +43,60 @@ class LeftOut:
 
 
 def leave_out(samples: Sequence[Sample], kinds: Sequence[Matrix], say: Callable[[str], None]) -> LeftOut:
-    """Fit once per group of sources, on plausible rows; judge all rows."""
+    """Fit once per group of sources, on plausible rows; judge all rows. Two groups at a time, each on one core."""
     learnt = plausible(kinds, samples)
     say(f"{int((~learnt).sum())} attack rows are judged but not learnt")
     groups = np.array([sample.group for sample in samples])
     own = {name: matrices(texts) for name, texts in OWN.items()}
+    rounds = _Rounds(samples, kinds, learnt, groups, own)
+    away = [name for name in GROUPS if name != JUDGE_ONLY and (groups == name).any()]
     scores = np.zeros(len(samples))
     judges: list[Scores] = []
     judged_own: dict[str, list[Scores]] = {name: [] for name in own}
-    for group in (name for name in GROUPS if name != JUDGE_ONLY):
-        away = groups == group
-        if not away.any():
-            continue
-        model = _fit_rows(samples, kinds, learnt & ~away & (groups != JUDGE_ONLY))
-        scores[away] = model.scores([matrix[away] for matrix in kinds])
-        judges.append(model.scores([matrix[groups == JUDGE_ONLY] for matrix in kinds]))
-        for name, parts in own.items():
-            judged_own[name].append(model.scores(parts))
-        say(f"left out {group}: {int(away.sum())} rows")
+    with ProcessPoolExecutor(2, multiprocessing.get_context("fork"), _begin, (rounds,)) as pool:
+        for group, of_group, of_judges, of_own in pool.map(_leave, away):
+            scores[groups == group] = of_group
+            judges.append(of_judges)
+            for name, found in of_own.items():
+                judged_own[name].append(found)
+            say(f"left out {group}: {len(of_group)} rows")
     scores[groups == JUDGE_ONLY] = np.mean(judges, axis=0)
     return LeftOut(scores=scores, own={name: np.mean(rows, axis=0) for name, rows in judged_own.items()})
 
 
-def _fit_rows(samples: Sequence[Sample], kinds: Sequence[Matrix], chosen: NDArray[np.bool_]) -> Linear:
-    rows = [sample for sample, wanted in zip(samples, chosen, strict=True) if wanted]
-    return fit([matrix[chosen] for matrix in kinds], rows)
+@dataclass(frozen=True, slots=True)
+class _Rounds:
+    """What every round of leaving out works on; a forked process shares it with its parent."""
+
+    samples: Sequence[Sample]
+    kinds: Sequence[Matrix]
+    learnt: NDArray[np.bool_]
+    groups: NDArray[np.str_]
+    own: Mapping[str, Sequence[Matrix]]
+
+    def without(self, group: str) -> tuple[str, Scores, Scores, dict[str, Scores]]:
+        """Scores of the group, of rows that only judge and of our own sentences, by a model that did not see the group."""
+        away, judging = self.groups == group, self.groups == JUDGE_ONLY
+        chosen = self.learnt & ~away & ~judging
+        rows = [sample for sample, wanted in zip(self.samples, chosen, strict=True) if wanted]
+        model = fit([matrix[chosen] for matrix in self.kinds], rows)
+        return (
+            group,
+            model.scores([matrix[away] for matrix in self.kinds]),
+            model.scores([matrix[judging] for matrix in self.kinds]),
+            {name: model.scores(parts) for name, parts in self.own.items()},
+        )
+
+
+_rounds: list[_Rounds] = []
+
+
+def _begin(rounds: _Rounds) -> None:
+    _rounds[:] = [rounds]
+
+
+def _leave(group: str) -> tuple[str, Scores, Scores, dict[str, Scores]]:
+    return _rounds[0].without(group)
 
 
 def balance(samples: Sequence[Sample], label: int) -> Scores:
@@ -185,6 +220,8 @@ def table(
 OWN: dict[str, tuple[str, ...]] = {
     "hard": judged.HARD,
     "hard_languages": judged_languages.HARD_LANGUAGES,
+    "triggers": judged_triggers.TRIGGERS,
+    "unseen": judged_unseen.UNSEEN,
     "sounds_unsafe": judged.SOUNDS_UNSAFE,
     "attacks": judged.ATTACKS,
 }
