@@ -3,6 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup
+# Tests with real servers wait most of their time: this many workers keep two cores busy, and no more than that.
+WORKERS ?= 3
 PROTOS := $(shell find protos -name '*.proto') protos/envoy_roots.txt protos/generate.py
 .DEFAULT_GOAL := help
 .PHONY: help setup protos demo up down test test-k8s unit e2e lint type arch style bench soak profile long fuzz check format lock reference
@@ -34,7 +36,7 @@ down: $(STAMP) ## stop what `make up` started
 
 test: $(STAMP) ## all tests, real Envoy and OpenBao included
 	$(BIN)/python tests/debian_packages.py
-	$(BIN)/pytest -n 2 --dist loadgroup tests
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup tests
 
 unit: $(STAMP) ## the tests that start no servers
 	$(BIN)/pytest -n 2 tests/unit

@@ -14,6 +14,7 @@ from hypothesis import settings
 from tests.skips import register
 
 GOLDEN = Path(__file__).parent / "golden"
+UNIT = Path(__file__).parent / "unit"
 
 # CI tries the same examples every time; new ones are searched for where somebody is there to read what was found.
 settings.register_profile("ci", derandomize=True)
@@ -29,11 +30,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Make xdist_group work: pytest-xdist 3.8 writes a group into `_nodeid`, where pytest 9.2 no longer reads it."""
+    """Make xdist_group work: pytest-xdist 3.8 writes a group into `_nodeid`, where pytest 9.2 no longer reads it.
+
+    It hands out groups by their number of tests, and single tests in this order.
+    """
     for item in items:
         grouped = vars(item).get("_nodeid")
         if grouped:
             item._id = NodeId.parse(grouped)
+    # What starts servers comes first: the short ones fill all workers to the end.
+    items.sort(key=lambda item: UNIT in item.path.parents)
 
 
 def pytest_collection_finish() -> None:
