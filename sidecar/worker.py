@@ -157,6 +157,8 @@ class Worker:
                 except InvalidInput as error:
                     log.warning("jwks_refused", issuer=issuer, reason=str(error))
             case SetPseudonymKeys(keys=keys):
+                # In the mapping that plans look into. Exchanges took theirs when they began.
+                self.pseudonym_keys.clear()
                 self.pseudonym_keys.update(keys)
             case Listen():
                 await self.engine.start(self.settings.guard_socket, self.services)

@@ -5,6 +5,7 @@ A key never travels with a policy. What is pseudonymous at several sidecars alik
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from bartizan.errors import ResourceRejected
@@ -21,7 +22,10 @@ log = get_logger()
 
 
 class PseudonymKeys:
-    """Those of the plans that workers hold, by name."""
+    """Those of the plans that workers hold, by name: one in force, one that drains, one that is being switched to.
+
+    A key that no such plan names is forgotten. A policy that comes back has its key read again, and is refused without.
+    """
 
     def __init__(self, folder: Path, workers: WorkerPool) -> None:
         self._folder = folder
@@ -31,17 +35,18 @@ class PseudonymKeys:
 
     def want(self, plan: GuardPlan) -> None:
         """Read what a plan names, before workers load it. Raises ResourceRejected with the path of the field."""
-        found = {
-            check.key_name: _read(self._folder, check.key_name, f"spec.{side}[{number}].pii.key")
-            for side, checks in (("input", plan.input), ("output", plan.output))
-            for number, check in enumerate(checks)
-            if isinstance(check, Pii) and check.key_name
-        }
+        found = {name: _read(self._folder, name, path) for name, path in _named(plan)}
         if found:
-            self._hold(found)
+            self._hold(self._held | found)
 
     def renew(self) -> None:
-        """Read all files again; one that can't be used any more is reported, and the old key stays."""
+        """Read the files again; one that can't be used any more is reported, and the old key stays. Not while a switch
+        is under way: its plan may not be with the workers yet.
+        """
+        named = {name for plan in self._workers.plans for name, _ in _named(plan)}
+        if not self._held.keys() <= named:
+            self._hold({name: key for name, key in self._held.items() if name in named})
+            self._refused &= named
         for name, key in list(self._held.items()):
             try:
                 newest = _read(self._folder, name, "")
@@ -52,12 +57,20 @@ class PseudonymKeys:
                 continue
             self._refused.discard(name)
             if newest != key:
-                self._hold({name: newest})
+                self._hold({**self._held, name: newest})
                 log.info("pseudonym_key_renewed", file=name)
 
-    def _hold(self, found: dict[str, bytes]) -> None:
-        self._held |= found
+    def _hold(self, keys: dict[str, bytes]) -> None:
+        self._held = keys
         self._workers.set_pseudonym_keys(self._held)
+
+
+def _named(plan: GuardPlan) -> Iterator[tuple[str, str]]:
+    """Each key's name, and the path of the field that has it."""
+    for side, checks in (("input", plan.input), ("output", plan.output)):
+        for number, check in enumerate(checks):
+            if isinstance(check, Pii) and check.key_name:
+                yield check.key_name, f"spec.{side}[{number}].pii.key"
 
 
 def _read(folder: Path, name: str, path: str) -> bytes:

@@ -150,8 +150,13 @@ class WorkerPool:
         for worker in self._workers.values():
             worker.tell(SetJwks(issuer=issuer, jwks=jwks))
 
+    @property
+    def plans(self) -> tuple[GuardPlan, ...]:
+        """What workers hold: a plan stays until no route names it any more."""
+        return tuple(self._plans.values())
+
     def set_pseudonym_keys(self, keys: Mapping[str, bytes]) -> None:
-        """Give every worker the keys of pseudonyms."""
+        """Give every worker the keys of pseudonyms: these and no others."""
         self._pseudonym_keys = dict(keys)
         for worker in self._workers.values():
             worker.tell(SetPseudonymKeys(keys=self._pseudonym_keys))

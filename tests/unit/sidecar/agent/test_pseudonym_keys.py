@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
@@ -70,6 +71,7 @@ def test_workers_get_every_byte_of_a_key_and_a_newer_one_when_it_changes(
     keys = PseudonymKeys(tmp_path, pool)
     (tmp_path / "a.key").write_bytes(KEY + b"\n")
     keys.want(plan())
+    pool._tell_plan(plan())
     assert told(pool) == {"file:a.key": KEY + b"\n"}
     with capture_logs() as logged:
         keys.renew()
@@ -82,6 +84,29 @@ def test_workers_get_every_byte_of_a_key_and_a_newer_one_when_it_changes(
     assert told(pool) == {"file:a.key": b"n" * 32}, "the old key stays"
     assert [line["event"] for line in logged] == ["pseudonym_key_renewed", "pseudonym_key_refused"]
     assert "nnnn" not in repr(logged) + repr(pool._state(0))
+
+
+def test_a_key_lives_as_long_as_a_plan_that_names_it_and_is_read_again_when_it_comes_back(
+    tmp_path: Path, pool: WorkerPool
+) -> None:
+    keys = PseudonymKeys(tmp_path, pool)
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.key").write_bytes(name.encode() * 32)
+    older, newer = plan(), msgspec.structs.replace(plan("file:b.key"), id="newer")
+    for each in (older, newer):
+        keys.want(each)
+        pool._tell_plan(each)
+    keys.renew()
+    assert set(told(pool)) == {"file:a.key", "file:b.key"}, "the older one drains"
+    pool.drop(older.id)
+    keys.renew()
+    assert told(pool) == {"file:b.key": b"b" * 32}
+    (tmp_path / "a.key").write_bytes(b"n" * 32)
+    keys.want(older)
+    assert told(pool) == {"file:a.key": b"n" * 32, "file:b.key": b"b" * 32}
+    (tmp_path / "a.key").unlink()
+    with pytest.raises(ResourceRejected, match="file_missing"):
+        keys.want(older)
 
 
 def test_a_worker_without_the_key_refuses_the_plan() -> None:
