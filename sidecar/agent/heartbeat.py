@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.metadata
 import secrets
 import time
 from collections.abc import Callable
@@ -145,6 +144,9 @@ class Heartbeat:
 
 
 def _version() -> str:
+    # the package brings along what reads mail
+    import importlib.metadata
+
     try:
         return importlib.metadata.version("bartizan")
     except importlib.metadata.PackageNotFoundError:
