@@ -104,6 +104,8 @@ class StreamInspector:
             self._see(piece.objects)
             self._finish(piece.finished, every=piece.final)
             self._stream.take(None)
+        if end:
+            self._see(self._stream.unsaid())
         if end or self._unreadable:
             self._finish((), every=True)
         return chunk
@@ -123,6 +125,7 @@ class StreamInspector:
             self._cut = refused
             return bytes(out) + self._ending()
         if end:
+            self._see(self._stream.unsaid())
             out += self._flush(self._finish((), every=True))
             if self._cut is not None:
                 out += self._ending()

@@ -6,9 +6,10 @@ from collections.abc import Collection
 from typing import Any
 
 from sidecar.formats.base import Document, FormatError
-from sidecar.formats.documents import JsonDocument, OpaqueDocument, PlainDocument, strings
+from sidecar.formats.documents import JsonDocument, strings
 from sidecar.formats.json_text import decode
 from sidecar.formats.media_type import demand_json, is_json, is_utf8, kind
+from sidecar.formats.plain_documents import OpaqueDocument, PlainDocument
 from sidecar.formats.walk import take_unreadable
 from sidecar.model.decision import Cause
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from sidecar.formats import parameters
+from sidecar.formats import parameters, unsaid
 from sidecar.formats.answers import readable
 from sidecar.formats.anthropic_reader import READ_IN_REQUESTS, AnthropicReader
 from sidecar.formats.anthropic_stream import anthropic_stream
@@ -51,7 +51,15 @@ class AnthropicFormat:
 
     def decode_answer(self, path: str, content_type: str, body: bytes, status: int = 200) -> Document:  # noqa: ARG002
         reader = AnthropicReader(Cause.ANSWER_MALFORMED)
-        return answer_document(content_type, status, body, self._max_depth, reader, conceal=self._conceal)
+        return answer_document(
+            content_type,
+            status,
+            body,
+            self._max_depth,
+            reader,
+            conceal=self._conceal,
+            unsaid=unsaid.of_anthropic,
+        )
 
     def reads_answer(self, path: str, content_type: str, status: int) -> bool:  # noqa: ARG002
         return readable(content_type, status) or (status < 300 and is_event_stream(content_type))

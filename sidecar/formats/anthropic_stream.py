@@ -18,6 +18,7 @@ from sidecar.formats.json_text import DEFAULT_DEPTH, Path, as_json
 from sidecar.formats.openai_fields import unread
 from sidecar.formats.reading import Reading, index_of, malformed
 from sidecar.formats.sse import EventSplitter, encode
+from sidecar.formats.unsaid import block_says
 from sidecar.model.decision import Cause
 
 _DELTAS = {"text": "text_delta", "thinking": "thinking_delta", "partial_json": "input_json_delta"}
@@ -52,6 +53,8 @@ class MessageEvents:
         self._told = False
         """The reason for the end is out."""
         self._stopped = False
+        self._said = False
+        """With a text or a call, or known to have none."""
         self._tokens = 0
 
     def read(self, value: dict[str, Any], reading: Reading) -> None:
@@ -62,22 +65,29 @@ class MessageEvents:
             case "message_start" if isinstance(message := rest.pop("message", None), dict):
                 head = {key: item for key, item in message.items() if key != "content"}
                 _whole(reading, lambda reader: reader.answer(head), ("message",))
-                _begun(message.get("content"), reading)
+                begun = message.get("content")
+                self._said = isinstance(begun, list) and any(map(block_says, begun))
+                _begun(begun, reading)
                 usage = message.get("usage")
                 tokens = usage.get("output_tokens") if isinstance(usage, dict) else 0
                 count = tokens if isinstance(tokens, int) else 0
                 reading.mark = lambda: self._start(count)
             case "content_block_start" if isinstance(block := rest.pop("content_block", None), dict):
                 index = index_of(rest.pop("index", None), 0)
+                self._said = self._said or block_says(block)
                 _block(block, index, ("content_block",), reading)
                 reading.mark = lambda: self._open.update({index: None})
             case "content_block_delta" if isinstance(delta := rest.pop("delta", None), dict):
+                self._said = self._said or bool(delta.get("text"))
                 _delta(delta, index_of(rest.pop("index", None), 0), reading)
             case "content_block_stop":
                 index = index_of(rest.pop("index", None), 0)
                 reading.finished.append(f"content[{index}].")
                 reading.mark = lambda: self._open.pop(index, None)
             case "message_delta":
+                if _tells(rest.get("delta")) and (silent := self.unsaid()):
+                    reading.unsaid(silent)
+                    reading.finished.append("content[")
                 reading.rest(
                     {key: rest.pop(key, None) for key in ("delta", "usage")},
                     (),
@@ -87,6 +97,7 @@ class MessageEvents:
                 reading.mark = self._tell
             case "message_stop" | "error":
                 if kind == "error":
+                    self._said = True
                     reading.rest({"error": rest.pop("error", None)}, (), known=True)
                 reading.final = True
                 reading.mark = self._stop
@@ -98,6 +109,10 @@ class MessageEvents:
         if reading.mark is not None:
             reading.mark()
         return {}
+
+    def unsaid(self) -> Sequence[str]:
+        silent, self._said = not self._said, True
+        return ["content[0].text"] if silent else []
 
     def closing(self, pending: Sequence[TextPart]) -> bytes:
         out = bytearray()
@@ -134,6 +149,11 @@ class MessageEvents:
 
     def _stop(self) -> None:
         self._stopped = True
+
+
+def _tells(delta: Any) -> bool:
+    """Whether it says why the message ends."""
+    return isinstance(delta, dict) and delta.get("stop_reason") is not None
 
 
 def _begun(content: Any, reading: Reading) -> None:

@@ -97,6 +97,9 @@ class Document(Protocol):
     def objects(self) -> Mapping[str, str]:
         """JSON objects by which an answer calls tools where they are no strings, as JSON with all edits, by location."""
 
+    def unsaid(self) -> Sequence[str]:
+        """Locations where an answer's content would be if it had any."""
+
     def images(self) -> Sequence[ImagePart]:
         """Pictures, in document order (may be empty)."""
 
@@ -151,6 +154,11 @@ class AnswerStream(Protocol):
 
     def events(self) -> Sequence[StreamPiece]:
         """Whole events decoded and not yet taken."""
+
+    def unsaid(self) -> Sequence[TextPart]:
+        """Empty texts in place of answers that said nothing until the stream's end; events before it name their own
+        among their objects.
+        """
 
     def take(self, texts: Sequence[str] | None) -> bytes:
         """Encode the oldest event: None = with its own texts, else with these in their place."""

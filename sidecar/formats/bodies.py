@@ -5,7 +5,7 @@ Shared by openai.py, anthropic.py and ollama.py; what a body holds is told by th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -92,9 +92,19 @@ def request_document(
 
 
 def answer_document(
-    content_type: str, status: int, body: bytes, max_depth: int, reader: BodyReader, *, conceal: bool
+    content_type: str,
+    status: int,
+    body: bytes,
+    max_depth: int,
+    reader: BodyReader,
+    *,
+    conceal: bool,
+    unsaid: Callable[[dict[str, Any]], Sequence[str]],
 ) -> Document:
-    """A model's answer; one outside of 2xx by its strings. `conceal` takes out what says the text again unreadably."""
+    """A model's answer; one outside of 2xx by its strings. `conceal` takes out what says the text again unreadably.
+
+    `unsaid` tells where it should say something and does not (unsaid.py).
+    """
     if not 200 <= status < 300:
         return error_document(content_type, status, body, max_depth, UNREADABLE if conceal else ())
     text, value = decode_model_json(content_type, body, max_depth)
@@ -115,6 +125,7 @@ def answer_document(
         replaced=traces,
         images=reader.images,
         objects=reader.objects,
+        unsaid=unsaid(value),
     )
 
 

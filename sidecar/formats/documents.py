@@ -1,9 +1,9 @@
-"""Documents that formats build: JSON with listed texts and scores, plain text, and bytes nobody looks into."""
+"""JSON documents that formats build: with listed texts, pictures, scores and parameters, and edits of them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -11,12 +11,11 @@ import msgspec
 from sidecar.formats.base import FormatError, ImagePart, TextPart
 from sidecar.formats.json_text import KEY, Path, decode, has_surrogate, location, splice, string_token
 from sidecar.formats.parameters import Parameter
+from sidecar.formats.plain_documents import NO_FACTS
 from sidecar.formats.rows import rows
 from sidecar.formats.walk import scalars
-from sidecar.model.decision import Cause
 from sidecar.model.request import BodyFacts
 
-NO_FACTS = BodyFacts()
 _NOTHING_LEFT = '"[REDACTED]"'  # in place of a JSON text that a redaction across its structure broke
 _DEPTH = 256
 
@@ -60,42 +59,6 @@ class ImageAt(msgspec.Struct, frozen=True, gc=False):
     declared: str = ""
 
 
-class Untouched:
-    """What documents answer that hold nothing of the kind."""
-
-    facts: BodyFacts = NO_FACTS
-
-    def texts(self) -> Iterable[TextPart]:
-        return ()
-
-    def replace(self, location: str, text: str) -> None:
-        raise KeyError(location, text)
-
-    def images(self) -> Sequence[ImagePart]:
-        return ()
-
-    def replace_image(self, location: str, written: str | bytes) -> None:
-        raise KeyError(location, written)
-
-    def objects(self) -> Mapping[str, str]:
-        return {}
-
-    def scores(self) -> Sequence[tuple[str, float]]:
-        return ()
-
-    def set_score(self, location: str, value: float) -> None:
-        raise KeyError(location, value)
-
-    def parameters(self) -> Sequence[Parameter]:
-        return ()
-
-    def set_parameter(self, parameter: Parameter) -> None:
-        raise KeyError(parameter.path)
-
-    def unscanned(self) -> Sequence[str]:
-        return ()
-
-
 class JsonDocument:
     """A decoded JSON body. Edits are spliced into the original text, so nothing else changes.
 
@@ -117,7 +80,9 @@ class JsonDocument:
         parameters: Sequence[Parameter] = (),
         objects: Sequence[Path] = (),
         images: Sequence[ImageAt] = (),
+        unsaid: Sequence[str] = (),
     ) -> None:
+        self._unsaid = unsaid
         self._objects = tuple(objects)
         self._parameters = {parameter.path: parameter for parameter in parameters}
         self._body = body
@@ -189,6 +154,9 @@ class JsonDocument:
         value = json.loads(self.encode())
         return {location(path): json.dumps(_below(value, path), ensure_ascii=False) for path in self._objects}
 
+    def unsaid(self) -> Sequence[str]:
+        return self._unsaid
+
     def images(self) -> Sequence[ImagePart]:
         return tuple(
             ImagePart(location=name, kind=at.kind, form=at.form, written=at.written, declared=at.declared)
@@ -235,49 +203,6 @@ class JsonDocument:
         }
         edits = {**inner, **self._edits}
         return splice(self._text, edits).encode() if edits else self._body
-
-
-class PlainDocument(Untouched):
-    """A body that is one text, such as a model server's error page."""
-
-    def __init__(self, body: bytes) -> None:
-        try:
-            self._text = body.decode("utf-8")
-        except UnicodeDecodeError:
-            raise FormatError(Cause.MALFORMED_BODY, "not valid UTF-8") from None
-        self._body = body
-        self._changed = False
-
-    def texts(self) -> Sequence[TextPart]:
-        return (TextPart(location="body", text=self._text),) if self._text else ()
-
-    def replace(self, location: str, text: str) -> None:
-        if location != "body":
-            raise KeyError(location)
-        self._text = text
-        self._changed = True
-
-    def queries(self) -> Sequence[bytes]:
-        return (self._body,)
-
-    def encode(self) -> bytes:
-        return self._text.encode() if self._changed else self._body
-
-
-class OpaqueDocument(Untouched):
-    """Bytes that pass as they are."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    def queries(self) -> Sequence[bytes]:
-        return (self._body,)
-
-    def unscanned(self) -> Sequence[str]:
-        return ("opaque",) if self._body else ()
-
-    def encode(self) -> bytes:
-        return self._body
 
 
 def strings(value: Any, path: Path, root: str, role: str = "", known: Container[str] = ()) -> list[TextAt]:

@@ -82,6 +82,9 @@ class EventReader(Protocol):
     def sent(self, reading: Reading) -> Mapping[Path, str]:
         """An event goes out now. Returns JSON tokens that must change in it for the protocol's own order."""
 
+    def unsaid(self) -> Sequence[str]:
+        """Text streams of answers that said nothing, now that the stream ends; each once."""
+
     def closing(self, pending: Sequence[TextPart]) -> bytes:
         """Events that carry held-back text of these text streams."""
 
@@ -176,6 +179,9 @@ class JsonEventStream:
         whole = min(self._open.values(), default=self._taken + len(self._chunks)) - self._taken
         return [chunk.piece for chunk in islice(self._chunks, whole)]
 
+    def unsaid(self) -> tuple[TextPart, ...]:
+        return tuple(TextPart(location=name, text="") for name in self._reader.unsaid())
+
     def take(self, texts: Sequence[str] | None) -> bytes:
         self._taken += 1
         said = self._said(self._chunks.popleft(), texts)
@@ -234,7 +240,7 @@ class JsonEventStream:
         if data is None or not data.strip():
             return _Chunk(event, "", None, StreamPiece(texts=()))
         if data.strip() == DONE:
-            return _Chunk(event, "", None, StreamPiece(texts=(), final=True))
+            return _Chunk(event, "", None, StreamPiece(texts=(), final=True, objects=self.unsaid()))
         if self._reader.repeats and (found := self._shapes.find(data)) is not None:
             return _Chunk(event, "", None, found[0].piece(found[1]), found[0])
         try:
@@ -251,6 +257,8 @@ class JsonEventStream:
             event = event.with_only(text.encode())
         reading = Reading(self._json_texts)
         self._reader.read(value, reading)
+        if reading.final:
+            reading.unsaid(self._reader.unsaid())
         reading.end()
         self._streams.update(place.name for place in reading.places if not place.name.startswith(WHOLE))
         if len(self._streams) > _MAX_STREAMS:

@@ -14,12 +14,12 @@ import msgspec
 
 from bartizan.policy.schema import Route
 from sidecar.formats.base import FILE_DATA, AnswerStream, Document, FormatError, ImagePart, TextPart
-from sidecar.formats.documents import Untouched
 from sidecar.formats.json_fields import JsonFieldsFormat
 from sidecar.formats.json_text import DEFAULT_DEPTH, has_surrogate
 from sidecar.formats.magic import looks_like_picture
 from sidecar.formats.media_type import kind
 from sidecar.formats.multipart import FormPart, delimiter_of, is_form, read_form
+from sidecar.formats.plain_documents import Untouched
 from sidecar.formats.problem import problem_body
 from sidecar.model.decision import Cause
 from sidecar.model.request import BodyFacts

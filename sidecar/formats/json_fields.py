@@ -14,9 +14,10 @@ from typing import Any
 from bartizan.policy.schema import Route
 from sidecar.formats.answers import decode_model_json, error_document, readable
 from sidecar.formats.base import AnswerStream, Document, FormatError
-from sidecar.formats.documents import JsonDocument, OpaqueDocument, TextAt
+from sidecar.formats.documents import JsonDocument, TextAt
 from sidecar.formats.json_text import DEFAULT_DEPTH, KEY, Path, decode, location
 from sidecar.formats.media_type import demand_json
+from sidecar.formats.plain_documents import OpaqueDocument
 from sidecar.formats.problem import problem_body
 from sidecar.formats.walk import scalars
 from sidecar.model.decision import Cause

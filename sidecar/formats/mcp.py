@@ -123,6 +123,9 @@ class McpEvents:
         self._waiting.popleft()
         return {}
 
+    def unsaid(self) -> Sequence[str]:
+        return ()
+
     def closing(self, pending: Sequence[TextPart]) -> bytes:
         raise ValueError(f"no text of this protocol goes over events: {[part.location for part in pending]}")
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sidecar.formats import parameters
+from sidecar.formats import parameters, unsaid
 from sidecar.formats.answers import readable
 from sidecar.formats.base import DEFINITION, TOKEN_IDS, AnswerStream, Document, TextPart
 from sidecar.formats.bodies import answer_document, request_document
@@ -61,7 +61,15 @@ class OllamaFormat:
 
     def decode_answer(self, path: str, content_type: str, body: bytes, status: int = 200) -> Document:  # noqa: ARG002
         reader = OllamaReader(Cause.ANSWER_MALFORMED, self._max_depth)
-        return answer_document(content_type, status, body, self._max_depth, reader, conceal=self._conceal)
+        return answer_document(
+            content_type,
+            status,
+            body,
+            self._max_depth,
+            reader,
+            conceal=self._conceal,
+            unsaid=unsaid.of_ollama,
+        )
 
     def reads_answer(self, path: str, content_type: str, status: int) -> bool:  # noqa: ARG002
         return readable(content_type, status) or (status < 300 and _is_lines(content_type))
@@ -139,9 +147,13 @@ class OllamaEvents:
         self._chat = chat
         self._envelope: dict[str, Any] = {}
         self._calls = 0
+        self._said = False
 
     def read(self, value: dict[str, Any], reading: Reading) -> None:
         rest = {key: item for key, item in value.items() if not _engines(key, item)}
+        message = value.get("message")
+        said = value.get("response") or "error" in value
+        self._said = self._said or bool(said) or (isinstance(message, dict) and unsaid.message_says(message))
         for key in _STREAMED:
             reading.text(rest.pop(key, None), (key,), key)
         if isinstance(message := rest.pop("message", None), dict):
@@ -179,6 +191,10 @@ class OllamaEvents:
         reading.finished.append(f"{name}.")
         reading.indivisible = True
         return {**call, "function": function}
+
+    def unsaid(self) -> Sequence[str]:
+        silent, self._said = not self._said, True
+        return ["message.content" if self._chat else "response"] if silent else []
 
     def sent(self, reading: Reading) -> Mapping[Path, str]:  # noqa: ARG002
         return {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sidecar.formats.base import AnswerStream, Document
-from sidecar.formats.documents import OpaqueDocument
+from sidecar.formats.plain_documents import OpaqueDocument
 from sidecar.formats.problem import problem_body
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from sidecar.formats import parameters
+from sidecar.formats import parameters, unsaid
 from sidecar.formats.answers import readable
 from sidecar.formats.base import AnswerStream, Document
 from sidecar.formats.bodies import answer_document, request_document
@@ -46,7 +46,15 @@ class OpenAIFormat:
 
     def decode_answer(self, path: str, content_type: str, body: bytes, status: int = 200) -> Document:  # noqa: ARG002
         reader = OpenAIReader(Cause.ANSWER_MALFORMED, self._max_depth)
-        return answer_document(content_type, status, body, self._max_depth, reader, conceal=self._conceal)
+        return answer_document(
+            content_type,
+            status,
+            body,
+            self._max_depth,
+            reader,
+            conceal=self._conceal,
+            unsaid=unsaid.of_openai,
+        )
 
     def reads_answer(self, path: str, content_type: str, status: int) -> bool:  # noqa: ARG002
         return readable(content_type, status) or (status < 300 and is_event_stream(content_type))

@@ -17,6 +17,7 @@ from sidecar.formats.json_text import DEFAULT_DEPTH, Path, as_json
 from sidecar.formats.openai_fields import TEXTS, engines_own, unread
 from sidecar.formats.reading import Reading, index_of, malformed
 from sidecar.formats.sse import EventSplitter, encode
+from sidecar.formats.unsaid import message_says
 
 _CALL = re.compile(r"choices\[(\d+)\]\.delta\.tool_calls\[(\d+)\]\.(function|custom)\.(arguments|input)")
 _FIELD = re.compile(r"choices\[(\d+)\]\.delta\.([a-z_]+)")
@@ -38,6 +39,9 @@ class ChatEvents:
         self._legacy = legacy
         self._envelope: dict[str, Any] = {}
         self._choices: set[int] = set()
+        self._said: set[int] = set()
+        """Choices with content or a call, or known to have none."""
+        self._failed = False
 
     def read(self, value: dict[str, Any], reading: Reading) -> None:
         choices = value.get("choices") or []
@@ -52,6 +56,7 @@ class ChatEvents:
             rest["error"] = {key: item for key, item in fault.items() if key != "message"}
             reading.text(fault["message"], ("error", "message"), "error.message")
             reading.finished.append("error.")
+        self._failed = self._failed or "error" in rest
         if (usage := rest.pop("usage", None)) is not None:
             reading.rest({"usage": usage}, (), known=True)
         reading.rest(rest, ())
@@ -61,6 +66,17 @@ class ChatEvents:
 
     def sent(self, reading: Reading) -> Mapping[Path, str]:  # noqa: ARG002
         return {}
+
+    def unsaid(self) -> Sequence[str]:
+        if self._failed:
+            return ()
+        silent = sorted((self._choices or {0}) - self._said)
+        self._choices.update(silent)
+        self._said.update(silent)
+        return [self._content(index) for index in silent]
+
+    def _content(self, index: int) -> str:
+        return f"choices[{index}].text" if self._legacy else f"choices[{index}].delta.content"
 
     def closing(self, pending: Sequence[TextPart]) -> bytes:
         return b"".join(self._chunk([_held(part.location, part.text)]) for part in pending)
@@ -89,9 +105,19 @@ class ChatEvents:
             if not isinstance(delta, dict):
                 raise malformed("a delta is not an object")
             _delta(delta, (*path, "delta"), f"{name}.delta", reading)
+        if _says(choice.get("text"), choice.get("delta")):
+            self._said.add(index)
         if choice.get("finish_reason") is not None:
             reading.finished.append(f"{name}.")
+            if index not in self._said:
+                self._said.add(index)
+                reading.unsaid([self._content(index)])
         reading.rest(unread(choice, ("text", "delta", "index")), path)
+
+
+def _says(text: Any, delta: Any) -> bool:
+    """Whether a choice's piece is a part of an answer."""
+    return bool(text) or (isinstance(delta, dict) and message_says(delta))
 
 
 def _delta(delta: dict[str, Any], path: Path, name: str, reading: Reading) -> None:

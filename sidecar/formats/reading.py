@@ -76,6 +76,10 @@ class Reading:
         """A JSON object that is whole in this event and calls a tool; its texts are listed beside it."""
         self.objects.append(TextPart(location=name, text=json.dumps(value, ensure_ascii=False)))
 
+    def unsaid(self, names: Sequence[str]) -> None:
+        """Answers end here that said nothing: validators see an empty text of each."""
+        self.objects += [TextPart(location=name, text="") for name in names]
+
     def rest(self, value: Any, path: Path, *, known: bool = False, words: Container[str] = WORDS) -> None:
         """Strings that are whole in this event, or of whose way over events nothing is known: then it says so."""
         for place in strings(value, path, _OTHER, known=words) if value else ():

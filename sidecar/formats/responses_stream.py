@@ -94,6 +94,9 @@ class ResponseEvents:
         self._number = number + self._inserted
         return {("sequence_number",): str(self._number)} if self._inserted else {}
 
+    def unsaid(self) -> Sequence[str]:
+        return ()
+
     def closing(self, pending: Sequence[TextPart]) -> bytes:
         out = bytearray()
         for part in pending:
