@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import functools
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 import msgspec
@@ -101,11 +100,11 @@ def patches(engine: str) -> tuple[PatchRule, ...]:
 @functools.cache
 def patch_data() -> dict[str, list[dict[str, Any]]]:
     """The file of patches as it is: also versions, sources, and vulnerabilities that refused routes cover."""
-    return tomllib.loads(_read("patches"))
+    return _read("patches")
 
 
 def _profile(name: str) -> Profile:
-    data = tomllib.loads(_read(name))
+    data = _read(name)
     routes: list[EngineRoute] = []
     for kind in CLASSES:
         for written in data[kind]:
@@ -114,5 +113,7 @@ def _profile(name: str) -> Profile:
     return Profile(name=name, title=data["title"], routes=tuple(routes))
 
 
-def _read(name: str) -> str:
-    return resources.files(__package__).joinpath(f"{name}.toml").read_text("utf-8")
+def _read(name: str) -> dict[str, Any]:
+    import tomllib  # a sidecar names types of this module, and reads no profile
+
+    return tomllib.loads(Path(__file__).with_name(f"{name}.toml").read_text("utf-8"))

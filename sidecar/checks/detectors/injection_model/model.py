@@ -12,7 +12,7 @@ import io
 import math
 import zipfile
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -132,7 +132,7 @@ class InjectionModel:
 @functools.cache
 def shipped() -> InjectionModel:
     """The model of this package, read once. Raises TrustError when its files are damaged or missing."""
-    place = resources.files(__package__)
+    place = Path(__file__).parent
     try:
         manifest = msgspec.json.decode(place.joinpath("manifest.json").read_bytes(), type=Manifest)
         weights = place.joinpath("weights.npz").read_bytes()
