@@ -111,7 +111,7 @@ class Worker:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable,
                     "-m",
-                    "sidecar.worker_start",
+                    "sidecar.worker",
                     stdin=asyncio.subprocess.DEVNULL,
                     # a terminal's Ctrl-C is for the agent; a worker ends with its channel
                     start_new_session=True,
