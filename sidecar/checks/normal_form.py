@@ -18,6 +18,8 @@ _LAST_MARK = 0x1EFFF
 
 def _is_mark(char: str) -> bool:
     """Whether it is put in order among its neighbours, or is made of such ones."""
+    if not unicodedata.decomposition(char):
+        return unicodedata.combining(char) > 0
     return unicodedata.combining(unicodedata.normalize("NFKD", char)[0]) > 0
 
 

@@ -7,7 +7,6 @@ invisible characters between others go. Positions lead back to the text as it wa
 from __future__ import annotations
 
 import re
-import sys
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -25,10 +24,12 @@ _FULL_WIDTH = [
     *range(0xFF41, 0xFF5B),
     *map(ord, "\uff20\uff0e\uff0d\uff0b\uff3f\uff0f\uff1d"),
 ]
+_LAST_DIGIT = 0x1FFFF
+"""Of any script; what lies beyond are ideographs and private characters (a test looks at them all)."""
 _DIGITS = {
-    code: str(unicodedata.digit(chr(code)))
-    for code in range(0x80, sys.maxunicode + 1)
-    if unicodedata.category(chr(code)) == "Nd"
+    code: str(unicodedata.digit(char))
+    for code, char in enumerate(map(chr, range(0x80, _LAST_DIGIT + 1)), start=0x80)
+    if char.isdecimal()
 }
 _SIGNS = {**_DIGITS, **{code: chr(code - 0xFEE0) for code in _FULL_WIDTH}}
 _SIGN = re.compile(f"[{''.join(map(chr, _SIGNS))}]")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 
 from sidecar.checks.base import Match
 from sidecar.checks.detectors import pii_phones
@@ -155,7 +156,7 @@ def _card_end(numbers: Sequence[str], first: int) -> tuple[int, int]:
         number += numbers[index]
         if len(number) >= _CARD_LENGTHS.stop or (index > first and size > 4):
             break
-        if len(number) in _CARD_LENGTHS and _issuer(number) and _luhn(number):
+        if len(number) in _CARD_LENGTHS and len(number) in _issued(int(number[:4])) and _luhn(number):
             best = index
     return best, index - first + 1
 
@@ -168,25 +169,24 @@ def _luhn(number: str) -> bool:
     return (sum(map(int, number[::-2])) + sum(map(int, number[-2::-2].translate(_DOUBLED)))) % 10 == 0
 
 
-def _issuer(number: str) -> bool:
-    """Whether a card network issues numbers that begin and are as long as this."""
-    two, three, four, length = int(number[:2]), int(number[:3]), int(number[:4]), len(number)
-    if number[0] == "4":
-        return length in {13, 16, 19}
-    if 51 <= two <= 55 or 2221 <= four <= 2720:
-        return length == 16
-    if two in {34, 37} or four in {1800, 2131}:
-        return length == 15
+def _issued(head: int) -> AbstractSet[int]:
+    """The lengths of the numbers that card networks issue with these first four digits."""
+    two, three = head // 100, head // 10
+    if head // 1000 == 4:
+        return {13, 16, 19}
+    if 51 <= two <= 55 or 2221 <= head <= 2720:
+        return {16}
+    if two in {34, 37} or head in {1800, 2131}:
+        return {15}
     if 300 <= three <= 305 or two in {36, 38, 39}:
-        return length in {14, 16, 19}
-    if 2200 <= four <= 2204 or 3528 <= four <= 3589 or two in {62, 65} or four == 6011 or 644 <= three <= 649:
-        return length >= 16
-    return four in {5018, 5020, 5038, 5893, 6304, 6759, 6761, 6762, 6763}
+        return {14, 16, 19}
+    if 2200 <= head <= 2204 or 3528 <= head <= 3589 or two in {62, 65} or head == 6011 or 644 <= three <= 649:
+        return _LONG
+    return _ANY if head in {5018, 5020, 5038, 5893, 6304, 6759, 6761, 6762, 6763} else _NO_LENGTH
 
 
-_NETWORKS = frozenset(
-    head
-    for head in map("{:04}".format, range(10_000))
-    if any(_issuer(head + "0" * (length - 4)) for length in (13, 14, 15, 16, 19))
-)
+_ANY = frozenset(_CARD_LENGTHS)
+_LONG = frozenset(length for length in _CARD_LENGTHS if length >= 16)
+_NO_LENGTH: AbstractSet[int] = frozenset()
+_NETWORKS = frozenset(f"{head:04}" for head in range(10_000) if _issued(head))
 """The first four digits with which cards begin."""

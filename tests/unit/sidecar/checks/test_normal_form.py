@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bartizan.policy.checks import Sanitize
+from sidecar.checks import normal_form as marks
 from sidecar.checks import views
 from sidecar.checks.content import apply_edits
 from sidecar.checks.normal_form import MAX_MARKS, normal_form
@@ -49,3 +50,12 @@ def test_long_runs_are_cut_for_checks_and_for_the_model(text: str) -> None:
     assert len(views.folded(views.plain(text))) <= 2 * MAX_MARKS
     edits = sanitizer.build(Sanitize()).inspect(TextPart(location="x", text=text)).edits
     assert len(apply_edits(text, edits)) <= 3 * MAX_MARKS
+
+
+def test_every_character_that_is_put_in_order_is_known() -> None:
+    ordered = {
+        char
+        for char in map(chr, range(0x110000))
+        if unicodedata.combining(unicodedata.normalize("NFKD", char)[0])
+    }
+    assert ordered == set(marks._MARKS)

@@ -3,11 +3,15 @@
 # ruff: noqa: RUF001 - look-alike characters are what is tested
 from __future__ import annotations
 
+import sys
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bartizan.policy.checks import Canary, Pii, Secrets
+from sidecar.checks import typography
 from sidecar.checks.base import SpanCheck
 from sidecar.checks.content import apply_edits
 from sidecar.checks.detectors import canary, pii, secrets
@@ -78,3 +82,8 @@ def test_every_character_of_a_plain_text_leads_back_to_where_it_stood(text: str)
     assert len(places) == len(read.text)
     for made, place in zip(read.text, places, strict=True):
         assert made == text[place] or made in "-4@"
+
+
+def test_digits_of_every_script_are_known() -> None:
+    digits = {code for code in range(0x80, sys.maxunicode + 1) if unicodedata.category(chr(code)) == "Nd"}
+    assert digits == typography._DIGITS.keys()
