@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
@@ -48,3 +52,23 @@ def test_images_run_as_nobody_and_their_base_must_be_named_by_digest() -> None:
     assert "ARG BASE\n" in text
     assert "ARG BASE=" not in text
     assert "*@sha256:*" in text
+
+
+def test_bytecode_of_two_builds_is_the_same_and_what_runs_has_it(tmp_path: Path) -> None:
+    text = (IMAGES / "Dockerfile").read_text()
+    commands = [line for line in text.splitlines() if "compileall" in line]
+    assert len(commands) == 3, "the base's library, and what each of the two images runs"
+    for target in ("control-plane", "sidecar"):
+        assert f"FROM library AS {target}\nCOPY --from=build-{target} /opt/bartizan" in text
+    builds = []
+    for command in commands:
+        flags = re.findall(r"compileall (.*?) (?:-x|/)", command)[0].split()
+        folder = tmp_path / "package"
+        shutil.copytree(ROOT / "sidecar/model", folder, ignore=shutil.ignore_patterns("__pycache__"))
+        environment = {**os.environ, "PYTHONHASHSEED": "0"}
+        subprocess.run([sys.executable, "-m", "compileall", *flags, folder], check=True, env=environment)
+        builds.append({path.name: path.read_bytes() for path in folder.rglob("*.pyc")})
+        shutil.rmtree(folder)
+    assert builds[0]
+    assert builds[0] == builds[1] == builds[2]
+    assert all(content[4] == 1 for content in builds[0].values()), "by content, and not looked at again"
