@@ -181,7 +181,7 @@ async def guard_worker(
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "sidecar.worker_start",
+                "sidecar.worker",
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=asyncio.subprocess.STDOUT,
