@@ -18,10 +18,11 @@ NEVER = {
     "pygments",
     "greenlet",
     "click",
+    "prometheus_client.exposition",
 }
 LATER = {"numpy", "phonenumbers", "joserfc", "cel_expr_python", "opentelemetry.sdk", "yaml", "libmodsecurity"}
 AGENT = NEVER | LATER | {"re2", "sidecar.checks.pipeline", "sidecar.exchange", "sidecar.worker"}
-WORKER = NEVER | LATER | {"cryptography", "grpc", "aiohttp", "sidecar.app"}
+WORKER = NEVER | LATER | {"cryptography", "grpc", "aiohttp", "sidecar.app", "sidecar.formats.anthropic"}
 KEYS_ALONE = """
 import sidecar.worker
 from sidecar.wire.engine_ngh2 import Ngh2Engine
