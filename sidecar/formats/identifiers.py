@@ -21,7 +21,7 @@ chat.completion chat.completion.chunk text_completion list response completed in
 developer user stop length tool_calls content_filter function_call message text output_text function tool_use
 end_turn max_tokens text_delta thinking thinking_delta input_json_delta signature_delta message_start message_stop
 message_delta content_block_start content_block_delta content_block_stop input_text image_url tool_result 2.0
-float auto none default image document base64 url input_image redacted_thinking reasoning summary_text file
+float auto none default image document content search_result base64 url input_image redacted_thinking reasoning summary_text file
 BYTES FP16 FP32 FP64 INT8 INT32 INT64 BOOL null string object number integer boolean array
 """
 _WORDS = frozenset(_CONSTANTS.split())
