@@ -5,18 +5,15 @@ Only what the guard can read is here: files, batches, fine-tuning and engines' o
 
 from __future__ import annotations
 
-from bartizan.policy.checks import Structured, Tools
 from bartizan.policy.protocols import PROTOCOLS
 from bartizan.policy.schema import Method, ModelPolicySpec, Route
 
-_RESPONSES = Route(path="/v1/responses")
-"""Its tool calls and texts are not read by the checks `tools` and `structured`: it is not served beside them."""
 _MODELS = Route(path="/v1/models", method="GET")
 _OWN = {
     "openai": (
         Route(path="/v1/chat/completions"),
         Route(path="/v1/completions"),
-        _RESPONSES,
+        Route(path="/v1/responses"),
         Route(path="/v1/embeddings"),
         Route(path="/v1/moderations"),
         _MODELS,
@@ -59,5 +56,4 @@ def routes_of(spec: ModelPolicySpec) -> tuple[Route, ...]:
     if PROTOCOLS[spec.model.protocol].routes == "named":
         named = _NAMED[spec.model.protocol]
         return tuple(Route(path=path.format(spec.model.name), method=method) for path, method in named)
-    judged = any(isinstance(check, Tools | Structured) for check in spec.output)
-    return tuple(route for route in _OWN[spec.model.protocol] if not (judged and route == _RESPONSES))
+    return _OWN[spec.model.protocol]

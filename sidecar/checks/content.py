@@ -98,7 +98,7 @@ def inspect_document(
         changed = _restore(document, checks, checks.scope.tokens, findings, shadow=shadow) or changed
     if checks.wholes:
         texts = {part.location: part.text for part in document.texts()} | dict(document.objects())
-        texts |= dict.fromkeys(document.unsaid(), "")
+        texts |= dict(document.implied())
         for whole in checks.wholes:
             read = {location: text for location, text in texts.items() if whole.reads(location)}
             findings.update(dict.fromkeys(whole.judge(read, complete=True)))

@@ -97,8 +97,10 @@ class Document(Protocol):
     def objects(self) -> Mapping[str, str]:
         """JSON objects by which an answer calls tools where they are no strings, as JSON with all edits, by location."""
 
-    def unsaid(self) -> Sequence[str]:
-        """Locations where an answer's content would be if it had any."""
+    def implied(self) -> Mapping[str, str]:
+        """What validators see beside the texts, by location: "" where content would be if there were any, and names of
+        tools that an answer calls by the type of an item.
+        """
 
     def images(self) -> Sequence[ImagePart]:
         """Pictures, in document order (may be empty)."""

@@ -19,6 +19,7 @@ from sidecar.formats.json_text import Path, decode
 from sidecar.formats.media_type import demand_json
 from sidecar.formats.openai_fields import IDS, UNREADABLE, shaped
 from sidecar.formats.parameters import Table, parameters
+from sidecar.formats.response_items import implied
 from sidecar.formats.walk import WHOLE_NUMBERS, take_unreadable
 from sidecar.model.decision import Cause
 from sidecar.model.request import BodyFacts
@@ -125,7 +126,7 @@ def answer_document(
         replaced=traces,
         images=reader.images,
         objects=reader.objects,
-        unsaid=unsaid(value),
+        implied=dict.fromkeys(unsaid(value), "") | implied(value),
     )
 
 

@@ -80,9 +80,9 @@ class JsonDocument:
         parameters: Sequence[Parameter] = (),
         objects: Sequence[Path] = (),
         images: Sequence[ImageAt] = (),
-        unsaid: Sequence[str] = (),
+        implied: Mapping[str, str] | None = None,
     ) -> None:
-        self._unsaid = unsaid
+        self._implied = implied or {}
         self._objects = tuple(objects)
         self._parameters = {parameter.path: parameter for parameter in parameters}
         self._body = body
@@ -154,8 +154,8 @@ class JsonDocument:
         value = json.loads(self.encode())
         return {location(path): json.dumps(_below(value, path), ensure_ascii=False) for path in self._objects}
 
-    def unsaid(self) -> Sequence[str]:
-        return self._unsaid
+    def implied(self) -> Mapping[str, str]:
+        return self._implied
 
     def images(self) -> Sequence[ImagePart]:
         return tuple(

@@ -80,6 +80,7 @@ TYPES = frozenset(
 
 _SHAPE = re.compile(r"[A-Za-z0-9_.:/+\-]{0,128}")
 _MOMENT = 10**11
+BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
 
 def engines_own(key: str, value: Any) -> bool:
@@ -106,3 +107,10 @@ def is_item(kind: Any) -> bool:
     return isinstance(kind, str) and (
         kind in CALLS or kind == "reasoning" or (kind.endswith("_output") and shaped(kind))
     )
+
+
+def is_vector(value: Any) -> bool:
+    """Numbers, or their bytes in base64, in which no text is looked for."""
+    if isinstance(value, str):
+        return len(value) % 4 == 0 and BASE64.fullmatch(value) is not None
+    return isinstance(value, list) and all(type(item) in (int, float) for item in value)

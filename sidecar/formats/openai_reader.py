@@ -5,7 +5,6 @@ What can't be read as text (images, token ids, encoded vectors) is named in `uns
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container
 from typing import Any, NoReturn
 
@@ -15,6 +14,7 @@ from sidecar.formats.embedded import embedded_texts
 from sidecar.formats.images import openai_media
 from sidecar.formats.json_text import Path, location
 from sidecar.formats.openai_fields import (
+    BASE64,
     CALLS,
     MEDIA,
     PART_TEXTS,
@@ -23,6 +23,7 @@ from sidecar.formats.openai_fields import (
     TYPES,
     WORDS,
     is_item,
+    is_vector,
     shaped,
     unread,
 )
@@ -50,16 +51,7 @@ _MESSAGE_TEXTS = (*TEXTS, "name")
 _MESSAGE_KEYS = frozenset({"role", "audio", "tool_calls", "function_call", *_MESSAGE_TEXTS})
 _AUDIO_KEYS = frozenset({"data", "transcript"})
 _FUNCTION_TEXTS = ("name", "input")
-
 _MOMENTS = frozenset({"created", "created_at", "expires_at"})
-_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
-
-
-def _is_vector(value: Any) -> bool:
-    """Numbers, or their bytes in base64, in which no text is looked for."""
-    if isinstance(value, str):
-        return len(value) % 4 == 0 and _BASE64.fullmatch(value) is not None
-    return isinstance(value, list) and all(type(item) in (int, float) for item in value)
 
 
 class OpenAIReader:
@@ -86,6 +78,9 @@ class OpenAIReader:
             self._prompt(value.get(key), (key,))
         for key in _DEFINITIONS:
             self.texts += strings(value.get(key), (key,), key, DEFINITION, WORDS)
+        if isinstance(text := value.get("text"), dict):  # how a response is to be written
+            self.texts += strings(text.get("format"), ("text", "format"), "text.format", DEFINITION, WORDS)
+            self._rest(text, ("text",), "text", {"format"}, "user")
         self.texts += strings(value.get("documents"), ("documents",), "documents", "tool", WORDS)
         for key, kind in _UNREADABLE.items():
             if value.get(key) is not None:
@@ -93,6 +88,7 @@ class OpenAIReader:
         settings = {key for key in ("model", "encoding_format") if shaped(value.get(key))}
         if type(value.get("seed")) is int:
             settings.add("seed")
+        settings |= {"text"} if isinstance(text, dict) else set()
         self._rest(value, (), "other", _READ_APART | settings, "user")
 
     def answer(self, value: dict[str, Any]) -> None:
@@ -130,7 +126,7 @@ class OpenAIReader:
                 if isinstance(item.get(key), str | list):
                     known.add(key)
                     self._content(item[key], (*path, key), role)
-            if isinstance(sealed := item.get("encrypted_content"), str) and _BASE64.fullmatch(sealed):
+            if isinstance(sealed := item.get("encrypted_content"), str) and BASE64.fullmatch(sealed):
                 known.add("encrypted_content")
                 self._pass("encrypted_content")
             self._rest(item, path, f"{location(path)}.other", known, role)
@@ -142,7 +138,7 @@ class OpenAIReader:
             del rest["data"]
             for index, item in enumerate(data):
                 read = item
-                if isinstance(item, dict) and _is_vector(vector := item.get("embedding")):
+                if isinstance(item, dict) and is_vector(vector := item.get("embedding")):
                     if isinstance(vector, str):
                         self._pass("embedding")
                     read = {key: part for key, part in item.items() if key != "embedding"}

@@ -32,8 +32,8 @@ class Untouched:
     def objects(self) -> Mapping[str, str]:
         return {}
 
-    def unsaid(self) -> Sequence[str]:
-        return ()
+    def implied(self) -> Mapping[str, str]:
+        return {}
 
     def scores(self) -> Sequence[tuple[str, float]]:
         return ()

@@ -18,6 +18,7 @@ from sidecar.formats.json_text import DEFAULT_DEPTH, Path, as_json
 from sidecar.formats.openai_fields import engines_own, shaped
 from sidecar.formats.openai_reader import OpenAIReader
 from sidecar.formats.reading import Reading, index_of
+from sidecar.formats.response_items import STREAMS, judged
 from sidecar.formats.sse import MAX_WHOLE_BYTES, EventSplitter, encode
 from sidecar.model.decision import Cause
 
@@ -34,6 +35,7 @@ _STREAMED = {
 """What is streamed, and the member of its last event that holds all of it."""
 _INDEXES = ("output_index", "content_index", "summary_index")
 _ENDINGS = frozenset({"response.completed", "response.incomplete", "response.failed", "error"})
+_FAILED = frozenset({"response.failed", "error"})
 _NAME = re.compile(rb"(?:response\.[a-z_.]{1,64}|error|message)")
 
 
@@ -66,6 +68,8 @@ class ResponseEvents:
         """Of the last event that went out."""
         self._inserted = 0
         self._ended = False
+        self._said = False
+        """With a text, a refusal or a call, or known to have none."""
 
     def read(self, value: dict[str, Any], reading: Reading) -> None:
         kind = value.get("type")
@@ -83,6 +87,7 @@ class ResponseEvents:
             self._whole(kind, value, rest, reading)
         reading.rest(rest, (), known=kind == "error")
         ended = reading.final = kind in _ENDINGS
+        self._said = self._said or kind in _FAILED
         number = value.get("sequence_number")
         reading.mark = (number if type(number) is int else None, ended)
 
@@ -95,7 +100,8 @@ class ResponseEvents:
         return {("sequence_number",): str(self._number)} if self._inserted else {}
 
     def unsaid(self) -> Sequence[str]:
-        return ()
+        silent, self._said = not self._said, True
+        return ["output[0].response.output_text[0, 0].delta"] if silent else []
 
     def closing(self, pending: Sequence[TextPart]) -> bytes:
         out = bytearray()
@@ -135,7 +141,11 @@ class ResponseEvents:
         name = f"output[{output}].{stream}{parts}."
         key = "delta" if phase == "delta" else _STREAMED[stream]
         read = reading.json_text if _STREAMED[stream] == "arguments" else reading.text
+        self._said = self._said or ("reasoning" not in stream and bool(value.get(key)))
         read(rest.pop(key, None), (key,), name + phase)
+        if phase == "done" and isinstance(value.get("name"), str):  # newer engines say the tool's name again
+            again = {"type": "function_call", "name": value["name"], key: value.get(key)}
+            self._judge(again, f"output[{output}].again", reading)
         if phase == "done":
             reading.finished.append(name)
         else:
@@ -149,6 +159,9 @@ class ResponseEvents:
             del rest["response"]
             reader.answer(response)
             reading.whole(reader.texts, ("response",))
+            output = response.get("output")
+            for number, one in enumerate(output if isinstance(output, list) else ()):
+                self._judge(one, f"response.output[{number}]", reading)
             if not self._envelope:
                 keys = ("id", "created_at", "model")
                 self._envelope = {key: response[key] for key in keys if engines_own(key, response.get(key))}
@@ -156,9 +169,13 @@ class ResponseEvents:
             del rest["item"]
             reader.item(item, ())
             reading.whole(reader.texts, ("item",))
+            self._item(kind, item, index_of(value.get("output_index"), 0), reading)
         elif isinstance(part := rest.pop("part", None), dict):
             reader.part(part, (), "assistant")
             reading.whole(reader.texts, ("part",))
+            if part.get("type") in {None, "output_text", "text"}:
+                place = f"output[{index_of(value.get('output_index'), 0)}].part"
+                self._judge({"content": [part]}, place, reading)
         elif part is not None:
             rest["part"] = part
         reading.unscanned.update(dict.fromkeys(reader.unscanned))
@@ -167,6 +184,24 @@ class ResponseEvents:
         elif kind in {"response.content_part.done", "response.reasoning_summary_part.done"}:
             output, *parts = (index_of(value.get(key), 0) for key in _INDEXES)
             reading.finished += [f"output[{output}].{stream}{parts}." for stream in _STREAMED]
+
+    def _item(self, kind: str, item: dict[str, Any], output: int, reading: Reading) -> None:
+        """A call that begins is judged by its name, with its arguments when they are all there; the rest at once."""
+        stream = STREAMS.get(str(item.get("type")))
+        if kind == "response.output_item.added" and stream and isinstance(item.get("name"), str):
+            place = f"output[{output}].{stream}[0, 0].name"
+            reading.objects.append(TextPart(location=place, text=item["name"]))
+            reading.finished.append(place)
+            if not (item.get("arguments") or item.get("input")):
+                return
+        self._judge(item, f"output[{output}].{'added' if kind.endswith('.added') else 'item'}", reading)
+
+    def _judge(self, item: Any, place: str, reading: Reading) -> None:
+        """What is whole in this event, and so judged with it."""
+        if found := judged(item, place):
+            self._said = True
+            reading.objects += found
+            reading.finished.append(f"{place}.")
 
 
 def _position(key: str, value: Any) -> bool:

@@ -17,6 +17,8 @@ _CONTENT = re.compile(
     r"choices\[\d+\]\.(?:text|(?:message|delta)\.content(?:\[\d+\](?:\.text)?)?)"  # OpenAI
     r"|content\[\d+\]\.text"  # Anthropic
     r"|message\.content|response"  # Ollama
+    r"|(?:response\.)?output\[\d+\](?:\.(?:item|added|part))?\.content(?:\[\d+\](?:\.text)?)?"  # Responses
+    r"|output\[\d+\]\.response\.output_text\[\d+, \d+\]\.(?:delta|done)"
 )
 
 

@@ -1,4 +1,4 @@
-"""Judges the tool calls of an answer (OpenAI, Anthropic, Ollama): listed names only, arguments by the tool's schema.
+"""Judges the tool calls of an answer (OpenAI, Responses, Anthropic, Ollama): listed names only, arguments by the tool's schema.
 
 A streamed name is judged as it comes; arguments with a schema are kept until they are complete. L is MAX_WHOLE.
 """
@@ -20,10 +20,14 @@ from sidecar.model.finding import Action, Finding
 
 _CALL = re.compile(
     r"(?P<call>choices\[\d+\]\.(?:message|delta)\.(?:tool_calls\[\d+\]|function_call)|message\.tool_calls\[\d+\]"
-    r"|content\[\d+\](?=\.(?:name|input|partial_json)))"
-    r"(?:\.(?P<kind>function|custom))?(?:\.(?P<part>name|arguments|input|partial_json))?(?P<inner>#.*)?"
+    r"|content\[\d+\](?=\.(?:name|input|partial_json))"
+    r"|(?:response\.)?output\[\d+\](?:\.(?:item|added|again))?(?=\.(?:name|arguments|input)(?:#|\Z))"
+    r"|output\[\d+\]\.response\.(?:function_call_arguments|mcp_call_arguments|custom_tool_call_input)\[\d+, \d+\])"
+    r"(?:\.(?P<kind>function|custom))?(?:\.(?P<part>name|arguments|input|partial_json|delta|done))?(?P<inner>#.*)?"
 )
-_STREAMED = re.compile(r"\.delta\..*arguments|\.delta\.function_call|\.partial_json")
+_STREAMED = re.compile(
+    r"\.delta\..*arguments|\.delta\.function_call|\.partial_json|_arguments\[\d+, \d+\]\.d"
+)
 """Where the text is a view of JSON (sidecar/formats/streamed_json.py)."""
 
 
