@@ -131,7 +131,8 @@ CASES = (
     Case(
         path="sse_no_filter", base="sse_no_filter", front="envoy", stream=True, connections=8, rate=20
     ),
-    Case(path="sse_50", base="sse_no_filter", checks=_BOTH, stream=True, connections=8, rate=20),
+    Case(path="sse_request", base="sse_no_filter", checks=_REQUEST, stream=True, connections=8, rate=20),
+    Case(path="sse_50", base="sse_request", checks=_BOTH, stream=True, connections=8, rate=20),
 )  # fmt: skip
 
 STREAMS = Case(path="streams_2000", checks={"output": OUTPUT}, stream=True, prompt_bytes=100)

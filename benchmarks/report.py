@@ -126,7 +126,7 @@ def history_row(report: dict[str, Any], note: str) -> str:
         figure("ext_proc_request", "python_cpu_us"),
         figure("ext_proc_request_response", "python_cpu_us"),
         " / ".join(figure("sse_50", name) for name in ("added_first_p50_ms", "python_cpu_us_per_chunk")),
-        figure("prompt_220k", "p50_ms"),
+        " / ".join(figure("prompt_220k", name) for name in ("p50_ms", "python_cpu_us")),
         figure("push_1", "push_p50_ms"),
         figure("start", "ready_s"),
         figure("ext_proc_request_response", "rss_mb"),

@@ -190,8 +190,9 @@ def _row(case: Case, medians: dict[str, dict[str, float]]) -> Row:
             middle |= {
                 f"added_open_{name}": middle[f"open_{name}"] - base[f"open_{name}"] for name in ADDED[:2]
             }
-    if case.stream and "python_cpu_us" in middle:
-        middle["python_cpu_us_per_chunk"] = middle["python_cpu_us"] / CHUNKS
+    if case.stream and base is not None and "python_cpu_us" in base:
+        # the base makes the same checks of the request, so that this is the answer's alone
+        middle["python_cpu_us_per_chunk"] = (middle["python_cpu_us"] - base["python_cpu_us"]) / CHUNKS
     parts = [middle[f"{role}_rss_mb"] for role in ("agent", "python") if f"{role}_rss_mb" in middle]
     if parts:
         middle["rss_mb"] = sum(parts)
