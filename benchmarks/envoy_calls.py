@@ -16,12 +16,12 @@ import ngh2
 from bartizan.policy import names
 from protos.gen.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 from protos.gen.envoy.service.ext_proc.v3 import external_processor_pb2 as proc
+from sidecar.model.request import Identity
 from sidecar.wire import ext_authz, ext_proc
 from sidecar.wire.grpc_frames import frame
+from sidecar.wire.translate import Handed, hand_on
 
 PATH = "/v1/chat/completions"
-_IDENTITY = {"subject": "bench", "tenant": "acme", "method": "api_key", "key_id": "bench", "plan": ""}
-_IDENTITY_MORE = {"region": "", "models": []}
 _SAMPLED_EVERY = 10
 _WINDOW = 1 << 28
 _FIELDS = {
@@ -62,14 +62,15 @@ class Exchanged:
     def __init__(self, revision: str) -> None:
         self._revision = revision
         self._handed = proc.ProcessingRequest()
+        identity = Identity(subject="bench", tenant="acme", method="api_key", key_id="bench")
+        handed = Handed(
+            decision_id=secrets.token_hex(16),
+            revision=revision,
+            source_address="127.0.0.1",
+            identity=identity,
+        )
         self._handed.metadata_context.filter_metadata[names.AUTHZ_METADATA].update(
-            {
-                "decision_id": secrets.token_hex(16),
-                "revision": revision,
-                "source_address": "127.0.0.1",
-                "ext_authz_duration": 4,
-                "identity": {**_IDENTITY, **_IDENTITY_MORE},
-            }
+            {"ext_authz_duration": 4, **hand_on(handed)}
         )
 
     def request(self, body: bytes) -> tuple[bytes, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -41,7 +42,7 @@ def headers(handed: dict[str, Any] | None = None, *, revision: str = "1.1", end:
         request.headers.headers.add(key=key, raw_value=value.encode())
     request.end_of_stream = end
     if handed is not None:
-        message.metadata_context.filter_metadata[names.AUTHZ_METADATA].update(handed)
+        message.metadata_context.filter_metadata[names.AUTHZ_METADATA].update({"handed": json.dumps(handed)})
     if revision:
         message.attributes["envoy.filters.http.ext_proc"].update({names.PROC_REVISION_ATTRIBUTE: revision})
     return message.SerializeToString()

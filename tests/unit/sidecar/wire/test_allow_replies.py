@@ -11,7 +11,7 @@ from bartizan.policy import names
 from protos.gen.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from sidecar.model.request import Identity
 from sidecar.plan.probe import Probe
-from sidecar.wire.translate import Handed, allow_reply, plain_struct, read_handed
+from sidecar.wire.translate import Handed, allow_reply, read_handed
 
 JANE = Identity(subject="jane", tenant="acme", method="jwt", models=("a", "b"))
 JOHN = Identity(subject="john", tenant="acme", method="api_key", key_id="k")
@@ -23,12 +23,13 @@ JOHN = Identity(subject="john", tenant="acme", method="api_key", key_id="k")
 def test_every_call_gets_its_own_decision_and_its_own_caller(
     identity: Identity | None, probe: Probe | None, address: str
 ) -> None:
-    for decision_id in (secrets.token_hex(16), secrets.token_hex(16), "short", "ü" * 16):
+    for decision_id in (secrets.token_hex(16), secrets.token_hex(16), "short", "ü" * 16, '"' * 32):
         handed = Handed(
             decision_id=decision_id, revision="1.1", source_address=address, identity=identity, probe=probe
         )
         reply = CheckResponse.FromString(allow_reply(handed))
-        assert read_handed(plain_struct(reply.dynamic_metadata)) == handed
+        assert read_handed(reply.dynamic_metadata) == handed
+        assert reply.dynamic_metadata["decision_id"] == decision_id, "Envoy's local replies name it"
         (header,) = reply.ok_response.response_headers_to_add
         assert (header.header.key, header.header.value) == (names.HEADER_DECISION, decision_id)
         assert set(reply.ok_response.headers_to_remove) == {"authorization", "x-api-key"}

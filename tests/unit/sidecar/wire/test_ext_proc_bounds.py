@@ -41,7 +41,7 @@ def until_withheld() -> list[proc.ProcessingRequest]:
     for key, value in ((":method", "POST"), (":path", "/predict"), ("content-type", "application/json")):
         first.request_headers.headers.headers.add(key=key, raw_value=value.encode())
     handed: dict[str, Any] = {"decision_id": "d" * 32, "revision": "1.1", "identity": IDENTITY}
-    first.metadata_context.filter_metadata[names.AUTHZ_METADATA].update(handed)
+    first.metadata_context.filter_metadata[names.AUTHZ_METADATA].update({"handed": json.dumps(handed)})
     first.attributes["envoy.filters.http.ext_proc"].update({names.PROC_REVISION_ATTRIBUTE: "1.1"})
     answer = proc.ProcessingRequest()
     for key, value in ((":status", "200"), ("content-type", "application/json")):

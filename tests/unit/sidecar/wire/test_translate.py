@@ -20,7 +20,6 @@ from sidecar.wire.translate import (
     Handed,
     allow_reply,
     joined_headers,
-    plain_struct,
     read_check,
     read_event,
     read_handed,
@@ -54,27 +53,30 @@ probes = st.builds(Probe, nonce=text, phase=st.sampled_from(["authz", "content"]
 )
 def test_what_is_handed_on_comes_back(handed: Handed) -> None:
     reply = CheckResponse.FromString(allow_reply(handed))
-    assert read_handed(plain_struct(reply.dynamic_metadata)) == handed
+    assert read_handed(reply.dynamic_metadata) == handed
 
 
 @pytest.mark.parametrize(
     "found",
     [
         {},
-        {"decision_id": "a"},
-        {"decision_id": 1, "revision": "1.1"},
-        {"decision_id": "a", "revision": "1.1", "identity": "root"},
+        {"decision_id": "a", "revision": "1.1"},
+        {"handed": 1},
+        {"handed": ""},
+        {"handed": '{"decision_id": "a"}'},
+        {"handed": '{"decision_id": 1, "revision": "1.1"}'},
+        {"handed": '{"decision_id": "a", "revision": "1.1", "identity": "root"}'},
         {
-            "decision_id": "a",
-            "revision": "1.1",
-            "identity": {"subject": "s", "tenant": "t", "method": "magic"},
+            "handed": '{"decision_id": "a", "revision": "1.1",'
+            ' "identity": {"subject": "s", "tenant": "t", "method": "magic"}}'
         },
+        {"handed": {"decision_id": "a", "revision": "1.1"}},
     ],
 )
 def test_anything_else_in_the_metadata_is_nothing(found: dict[str, Any]) -> None:
     struct = Struct()
     struct.update(found)
-    assert read_handed(plain_struct(struct)) is None
+    assert read_handed(struct) is None
 
 
 def test_a_check_is_read_without_its_query() -> None:
