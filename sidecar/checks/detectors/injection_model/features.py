@@ -7,6 +7,7 @@ number of steps is what costs, so all kinds of n-grams are mixed, sorted and cou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -73,7 +74,7 @@ _FORTH, _BACK = _powers(_BASE, _SHORT), _powers(_INVERSE, _SHORT)
 
 @dataclass(frozen=True, slots=True)
 class Grams:
-    """The distinct n-grams of a text by block, in order: block << (WIDTH + KIND_BITS) | kind << WIDTH | bucket."""
+    """The distinct n-grams of a text by block: block << (WIDTH + KIND_BITS) | kind << WIDTH | bucket."""
 
     keys: Keys
     blocks: int
@@ -93,19 +94,33 @@ def grams(text: str, block: int) -> Grams:
     starts, ends = _tokens(classes)
     codes = points.astype(np.uint64)
     tokens = _Tokens(codes, starts, ends)
-    kinds = (_word_grams(tokens), _letter_grams(codes, classes == _SPACE), _concept_grams(tokens))
-    hashes = _mix(np.concatenate([gram for kind in kinds for gram, _ in kind]))
+    kinds = list(
+        enumerate((_word_grams(tokens), _letter_grams(codes, classes == _SPACE), _concept_grams(tokens)))
+    )
+    blocks = max(1, -(-len(points) // block))
+    if blocks == 1:
+        return Grams(_keys(kinds, block, blocks), blocks)
+    return Grams(np.concatenate([_keys([kind], block, blocks) for kind in kinds if kind[1]]), blocks)
+
+
+def _keys(kinds: Sequence[tuple[int, _Family]], block: int, blocks: int) -> Keys:
+    """The distinct keys of these kinds, in order. All together for a short text, where steps cost; one by one for a long
+    one, whose arrays would not stay in the processor's cache.
+    """
+    grams_of = [gram for _, kind in kinds for gram, _ in kind]
+    hashes = (
+        _mix(np.concatenate(grams_of)) if blocks == 1 else np.concatenate([_mix(gram) for gram in grams_of])
+    )
     at = 0
-    for number, (kind, bits) in enumerate(zip(kinds, BITS, strict=True)):
+    for number, kind in kinds:
         end = at + sum(len(gram) for gram, _ in kind)
-        hashes[at:end] >>= np.uint64(64 - bits)
+        hashes[at:end] >>= np.uint64(64 - BITS[number])
         hashes[at:end] |= np.uint64(number << WIDTH)
         at = end
-    blocks = max(1, -(-len(points) // block))
     if blocks > 1:
-        places = np.concatenate([places for kind in kinds for _, places in kind])
+        places = np.concatenate([places for _, kind in kinds for _, places in kind])
         hashes |= (places // block).astype(np.uint64) << np.uint64(WIDTH + KIND_BITS)
-    return Grams(_distinct(hashes, blocks), blocks)
+    return _distinct(hashes, blocks)
 
 
 _Family = list[tuple[Hashes, Places]]
