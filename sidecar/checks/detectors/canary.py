@@ -92,9 +92,9 @@ def _lower(text: str) -> str:
 
 
 def _squeeze(text: str) -> tuple[str, list[int]]:
-    """Lower case without gaps, and where each of its characters stood."""
-    places = [index for index, char in enumerate(text) if not _GAPS.match(char)]
+    """Lower case without gaps, and where each of its characters stood. A full-width slash is a gap, as ASCII's is."""
     lowered = _lower(text)
+    places = [index for index, char in enumerate(lowered) if not _GAPS.match(char)]
     return "".join([lowered[index] for index in places]), places
 
 

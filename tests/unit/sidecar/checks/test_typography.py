@@ -25,6 +25,7 @@ CANARY = canary.build(Canary(tokens=("CANARY-7f3a9c",), action="redact"))
 HIDDEN = [
     (CANARY, "CANARY\u20117f3a9c", "[REDACTED]"),
     (CANARY, "ＣＡＮＡＲＹ–7f３a9c", "[REDACTED]"),
+    (CANARY, "／＿／／CANARY-7f3a9c", "／＿／／[REDACTED]"),
     (PII, "4111\u20111111\u20111111\u20111111", "[CARD]"),
     (PII, "4111\u20131111\u20131111\u20131111", "[CARD]"),
     (PII, "4111\u20141111\u20141111\u20141111", "[CARD]"),
