@@ -137,13 +137,13 @@ def running_world() -> Iterator[World]:
             issuer.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def world() -> Iterator[World]:
     with running_world() as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def played(world: World) -> dict[str, Played]:
     """Every row, in the table's order whatever the order of the tests."""
     return {row.name: play(row, world.stands[row.policy], world.credential) for row in ROWS}
