@@ -21,7 +21,7 @@ from sidecar.agent.verify import SCHEMA_VERSIONS, Verifier
 from sidecar.agent.workers import WorkerPool
 
 EVERY = 5.0
-GATHER = 0.02
+GATHER = 0.005
 TIMEOUT = 3.0
 FAILURES = 2
 """So many reports in a row that fail are reason enough to ask at another replica."""

@@ -9,6 +9,7 @@ from google.protobuf.struct_pb2 import Struct
 
 from bartizan.errors import ResourceRejected
 from bartizan.policy import names
+from bartizan.xds import resources
 from bartizan.xds.resources import from_json, packed, to_json
 from protos.gen.envoy.config.core.v3.base_pb2 import Metadata
 from protos.gen.envoy.config.route.v3.route_components_pb2 import FilterConfig, Route, VirtualHost
@@ -30,7 +31,20 @@ def test_a_resource_comes_back_as_the_same_bytes_every_time() -> None:
     assert document["@type"] == names.TYPE_ROUTES
     first = from_json(document)
     assert first == packed(configuration())
-    assert {from_json(document).value for _ in range(5)} == {first.value}
+    read = set()
+    for _ in range(5):
+        resources._read.cache_clear()
+        read.add(from_json(document).value)
+    assert read == {first.value}
+
+
+def test_what_was_made_before_is_each_callers_own() -> None:
+    to_json(configuration())["name"] = "changed"
+    document = to_json(configuration())
+    assert document["name"] == "r"
+    before = from_json(document)
+    document["name"] = "changed"
+    assert (from_json(document) == before, from_json(to_json(configuration())) == before) == (False, True)
 
 
 @pytest.mark.parametrize(
