@@ -51,7 +51,7 @@ test-k8s: $(STAMP) ## the tests against a real kube-apiserver; binaries: tests/k
 lint: $(STAMP) arch style type ## ruff, mypy, import contracts
 
 type: $(STAMP) ## mypy --strict; once over all, so that what tests import is read once
-	$(BIN)/mypy --num-workers auto --explicit-package-bases bartizan sidecar control_plane protos/generate.py protos/build_hook.py tests benchmarks
+	$(BIN)/mypy --explicit-package-bases bartizan sidecar control_plane protos/generate.py protos/build_hook.py tests benchmarks
 
 style: $(STAMP) ## ruff's rules and format
 	$(BIN)/ruff check .

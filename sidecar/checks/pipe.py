@@ -7,9 +7,10 @@ keeps at most L-1 characters, or up to 2L-2 while a match in them is waiting for
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sidecar.checks.base import Match, SpanCheck, TextCheck
-from sidecar.checks.escapes import border, whole_pairs
+from sidecar.checks.escapes import Unescaped, matches, unescaped
 from sidecar.model.finding import Action, Finding
 
 
@@ -67,33 +68,36 @@ class _Stage:
         check = self.check
         whole = self._context + self.held + text
         start = len(self._context)
-        settled = len(whole)
-        if not end:
-            settled = max(start, settled - check.max_match + 1, check.settled(whole))
-            if self._written:
-                settled = border(whole, start, settled)
-            if settled <= start:
-                self.held = whole[start:]
-                return (text if self.passive else ""), (), False
-        matches = check.matches(whole, start)
-        if not matches:  # as nearly always
-            self._keep(whole, settled)
-            return (text if self.passive else whole[start:settled]), (), False
+        seen: Unescaped | None = None
+        shown, begin = whole, start
         if self._written:
-            matches = whole_pairs(whole, start, matches)
-        if not self.passive and check.action >= Action.CUT and matches[0].start < settled:
-            first = matches[0]
+            seen, begin = unescaped(whole, start)
+            shown = seen.text
+        length = settled = len(shown)
+        if not end:
+            settled = max(begin, length - check.max_match + 1, check.settled(shown))
+        if settled <= begin:
+            self.held = whole[start:]
+            return (text if self.passive else ""), (), False
+        found = check.matches(shown, begin) if seen is None else matches(check, seen, begin)
+        if not found and seen is None:  # as nearly always
+            self._keep(whole, settled, check.context)
+            return (text if self.passive else whole[start:settled]), (), False
+        if not self.passive and check.action >= Action.CUT and found and found[0].start < settled:
             self.held = ""
-            return whole[start : first.start], [first], True
-        release = settled if end else self._release(matches, settled, len(whole))
-        certain = [match for match in matches if match.end <= release]
+            first = found[0].start
+            return whole[start : first if seen is None else seen.at(first)], found[:1], True
+        release = settled if end else self._release(found, settled, length)
+        certain = [match for match in found if match.end <= release]
+        if seen is not None and seen.places is not None:
+            release = seen.at(release)
+            certain = [replace(one, start=seen.at(one.start), end=seen.at(one.end)) for one in certain]
         flows = text if self.passive else _redacted(whole, start, release, certain)
-        self._keep(whole, release)
+        self._keep(whole, release, check.context if seen is None else 2 * check.context)
         return flows, certain, False
 
-    def _keep(self, whole: str, release: int) -> None:
+    def _keep(self, whole: str, release: int, context: int) -> None:
         """Up to `release` it flows; what must be known of it, and the rest, is kept."""
-        context = self.check.context
         self._context = whole[max(0, release - context) : release] if context else ""
         self.held = whole[release:]
 

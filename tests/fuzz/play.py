@@ -210,7 +210,7 @@ def main() -> None:
     print(json.dumps(report), flush=True)
     if failed is not None:
         CAUGHT.mkdir(parents=True, exist_ok=True)
-        (CAUGHT / f"{name}.failed").write_bytes(failed)
+        (CAUGHT / f"{name}-{arguments.seed}.failed").write_bytes(failed)
         sys.exit(1)
 
 

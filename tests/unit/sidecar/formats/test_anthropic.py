@@ -79,8 +79,8 @@ def test_unexpected_types_are_refused(body: Any) -> None:
         ({"type": "tool_result", "tool_use_id": "i", "content": {"odd": "r"}}, ["i", "odd", "r"]),
         ({"type": "thinking", "thinking": "t", "signature": "not sealed"}, ["t", "not sealed"]),
         ({"type": "redacted_thinking", "data": "not sealed"}, ["not sealed"]),
-        ({"type": "search_result", "source": "s", "title": "t", "content": [{"type": "text", "text": "r"}]}, ["t", "s", "r", "search_result"]),
-        ({"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": "d"}]}}, ["d", "content"]),
+        ({"type": "search_result", "source": "s", "title": "t", "content": [{"type": "text", "text": "r"}]}, ["t", "s", "r"]),
+        ({"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": "d"}]}}, ["d"]),
         ({"type": "image", "source": {"type": "url", "url": "http://x"}}, ["http://x"]),
     ],
 )  # fmt: skip

@@ -199,9 +199,13 @@ def test_a_cut_stream_says_the_redacted_answer_up_to_the_match(case: Case) -> No
         "https://evil.example/c\\",
         'https://evil.example/c\\" \\\\"',
         '\\\\"jane@example.com\\"',
+        'https://evil.example/c?d=1_"',
+        "<a href=//evil.example/",
     ],
 )
-def test_no_redaction_opens_a_string_of_a_tools_arguments(said: str, cuts: list[int]) -> None:
+def test_no_redaction_reaches_over_the_end_of_a_string_of_a_tools_arguments(
+    said: str, cuts: list[int]
+) -> None:
     wire = next(wire for wire in WIRES if wire.name == "chat")
     text = json.dumps({"a": said, "b": ["x", 1]})
     name = f"{ARGUMENTS}:0"
