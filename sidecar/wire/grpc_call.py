@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
 from sidecar.wire import grpc_status as status
 from sidecar.wire.engine import Call
 from sidecar.wire.grpc_frames import BadFrame, MessageReader
@@ -42,8 +44,7 @@ class Method:
     handler: Any
 
 
-@dataclass(slots=True, eq=False)
-class Stream:
+class Stream(msgspec.Struct, eq=False):
     """One call that is not answered yet. `owner` belongs to the shell: whoever runs the handler."""
 
     id: int
