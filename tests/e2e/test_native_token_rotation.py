@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.e2e.test_native_tokens import World, bearer, native_world
+from tests.e2e.test_native_tokens import World, native_world
 from tests.support.raw_client import wait_until
+from tests.support.token_cases import bearer
 from tests.support.tokens import KID
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("native-tokens")]

@@ -16,9 +16,9 @@ from bartizan.policy.checks import Pii
 from bartizan.policy.schema import Route
 from sidecar.formats.base import Document, Format, FormatError
 from sidecar.formats.catalog import build_format
-from sidecar.formats.documents import PlainDocument
 from sidecar.formats.embedded import written_out
 from sidecar.formats.json_text import decode
+from sidecar.formats.plain_documents import PlainDocument
 from sidecar.model.decision import Cause
 from tests.fuzz.program import GOLDEN, Program, golden_bodies
 

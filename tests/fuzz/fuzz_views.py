@@ -79,7 +79,12 @@ def seen(text: str) -> None:
     """Views."""
     plain = views.plain(text)
     folded = views.folded(plain)
-    made = [*views.rewritten(folded), views.unmasked(folded), views.spelled(folded), *views.decoded(text)]
+    made = [
+        *views.rewritten(folded),
+        views.unmasked(folded),
+        views.spelled(folded),
+        *views.decoded(text, views.Bounds()),
+    ]
     assert len(made) < _MOST_VIEWS
     longest = max(len(text), views.MAX_REWRITTEN_CHARS, views.MAX_RUN_CHARS)
     assert all(len(view) <= longest for view in made)

@@ -16,6 +16,7 @@ from control_plane.secrets.rotation.engine import RotationEngine
 from control_plane.secrets.rotation.journal import Entry
 from control_plane.secrets.rotation.machine import Phase, Rotation
 from control_plane.secrets.vault import Vault
+from control_plane.store.clock import boot_time
 from tests.support.rotation_scene import Scene
 
 
@@ -130,7 +131,7 @@ async def test_before_an_act_that_can_not_be_taken_back_the_lease_is_asked_for_a
         await leader.confirm()
     assert not await leader.ask()
 
-    now = lead.boot_time()
+    now = boot_time()
     monkeypatch.setattr(lead, "boot_time", lambda: now)
     again = lead.Leadership(scene.store, "replica-2")
     assert await again.ask()
