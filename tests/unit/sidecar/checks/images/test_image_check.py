@@ -9,8 +9,10 @@ import pytest
 
 from bartizan.policy.checks import Image, ImageType
 from sidecar.checks.base import Looked
+from sidecar.checks.child.process import ChildFailed
 from sidecar.checks.images.check import ImageCheck, build
 from sidecar.checks.images.decoder import Decoder
+from sidecar.checks.images.messages import Answer, Question
 from sidecar.checks.images.sources import allowed_elsewhere
 from sidecar.formats.base import ImagePart
 from sidecar.model.finding import Action
@@ -39,6 +41,31 @@ def encoded(written: str, declared: str = "") -> ImagePart:
 def look(part: ImagePart, **config: Any) -> Looked:
     (looked,) = check(**config).judge([part])
     return looked
+
+
+class Slow:
+    """Answers only while there is time; each picture takes one second."""
+
+    def __init__(self) -> None:
+        self.left = 2.5
+
+    def start(self) -> None:
+        pass
+
+    def decode(self, question: Question, deadline: float) -> Answer:
+        assert deadline
+        self.left -= 1
+        if self.left < 0:
+            raise ChildFailed("late")
+        return Answer(good=True, data=question.data)
+
+
+def test_a_picture_for_which_no_time_is_left_refuses_all_of_them() -> None:
+    made = ImageCheck(Image(types=ALL, action="flag"), Slow())
+    part = raw(picture())
+    assert len(made.judge([part, part])) == 2
+    with pytest.raises(ChildFailed):
+        ImageCheck(Image(types=ALL, action="flag"), Slow()).judge([part, part, part])
 
 
 def kinds(looked: Looked) -> list[tuple[str, Action]]:
