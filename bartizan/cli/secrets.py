@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import yaml
 
+from bartizan.api import RotationInfo
 from bartizan.cli.clock import moment
 from bartizan.cli.connection import Connection, pass_connection
 
@@ -61,10 +62,7 @@ def rotate(connection: Connection, name: str, seconds: int | None) -> None:
     Example: bartizan secrets rotate upstream --wait 300
     """  # noqa: D301
     info = connection.call(lambda client: client.rotate(name))
-    if seconds is not None:
-        info = connection.call(lambda client: client.wait_rotated(name, timeout_seconds=seconds))
-    connection.output.text(f"{name}: phase {info.phase}", data=info)
-    raise SystemExit(0 if seconds is None or info.finished else 1)
+    _show(connection, name, info, seconds)
 
 
 @secrets.command()
@@ -78,10 +76,7 @@ def rollback(connection: Connection, name: str, seconds: int | None) -> None:
     Example: bartizan secrets rollback upstream --wait 120
     """  # noqa: D301
     info = connection.call(lambda client: client.roll_back(name))
-    if seconds is not None:
-        info = connection.call(lambda client: client.wait_rotated(name, timeout_seconds=seconds))
-    connection.output.text(f"{name}: phase {info.phase}", data=info)
-    raise SystemExit(0 if seconds is None or info.finished else 1)
+    _show(connection, name, info, seconds)
 
 
 @secrets.command()
@@ -100,3 +95,11 @@ def rotation(connection: Connection, name: str) -> None:
         [(info.secret, info.phase, info.from_generation, info.to_generation, waiting, info.error)],
         data=info,
     )
+
+
+def _show(connection: Connection, name: str, info: RotationInfo, seconds: int | None) -> None:
+    """What has begun, or with `seconds` what came of it by then; exit code 1 when it has not ended."""
+    if seconds is not None:
+        info = connection.call(lambda client: client.wait_rotated(name, timeout_seconds=seconds))
+    connection.output.text(f"{name}: phase {info.phase}", data=info)
+    raise SystemExit(0 if seconds is None or info.finished else 1)

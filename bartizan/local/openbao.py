@@ -19,7 +19,8 @@ import aiohttp
 from bartizan.errors import Conflict, DependencyRefused, DependencyUnavailable
 from bartizan.local import processes
 from bartizan.local.binaries import find_binary
-from bartizan.local.selfsigned import make_certificate, write_private
+from bartizan.local.certificates import make_certificate
+from bartizan.local.private_file import write_private
 
 KV, PKI, TRANSIT = "bartizan-kv", "bartizan-pki", "bartizan-transit"
 BUNDLE_KEY = "bartizan-bundles"
@@ -89,7 +90,8 @@ class OpenBao:
         self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         (self.state / "raft").mkdir(exist_ok=True, mode=0o700)
         if not self.ca_file.exists():
-            make_certificate(self.ca_file, self.state / "tls.key")
+            # ten years: OpenBao has no other one later
+            make_certificate(self.ca_file, self.state / "tls.key", name="OpenBao on loopback", days=3650)
         api, cluster = self._ports()
         self.address = f"https://127.0.0.1:{api}"
         config = {

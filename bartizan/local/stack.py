@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import secrets
 import sys
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from bartizan.client import Client
 from bartizan.errors import DependencyUnavailable, NotFound
 from bartizan.local import processes
 from bartizan.local.openbao import OpenBao
+from bartizan.local.private_file import write_private
 
 TRUST_DOMAIN = "bartizan.local"
 TOKEN_HOURS = 12
@@ -131,10 +131,10 @@ class Stack:
                 token = await client.join_token(
                     f"spiffe://{TRUST_DOMAIN}/ns/{self.namespace}/sa/{self.service_account}", self.labels
                 )
-            _write_private(join_file, token)
+            write_private(join_file, token)
         seal = self.state / "seal-key"
         if not seal.exists():
-            _write_private(seal, secrets.token_hex(32))
+            write_private(seal, secrets.token_hex(32))
         environment = {
             "BARTIZAN_RUN_DIR": str(self.run_dir),
             "BARTIZAN_STATE_DIR": str(self.state / "sidecar"),
@@ -167,20 +167,20 @@ class Stack:
         if not instance_id or known == [instance_id]:
             return
         left = [name for name in known if name != instance_id]
-        _write_private(file, msgspec.json.encode([*left, instance_id]).decode())
+        write_private(file, msgspec.json.encode([*left, instance_id]).decode())
         async with self.client() as client:
             for name in list(left):
                 with contextlib.suppress(DependencyUnavailable):
                     with contextlib.suppress(NotFound):
                         await client.remove_instance(name)
                     left.remove(name)
-        _write_private(file, msgspec.json.encode([*left, instance_id]).decode())
+        write_private(file, msgspec.json.encode([*left, instance_id]).decode())
 
     async def renew_token(self) -> None:
         """Trade the admin token for a fresh one; the old one is left to expire, so that nobody is cut off."""
         async with self.client() as client:
             made = await client.create_token(role="admin", ttl_seconds=TOKEN_HOURS * 3600, name="laptop")
-        _write_private(self.token_file, made.token)
+        write_private(self.token_file, made.token)
 
     async def sidecar_status(self) -> dict[str, Any]:
         """The agent's own /status."""
@@ -205,7 +205,7 @@ class Stack:
             return
         async with Client(self.api_url, bootstrap.read_text().strip(), ca_file=self.ca_file) as client:
             made = await client.create_token(role="admin", ttl_seconds=TOKEN_HOURS * 3600, name="laptop")
-        _write_private(self.token_file, made.token)
+        write_private(self.token_file, made.token)
 
     async def _wait(self, child: processes.Child, url: str, seconds: float) -> None:
         """Poll until 200. On failure the message holds the last reasons and the log's end."""
@@ -227,11 +227,3 @@ class Stack:
             raise DependencyUnavailable(
                 f"{child.name} was not ready in {seconds:.0f} s: {last}\n{child.log}:\n{child.tail()}"
             ) from None
-
-
-def _write_private(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    partial.replace(path)
