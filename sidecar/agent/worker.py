@@ -110,6 +110,9 @@ class Worker:
             with theirs, their_audit:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable,
+                    # positions of columns in tracebacks: half a megabyte
+                    "-X",
+                    "no_debug_ranges",
                     "-m",
                     "sidecar.worker",
                     stdin=asyncio.subprocess.DEVNULL,
