@@ -5,7 +5,7 @@ RE2 gives a set's automaton a fixed share of memory; where that is not enough, i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import re2
 
@@ -31,7 +31,10 @@ class PatternSet:
 
     def matches(self, text: str | bytes) -> list[int]:
         """Numbers of the patterns that match somewhere, rising."""
-        found = sorted(self._set.Match(text) or ())
+        found: Sequence[int] = self._set.Match(text) or ()
+        if len(found) == 1 and found[0] == self._every:
+            return []  # as nearly always
+        found = sorted(found)
         if found and found[-1] == self._every:
             return found[:-1]
         return [number for number, pattern in enumerate(self._patterns) if re2.search(pattern, text)]

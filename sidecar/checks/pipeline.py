@@ -58,17 +58,18 @@ class HeadChecks:
         started = self.clock_ns()
         caller = authenticate(presented_credentials(head), self.methods, material, started / 1e9)
         authenticated = self.clock_ns()
-        marks: tuple[Mark, ...] = (Mark(phase="authn", start=started, end=authenticated),)
+        authn = Mark(phase="authn", start=started, end=authenticated)
         if isinstance(caller, Cause):
-            return Verdict(decision=deny(caller), phase="authn", marks=marks)
+            return Verdict(decision=deny(caller), phase="authn", marks=(authn,))
         refusal = self._admit(caller, head)
         admitted = self.clock_ns()
-        marks += (Mark(phase="admission", start=authenticated, end=admitted),)
+        admission = Mark(phase="admission", start=authenticated, end=admitted)
         phase: Phase = "admission"
+        marks: tuple[Mark, ...] = (authn, admission)
         if refusal is None:
             phase = "authz"
             refusal = self._authorize(caller, head)
-            marks += (Mark(phase="authz", start=admitted, end=self.clock_ns()),)
+            marks = (authn, admission, Mark(phase="authz", start=admitted, end=self.clock_ns()))
         if refusal is None:
             return Verdict(decision=allow(caller), phase="authz", marks=marks)
         if self.shadow:

@@ -112,7 +112,9 @@ class Decision(Value, frozen=True, kw_only=True):
 
 def allow(identity: Identity | None = None, findings: tuple[Finding, ...] = ()) -> Decision:
     """An allowing decision; its action is the strongest of the findings."""
-    action = max(finding.action for finding in findings) if findings else Action.ALLOW
+    if not findings:
+        return Decision(cause=Cause.ALLOWED, action=Action.ALLOW, identity=identity)
+    action = max(finding.action for finding in findings)
     return Decision(cause=Cause.ALLOWED, action=action, findings=findings, identity=identity)
 
 
