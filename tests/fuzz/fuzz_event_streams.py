@@ -240,12 +240,8 @@ class _Told:
     """
 
     def __init__(self, stream: AnswerStream) -> None:
-        self.feed, self.events, self.take, self.unsaid = (
-            stream.feed,
-            stream.events,
-            stream.take,
-            stream.unsaid,
-        )
+        self.feed, self.events, self.take = stream.feed, stream.events, stream.take
+        self.unsaid = stream.unsaid
 
     def closing(self, pending: Sequence[TextPart]) -> bytes:
         return repr([(part.location, part.text) for part in pending]).encode()
