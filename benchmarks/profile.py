@@ -127,16 +127,22 @@ def _name(frame: str) -> str:
     return f"{file.rpartition('/')[2]} {function}"
 
 
-async def _all(cases: list[Case], seconds: float, folder: Path) -> list[str]:
+async def _all(cases: list[Case], seconds: float, folder: Path) -> bool:
+    """Sample each path; what is there is written after each. Whether all could be sampled."""
     parts: list[str] = []
+    good = True
     for case in cases:
         try:
             parts.append(await profile(case, seconds, folder))
         except Skipped as reason:
             print(f"{case.path}: skipped, {reason}", file=sys.stderr)
+        except ExceptionGroup as failed:
+            good = False
+            print(f"{case.path}: failed, {failed.exceptions[0]}", file=sys.stderr)
         else:
             print(parts[-1], flush=True)
-    return parts
+            (folder / "costs.md").write_text("\n".join(["# Where a worker's time goes", "", *parts]))
+    return good
 
 
 def main() -> None:
@@ -148,8 +154,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     cases = [case for case in CASES if case.front == "sidecar" and arguments.only in case.path]
-    parts = asyncio.run(_all(cases, arguments.seconds, arguments.out))
-    (arguments.out / "costs.md").write_text("\n".join(["# Where a worker's time goes", "", *parts]))
+    sys.exit(not asyncio.run(_all(cases, arguments.seconds, arguments.out)))
 
 
 if __name__ == "__main__":
