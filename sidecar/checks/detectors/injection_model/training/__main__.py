@@ -23,7 +23,7 @@ from sidecar.checks.detectors.injection_model.training.sources import JUDGE_ONLY
 SEED = 0
 COMPOSED = 12_000
 LEFT_OUT_CAP = 1_200
-FLAG_RATE = 0.009
+FLAG_RATE = 0.007
 BLOCK_RATE = 0.001
 DOCUMENT_RATE = 0.01
 """Share of left-out technical documents that may be flagged when a tool brought them."""
