@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import msgspec
+import re2
 
 from sidecar.checks.base import Match
 
@@ -32,7 +33,8 @@ _DIGITS = {
     if char.isdecimal()
 }
 _SIGNS = {**_DIGITS, **{code: chr(code - 0xFEE0) for code in _FULL_WIDTH}}
-_SIGN = re.compile(f"[{''.join(map(chr, _SIGNS))}]")
+_SIGN = re2.compile(f"[{''.join(map(chr, _SIGNS))}]")
+"""By RE2: Python's search for one of so many signs beyond the first plane takes a hundred times as long."""
 _DASH = re.compile(r"(?<=[0-9A-Z)])[\u2010-\u2015\u2212\ufe58\ufe63](?=[0-9A-Z(]|\Z)")
 _INVISIBLE = (
     "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe00-\ufe0f\ufeff]"
