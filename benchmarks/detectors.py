@@ -18,7 +18,12 @@ from sidecar.checks.detectors.injection_model.training import compose, judged
 from sidecar.checks.sanitizers import unicode
 from sidecar.formats.base import TextPart
 
-SIZES = {"40 characters": (40, 400), "1,000 characters": (1_000, 300), "220 KB": (220_000, 12)}
+SIZES = {
+    "40 characters": (40, 400),
+    "1,000 characters": (1_000, 300),
+    "16 KB": (16_000, 40),
+    "220 KB": (220_000, 12),
+}
 
 
 def checks() -> dict[str, TextCheck]:
@@ -61,7 +66,9 @@ def measured(act: Callable[[TextPart], object], parts: list[TextPart]) -> tuple[
 
 
 def main() -> None:
-    sys.stdout.write(f"| check | {' | '.join(f'{size}: p50 | p95' for size in SIZES)} |\n|{'---|' * 7}\n")
+    sys.stdout.write(
+        f"| check | {' | '.join(f'{size}: p50 | p95' for size in SIZES)} |\n|{'---|' * (1 + 2 * len(SIZES))}\n"
+    )
     for name, check in checks().items():
         cells = []
         for length, count in SIZES.values():
