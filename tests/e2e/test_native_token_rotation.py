@@ -59,7 +59,9 @@ class Traffic:
             status, by_envoy = self.ask(self.tokens[kid])
             self.seen[kid, status] += 1
             self.by_envoy += by_envoy and status == 200
-            if before is not None and before == self.wanted[kid] and status != before:
+            # a guard that is behind sheds with 503: refused as well
+            right = status == before or (before == 401 and status == 503)
+            if before is not None and before == self.wanted[kid] and not right:
                 self.wrong.append((kid, before, status))
 
     def ask(self, token: str) -> tuple[int, bool]:
