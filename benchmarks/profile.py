@@ -136,9 +136,9 @@ async def _all(cases: list[Case], seconds: float, folder: Path) -> bool:
             parts.append(await profile(case, seconds, folder))
         except Skipped as reason:
             print(f"{case.path}: skipped, {reason}", file=sys.stderr)
-        except ExceptionGroup as failed:
+        except (ExceptionGroup, OSError) as failed:  # the generator's, or a worker's that was started again
             good = False
-            print(f"{case.path}: failed, {failed.exceptions[0]}", file=sys.stderr)
+            print(f"{case.path}: failed, {failed}", file=sys.stderr)
         else:
             print(parts[-1], flush=True)
             (folder / "costs.md").write_text("\n".join(["# Where a worker's time goes", "", *parts]))
