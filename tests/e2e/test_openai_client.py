@@ -216,6 +216,7 @@ async def test_long_prompts_and_pictures_are_read_as_far_as_they_are_text_and_th
         {"type": "text", "text": "[EMAIL]"},
     ]
     record = await served.guard.next_record()
-    assert record.request_scanned == len(prompt) + len("bob@example.org")
-    assert record.response_scanned == len("a picture of jane@")
+    named = (len("m"), len("c1" + "m"))  # identifiers, which secrets and canary read
+    assert record.request_scanned == len(prompt) + len("bob@example.org") + named[0]
+    assert record.response_scanned == len("a picture of jane@") + named[1]
     assert record.unscanned_reason == "image_url"
