@@ -53,7 +53,8 @@ async def test_a_stream_flows_while_the_model_still_writes(chat: Gateway) -> Non
     assert rest.endswith(b"data: [DONE]\n\n")
     record = await chat.record(answer)
     assert (record.phase, record.action, record.unscanned_reason) == ("response", "allow", "no_input_checks")
-    assert record.response_scanned == len("one two end" + "three " * 30)
+    identifiers = "c" + "chat"
+    assert record.response_scanned == len("one two end" + "three " * 30 + identifiers)
 
 
 async def test_a_canary_split_over_events_cuts_the_stream_and_stops_the_model(chat: Gateway) -> None:
