@@ -194,19 +194,17 @@ class PromptInjectionCheck:
         kinds = reading.kinds()
         if role in _APPLICATION:
             return _Decided(kinds - _NOT_FOR_APPLICATION, self._action)
-        if self._model is None:
+        if self._model is None or (kinds and not _doubtful(reading, kinds)):
             return _Decided(kinds, self._action)
-        if not kinds:
-            likely = self._probability(self._model, reading)
-            action = self._judged(self._model, likely, role)
-            if not action and role not in _BROUGHT and likely >= self._model.thresholds.doubt:
-                action = Action.FLAG if reading.weak() else Action.ALLOW
-            return _Decided({_LIKELY} if action else set(), action, likely)
-        if not _doubtful(reading, kinds):
-            return _Decided(kinds, self._action)
-        likely = self._model.probability(reading.folded)
-        stands = likely >= self._model.thresholds.doubt
-        return _Decided(kinds if stands else set(), self._action, likely)
+        doubt = self._model.thresholds.doubt
+        if kinds:
+            likely = self._model.probability(reading.folded)
+            return _Decided(kinds if likely >= doubt else set(), self._action, likely)
+        likely = self._probability(self._model, reading)
+        action = self._judged(self._model, likely, role)
+        if not action and role not in _BROUGHT and likely >= doubt and reading.weak():
+            action = Action.FLAG
+        return _Decided({_LIKELY} if action else set(), action, likely)
 
     def _probability(self, model: InjectionModel, reading: _Reading) -> float:
         """Of a name or a phrase only what is encoded in it: out of a sentence the model knows nothing of words."""
@@ -215,11 +213,8 @@ class PromptInjectionCheck:
         return max(map(model.probability, texts), default=0.0)
 
     def _judged(self, model: InjectionModel, likely: float, role: str) -> Action:
-        flag, block = model.thresholds.flag, model.thresholds.block
-        if role in _BROUGHT:
-            flag = model.thresholds.document
-            block = max(block, flag)
-        if likely >= block:
+        flag = model.thresholds.document if role in _BROUGHT else model.thresholds.flag
+        if likely >= max(flag, model.thresholds.block):
             return self._action
         return Action.FLAG if likely >= flag else Action.ALLOW
 
