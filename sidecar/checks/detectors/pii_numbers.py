@@ -108,7 +108,11 @@ def _cards(text: str, start: int) -> Iterator[Match]:
     for run in _CARD_RUN.finditer(text, start):
         first = run.start()
         before = text[first - 1 : first]
-        glued = before == "_" or before.isalnum() or (before in {".", ","} and text[first - 2].isdigit())
+        glued = (
+            before == "_"
+            or before.isalnum()
+            or (before in {".", ","} and text[first - 2 : first - 1].isdigit())
+        )
         yield from _cards_in(text, list(_GROUPS.finditer(run.group())), int(glued), first, allowance)
         if allowance.left < 0:
             return

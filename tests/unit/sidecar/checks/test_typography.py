@@ -76,6 +76,11 @@ def test_what_is_no_card_stays(text: str) -> None:
     assert PII.matches(text) == []
 
 
+@pytest.mark.parametrize("before", ["", ".", ",", "..", "x."])
+def test_a_card_is_found_at_the_beginning_of_a_text_that_ends_with_it(before: str) -> None:
+    assert [match.kind for match in PII.matches(f"{before}4111 1111 1111 1111")] == ["card"]
+
+
 @given(st.text(st.sampled_from("a4A1 -–\u2011\u200b\ufeff４＠.é猫"), max_size=40))
 def test_every_character_of_a_plain_text_leads_back_to_where_it_stood(text: str) -> None:
     read = plain(text)
