@@ -121,10 +121,8 @@ class Applier:
         version is said to be two things.
         """
         current = self.current
-        if current is None or (current.bundle.policy, current.bundle.version) != (
-            bundle.policy,
-            bundle.version,
-        ):
+        named = (bundle.policy, bundle.version)
+        if current is None or (current.bundle.policy, current.bundle.version) != named:
             return False
         if current.message.payload != message.payload:
             raise ResourceRejected("same_version_other_payload")
@@ -180,8 +178,7 @@ class Applier:
         # Kept before anybody is told: a version that was reported must outlive this process.
         await self._on_enforced()
         self._confirmed()
-        # the old bundle, and what reading the new one took
-        await asyncio.to_thread(give_back)
+        await asyncio.to_thread(give_back)  # the old bundle, and what reading the new one took
 
     async def _arrivals(self, bundle: Bundle) -> None:
         """Wait for what the bundle needs beside itself. Missing keys deny all who use them, so they may come later."""

@@ -28,7 +28,8 @@ from sidecar.formats.json_text import (
 )
 from sidecar.formats.openai_fields import UNREADABLE
 from sidecar.formats.reading import WHOLE, Reading, malformed
-from sidecar.formats.same_shape import LastShape, Shape
+from sidecar.formats.same_shape import LastShape
+from sidecar.formats.split_names import Chunk, RawEvent, SplitNames
 from sidecar.formats.streamed_json import StreamedJson
 from sidecar.formats.walk import WHOLE_NUMBERS, take_unreadable
 from sidecar.model.decision import Cause
@@ -39,18 +40,6 @@ _MAX_TEXTS = 2_500
 _MAX_KNOWN = 1_024
 """Identifiers that are remembered; then they are looked at again."""
 DONE = b"[DONE]"
-
-
-class RawEvent(Protocol):
-    """One event as bytes: with other data, or without what no check reads."""
-
-    @property
-    def raw(self) -> bytes: ...
-    @property
-    def data(self) -> bytes | None: ...
-    def with_data(self, data: bytes) -> bytes: ...
-    def with_only(self, data: bytes) -> RawEvent: ...
-    def only_data(self, names: Container[bytes]) -> RawEvent: ...
 
 
 class Splitter(Protocol):
@@ -92,33 +81,6 @@ class EventReader(Protocol):
         """A valid end of the stream, given what went out; not `named`: without the answer's own identifiers."""
 
 
-class _Chunk(msgspec.Struct, frozen=True, gc=False):
-    """One decoded event; `reading` is None for one without JSON."""
-
-    event: RawEvent
-    text: str
-    reading: Reading | None
-    piece: StreamPiece
-    shape: Shape | None = None
-    """Of one that was not read, as it differs from an earlier one in its text alone."""
-
-    def saying(self, name: str, text: str) -> _Chunk:
-        """The same event with other text in the last place of this text stream."""
-        assert self.reading is not None
-        places = self.reading.places
-        number = max(number for number, place in enumerate(places) if place.name == name)
-        place = places[number] = msgspec.structs.replace(places[number], text=text)
-        written = splice(self.text, {place.path: string_token(text)})
-        texts = [*self.piece.texts]
-        texts[number] = msgspec.structs.replace(texts[number], text=text)
-        return _Chunk(
-            self.event.with_only(written.encode()),
-            written,
-            self.reading,
-            msgspec.structs.replace(self.piece, texts=tuple(texts)),
-        )
-
-
 class JsonEventStream:
     """AnswerStream over a protocol's reader and a splitter of bytes into events."""
 
@@ -134,14 +96,12 @@ class JsonEventStream:
         self._splitter = splitter
         self._max_depth = max_depth
         self._conceal = conceal
-        self._chunks: deque[_Chunk] = deque()
+        self._chunks: deque[Chunk] = deque()
         self._streams: set[str] = set()
         self._json_texts: dict[str, StreamedJson] = {}
         self._known: set[str] = set()
         """Identifiers of events so far."""
-        self._open: dict[str, int] = {}
-        """Names that may go on, with the number of the event that holds each."""
-        self._taken = 0
+        self._names = SplitNames(self._chunks)
         self._shapes = LastShape()
         self._last = b""
         """The event that went out last."""
@@ -149,46 +109,25 @@ class JsonEventStream:
     def feed(self, chunk: bytes, *, end: bool) -> None:
         for event in self._splitter.feed(chunk, end=end):
             self._chunks.append(self._read(event))
-            self._join_names(self._chunks[-1])
+            self._names.join()
         if end or self._splitter.over:
-            self._open.clear()
+            self._names.end()
         if self._splitter.over:
             raise FormatError(Cause.ANSWER_TOO_LARGE, "one event of the stream is too large")
 
-    def _join_names(self, last: _Chunk) -> None:
-        """Names that the last event goes on with are joined in the event that began them."""
-        if last.reading is None:
-            if last.piece.final or last.shape is not None:
-                self._open.clear()
-            return
-        going_on = False
-        for name in last.reading.names if self._open else ():
-            if name not in self._open:
-                continue
-            at = self._open[name] - self._taken
-            if (said := _said_of(last, name)) != (before := _said_of(self._chunks[at], name)):
-                going_on = True
-                self._chunks[at] = self._chunks[at].saying(name, before + said)
-                self._chunks[-1] = self._chunks[-1].saying(name, "")
-        if not going_on:
-            self._open.clear()
-        for name in last.reading.names:
-            self._open.setdefault(name, self._taken + len(self._chunks) - 1)
-
     def events(self) -> Sequence[StreamPiece]:
-        whole = min(self._open.values(), default=self._taken + len(self._chunks)) - self._taken
-        return [chunk.piece for chunk in islice(self._chunks, whole)]
+        return [chunk.piece for chunk in islice(self._chunks, self._names.whole())]
 
     def unsaid(self) -> tuple[TextPart, ...]:
         return tuple(TextPart(location=name, text="") for name in self._reader.unsaid())
 
     def take(self, texts: Sequence[str] | None) -> bytes:
-        self._taken += 1
+        self._names.taken += 1
         said = self._said(self._chunks.popleft(), texts)
         self._last = said or self._last
         return said
 
-    def _said(self, chunk: _Chunk, texts: Sequence[str] | None) -> bytes:
+    def _said(self, chunk: Chunk, texts: Sequence[str] | None) -> bytes:
         if chunk.shape is not None:
             (was,), (now,) = chunk.piece.texts, texts or (None,)
             if now is None or now == was.text:
@@ -233,16 +172,16 @@ class JsonEventStream:
         missing, self._last = self._splitter.missing(self._last), b""
         return missing + added
 
-    def _read(self, event: RawEvent) -> _Chunk:
+    def _read(self, event: RawEvent) -> Chunk:
         if self._conceal:
             event = event.only_data(self._reader.event_names)
         data = event.data
         if data is None or not data.strip():
-            return _Chunk(event, "", None, StreamPiece(texts=()))
+            return Chunk(event, "", None, StreamPiece(texts=()))
         if data.strip() == DONE:
-            return _Chunk(event, "", None, StreamPiece(texts=(), final=True, objects=self.unsaid()))
+            return Chunk(event, "", None, StreamPiece(texts=(), final=True, objects=self.unsaid()))
         if self._reader.repeats and (found := self._shapes.find(data)) is not None:
-            return _Chunk(event, "", None, found[0].piece(found[1]), found[0])
+            return Chunk(event, "", None, found[0].piece(found[1]), found[0])
         try:
             text, value = decode(data, max_depth=self._max_depth)
         except FormatError as error:
@@ -288,7 +227,7 @@ class JsonEventStream:
             if not place.names:
                 known = msgspec.structs.replace(piece, identifiers=())
                 self._shapes.learn(text, place.path, known)
-        return _Chunk(event, text, reading, piece)
+        return Chunk(event, text, reading, piece)
 
     def _identifiers(self, value: dict[str, Any], reading: Reading) -> tuple[TextPart, ...]:
         """Strings of an event that are none of its texts and that no event before it had: most repeat the same ones."""
@@ -304,7 +243,3 @@ class JsonEventStream:
             TextPart(location=location(at), text=text, role="assistant", identifier=True)
             for text, at in found.items()
         )
-
-
-def _said_of(chunk: _Chunk, name: str) -> str:
-    return "".join(part.text for part in chunk.piece.texts if part.location == name)

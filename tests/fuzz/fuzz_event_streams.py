@@ -15,8 +15,9 @@ from sidecar.checks.catalog import build_checks
 from sidecar.checks.stream import StreamInspector
 from sidecar.formats.base import AnswerStream, Format, FormatError, StreamPiece, TextPart
 from sidecar.formats.catalog import build_format
-from sidecar.formats.event_stream import RawEvent, Splitter
+from sidecar.formats.event_stream import Splitter
 from sidecar.formats.ndjson import LineSplitter
+from sidecar.formats.split_names import RawEvent
 from sidecar.formats.sse import EventSplitter
 from tests.fuzz.program import GOLDEN, Program, golden_events
 

@@ -15,6 +15,7 @@ from sidecar.checks.base import CheckSet
 from sidecar.checks.catalog import build_checks
 from sidecar.checks.stream import StreamInspector
 from sidecar.formats.openai_stream import openai_stream
+from sidecar.formats.split_names import MAX_NAME
 
 SCHEMA = {"type": "object", "required": ["q"]}
 TOOLS = Tools(allow=("get", "weather", "get_weather"), schemas={"get_weather": SCHEMA})
@@ -99,6 +100,15 @@ def test_a_canary_in_pieces_of_a_name_is_found(cuts: list[int]) -> None:
     on = inspector(Canary(tokens=(TOKEN,), action="redact"))
     data = b"".join(event(delta(name=piece)) for piece in pieces) + event(delta(arguments="{}"))
     assert "".join(names(on.feed(data, end=True).data)) == "to_[REDACTED]"
+
+
+def test_a_name_without_an_end_is_refused_and_not_held_for_ever() -> None:
+    on = inspector(Canary(tokens=(TOKEN,), action="cut"))
+    pieces = [event(delta(name=f"{number:08}")) for number in range(MAX_NAME // 8 + 1)]
+    outputs = [on.feed(piece, end=False) for piece in pieces]
+    assert not any(output.cut for output in outputs[:-1])
+    assert outputs[-1].cut
+    assert not names(b"".join(output.data for output in outputs))
 
 
 def test_shadow_mode_passes_the_bytes_as_they_come() -> None:
