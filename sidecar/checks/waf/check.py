@@ -84,7 +84,7 @@ def _without_prompts(document: Document, *, texts: bool) -> bytes:
         if image.form != "stored":
             document.replace_image(image.location, "" if isinstance(image.written, str) else b"")
     for part in list(document.texts()) if texts else ():
-        if not (part.again or part.fixed or _OTHER.fullmatch(part.location)):
+        if not (part.again or part.fixed or part.identifier or _OTHER.fullmatch(part.location)):
             document.replace(part.location, "")
     return document.encode()
 
