@@ -35,7 +35,9 @@ AUDIT_LOST = Counter("bartizan_audit_lost_total", "Audit records lost on their w
 AUDIT_QUEUE = Gauge("bartizan_audit_queue", "Audit records waiting to be shipped.")
 CONNECTED = Gauge("bartizan_control_plane_connected", "1 while the ADS stream to the control plane is open.")
 SPANS_DROPPED = Counter(
-    "bartizan_spans_dropped_total", "Batches of spans not forwarded, by reason.", ["reason"]
+    "bartizan_spans_dropped_total",
+    "Batches of spans (of a worker: decisions) not forwarded, by reason.",
+    ["reason"],
 )
 # control plane
 API_REQUESTS = Counter(

@@ -20,6 +20,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
+from bartizan.telemetry import metrics
 from bartizan.telemetry.logging import get_logger
 from sidecar.checks.pipeline import Mark
 from sidecar.wire.trace import DecisionSpans
@@ -55,6 +56,8 @@ class SpanExporter:
 
     def put(self, spans: DecisionSpans) -> None:
         """Queue the spans of one decision."""
+        if len(self._waiting) == MOST:
+            metrics.SPANS_DROPPED.labels("worker_queue_full").inc()
         self._waiting.append(spans)
         if not self._some.is_set():
             self._some.set()
@@ -82,6 +85,7 @@ class SpanExporter:
         try:
             self._export(encode(batch), timeout=_TIMEOUT, wait_for_ready=not self._closing.is_set())
         except grpc.RpcError as error:
+            metrics.SPANS_DROPPED.labels("agent").inc(len(batch))
             log.warning("spans_dropped", count=len(batch), reason=error.code().name)
             return False
         return True

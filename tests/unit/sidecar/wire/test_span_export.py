@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from bartizan.telemetry import metrics
 from sidecar.checks.pipeline import Mark
 from sidecar.wire import span_export
 from sidecar.wire.span_export import BATCH, MOST, SpanExporter, encode
@@ -63,9 +64,12 @@ def test_a_receiver_that_is_not_there_costs_spans_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(span_export, "_TIMEOUT", 0.2)
+    before = metrics.SPANS_DROPPED.labels("worker_queue_full")._value.get()
     exporter = SpanExporter(f"unix:{tmp_path / 'none.sock'}")
     for _ in range(MOST + BATCH):
         exporter.put(decision())
     assert len(exporter._waiting) <= MOST
+    dropped = metrics.SPANS_DROPPED.labels("worker_queue_full")._value.get()
+    assert 0 < dropped - before <= BATCH, "and they are counted"
     exporter.close()
     assert not exporter._thread.is_alive()
