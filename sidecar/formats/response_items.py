@@ -37,7 +37,7 @@ def judged(item: Any, place: str) -> list[TextPart]:
     kind = item.get("type")
     if name := built_in(kind):
         return [TextPart(location=f"{place}.name", text=name)]
-    if kind in CALLS:
+    if isinstance(kind, str) and kind in CALLS:
         said = {key: item[key] for key in ("name", "arguments", "input") if item.get(key)}
         return [TextPart(location=f"{place}.{key}", text=_text(value)) for key, value in said.items()]
     content = item.get("content")
@@ -46,7 +46,7 @@ def judged(item: Any, place: str) -> list[TextPart]:
     return [
         TextPart(location=f"{place}.content[{number}].text", text=part["text"])
         for number, part in enumerate(content if isinstance(content, list) else ())
-        if kind in (None, "message")
+        if (kind == "message" or not isinstance(kind, str))
         and isinstance(part, dict)
         and part.get("text")
         and isinstance(part["text"], str)

@@ -135,6 +135,15 @@ def test_a_call_that_is_said_otherwise_after_its_deltas_is_judged_again(said: di
     assert b'\\"p\\"' not in out
 
 
+@pytest.mark.parametrize("kind", [{}, [], 1, None])
+def test_an_item_whose_type_is_none_is_read_as_a_message(kind: object) -> None:
+    item = {"type": kind, "content": [{"text": BAD}]}
+    said = {"type": "response.output_item.done", "output_index": 0, "item": item}
+    _, out, cut = inspected([said], MOOD)
+    assert cut
+    assert BAD.encode() not in out
+
+
 def test_arguments_of_a_call_are_redacted_and_judged_so() -> None:
     item = function("find", '{"q": "jane@example.org"}')
     _, out, cut = inspected(streamed(item), TOOLS)
