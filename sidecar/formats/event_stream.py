@@ -222,7 +222,8 @@ class JsonEventStream:
             unscanned=tuple(dict.fromkeys((*reading.unscanned, *passed, *[MODEL_ERROR] * bool(traces)))),
             whole=reading.indivisible,
         )
-        if self._reader.repeats and len(reading.places) == 1 and not reading.names and not taken:
+        plain = not (reading.names or reading.encoded or taken)
+        if self._reader.repeats and len(reading.places) == 1 and plain:
             (place,) = reading.places
             if not place.names:
                 known = msgspec.structs.replace(piece, identifiers=())

@@ -79,7 +79,7 @@ class EventSplitter:
 
     def feed(self, chunk: bytes, *, end: bool) -> list[Event]:
         """Events that are whole now. At the end an unfinished one counts too: lenient clients read it."""
-        if not self._buffer and _is_one(chunk):
+        if not self._buffer and len(chunk) <= self._max and _is_one(chunk):
             return [Event(chunk, chunk[6:-2])]
         self._buffer += chunk
         events: list[Event] = []

@@ -88,6 +88,10 @@ class SpanExporter:
             metrics.SPANS_DROPPED.labels("agent").inc(len(batch))
             log.warning("spans_dropped", count=len(batch), reason=error.code().name)
             return False
+        except Exception as error:  # the thread must outlive a span that can't be written
+            metrics.SPANS_DROPPED.labels("unwritable").inc(len(batch))
+            log.error("spans_dropped", count=len(batch), reason=type(error).__name__)
+            return False
         return True
 
 
