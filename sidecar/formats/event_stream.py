@@ -232,8 +232,8 @@ class JsonEventStream:
 
     def _identifiers(self, value: dict[str, Any], reading: Reading) -> tuple[TextPart, ...]:
         """Strings of an event that are none of its texts and that no event before it had: most repeat the same ones."""
-        listed = {place.text for place in reading.places}
-        listed.update(encoded.raw for encoded in reading.encoded.values())
+        listed = {place.path: place.text for place in reading.places}
+        listed.update((path, encoded.raw) for path, encoded in reading.encoded.items())
         found = unseen(value, self._known, listed)
         if not found:
             return ()

@@ -6,11 +6,12 @@ looked for there, too. They are found as what is left: every short string of a b
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sidecar.formats.documents import TextAt
-from sidecar.formats.json_text import Path
+from sidecar.formats.json_text import KEY, Path
 
 MAX_IDENTIFIER = 4_096
 """Characters. What is longer and no text is encoded: media, vectors, sealed reasoning; readers name it as unscanned."""
@@ -30,18 +31,22 @@ _WORDS = frozenset(_CONSTANTS.split())
 
 def unlisted(value: Any, texts: Sequence[TextAt], *, most: int = MAX_IDENTIFIER) -> list[TextAt]:
     """Strings of a body that are not among its texts, each once, where it first stands."""
-    listed = {text for at in texts for text in (at.text, at.embedded)}
+    listed = {at.path: at.embedded or at.text for at in texts}
     return [TextAt(path, text, identifier=True) for text, path in unseen(value, (), listed, most).items()]
 
 
 def unseen(
-    value: Any, known: Collection[str], listed: Collection[str], most: int = MAX_IDENTIFIER
+    value: Any, known: Collection[str], listed: Mapping[Path, str], most: int = MAX_IDENTIFIER
 ) -> dict[str, Path]:
-    """Strings that are neither `known` nor `listed` and not longer than `most`, each with the path of one place."""
+    """Strings that are neither `known` nor at `listed` places and not longer than `most`, each with the path of one place.
+
+    An identifier may say what a text of the same body says: it counts by where it stands.
+    """
+    texts = Counter(text for path, text in listed.items() if path[-1:] != (KEY,))
     new = {
         text
-        for text in _strings(value)
-        if text not in _WORDS and text not in known and text not in listed and len(text) <= most
+        for text, times in Counter(_strings(value)).items()
+        if text not in _WORDS and text not in known and times > texts[text] and len(text) <= most
     }
     if not new:
         return {}
@@ -50,7 +55,7 @@ def unseen(
     while stack:
         here, at = stack.pop()
         if isinstance(here, str):
-            if here in new:
+            if here in new and at not in listed:
                 found.setdefault(here, at)
         elif isinstance(here, list):
             stack.extend((item, (*at, index)) for index, item in reversed(list(enumerate(here))))
