@@ -176,20 +176,19 @@ def test_a_canary_is_no_identifier_of_checks_that_do_not_read_them() -> None:
     assert inspect_document(document, both, shadow=False).scanned_bytes == len("xc1")
 
 
-@pytest.mark.parametrize("text", ["x", "ZEBRA-phoenix-7731"])
+@pytest.mark.parametrize("text", ["x", TOKEN])
 def test_an_identifier_counts_by_where_it_stands_also_when_a_text_says_the_same(text: str) -> None:
-    token = "ZEBRA-phoenix-7731"
-    checks = build_checks((Canary(tokens=(token,), action="redact"),))
-    body = json.dumps({"id": token, "choices": [{"index": 0, "message": {"content": text}}]}).encode()
+    checks = build_checks((Canary(tokens=(TOKEN,), action="redact"),))
+    body = json.dumps({"id": TOKEN, "choices": [{"index": 0, "message": {"content": text}}]}).encode()
     document = body_format("openai").decode_answer("/v1/chat/completions", "application/json", body)
-    result = inspect_document(document, checks)
+    result = inspect_document(document, checks, shadow=False)
     assert ("id", Action.DENY) in {(finding.location, finding.action) for finding in result.findings}
 
 
 def test_an_escape_in_pieces_of_arguments_that_are_no_json_is_put_together() -> None:
     stream = body_format("openai").answer_stream("/v1/chat/completions", "text/event-stream")
     assert stream is not None
-    inspector = StreamInspector(stream, build_checks((Secrets(action="redact"),)))
+    inspector = StreamInspector(stream, build_checks((Secrets(action="redact"),)), shadow=False)
     out = b""
     for piece in ("hi there ", " ok \\", "u0041KIA" + "Q3EGRIJ7SNNH2LKP", " end"):
         call = {"index": 0, "function": {"arguments": piece}}
