@@ -38,6 +38,11 @@ IN_MEMORY = "sqlite+aiosqlite:///:memory:"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 # Any number will do as long as every replica uses the same one.
 _MIGRATION_LOCK = 0x62617274
+_IDLE_SECONDS = 5
+"""So long PostgreSQL leaves a transaction open that says nothing. A replica that stands still holds rows, the rotation's
+lease among them, that the others wait for: they have to go on before they take themselves for behind (8 s)."""
+_MIGRATION_IDLE_SECONDS = 60
+_IDLE = "idle_in_transaction_session_timeout"
 
 
 class SqlWork:
@@ -105,6 +110,7 @@ async def open_store(url: str = IN_MEMORY) -> SqlStore:
     try:
         async with engine.begin() as connection:
             if engine.dialect.name == "postgresql":
+                await connection.execute(text(f"SET LOCAL {_IDLE} = '{_MIGRATION_IDLE_SECONDS}s'"))
                 await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
             await connection.run_sync(_migrate)
     except BaseException as error:
@@ -134,7 +140,14 @@ def _parsed(url: str) -> URL:
 
 def _engine(url: URL) -> AsyncEngine:
     if url.get_backend_name() != "sqlite":
-        return create_async_engine(url, pool_size=12, max_overflow=0, pool_timeout=10, pool_pre_ping=True)
+        return create_async_engine(
+            url,
+            pool_size=12,
+            max_overflow=0,
+            pool_timeout=10,
+            pool_pre_ping=True,
+            connect_args={"server_settings": {_IDLE: f"{_IDLE_SECONDS}s"}},
+        )
     engine = create_async_engine(
         url, poolclass=AsyncAdaptedQueuePool, pool_size=1, max_overflow=0, pool_timeout=10
     )

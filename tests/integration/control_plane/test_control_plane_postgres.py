@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bartizan.errors import BartizanError, Conflict
+from bartizan.errors import BartizanError, Conflict, DependencyUnavailable
 from control_plane.policies.service import Policies
 from control_plane.store.base import AuditRow, JoinTokenRow, PublicationRow, RevisionRow, RotationRow
 from control_plane.store.sql.store import SqlStore, open_store
@@ -111,6 +111,26 @@ async def test_a_policy_is_not_deleted_in_the_middle_of_another_replicas_change_
         assert not deleting.done()
     await deleting
     assert await one.states() == []
+
+
+async def test_a_replica_that_stands_still_in_a_transaction_does_not_hold_the_others(
+    replicas: list[SqlStore],
+) -> None:
+    """It was stopped, or its network is gone: PostgreSQL hears nothing more from it, not even that it ended."""
+    row = RotationRow(secret="s", version=1, intent="i", phase="plan", state="{}", updated_at=1.0)
+    still, other = replicas[:2]
+    with pytest.raises(DependencyUnavailable):
+        async with still.begin() as work:
+            assert await work.leases.acquire("rotation", "still", now=0.0, ttl=1.0)
+            assert await work.rotations.compare_and_set(row, 0)
+            async with other.begin() as others:
+                assert await others.leases.acquire("rotation", "other", now=2.0, ttl=1.0)
+                assert await others.rotations.compare_and_set(row, 0)
+            # what it wakes up with is void
+            await work.leases.acquire("rotation", "still", now=2.0, ttl=9.0)
+    async with still.begin() as work:
+        assert (lease := await work.leases.acquire("rotation", "other", now=2.5, ttl=1.0)), "not the other's"
+        assert lease.holder == "other"
 
 
 async def _ignore(_name: str) -> None:
