@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -15,6 +16,11 @@ from pathlib import Path
 from bartizan.errors import ProcessFailed
 
 LAUNCH = Path(__file__).with_name("launch.py")
+# Below 32768, from where Linux gives ports to every connection and server that names none: one of those could be
+# given away between our choice and its server's start, or while that server is started again.
+PORTS = range(20_000, 30_000)
+# Each process gives every port once, and those with neighbouring pids begin far from each other.
+_turns = itertools.count(os.getpid() * 211)
 
 
 @dataclass(slots=True)
@@ -99,11 +105,11 @@ async def start(
 
 
 def free_port() -> int:
-    """A loopback TCP port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback TCP port that is free now, and that this process has not given before. Raises ProcessFailed."""
+    for turn in itertools.islice(_turns, len(PORTS)):
+        if port_is_free(port := PORTS[turn % len(PORTS)]):
+            return port
+    raise ProcessFailed(f"no TCP port from {PORTS[0]} to {PORTS[-1]} is free")
 
 
 def port_is_free(port: int) -> bool:

@@ -1,0 +1,39 @@
+"""A port that is chosen before its server starts must still be free then."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+from pathlib import Path
+
+import pytest
+
+from bartizan.errors import ProcessFailed
+from bartizan.local import processes
+from bartizan.local.processes import PORTS, free_port
+
+EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
+def test_no_port_is_one_that_the_kernel_gives_to_connections() -> None:
+    first = int(EPHEMERAL.read_text().split()[0]) if EPHEMERAL.exists() else 32_768
+    assert PORTS[-1] < first
+
+
+def test_no_port_is_given_twice_although_nobody_listens_yet() -> None:
+    given = [free_port() for _ in range(300)]
+    assert len(set(given)) == len(given)
+
+
+def test_a_port_that_is_taken_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", free_port()))
+        taken = server.getsockname()[1]
+        monkeypatch.setattr(processes, "_turns", itertools.count(taken - PORTS[0]))
+        assert free_port() != taken
+
+
+def test_none_that_is_free_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "port_is_free", lambda _: False)
+    with pytest.raises(ProcessFailed, match="no TCP port"):
+        free_port()
