@@ -13,12 +13,15 @@ from bartizan.errors import InvalidInput, Problem
 CaptureMode = Literal["port", "redirect"]
 Egress = Literal["open", "public", "none"]
 DIGEST: Final = r"sha256:[a-f0-9]{64}"
+BY_DIGEST: Final = rf"[a-z0-9][a-zA-Z0-9._:/-]{{0,254}}@{DIGEST}"
+OBJECT_NAME: Final = r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?"
+MODEL_FILES: Final = rf"^(none|claim/{OBJECT_NAME}|configmap/{OBJECT_NAME}|image/{BY_DIGEST})$"
 REASON: Final = r"^[A-Za-z0-9][A-Za-z0-9 ._:/()-]{0,99}$"
 QUANTITY: Final = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 
 Quantity = Annotated[str, Meta(pattern=QUANTITY)]
 Digest = Annotated[str, Meta(pattern=f"^{DIGEST}$")]
-ByDigest = Annotated[str, Meta(pattern=f"^[a-z0-9][a-zA-Z0-9._:/-]{{0,254}}@{DIGEST}$")]
+ByDigest = Annotated[str, Meta(pattern=f"^{BY_DIGEST}$")]
 HostPort = Annotated[str, Meta(pattern=r"^[A-Za-z0-9.\[\]:-]{1,253}:[0-9]{1,5}$")]
 Port = Annotated[int, Meta(ge=1024, le=65535)]
 Seconds = Annotated[int, Meta(ge=0, le=3600)]
@@ -88,6 +91,8 @@ class Config(Part, frozen=True):
     listener_port: Port = 8443
     health_address: Annotated[str, Meta(pattern=r"^[0-9a-f.:]+$")] = "0.0.0.0"
     user_id: Annotated[int, Meta(ge=1, le=2_147_483_647)] = 10443
+    model_files: Annotated[str, Meta(pattern=MODEL_FILES)] = "none"
+    """What is mounted, read-only, at the sidecar's model folder: claim/NAME, configmap/NAME or image/NAME@sha256:…"""
     drain_seconds: Seconds = 60
     """How long running requests get when the pod ends: longer than the longest stream."""
     workers: Annotated[int, Meta(ge=1, le=64)] = 1

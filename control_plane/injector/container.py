@@ -7,7 +7,7 @@ Non-root, read-only root, no capability, no privilege: it passes the `restricted
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, Final
 
 from control_plane.identity.projected import AUDIENCE
@@ -24,6 +24,7 @@ RUN_MOUNT: Final = "/run/bartizan"
 STATE_MOUNT: Final = "/var/lib/bartizan"
 TRUST_MOUNT: Final = "/etc/bartizan/trust"
 TLS_MOUNT: Final = "/etc/bartizan/certs"
+MODELS_MOUNT: Final = "/etc/bartizan/models"
 TOKEN_MOUNT: Final = "/var/run/secrets/bartizan"
 TOKEN_SECONDS: Final = 3600
 
@@ -37,9 +38,12 @@ MOUNTS: Final = {
     names.TOKEN_VOLUME: TOKEN_MOUNT,
     names.TRUST_VOLUME: TRUST_MOUNT,
     names.TLS_VOLUME: TLS_MOUNT,
+    names.MODELS_VOLUME: MODELS_MOUNT,
 }
-"""Volume -> where the sidecar mounts it; the last one only with a TLS secret."""
-_READ_ONLY: Final = frozenset({names.TOKEN_VOLUME, names.TRUST_VOLUME, names.TLS_VOLUME})
+"""Volume -> where the sidecar mounts it."""
+OPTIONAL: Final = frozenset({names.TLS_VOLUME, names.MODELS_VOLUME})
+"""There only where the pod asks for them."""
+_WRITABLE: Final = frozenset({names.RUN_VOLUME, names.STATE_VOLUME})
 
 OPEN_PORTS: Final = "BARTIZAN_OPEN_PORTS"
 FACTS: Final = (
@@ -116,7 +120,7 @@ def sidecar_container(
         "readinessProbe": _probe("/readyz", period=3, failures=2),
         "livenessProbe": _probe("/healthz", period=10, failures=3),
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": _mounts(options),
+        "volumeMounts": _mounts({each["name"] for each in sidecar_volumes(options)}),
     }
     if options.native:
         made["restartPolicy"] = "Always"
@@ -156,7 +160,22 @@ def sidecar_volumes(options: Options) -> list[Document]:
     ]
     if options.tls_secret:
         volumes.append({"name": names.TLS_VOLUME, "secret": {"secretName": options.tls_secret}})
+    if (source := _model_files(options.model_files)) is not None:
+        volumes.append({"name": names.MODELS_VOLUME, **source})
     return volumes
+
+
+def _model_files(told: str) -> Document | None:
+    """Which files count is the policy's word, by hash: what else lies in the volume is never read."""
+    kind, _, name = told.partition("/")
+    match kind:
+        case "claim":
+            return {"persistentVolumeClaim": {"claimName": name, "readOnly": True}}
+        case "configmap":
+            return {"configMap": {"name": name}}
+        case "image":
+            return {"image": {"reference": name, "pullPolicy": "IfNotPresent"}}
+    return None
 
 
 def _environment(config: Config, options: Options, app_probes: Mapping[str, Any]) -> list[Document]:
@@ -181,11 +200,11 @@ def _listen(address: str) -> str:
     return f"[{address}]:{names.HEALTH_PORT}" if ":" in address else f"{address}:{names.HEALTH_PORT}"
 
 
-def _mounts(options: Options) -> list[Document]:
+def _mounts(volumes: Container[str]) -> list[Document]:
     return [
-        {"name": name, "mountPath": path, **({"readOnly": True} if name in _READ_ONLY else {})}
+        {"name": name, "mountPath": path, **({} if name in _WRITABLE else {"readOnly": True})}
         for name, path in MOUNTS.items()
-        if name != names.TLS_VOLUME or options.tls_secret
+        if name in volumes
     ]
 
 

@@ -31,6 +31,7 @@ ENGINE: Final = DOMAIN + "engine"
 PROTOCOL: Final = DOMAIN + "protocol"
 LISTENER_PORT: Final = DOMAIN + "listener-port"
 TLS_SECRET: Final = DOMAIN + "tls-secret"
+MODEL_FILES: Final = DOMAIN + "model-files"
 EXCLUDE_INBOUND: Final = DOMAIN + "exclude-inbound-ports"
 DRAIN_SECONDS: Final = DOMAIN + "drain-seconds"
 WORKERS: Final = DOMAIN + "workers"
@@ -51,6 +52,7 @@ READ: Final = frozenset(
         PROTOCOL,
         LISTENER_PORT,
         TLS_SECRET,
+        MODEL_FILES,
         EXCLUDE_INBOUND,
         DRAIN_SECONDS,
         WORKERS,
@@ -81,6 +83,7 @@ STATE_VOLUME: Final = VOLUME_PREFIX + "state"
 TOKEN_VOLUME: Final = VOLUME_PREFIX + "token"
 TRUST_VOLUME: Final = VOLUME_PREFIX + "trust"
 TLS_VOLUME: Final = VOLUME_PREFIX + "tls"
+MODELS_VOLUME: Final = VOLUME_PREFIX + "models"
 
 LISTENER_PORT_NAME: Final = "bartizan"
 HEALTH_PORT_NAME: Final = "bartizan-health"

@@ -10,9 +10,18 @@ from typing import Final, TypeVar, cast
 
 from bartizan.errors import Problem
 from control_plane.injector import names
-from control_plane.injector.config import QUANTITY, REASON, CaptureMode, Config, ResourceList, Resources
+from control_plane.injector.config import (
+    MODEL_FILES,
+    OBJECT_NAME,
+    QUANTITY,
+    REASON,
+    CaptureMode,
+    Config,
+    ResourceList,
+    Resources,
+)
 
-_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_NAME: Final = re.compile(OBJECT_NAME)
 _WORD: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LEVELS: Final = ("debug", "info", "warning", "error")
 
@@ -33,6 +42,8 @@ class Options:
     bind_loopback: bool
     """Tell the model's server to listen on loopback only."""
     tls_secret: str
+    model_files: str
+    """claim/NAME, configmap/NAME, image/NAME@sha256:… or none."""
     excluded: Mapping[int, str]
     """Ports left open, and why ("" if nothing was said): ways around the guard, which analyze reports."""
     resources: Resources
@@ -60,6 +71,7 @@ def read_options(config: Config, annotations: Mapping[str, str]) -> tuple[Option
         rewrite_probes=read.get(names.REWRITE_PROBES, _boolean, config.rewrite_probes),
         bind_loopback=read.get(names.BIND_LOOPBACK, _boolean, False),
         tls_secret=read.get(names.TLS_SECRET, _matching(_NAME), ""),
+        model_files=read.get(names.MODEL_FILES, _model_files, str(config.model_files)),
         excluded=read.get(names.EXCLUDE_INBOUND, _ports, {}),
         resources=Resources(
             requests=ResourceList(
@@ -140,6 +152,12 @@ def _ports(text: str) -> dict[int, str]:
             raise ValueError(f"the reason after {port}= must match {REASON}")
         found[_port(port)] = reason
     return dict(sorted(found.items()))
+
+
+def _model_files(text: str) -> str:
+    if re.fullmatch(MODEL_FILES, text) is None:
+        raise ValueError("must be claim/NAME, configmap/NAME, image/NAME@sha256:… or none")
+    return text
 
 
 def _level(text: str) -> str:

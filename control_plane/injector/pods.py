@@ -109,8 +109,13 @@ class Container(View, frozen=True):
     restart_policy: str = ""
 
 
+class Claim(View, frozen=True):
+    claim_name: str = ""
+
+
 class Volume(View, frozen=True):
     name: str
+    persistent_volume_claim: Claim = Claim()
 
 
 class System(View, frozen=True):

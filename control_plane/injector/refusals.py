@@ -54,6 +54,7 @@ def refusals(
         *_ports(pod, config, options, guess),
         *_users(pod, config),
         *_kinds(pod, options),
+        *_claims(pod, options),
     ]
     if options.bind_loopback and (problem := loopback_problem(pod, guess)) is not None:
         found.append(problem)
@@ -227,6 +228,20 @@ def _kinds(pod: Pod, options: Options) -> Iterator[Problem]:
                 "knative",
                 "Knative's queue-proxy reaches the model over loopback, around the sidecar",
                 f"use KServe's standard (raw) deployment mode, {OPT_OUT}",
+            )
+
+
+def _claims(pod: Pod, options: Options) -> Iterator[Problem]:
+    """Older kubelets wait for ever for the second volume of one claim (kubernetes/kubernetes#82526, #132921)."""
+    kind, _, name = options.model_files.partition("/")
+    for index, volume in enumerate(pod.spec.volumes):
+        if kind == "claim" and volume.persistent_volume_claim.claim_name == name:
+            yield _problem(
+                f"spec.volumes[{index}].persistentVolumeClaim",
+                "claim_mounted_twice",
+                f"the pod mounts claim {name} already, and {names.MODEL_FILES} would mount it a second time:"
+                " on older releases of Kubernetes such a pod never starts",
+                f"keep the sidecar's files in a claim, a ConfigMap or an image of their own ({names.MODEL_FILES})",
             )
 
 

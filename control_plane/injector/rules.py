@@ -21,6 +21,7 @@ from control_plane.injector.container import (
     COMMAND,
     FACTS,
     MOUNTS,
+    OPTIONAL,
     fixed_environment,
     free_environment,
     pre_stop,
@@ -100,7 +101,7 @@ def _sidecar_rules(config: Config) -> tuple[Rule, ...]:
     facts = dict(FACTS)
     allowed = [*fixed, *facts, *free_environment()]
     mounts = {path: name for name, path in MOUNTS.items()}
-    needed = [path for path, name in mounts.items() if name != names.TLS_VOLUME]
+    needed = [path for path, name in mounts.items() if name not in OPTIONAL]
     hook = f"c.lifecycle.preStop.exec.command in [{', '.join(cel_list(pre_stop(n)) for n in range(6))}]"
     return (
         Rule(
@@ -169,7 +170,8 @@ def _sidecar_rules(config: Config) -> tuple[Rule, ...]:
                     ),
                 )
             )
-            + ")",
+            + f" && variables.volumes.all(v, v.name != {cel_text(names.MODELS_VOLUME)} ||"
+            " has(v.persistentVolumeClaim) || has(v.configMap) || has(v.image)))",
         ),
         Rule(
             code="sidecar_capture",

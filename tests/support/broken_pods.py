@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from control_plane.injector import names
+from control_plane.injector.container import MODELS_MOUNT
 from control_plane.injector.patch import Injected, inject
 from tests.support.pod_cases import IMAGE, case_config, case_namespace, case_pod
 
@@ -158,6 +159,14 @@ BROKEN: dict[str, tuple[str, Callable[[Pod], object]]] = {
     "a run folder of the node": (
         "sidecar_volumes",
         lambda pod: pod["spec"]["volumes"][0].update(emptyDir=None, hostPath={"path": "/"}),
+    ),
+    "model files that anything may be": (
+        "sidecar_volumes",
+        lambda pod: pod["spec"]["volumes"].append({"name": names.MODELS_VOLUME, "emptyDir": {}}),
+    ),
+    "another volume at the model files' place": (
+        "sidecar_mounts",
+        lambda pod: sidecar(pod)["volumeMounts"].append({"name": "evil", "mountPath": MODELS_MOUNT}),
     ),
     "its sockets in the model's container": (
         "sidecar_volume_shared",
