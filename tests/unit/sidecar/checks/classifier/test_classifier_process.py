@@ -15,8 +15,9 @@ from onnx import TensorProto, load_from_string
 from bartizan.errors import ResourceRejected
 from bartizan.policy.checks import SelfTest
 from sidecar.checks.classifier import process
-from sidecar.checks.classifier.child import MOST_CHARS, OnnxClassifier
+from sidecar.checks.classifier.child import OnnxClassifier
 from sidecar.checks.classifier.process import ClassifierProcess
+from sidecar.checks.classifier.runtime import MOST_CHARS
 from tests.support.classifiers import ATTACK, BENIGN, WORD, Made, digest, graph, made, tokenizer
 
 FILLER = "tea "
