@@ -24,6 +24,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from bartizan.errors import Conflict, DependencyError, DependencyRefused, DependencyUnavailable, InvalidInput
 from control_plane.store.rows import Change
+from control_plane.store.sql import postgres
 from control_plane.store.sql.access import SqlAdminEvents, SqlAdminTokens, SqlJoinTokens
 from control_plane.store.sql.announce import Announcement, Note, listen
 from control_plane.store.sql.audit import SqlAudit
@@ -38,11 +39,6 @@ IN_MEMORY = "sqlite+aiosqlite:///:memory:"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 # Any number will do as long as every replica uses the same one.
 _MIGRATION_LOCK = 0x62617274
-_IDLE_SECONDS = 5
-"""So long PostgreSQL leaves a transaction open that says nothing. A replica that stands still holds rows, the rotation's
-lease among them, that the others wait for: they have to go on before they take themselves for behind (8 s)."""
-_MIGRATION_IDLE_SECONDS = 60
-_IDLE = "idle_in_transaction_session_timeout"
 
 
 class SqlWork:
@@ -91,11 +87,10 @@ class SqlStore:
                 announcement = Announcement()
                 yield SqlWork(connection, announcement.note)
                 await announcement.send(connection, self._origin)
-        except SQLAlchemyError as error:
-            raise _fault(error) from error
-        except ConnectionError as error:
-            # asyncpg's own, which SQLAlchemy lets through while connecting.
-            raise DependencyUnavailable("the store can't be reached", retry_after=1.0) from error
+        except Exception as error:
+            if (fault := _fault(error)) is None:
+                raise
+            raise fault from error
 
     async def close(self) -> None:
         await self._engine.dispose()
@@ -106,24 +101,21 @@ async def open_store(url: str = IN_MEMORY) -> SqlStore:
 
     Neither messages nor causes hold any part of the URL.
     """
-    engine = _engine(_parsed(url))
+    parsed = _parsed(url)
+    if parsed.get_backend_name() == "sqlite":
+        engine = migrating = _sqlite(parsed)
+    else:
+        engine, migrating = postgres.engine(parsed), postgres.migrating_engine(parsed)
     try:
-        async with engine.begin() as connection:
-            if engine.dialect.name == "postgresql":
-                await connection.execute(text(f"SET LOCAL {_IDLE} = '{_MIGRATION_IDLE_SECONDS}s'"))
+        async with migrating.begin() as connection:
+            if migrating.dialect.name == "postgresql":
                 await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
             await connection.run_sync(_migrate)
     except BaseException as error:
         await engine.dispose()
-        match error:
-            case SQLAlchemyError():
-                raise _fault(error) from error
-            case OSError() | TimeoutError():
-                raise DependencyUnavailable("the store can't be reached", retry_after=1.0) from error
-            case _ if type(error).__module__.startswith("asyncpg"):
-                # Still starting, or it does not let us in; the text may name users, so only the kind is told.
-                raise DependencyUnavailable(f"the store refused us: {type(error).__name__}") from error
-        raise
+        if (fault := _fault(error)) is None:
+            raise
+        raise fault from error
     return SqlStore(engine)
 
 
@@ -138,16 +130,7 @@ def _parsed(url: str) -> URL:
         ) from None
 
 
-def _engine(url: URL) -> AsyncEngine:
-    if url.get_backend_name() != "sqlite":
-        return create_async_engine(
-            url,
-            pool_size=12,
-            max_overflow=0,
-            pool_timeout=10,
-            pool_pre_ping=True,
-            connect_args={"server_settings": {_IDLE: f"{_IDLE_SECONDS}s"}},
-        )
+def _sqlite(url: URL) -> AsyncEngine:
     engine = create_async_engine(
         url, poolclass=AsyncAdaptedQueuePool, pool_size=1, max_overflow=0, pool_timeout=10
     )
@@ -177,8 +160,14 @@ def _migrate(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-def _fault(error: SQLAlchemyError) -> DependencyError | Conflict:
+def _fault(error: BaseException) -> DependencyError | Conflict | None:
+    """None for what is not the store's. The driver's own errors come while connecting, where nobody wraps them."""
     match error:
+        case OSError():  # and TimeoutError: no name, no route, no answer
+            return DependencyUnavailable("the store can't be reached", retry_after=1.0)
+        case _ if type(error).__module__.startswith("asyncpg"):
+            # Still starting, or it does not let us in; the text may name users, so only the kind is told.
+            return DependencyUnavailable(f"the store refused us: {type(error).__name__}")
         case IntegrityError():
             return Conflict(
                 "the store refused this change: something with that name or number exists already"
@@ -191,5 +180,7 @@ def _fault(error: SQLAlchemyError) -> DependencyError | Conflict:
             return DependencyUnavailable(f"the store failed: {error.orig}")
         case DBAPIError():
             return DependencyUnavailable("the store does not answer", retry_after=1.0)
-        case _:
+        case SQLAlchemyError():
             return DependencyRefused(f"the store refused: {type(error).__name__}")
+        case _:
+            return None
