@@ -112,9 +112,9 @@ class Exchange:
 
     def take(self, event: Event) -> Sequence[Reply]:
         """Advance by one event. Raises ProtocolViolation for one that can't come now."""
+        if isinstance(event, AnswerBody) and self.stage is Stage.STREAMED:  # as most often
+            return self._stream(event.data, end=event.end)
         match event, self.stage:
-            case AnswerBody(), Stage.STREAMED:  # first, as it comes most often
-                return self._stream(event.data, end=event.end)
             case RequestHeaders(), Stage.START:
                 return self._request_headers(event)
             case RequestBody(), Stage.REQUEST_BODY:
@@ -265,14 +265,17 @@ class Exchange:
         if self._inspector is None:
             raise ProtocolViolation("no stream")
         started = self._clock_ns()
-        self.trail.response_bytes += len(data)
+        trail = self.trail
+        trail.response_bytes += len(data)
         output = self._inspector.feed(data, end=end)
-        self.trail.mark("output", started, self._clock_ns())
-        self.trail.response_scanned += output.scanned_bytes
-        self.trail.find(output.findings, "response")
-        self.trail.leave_unscanned(*self._inspector.unscanned)
-        if self.plan.shadow and any(finding.action >= Action.CUT for finding in output.findings):
-            self.would = self.would or Decision(cause=Cause.ANSWER_CUT, action=Action.CUT)
+        trail.mark("output", started, self._clock_ns())
+        trail.response_scanned += output.scanned_bytes
+        if output.findings:
+            trail.find(output.findings, "response")
+            if self.plan.shadow and any(finding.action >= Action.CUT for finding in output.findings):
+                self.would = self.would or Decision(cause=Cause.ANSWER_CUT, action=Action.CUT)
+        if self._inspector.unscanned:
+            trail.leave_unscanned(*self._inspector.unscanned)
         if output.cut:
             self._final = Decision(cause=output.cause or Cause.ANSWER_CUT, action=Action.CUT)
             return self._send(output.data, end=True)
@@ -282,10 +285,10 @@ class Exchange:
             self.stage = Stage.DONE
         return self._send(output.data, end=end and not trailers)
 
-    def _send(self, data: bytes, *, end: bool) -> list[Reply]:
+    def _send(self, data: bytes, *, end: bool) -> Sequence[Reply]:
         if end:
             self.stage = Stage.DONE
-        return list(in_pieces(data, end=end))
+        return in_pieces(data, end=end)
 
     # both
 

@@ -5,7 +5,7 @@ wire/translate.py makes the events from Envoy's messages and Envoy's messages fr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
 from sidecar.model.decision import Decision
@@ -129,7 +129,11 @@ Reply = (
 )
 
 
-def in_pieces(data: bytes, *, end: bool) -> Iterator[AnswerData]:
+def in_pieces(data: bytes, *, end: bool) -> list[AnswerData]:
     """An answer's bytes as Envoy takes them; the last piece carries `end`, which may stand alone."""
-    for at in range(0, len(data) or end, PIECE):
-        yield AnswerData(data=data[at : at + PIECE], end=end and at + PIECE >= len(data))
+    if len(data) <= PIECE:  # as nearly always
+        return [AnswerData(data=data, end=end)] if data or end else []
+    return [
+        AnswerData(data=data[at : at + PIECE], end=end and at + PIECE >= len(data))
+        for at in range(0, len(data), PIECE)
+    ]

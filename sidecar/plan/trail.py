@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-import msgspec
-
 from sidecar.checks.pipeline import Mark
 from sidecar.model.finding import Action, Direction, Finding
 from sidecar.plan.judge import Judgement
@@ -39,10 +37,11 @@ class Trail:
 
     def mark(self, phase: str, start: int, end: int) -> None:
         """One span for all pieces of a stream, not one for each."""
-        if self.marks and self.marks[-1].phase == phase:
-            self.marks[-1] = msgspec.structs.replace(self.marks[-1], end=end)
+        marks = self.marks
+        if marks and (last := marks[-1]).phase == phase:
+            marks[-1] = Mark(phase=phase, start=last.start, end=end)
         else:
-            self.marks.append(Mark(phase=phase, start=start, end=end))
+            marks.append(Mark(phase=phase, start=start, end=end))
 
     @property
     def strongest(self) -> Action:

@@ -47,6 +47,8 @@ class UnaryHandler(Protocol):
 class StreamHandler(Protocol):
     """Yields replies. Returning ends the stream with status OK; Envoy would then pass the rest of the exchange
     unscanned, so a handler returns only after its last answer and raises CallFailed otherwise.
+
+    May run outside of a task up to its first wait for anything but `messages` and its reader: see UnaryHandler.
     """
 
     def __call__(self, call: Call, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]: ...

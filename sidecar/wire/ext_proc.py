@@ -73,7 +73,8 @@ class ExtProc:
                 except TimeoutError:
                     yield session.refuse(Cause.DEADLINE)
                     return
-                for reply in await session.answer(message):
+                answer = session.answer(message)
+                for reply in answer if isinstance(answer, list) else await session.answer_later(*answer):
                     yield reply
                 if session.refused:
                     return
@@ -85,25 +86,23 @@ class ExtProc:
 
 async def _within(patience: float, source: AsyncIterator[bytes]) -> bytes:
     """The next message; raises TimeoutError after `patience` seconds."""
+    await asyncio.sleep(0)  # makes this a task, which a timeout asks for
     async with asyncio.timeout(patience):
         return await anext(source)
 
 
 def _takes_long(exchange: Exchange, event: Event) -> bool:
     """Whether the exchange is to take this event in a thread."""
-    match event, exchange.stage:
-        case AnswerBody(data=data, end=True), Stage.WITHHELD:
-            return heavy(data, exchange.held)
-        case AnswerBody(data=data), _:
-            return heavy(data)
-        case AnswerTrailers(), Stage.WITHHELD:
-            return heavy(exchange.held)
-        case RequestBody(data=data), _:
+    stage = exchange.stage
+    match event:
+        case AnswerBody(data=data, end=end):
+            return heavy(data, exchange.held) if end and stage is Stage.WITHHELD else heavy(data)
+        case AnswerTrailers():
+            return stage is Stage.WITHHELD and heavy(exchange.held)
+        case RequestBody(data=data):
             return exchange.plan.asks_children or heavy(data)
-        case _, Stage.START | Stage.REQUEST_BODY:
-            return exchange.plan.asks_children
         case _:
-            return False
+            return stage in {Stage.START, Stage.REQUEST_BODY} and exchange.plan.asks_children
 
 
 class _Session:
@@ -133,32 +132,38 @@ class _Session:
             self._withheld_until = time.monotonic() + self._owner.answer_seconds
         return max(0.0, self._withheld_until - time.monotonic())
 
-    async def answer(self, message: bytes) -> list[bytes]:
-        """The replies to one message. A fault refuses while nothing is out, else it ends the RPC and so the answer."""
+    def answer(self, message: bytes) -> list[bytes] | tuple[Exchange, Event]:
+        """The replies to one message; or what `answer_later` shall judge, where that takes long."""
         try:
-            return await self._answer(message)
-        except Exception as error:
-            log.error("process_failed", decision_id=self._decision_id, **describe(error))
-            stage = self._exchange.stage if self._exchange else Stage.START
-            if stage in {Stage.STREAMED, Stage.PASSED, Stage.DONE, Stage.REFUSED}:
-                raise CallFailed(_INTERNAL, "internal error") from error
-            return [self.refuse(Cause.FAULT)]
-
-    async def _answer(self, message: bytes) -> list[bytes]:
-        request = ProcessingRequest.FromString(message)
-        if self._exchange is None:
-            opened = self._open(request)
+            opened = self._open(request := ProcessingRequest.FromString(message))
             if isinstance(opened, Cause):
                 return [self.refuse(opened)]
-            self._exchange = opened
-        event = read_event(request)
-        if event is None:
-            raise CallFailed(_INVALID_ARGUMENT, "unknown kind of message")
-        exchange = self._exchange
-        if _takes_long(exchange, event):
-            replies = await asyncio.to_thread(exchange.take, event)
-        else:
-            replies = exchange.take(event)
+            event = read_event(request)
+            if event is None:
+                raise CallFailed(_INVALID_ARGUMENT, "unknown kind of message")
+            if _takes_long(opened, event):
+                return opened, event
+            return self._replies(opened, opened.take(event))
+        except Exception as error:
+            return self._failed(error)
+
+    async def answer_later(self, exchange: Exchange, event: Event) -> list[bytes]:
+        """The replies to an event that is judged in a thread."""
+        try:
+            return self._replies(exchange, await asyncio.to_thread(exchange.take, event))
+        except Exception as error:
+            return self._failed(error)
+
+    def _failed(self, error: Exception) -> list[bytes]:
+        """A fault refuses while nothing is out, else it ends the RPC and so the answer."""
+        log.error("process_failed", decision_id=self._decision_id, **describe(error))
+        stage = self._exchange.stage if self._exchange else Stage.START
+        if stage in {Stage.STREAMED, Stage.PASSED, Stage.DONE, Stage.REFUSED}:
+            raise CallFailed(_INTERNAL, "internal error") from error
+        return [self.refuse(Cause.FAULT)]
+
+    def _replies(self, exchange: Exchange, replies: Sequence[Reply]) -> list[bytes]:
+        """As Envoy takes them; after the last one the exchange is recorded."""
         if not self._hold(len(exchange.held)):
             return [self.refuse(Cause.OVERLOADED)]
         rendered = [self._render(reply) for reply in replies]
@@ -168,6 +173,8 @@ class _Session:
 
     def _hold(self, held: int) -> bool:
         """Count what this exchange withholds; False when all together are too much."""
+        if held == self._held:
+            return True
         holdings = self._owner.holdings
         grown = held > self._held
         holdings.now += held - self._held
@@ -175,7 +182,9 @@ class _Session:
         return not (grown and holdings.now > holdings.most)
 
     def _open(self, request: ProcessingRequest) -> Exchange | Cause:
-        """Tie the stream to the plan that its route names and to what ext_authz said of it."""
+        """The stream's exchange; the first message ties it to the plan that its route names and to what ext_authz said."""
+        if self._exchange is not None:
+            return self._exchange
         if not self._parent.trace_id:
             self._parent = untraced(trace_of(request_id(request)))
         self._revision = plan_named(request)
@@ -188,7 +197,8 @@ class _Session:
             return Cause.REVISION_UNKNOWN
         if handed.identity is None and handed.probe is None:
             return Cause.CONTEXT_MISSING
-        return self._exchange_for(plan, handed)
+        self._exchange = self._exchange_for(plan, handed)
+        return self._exchange
 
     def _exchange_for(self, plan: Plan, handed: Handed) -> Exchange:
         return Exchange(

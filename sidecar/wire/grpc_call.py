@@ -75,6 +75,21 @@ class Stream(msgspec.Struct, eq=False):
             return BadFrame(status.UNIMPLEMENTED, "more than one message")
         return self.reader.fault
 
+    def next_message(self) -> bytes | None:
+        """The next message of a streaming call; None when none is there. Raises BadFrame; also for a message that the
+        peer's end cut off.
+        """
+        reader = self.reader
+        if reader is None:
+            return None
+        message = reader.take()
+        if message is None:
+            if self.ended and len(reader):
+                raise BadFrame(status.INTERNAL, "truncated message")
+        elif not len(reader) and reader.fault is None:
+            self.reader = None  # so that the next one may be handed over without it
+        return message
+
     def only_message(self) -> bytes:
         """The message of a unary call whose peer has sent everything. Raises BadFrame when it is not exactly one."""
         message = self.reader.take() if self.reader is not None else None

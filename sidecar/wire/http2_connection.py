@@ -23,7 +23,7 @@ _NO_ERROR: Final = 0
 
 @dataclass(slots=True, kw_only=True)
 class Http2Connection:
-    """`opened`, `awaited`, `asked`, `readable` and `gone` are called while `receive` or `output` runs."""
+    """`opened`, `awaited`, `asked`, `said`, `readable` and `gone` are called while `receive` or `output` runs."""
 
     methods: Mapping[bytes, Method]
     max_message: int
@@ -35,6 +35,8 @@ class Http2Connection:
     """A unary call with a deadline began, and its message is not all here yet."""
     asked: Callable[[Stream, bytes], None]
     """A unary call and its message are here."""
+    said: Callable[[Stream, bytes], bool]
+    """A streaming call's message came whole and alone, as nearly all do; False when nobody waits for it."""
     readable: Callable[[Stream], None]
     """A message, or the end of all, came for a streaming call."""
     gone: Callable[[Stream], None]
@@ -109,16 +111,9 @@ class Http2Connection:
     def _data(self, event: ngh2.DataReceived) -> None:
         data, ended = event.data, event.end_stream
         stream = self.streams.get(event.stream_id)
-        if stream is None:  # answered before it was all there
-            self._acknowledge(event.stream_id, len(data))
+        if stream is None or (stream.reader is None and self._handed(stream, data, ended=ended)):
+            self._acknowledge(event.stream_id, len(data))  # answered before all was here, or taken at once
             return
-        if ended and stream.method.unary and stream.reader is None:
-            message = whole(data, self.max_message)
-            if message is not None:
-                stream.ended = True
-                self._acknowledge(stream.id, len(data))
-                self.asked(stream, message)
-                return
         if stream.reader is None:
             stream.reader = MessageReader(self.max_message)
         stream.reader.feed(data)
@@ -136,6 +131,20 @@ class Http2Connection:
                 self._end(stream)
             elif not unary and stream.reader.ready:
                 self.readable(stream)
+
+    def _handed(self, stream: Stream, data: bytes, *, ended: bool) -> bool:
+        """Whether the data was one message, and somebody took it at once."""
+        unary = stream.method.unary
+        message = whole(data, self.max_message) if ended or not unary else None
+        if message is None:
+            return False
+        stream.ended = ended
+        if unary:
+            self.asked(stream, message)
+        elif not self.said(stream, message):
+            stream.ended = False
+            return False
+        return True
 
     def _end(self, stream: Stream) -> None:
         """The peer has sent everything."""
@@ -156,16 +165,11 @@ class Http2Connection:
 
         Raises BadFrame; also for a message that the peer's end cut off.
         """
-        reader = stream.reader
-        if reader is None:
-            return None
-        message = reader.take()
+        message = stream.next_message()
         if message is not None:
             self.budget.account(stream)
-            if not reader.ready:
+            if stream.reader is None or not stream.reader.ready:
                 self._release(stream)
-        elif stream.ended and len(reader):
-            raise BadFrame(status.INTERNAL, "truncated message")
         return message
 
     def send(self, stream: Stream, message: bytes) -> None:

@@ -1,18 +1,15 @@
 """asyncio's side of one HTTP/2 connection: bytes to and from the socket, handlers driven, deadlines, back-pressure.
 
-A unary handler that never waits costs no task: its coroutine is driven where its message arrived, and everything that
-one read of the socket asked for is answered in one write.
+A unary handler that never waits, and a streaming one that waits for its peer alone, cost no task: they are driven where
+their message arrived, and everything that one read of the socket asked for is answered in one write.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextvars import Context, copy_context
 from typing import Any, Final, cast
-
-import msgspec
 
 from bartizan.telemetry.logging import get_logger
 from sidecar.wire import grpc_status as status
@@ -20,6 +17,7 @@ from sidecar.wire.faults import status_of
 from sidecar.wire.grpc_call import Stream
 from sidecar.wire.http2_connection import Http2Connection
 from sidecar.wire.running import Running, Server, rest, unwatch
+from sidecar.wire.turns import Turns
 
 log = get_logger()
 
@@ -27,7 +25,6 @@ PREFACE_SECONDS: Final = 10.0
 """A connection that has not said by then that it speaks HTTP/2 is ended."""
 _CLOSE_SECONDS: Final = 5.0  # for a peer that does not read our last bytes
 _PIECE: Final = 256 * 1024  # bytes for one write
-_TURN: Final = 32  # unary calls answered between two reads
 _MOST_QUEUED: Final = 256 * 1024  # bytes of replies of one call that the peer does not take
 
 
@@ -45,15 +42,16 @@ class Http2Protocol(asyncio.Protocol):
             opened=self._opened,
             awaited=self._watch,
             asked=self._asked,
+            said=self._said,
             readable=self._readable,
             gone=self._gone,
         )
         self._transport: asyncio.Transport | None = None
         self._paused = False
         self._flushing = False
+        self._woken = False
         self._blocked: set[Stream] = set()
-        self._inline = _TURN
-        self._backlog: deque[tuple[Stream, bytes]] = deque()
+        self._turns = Turns(self._drive, self._flush, self._core.clock)
         self._timer: asyncio.TimerHandle | None = None
         self.closed: asyncio.Future[None] = self._loop.create_future()
 
@@ -82,7 +80,9 @@ class Http2Protocol(asyncio.Protocol):
         core = self._core
         if core.closed:
             return
-        self._inline = _TURN
+        self._turns.new_read()
+        self._flushing = True  # what is answered meanwhile goes out below, in one write
+        self._woken = False
         try:
             core.receive(data)
         except Exception as error:
@@ -91,8 +91,10 @@ class Http2Protocol(asyncio.Protocol):
             return
         if self._timer is not None and core.ready:
             self._stop_timer()
-        # while handlers run, after those that were woken: most answer at once, and that is one write instead of two
-        (self._soon if core.streams else self._flush)()
+        if self._woken:  # after these tasks: most answer at once, and that is one write instead of two
+            self._loop.call_soon(self._flush)
+        else:
+            self._flush()
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -163,29 +165,8 @@ class Http2Protocol(asyncio.Protocol):
     # --- calls
 
     def _asked(self, stream: Stream, message: bytes) -> None:
-        """A unary call: answered here, but for those that many others in the same read stand before."""
         unwatch(stream)
-        if (self._backlog or not self._inline) and len(message) <= _PIECE:
-            if not self._backlog:
-                self._loop.call_soon(self._turn)
-            self._backlog.append((stream, message))
-        else:
-            self._inline = max(0, self._inline - 1)
-            self._drive(stream, message)
-
-    def _turn(self) -> None:
-        """Answer some of the calls that wait; the socket is read in between, and so cancellations are seen in time."""
-        for _ in range(min(_TURN, len(self._backlog))):
-            stream, message = self._backlog.popleft()
-            if not stream.finished:
-                if stream.due is not None:
-                    stream.call = msgspec.structs.replace(
-                        stream.call, deadline=stream.due - self._core.clock()
-                    )
-                self._drive(stream, message)
-        self._flush()
-        if self._backlog:
-            self._loop.call_soon(self._turn)
+        self._turns.asked(stream, message)
 
     def _drive(self, stream: Stream, message: bytes) -> None:
         """Run a unary handler as far as it comes without waiting."""
@@ -217,8 +198,10 @@ class Http2Protocol(asyncio.Protocol):
                 self._failed(stream, error)
 
     def _opened(self, stream: Stream) -> None:
-        if not self._is_late(stream):
-            self._run(stream, self._serve(stream), None)
+        if not self._is_late(stream) and self._admit(stream, None):
+            self._watch(stream)
+            work = self._serve(stream)
+            stream.owner.begin(work)
 
     async def _serve(self, stream: Stream) -> None:
         core = self._core
@@ -239,24 +222,32 @@ class Http2Protocol(asyncio.Protocol):
             if isinstance(replies, AsyncGenerator):
                 await replies.aclose()
 
-    def _run(self, stream: Stream, work: Coroutine[Any, Any, None], context: Context | None) -> None:
-        if len(self._server.swarm) >= self._server.max_calls:
+    def _run(self, stream: Stream, work: Coroutine[Any, Any, None], context: Context) -> None:
+        """Let a unary handler that waits go on."""
+        if self._admit(stream, context):
+            self._watch(stream)
+            stream.owner.become_task(work)
+        else:
             work.close()
-            self._core.fail(stream, status.RESOURCE_EXHAUSTED, "too many calls")
-            return
-        stream.owner = Running(stream, self._take)
-        task = self._server.swarm.start(work, name=stream.method.name, context=context)
-        stream.owner.task = task
-        self._watch(stream)
-        task.add_done_callback(lambda done: self._ended(stream, done))
 
-    def _ended(self, stream: Stream, task: asyncio.Task[None]) -> None:
+    def _admit(self, stream: Stream, context: Context | None) -> bool:
+        """Whether one more handler may wait; the call is ended where not."""
+        server = self._server
+        if server.running >= server.max_calls:
+            self._core.fail(stream, status.RESOURCE_EXHAUSTED, "too many calls")
+            return False
+        server.running += 1
+        stream.owner = Running(stream, server.swarm, self._take, self._ended, context)
+        return True
+
+    def _ended(self, stream: Stream, error: BaseException | None) -> None:
         """The handler is over, however: a call without a status by now did not end well."""
+        self._server.running -= 1
         unwatch(stream)
         stream.owner.close()
         stream.owner = None
         self._blocked.discard(stream)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if error is not None and not isinstance(error, asyncio.CancelledError):
             log.error("call_failed", error=type(error).__name__)
         self._core.finish(stream, status.INTERNAL, "internal error")
         self._soon()
@@ -282,12 +273,19 @@ class Http2Protocol(asyncio.Protocol):
         self._core.fail(stream, status.DEADLINE_EXCEEDED, "")
         self._soon()
 
+    def _said(self, stream: Stream, message: bytes) -> bool:
+        if stream.owner is None or not stream.owner.listens():
+            return False
+        stream.owner.say(message)
+        return True
+
     def _readable(self, stream: Stream) -> None:
         if stream.owner is not None:
+            self._woken = self._woken or stream.owner.task is not None
             stream.owner.resume()
 
     def _gone(self, stream: Stream) -> None:
-        """The call is over but for its handler. It is cancelled after its first step, so that it learns of it."""
+        """The call is over but for its handler, which may be the one that is running now: it is cancelled later."""
         unwatch(stream)
         if stream.owner is not None:
             self._loop.call_soon(stream.owner.cancel)

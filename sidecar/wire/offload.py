@@ -9,7 +9,9 @@ OFFLOAD_QUOTES = 256
 
 def heavy(*pieces: bytes | bytearray) -> bool:
     """Whether these together take long to inspect."""
-    size = sum(map(len, pieces))
+    size = 0
+    for piece in pieces:
+        size += len(piece)
     if size < OFFLOAD_QUOTES:
         return False
     return size >= OFFLOAD or sum(piece.count(b'"') for piece in pieces) >= OFFLOAD_QUOTES

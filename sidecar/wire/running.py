@@ -1,18 +1,27 @@
-"""What connections share, and a handler that waits: what its task needs from the connection while it runs."""
+"""What connections share, and a handler on its way: who drives it, and what it waits for.
+
+A handler that waits for its peer alone (its next message, room for a reply) needs no task: http2_protocol.py sends it on
+where that came. With its first wait for anything else it becomes a task, and stays one.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from bartizan.tasks import Swarm
 from sidecar.wire.grpc_call import Budget, Method, Stream
 
 if TYPE_CHECKING:
     from sidecar.wire.http2_protocol import Http2Protocol
+
+T = TypeVar("T")
+_PEER: Final = object()
+"""What a handler without a task hands to its driver when it waits for its peer."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,23 +33,68 @@ class Server:
     max_connections: int
     budget: Budget
     swarm: Swarm
+    running: int = 0
+    """Handlers of all connections that wait."""
     methods: dict[bytes, Method] = field(default_factory=dict)
     connections: set[Http2Protocol] = field(default_factory=set)
 
 
 class Running:
-    """A handler that waits: its task, and the messages that it reads."""
+    """A handler that waits, and the messages that it reads. `over` is called at its end."""
 
-    __slots__ = ("_drained", "_stream", "_take", "_waiter", "task")
+    __slots__ = ("_context", "_future", "_over", "_stream", "_swarm", "_take", "_waits", "_work", "task")
 
-    def __init__(self, stream: Stream, take: Callable[[Stream], bytes | None]) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        swarm: Swarm,
+        take: Callable[[Stream], bytes | None],
+        over: Callable[[Stream, BaseException | None], None],
+        context: Context | None = None,
+    ) -> None:
         self._stream = stream
+        self._context = context or copy_context()
+        self._swarm = swarm
         self._take = take
-        self._waiter: asyncio.Future[None] | None = None
-        self._drained: asyncio.Future[None] | None = None
+        self._over = over
+        self._work: Coroutine[Any, Any, None] | None = None
+        self._waits: Literal["", "message", "room"] = ""
+        self._future: asyncio.Future[None] | None = None
         self.task: asyncio.Task[None] | None = None
 
-    def __aiter__(self) -> Running:
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Drive a handler up to its first wait."""
+        self._work = work
+        self._go_on(work.send, None)
+
+    def become_task(self, work: Coroutine[Any, Any, None]) -> None:
+        """Go on with a handler that waits for something else than its peer."""
+        self._work = None
+        task = self._swarm.start(work, name=self._stream.method.name, context=self._context)
+        self.task = task
+        task.add_done_callback(self._task_over)
+
+    def _go_on(self, step: Callable[[Any], Any], value: Any) -> None:
+        """Drive the handler up to its next wait."""
+        work = self._work
+        assert work is not None
+        try:
+            waits_for = self._context.run(step, value)
+        except StopIteration:
+            self._over(self._stream, None)
+        except BaseException as error:
+            self._over(self._stream, error)
+            if not isinstance(error, (Exception, asyncio.CancelledError)):
+                raise
+        else:
+            if waits_for is not _PEER:
+                self._waits = ""
+                self.become_task(rest(work, waits_for))
+
+    def _task_over(self, task: asyncio.Task[None]) -> None:
+        self._over(self._stream, None if task.cancelled() else task.exception())
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
@@ -50,44 +104,66 @@ class Running:
                 return message
             if self._stream.ended and not self._stream.finished:
                 raise StopAsyncIteration
-            await self.wait()  # of a call that is gone: until the cancellation that is on its way
+            # of a call that is gone: until the cancellation that is on its way
+            message = await self._wait("message")
+            if message is not None:
+                return message
 
-    async def wait(self) -> None:
-        """Until `resume`."""
-        self._waiter = asyncio.get_running_loop().create_future()
+    async def until_drained(self) -> None:
+        """Until the peer has taken replies. Messages that come meanwhile do not end this wait."""
+        await self._wait("room")
+
+    async def _wait(self, what: Literal["message", "room"]) -> bytes | None:
+        """Until `say`, `resume` or `drained`; the message that `say` brought."""
+        self._waits = what
         try:
-            await self._waiter
+            if self.task is None:
+                said: bytes | None = await _for_peer()
+                return said
+            self._future = asyncio.get_running_loop().create_future()
+            await self._future
+            return None
         finally:
-            self._waiter = None
+            self._waits, self._future = "", None
+
+    def listens(self) -> bool:
+        """Whether `say` would hand it a message."""
+        return self._waits == "message" and self.task is None
+
+    def say(self, message: bytes) -> None:
+        """The message that it waits for, without a way around."""
+        if self._work is not None:
+            self._go_on(self._work.send, message)
 
     def resume(self) -> None:
         """A message came, or the end of all."""
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self._wake("message")
+
+    def drained(self) -> None:
+        """The peer has taken replies."""
+        self._wake("room")
+
+    def _wake(self, what: Literal["message", "room"]) -> None:
+        if self._waits != what:
+            return
+        if self._future is None:
+            if self._work is not None:
+                self._go_on(self._work.send, None)
+        elif not self._future.done():
+            self._future.set_result(None)
 
     def cancel(self) -> None:
         """Nobody waits for the handler any more."""
-        if self.task is not None:
-            self.task.cancel()
+        if self.task is not None:  # after its first step, so that the handler learns of it
+            asyncio.get_running_loop().call_soon(self.task.cancel)
+        elif self._work is not None:
+            self._go_on(self._work.throw, asyncio.CancelledError())
 
     def close(self) -> None:
         """The handler is over. Its task keeps a cancellation with all frames that it went through, and those hold this:
         a circle of 10 KB for every client that went away, which the garbage collector would find late.
         """
-        self.task = None
-
-    async def until_drained(self) -> None:
-        """Until the peer has taken replies. Messages that come meanwhile do not end this wait."""
-        self._drained = asyncio.get_running_loop().create_future()
-        try:
-            await self._drained
-        finally:
-            self._drained = None
-
-    def drained(self) -> None:
-        """The peer has taken replies."""
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
+        self.task = self._work = None
 
 
 def unwatch(stream: Stream) -> None:
@@ -98,7 +174,12 @@ def unwatch(stream: Stream) -> None:
 
 
 @types.coroutine
-def rest(work: Coroutine[Any, Any, bytes], waits_for: Any) -> Generator[Any, Any, bytes]:
+def _for_peer() -> Generator[object, bytes | None, bytes | None]:
+    return (yield _PEER)
+
+
+@types.coroutine
+def rest(work: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T]:
     """Go on with a coroutine that was driven to its first wait."""
     while True:
         try:
@@ -109,4 +190,5 @@ def rest(work: Coroutine[Any, Any, bytes], waits_for: Any) -> Generator[Any, Any
             else:
                 waits_for = work.send(sent)
         except StopIteration as answer:
-            return cast("bytes", answer.value)
+            value: T = answer.value
+            return value

@@ -61,6 +61,18 @@ def test_calls_of_a_peer_that_never_ends_them_are_bounded(shell: Shell) -> None:
     shell.end()
 
 
+def test_a_message_that_its_handler_waits_for_takes_no_room_and_gives_its_window_back(shell: Shell) -> None:
+    """More than a stream's window, and than all calls may leave unread."""
+    shell.receive(opened(5))
+    for _ in range(400):
+        shell.receive(h2.frame(h2.DATA, 0, 5, h2.message(bytes(4000))))
+        shell.output(1 << 20)
+        shell.check()
+    assert shell.handed == 400
+    assert shell.budget.now == 0
+    shell.end()
+
+
 def test_unread_messages_of_all_calls_together_are_bounded(shell: Shell) -> None:
     """Each stays within its own window; the budget ends the call that brings too much."""
     piece = h2.message(bytes(4000)) * 4
