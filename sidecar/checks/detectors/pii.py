@@ -11,9 +11,6 @@ import copy
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
-
-import re2
 
 from bartizan.policy.checks import Pii
 from sidecar.checks.base import Inspection, Match, SpanCheck
@@ -21,12 +18,12 @@ from sidecar.checks.detectors import pii_forms, pii_numbers, pii_phones
 from sidecar.checks.detectors.national_forms import NATIONAL_IDS, SSN
 from sidecar.checks.detectors.pii_forms import Form, Forms, also_announced
 from sidecar.checks.detectors.pii_places import PLACES
-from sidecar.checks.detectors.pii_replacement import Pseudonyms, Replace, in_pseudonym, masked
+from sidecar.checks.detectors.pii_replacement import in_pseudonym
+from sidecar.checks.detectors.pii_treatment import Treatment
 from sidecar.checks.scope import Scope
-from sidecar.checks.spans import ACTIONS, TOO_MANY, Allowance, disjoint, inspection
+from sidecar.checks.spans import TOO_MANY, Allowance, disjoint, inspection
 from sidecar.checks.typography import SPREAD, Plain, plain
 from sidecar.formats.base import TextPart
-from sidecar.model.finding import Action
 
 _LOCAL_MAX = 64
 _DOMAIN_MAX = 255
@@ -50,27 +47,21 @@ class PiiCheck:
 
     def __init__(self, config: Pii) -> None:
         """Raises ValueError for a region that gives out no numbers and a pattern that is none."""
-        self.action = ACTIONS[config.action]
-        self._allowed = frozenset(entry.lower() for entry in config.allow)
-        self._patterns = _patterns(config.allow_patterns)
+        self.treatment = Treatment(config)
+        self.action = self.treatment.action
         self._email = "email" in config.types
         self._numbers = tuple(kind for kind in ("iban", "card", "phone") if kind in config.types)
         self._notations = pii_phones.notations(config.regions, config.context.get("phone", ()))
         self._forms = Forms(_forms(config))
-        self._style, self._key = config.replacement, config.key_name
-        self._replace: Replace | None = masked if config.replacement == "mask" else None
 
     @property
     def binds(self) -> bool:
-        return self.action is Action.REDACT and self._style in {"pseudonym", "token"}
+        return self.treatment.binds
 
     def bound(self, scope: Scope) -> PiiCheck:
         """What stands for a finding is then this exchange's; unbound, it is its type's name alone."""
         check = copy.copy(self)
-        if self._style == "token":
-            check._replace = scope.tokens.token
-        else:
-            check._replace = Pseudonyms(scope.keys[self._key], scope.tenant)
+        check.treatment = self.treatment.bound(scope)
         return check
 
     def inspect(self, part: TextPart) -> Inspection:
@@ -89,16 +80,14 @@ class PiiCheck:
             found += pii_numbers.find(text, start, self._numbers, self._notations)
         if found:
             found = [match for match in found if not in_pseudonym(text, match.start, match.end)]
-        if found and (self._allowed or self._patterns):
-            found = [match for match in found if not self._is_allowed(text[match.start : match.end])]
+            allows = self.treatment.allows
+            found = [match for match in found if not allows(text[match.start : match.end])]
         if not found:
             return found
         found = disjoint(found)
-        return (
-            found
-            if self._replace is None
-            else [self._replaced(match, text, read, written) for match in found]
-        )
+        if not self.treatment.replaces:
+            return found
+        return [self._replaced(match, text, read, written) for match in found]
 
     def settled(self, text: str) -> int:
         read = plain(text)
@@ -112,21 +101,15 @@ class PiiCheck:
         held = max(held, self._forms.open_length(tail))
         return len(text) - held
 
-    def _is_allowed(self, found: str) -> bool:
-        lower = found.lower()
-        if lower in self._allowed or ("@" in lower and lower[lower.rindex("@") :] in self._allowed):
-            return True
-        return any(pattern.fullmatch(found) for pattern in self._patterns)
-
     def _replaced(self, match: Match, text: str, read: Plain, written: str) -> Match:
         """A token is put back as it was written; masks and pseudonyms are of the plain value."""
-        if self._replace is None or match.kind == TOO_MANY:
+        if match.kind == TOO_MANY:
             return match
         value = text[match.start : match.end]
-        if self._style == "token":
+        if self.treatment.as_written:
             ((first, end),) = [(moved.start, moved.end) for moved in read.back([match], len(written))]
             value = written[first:end]
-        made = self._replace(match.kind, value)
+        made = self.treatment.instead(match.kind, value)
         return replace(match, replacement=made) if made else match
 
 
@@ -149,13 +132,6 @@ def _forms(config: Pii) -> list[Form]:
 def _of(rule: str, regions: Sequence[str]) -> bool:
     """Whether a rule ("cz-sk/rodne-cislo") is of one of these countries."""
     return any(country.upper() in regions for country in rule.partition("/")[0].split("-"))
-
-
-def _patterns(written: Sequence[str]) -> list[Any]:
-    try:
-        return [re2.compile(pattern) for pattern in written]
-    except re2.error:
-        raise ValueError("an allowed pattern is no regular expression of RE2") from None
 
 
 def _emails(text: str, start: int) -> Iterator[Match]:
