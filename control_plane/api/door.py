@@ -137,6 +137,9 @@ class Door:
             pass
         finally:
             self._leave(guest)
+            # Nothing may be left of it but what is in use: its TLS takes 300 KiB, and a flood leaves thousands before
+            # the collector looks for cycles.
+            guest.task = None
 
 
 class _Guest(asyncio.Protocol):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import asyncio.sslproto
 import contextlib
+import gc
 import os
 import socket
 import ssl
@@ -98,6 +100,32 @@ async def test_places_are_given_back(tmp_path: Path) -> None:
             assert await asked(port, client) == 200
             with socket.create_connection(("127.0.0.1", port)) as broken:
                 broken.sendall(b"no TLS at all\r\n\r\n")
+
+
+async def test_a_connection_that_was_sent_away_leaves_nothing_in_memory() -> None:
+    """Its TLS state is large: a flood's would be the whole machine's memory before the collector looks for cycles."""
+    limits = Limits(connections=4)
+    greeting = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), greeting, server_hostname="x").do_handshake()
+    begun, idle = greeting.read(), []
+    async with api(limits) as (port, client):
+        assert await asked(port, client) == 200
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(40):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(begun)
+                await writer.drain()
+                idle.append(writer)
+            assert await asked(port, client) == 200
+            alive = sum(isinstance(each, asyncio.sslproto.SSLProtocol) for each in gc.get_objects())
+        finally:
+            gc.enable()
+    for writer in idle:
+        writer.transport.abort()
+    assert alive <= limits.connections + 2, "the client's own is among them"
 
 
 async def test_the_process_answers_with_few_descriptors_and_hundreds_of_silent_connections(
