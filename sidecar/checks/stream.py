@@ -13,6 +13,7 @@ import msgspec
 
 from sidecar.checks.base import CheckSet, SpanCheck
 from sidecar.checks.content import apply_edits
+from sidecar.checks.joined_pieces import JoinedPieces
 from sidecar.checks.kept_texts import KeptTexts
 from sidecar.checks.pipe import Pipe, span_check
 from sidecar.checks.restore import RestoreCheck
@@ -54,6 +55,7 @@ class StreamInspector:
         self._restore = restores[-1:]
         self._last: list[list[SpanCheck]] = [[check, *rendered] for check in restores]
         self._kept = KeptTexts(checks.wholes, shadow=shadow)
+        self._joined = JoinedPieces(self._checks)
         self._shadow = shadow
         self._decision_id = decision_id
         self._pipes: dict[str, Pipe] = {}
@@ -168,6 +170,8 @@ class StreamInspector:
         if not self._checks and not self._last and not kept:
             return part.text, False
         self.scanned_bytes += size
+        if part.joins:
+            self._join(part)
         pipe = self._pipes.get(part.location)
         if pipe is None:
             checks = [*self._checks, *(self._last[part.written] if self._last else ())]
@@ -186,7 +190,7 @@ class StreamInspector:
     def _identify(self, parts: Sequence[TextPart]) -> None:
         """Identifiers are whole, and nobody may edit them: what would be redacted there ends the answer."""
         for part in parts:
-            checks = [span_check(check) for check in self._of_identifier(part.text)]
+            checks = [] if part.again else [span_check(check) for check in self._of_identifier(part.text)]
             size = len(part.text.encode()) if checks else 0
             self.scanned_bytes += size
             self.total_bytes += size
@@ -194,9 +198,20 @@ class StreamInspector:
                 action = Action.CUT if check.action is Action.REDACT else check.action
                 for match in check.matches(part.text):
                     found = Finding(check=check.name, kind=match.kind, action=action, location=part.location)
-                    self._found[found] = None
-                    if action >= Action.CUT and not self._shadow:
-                        self._cut, self._refused, self._named = Cause.ANSWER_CUT, True, False
+                    self._refuse(found, named=False)
+            if part.joins:
+                self._join(part)
+
+    def _join(self, part: TextPart) -> None:
+        """What clients see that join this piece with those before it."""
+        for found in self._joined.judge(part):
+            self._refuse(found, named=not part.identifier)
+
+    def _refuse(self, found: Finding, *, named: bool) -> None:
+        """Keep a finding in what is whole in its event, and nothing of the event flows where it blocks."""
+        self._found[found] = None
+        if found.action >= Action.CUT and not self._shadow:
+            self._cut, self._refused, self._named = Cause.ANSWER_CUT, True, self._named and named
 
     def _finish(self, prefixes: Sequence[str], *, every: bool) -> dict[str, str]:
         """End these text streams; what was held back of each, by location."""

@@ -38,7 +38,9 @@ class TextPart(Value, frozen=True, kw_only=True):
     identifier: bool = False
     """Others go by it (an id, a model's name): only checks that say so read it, and nobody edits it."""
     joins: str = ""
-    """Where the text stands that engines make of this one and others with the same value: the content of a message."""
+    """Where the text stands that engines, or clients of a stream, make of this one and others with the same value: the
+    content of a message, the name of a call.
+    """
 
     @property
     def prose(self) -> bool:

@@ -212,6 +212,7 @@ class JsonEventStream:
                     text=place.text,
                     role=place.role or "assistant",
                     written=reading.is_json(place.path),
+                    joins=place.joins,
                 )
                 for place in reading.places
             ),
@@ -231,16 +232,28 @@ class JsonEventStream:
         return Chunk(event, text, reading, piece)
 
     def _identifiers(self, value: dict[str, Any], reading: Reading) -> tuple[TextPart, ...]:
-        """Strings of an event that are none of its texts and that no event before it had: most repeat the same ones."""
+        """Strings of an event that are none of its texts and that no event before it had: most repeat the same ones.
+
+        An id of a call is told again, since clients may join it with itself.
+        """
         listed = {place.path: place.text for place in reading.places}
         listed.update((path, encoded.raw) for path, encoded in reading.encoded.items())
-        found = unseen(value, self._known, listed)
+        new = unseen(value, self._known, listed)
+        found = [(at, text, False) for text, at in new.items()]
+        found += [(at, text, True) for at, text in reading.ids if at not in listed and new.get(text) != at]
         if not found:
             return ()
         if len(self._known) > _MAX_KNOWN:
             self._known.clear()
-        self._known.update(found)
+        self._known.update(text for _, text, _ in found)
         return tuple(
-            TextPart(location=location(at), text=text, role="assistant", identifier=True)
-            for text, at in found.items()
+            TextPart(
+                location=location(at),
+                text=text,
+                role="assistant",
+                identifier=True,
+                again=again,
+                joins=reading.joins(at),
+            )
+            for at, text, again in found
         )

@@ -17,9 +17,12 @@ from sidecar.formats.json_text import DEFAULT_DEPTH, Path, as_json
 from sidecar.formats.openai_fields import TEXTS, engines_own, unread
 from sidecar.formats.reading import Reading, index_of, malformed
 from sidecar.formats.sse import EventSplitter, encode
+from sidecar.formats.streamed_calls import StreamedCalls
 from sidecar.formats.unsaid import message_says
 
-_CALL = re.compile(r"choices\[(\d+)\]\.delta\.tool_calls\[(\d+)\]\.(function|custom)\.(arguments|input)")
+_CALL = re.compile(
+    r"choices\[(\d+)\]\.delta\.tool_calls\[(\d+)\](?:'\d+)?\.(function|custom)\.(arguments|input)"
+)
 _FIELD = re.compile(r"choices\[(\d+)\]\.delta\.([a-z_]+)")
 _LEGACY = re.compile(r"choices\[(\d+)\]\.text")
 
@@ -42,6 +45,7 @@ class ChatEvents:
         self._said: set[int] = set()
         """Choices with content or a call, or known to have none."""
         self._failed = False
+        self._calls = StreamedCalls()
 
     def read(self, value: dict[str, Any], reading: Reading) -> None:
         choices = value.get("choices") or []
@@ -99,12 +103,12 @@ class ChatEvents:
         index = index_of(choice.get("index"), position)
         self._choices.add(index)
         path: Path = ("choices", position)
-        name = f"choices[{index}]"
+        name = reading.indexed[path] = f"choices[{index}]"
         reading.text(choice.get("text"), (*path, "text"), f"{name}.text")
         if (delta := choice.get("delta")) is not None:
             if not isinstance(delta, dict):
                 raise malformed("a delta is not an object")
-            _delta(delta, (*path, "delta"), f"{name}.delta", reading)
+            self._delta(delta, (*path, "delta"), f"{name}.delta", reading)
         if _says(choice.get("text"), choice.get("delta")):
             self._said.add(index)
         if choice.get("finish_reason") is not None:
@@ -114,44 +118,46 @@ class ChatEvents:
                 reading.unsaid([self._content(index)])
         reading.rest(unread(choice, ("text", "delta", "index")), path)
 
+    def _delta(self, delta: dict[str, Any], path: Path, name: str, reading: Reading) -> None:
+        for key in TEXTS:
+            if key == "content" and isinstance(delta.get(key), list):
+                _parts(delta[key], (*path, key), name, key, reading)
+            else:
+                reading.text(delta.get(key), (*path, key), f"{name}.{key}")
+        calls = delta.get("tool_calls") or []
+        if not isinstance(calls, list):
+            raise malformed("tool_calls is not a list")
+        for position, call in enumerate(calls):
+            if not isinstance(call, dict):
+                raise malformed("a tool call is not an object")
+            at: Path = (*path, "tool_calls", position)
+            index = index_of(call.get("index"), position)
+            reading.indexed[at] = f"{name}.tool_calls[{index}]"
+            place, ended = self._calls.place(reading.indexed[at], call)
+            if isinstance(call.get("id"), str):
+                reading.ids.append(((*at, "id"), call["id"]))
+            if ended:
+                reading.finished.append(f"{ended}.")
+            reading.rest(unread(call, ("index", "function", "custom")), at)
+            _function(call.get("function"), (*at, "function"), f"{place}.function.arguments", reading)
+            if isinstance(custom := call.get("custom"), dict):
+                _name(custom, (*at, "custom"), f"{place}.custom", reading)
+                reading.text(custom.get("input"), (*at, "custom", "input"), f"{place}.custom.input")
+                custom = unread(custom, ("input", "name"))
+            reading.rest({"custom": custom} if custom else {}, at, known=True)
+        _function(delta.get("function_call"), (*path, "function_call"), f"{name}.function_call", reading)
+        rest = unread(delta, ("tool_calls", "function_call", *TEXTS))
+        if isinstance(audio := rest.get("audio"), dict):
+            reading.text(audio.get("transcript"), (*path, "audio", "transcript"), f"{name}.audio")
+            if isinstance(audio.get("data"), str):
+                reading.unscanned["audio"] = None
+            rest["audio"] = unread(audio, ("data", "transcript", "expires_at"))
+        reading.rest(rest, path)
+
 
 def _says(text: Any, delta: Any) -> bool:
     """Whether a choice's piece is a part of an answer."""
     return bool(text) or (isinstance(delta, dict) and message_says(delta))
-
-
-def _delta(delta: dict[str, Any], path: Path, name: str, reading: Reading) -> None:
-    for key in TEXTS:
-        if key == "content" and isinstance(delta.get(key), list):
-            _parts(delta[key], (*path, key), name, key, reading)
-        else:
-            reading.text(delta.get(key), (*path, key), f"{name}.{key}")
-    calls = delta.get("tool_calls") or []
-    if not isinstance(calls, list):
-        raise malformed("tool_calls is not a list")
-    for position, call in enumerate(calls):
-        if not isinstance(call, dict):
-            raise malformed("a tool call is not an object")
-        index = index_of(call.get("index"), position)
-        at: Path = (*path, "tool_calls", position)
-        reading.rest(unread(call, ("index", "function", "custom")), at)
-        arguments = f"{name}.tool_calls[{index}].function.arguments"
-        _function(call.get("function"), (*at, "function"), arguments, reading)
-        if isinstance(custom := call.get("custom"), dict):
-            _name(custom, (*at, "custom"), f"{name}.tool_calls[{index}].custom", reading)
-            reading.text(
-                custom.get("input"), (*at, "custom", "input"), f"{name}.tool_calls[{index}].custom.input"
-            )
-            custom = unread(custom, ("input", "name"))
-        reading.rest({"custom": custom} if custom else {}, at, known=True)
-    _function(delta.get("function_call"), (*path, "function_call"), f"{name}.function_call", reading)
-    rest = unread(delta, ("tool_calls", "function_call", *TEXTS))
-    if isinstance(audio := rest.get("audio"), dict):
-        reading.text(audio.get("transcript"), (*path, "audio", "transcript"), f"{name}.audio")
-        if isinstance(audio.get("data"), str):
-            reading.unscanned["audio"] = None
-        rest["audio"] = unread(audio, ("data", "transcript", "expires_at"))
-    reading.rest(rest, path)
 
 
 def _parts(parts: list[Any], path: Path, name: str, stream: str, reading: Reading) -> None:

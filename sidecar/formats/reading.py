@@ -10,7 +10,7 @@ import msgspec
 
 from sidecar.formats.base import FormatError, TextPart
 from sidecar.formats.documents import TextAt, strings
-from sidecar.formats.json_text import Path
+from sidecar.formats.json_text import Path, location
 from sidecar.formats.openai_fields import WORDS
 from sidecar.formats.streamed_json import StreamedJson
 from sidecar.model.decision import Cause
@@ -38,6 +38,10 @@ class Reading:
         self.objects: list[TextPart] = []
         self.names: list[str] = []
         """Text streams that are names: the next event may go on with one."""
+        self.ids: list[tuple[Path, str]] = []
+        """Identifiers that clients may join with those of other events."""
+        self.indexed: dict[Path, str] = {}
+        """Where parts of this event stand by the protocol's own indexes."""
         self.finished: list[str] = []
         """Prefixes of text streams that end with this event."""
         self.encoded: dict[Path, Encoded] = {}
@@ -62,6 +66,7 @@ class Reading:
         """A name, which nobody may see a part of: event_stream.py waits until it is whole, so it ends here."""
         self.text(value, path, name)
         if value:
+            self.places[-1] = msgspec.structs.replace(self.places[-1], joins=self.joins(path))
             self.names.append(name)
         self.finished.append(name)
 
@@ -85,7 +90,11 @@ class Reading:
         for place in strings(value, path, _OTHER, known=words) if value else ():
             if place.text:
                 self._others += 1
-                self.places.append(msgspec.structs.replace(place, name=f"{_OTHER}#{self._others}"))
+                name, joins = (
+                    f"{_OTHER}#{self._others}",
+                    "" if place.names else self.joins(place.path) or location(place.path),
+                )
+                self.places.append(msgspec.structs.replace(place, name=name, joins=joins))
                 if not known:
                     self.unscanned["unknown_field"] = None
 
@@ -109,6 +118,13 @@ class Reading:
         view = json_text.read(value)
         self.encoded[path] = Encoded(json_text, value, whole=began_whole and json_text.whole)
         self.places.append(TextAt(path, view, role, name))
+
+    def joins(self, path: Path) -> str:
+        """Where clients join what stands at this path with what other events have there; "" where they don't."""
+        for length in range(len(path), 0, -1) if self.indexed else ():
+            if (index := self.indexed.get(path[:length])) is not None:
+                return f"{index} {location(path[length:])}"
+        return ""
 
     def is_json(self, path: Path) -> bool:
         """Whether the text there is a view of a JSON text, with its escapes."""

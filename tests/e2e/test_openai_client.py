@@ -99,6 +99,59 @@ async def test_choices_and_tool_calls_are_joined_each_for_itself(
     assert (await served.guard.next_record()).action == "redact"
 
 
+async def test_a_canary_in_pieces_of_a_name_is_not_joined_by_the_client(
+    served: Gateway, client: openai.AsyncOpenAI
+) -> None:
+    served.model = streams(
+        says.call("", name="canary-"),
+        says.chunk({"content": "wait"}),
+        says.call("", name="7f3a9c21"),
+        says.call("{}"),
+        says.chunk({}, finish="tool_calls"),
+        says.DONE,
+    )
+    names = ""
+    async for event in await client.chat.completions.create(**CHAT, stream=True):
+        names += "".join(
+            call.function.name or "" for call in event.choices[0].delta.tool_calls or () if call.function
+        )
+    assert names == "canary-"
+    async with asyncio.timeout(20), client.chat.completions.stream(**CHAT) as stream:
+        with pytest.raises(openai.ContentFilterFinishReasonError):
+            await stream.get_final_completion()
+    assert [(await served.guard.next_record()).cause for _ in range(2)] == ["answer_cut"] * 2
+
+
+async def test_calls_that_a_server_gives_one_index_come_each_whole(
+    served: Gateway, client: openai.AsyncOpenAI
+) -> None:
+    calls = [
+        ("call_a", "mail", '{"to": "eve@mail.example.com"}'),
+        ("call_b", "mail", "{}"),
+        ("call_c", "now", ""),
+    ]
+    served.model = streams(
+        *(
+            says.chunk(
+                {"tool_calls": [{"index": 0, "id": made, "function": {"name": name, "arguments": said}}]}
+            )
+            for made, name, said in calls
+        ),
+        says.chunk({}, finish="tool_calls"),
+        says.DONE,
+    )
+    got: dict[str, tuple[str, str]] = {}
+    last = ""
+    async for event in await client.chat.completions.create(**CHAT, stream=True):
+        for call in event.choices[0].delta.tool_calls or ():
+            assert call.function
+            last = call.id or last
+            name, said = got.get(last, ("", ""))
+            got[last] = (name + (call.function.name or ""), said + (call.function.arguments or ""))
+    assert got == {"call_a": ("mail", '{"to": "[EMAIL]"}'), "call_b": ("mail", "{}"), "call_c": ("now", "")}
+    assert (await served.guard.next_record()).action == "redact"
+
+
 async def test_a_cut_finishes_every_choice(served: Gateway, client: openai.AsyncOpenAI) -> None:
     served.model = streams(
         says.chunk({"role": "assistant", "content": "the word is cana"}),

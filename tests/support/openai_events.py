@@ -53,9 +53,9 @@ class Responses:
             ]
         )
 
-    def call(self, output: int, pieces: list[str]) -> bytes:
+    def call(self, output: int, pieces: list[str], *, name: str = "mail") -> bytes:
         place = {"item_id": f"fc_{output}", "output_index": output}
-        item = {"id": f"fc_{output}", "type": "function_call", "call_id": "call_1", "name": "mail"}
+        item = {"id": f"fc_{output}", "type": "function_call", "call_id": "call_1", "name": name}
         whole = "".join(pieces)
         first = {**item, "arguments": "", "status": "in_progress"}
         last = {**item, "arguments": whole, "status": "completed"}

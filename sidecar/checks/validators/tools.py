@@ -19,7 +19,7 @@ from sidecar.formats.streamed_json import as_json
 from sidecar.model.finding import Action, Finding
 
 _CALL = re.compile(
-    r"(?P<call>choices\[\d+\]\.(?:message|delta)\.(?:tool_calls\[\d+\]|function_call)|message\.tool_calls\[\d+\]"
+    r"(?P<call>choices\[\d+\]\.(?:message|delta)\.(?:tool_calls\[\d+\](?:'\d+)?|function_call)|message\.tool_calls\[\d+\]"
     r"|content\[\d+\](?=\.(?:name|input|partial_json))"
     r"|(?:response\.)?output\[\d+\](?:\.(?:item|added|again))?(?=\.(?:name|arguments|input)(?:#|\Z))"
     r"|output\[\d+\]\.response\.(?:function_call_arguments|mcp_call_arguments|custom_tool_call_input)\[\d+, \d+\])"
