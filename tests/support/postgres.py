@@ -6,6 +6,7 @@ import asyncio
 import os
 import pwd
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -56,7 +57,7 @@ async def postgres() -> AsyncIterator[str]:
                         await asyncio.sleep(0.05)
             yield url
         finally:
-            server.terminate()
+            server.send_signal(signal.SIGINT)  # SIGTERM would wait for whoever is still connected
             await server.wait()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
