@@ -19,10 +19,21 @@ DENY_ALL = {"authz": [{"name": "closed", "deny": "true"}]}
 """A rule that every request meets."""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", name="chain")
-async def _chain() -> AsyncIterator[Stand]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", name="started")
+async def _started() -> AsyncIterator[Stand]:
     async with stand() as made:
         yield made
+
+
+@pytest_asyncio.fixture(loop_scope="module", name="chain")
+async def _chain(started: Stand) -> Stand:
+    """No MeshPolicy is left from the test before, and the endpoint's policy is its plain one."""
+    async with started.stack.client() as client:
+        for each in await client.meshes():
+            await client.delete_mesh(each.name)
+        await client.apply(started.document())
+    await started.begin()
+    return started
 
 
 def mesh(name: str, selector: dict[str, Any] | None = None, **spec: Any) -> str:

@@ -1,6 +1,6 @@
 """Two control planes over one PostgreSQL: what is done at one holds at the other, and each goes on without the other.
 
-One pair for the whole file; each test leaves it as it found it: both up, both policies enforced, one upstream key.
+One pair for the whole file; each test begins from a state that is proven, not from what the one before left.
 """
 
 from __future__ import annotations
@@ -32,10 +32,16 @@ pytestmark = [
 ]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", name="both")
-async def _both() -> AsyncIterator[Pair]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", name="started")
+async def _started() -> AsyncIterator[Pair]:
     async with pair() as made:
         yield made
+
+
+@pytest_asyncio.fixture(loop_scope="module", name="both")
+async def _both(started: Pair) -> Pair:
+    await started.begin()
+    return started
 
 
 async def test_a_policy_applied_at_one_replica_is_proven_on_a_sidecar_of_the_other(both: Pair) -> None:
@@ -111,7 +117,7 @@ async def test_a_rotation_whose_replica_is_killed_is_ended_by_the_other(both: Pa
             for place in both.places:  # the dead one's sidecar has found the other replica
                 assert (await client.wait_enforced(place.policy, timeout_seconds=60)).enforced
         await dead.stack.start_control_plane()
-    assert set(answers) == {200}, answers
+    await both.answered(answers)
     await one_key(both)
 
 
@@ -136,13 +142,13 @@ async def test_a_replica_that_was_stopped_in_a_rotation_does_no_harm_when_it_wak
         async with asleep.client() as client:
             woken = await client.wait_enforced(asleep.policy, applied.version, timeout_seconds=60)
         assert (woken.enforced, woken.version) == (True, applied.version)
+    await both.answered(answers)
+    async with both.traffic() as answers:
         # Its sidecar comes back to it: with the newest key, not with what it knew when it was stopped.
         assert asleep.stack.sidecar is not None
         await asleep.stack.sidecar.stop(grace=20)
         await asleep.stack.start_sidecar(join=False)
-    # the sidecar that the test started again took no requests meanwhile, and closed idle connections
-    assert set(answers) - {"ClientConnectorError", "ServerDisconnectedError"} == {200}, answers
-    assert both.model.refused == 0
+    await both.answered(answers, or_not_taken=True)
     await one_key(both)
 
 
@@ -152,7 +158,10 @@ async def rotating(both: Pair, phase: str) -> tuple[Place, Place]:
         await client.rotate(SECRET)
 
         async def there() -> bool:
-            return (await client.rotation(SECRET)).phase == phase
+            seen = await client.rotation(SECRET)
+            if seen.finished:  # it went by between two looks
+                await client.rotate(SECRET)
+            return seen.phase == phase
 
         await until(there)
     engine = create_async_engine(both.one.stack.settings["BARTIZAN_CP_STORE"])

@@ -27,6 +27,7 @@ from bartizan.local.certificates import make_server_certificate
 from bartizan.local.processes import Child, free_port
 from bartizan.local.stack import Stack
 from tests.support.orphans import end_orphans
+from tests.support.revival import revive
 
 POLICY = "default/hurt"
 TIMES = {f"BARTIZAN_CP_ROTATION_{name}_SECONDS": "2" for name in ("LEASE", "SOAK", "DRAIN")}
@@ -96,6 +97,12 @@ class Stand:
                 yield answers
             finally:
                 done.set()
+
+    async def begin(self) -> None:
+        """What each test begins from: all up, the policy enforced, the key good."""
+        await revive(self.stack)
+        await self.enforced()
+        assert await self.ask() == 200
 
     async def enforced(self, version: int = 0) -> int:
         """The version that the sidecar provably enforces, once it is the wanted one."""

@@ -29,9 +29,11 @@ from bartizan.local.processes import free_port
 from bartizan.local.stack import Stack
 from tests.support.orphans import end_orphans
 from tests.support.postgres import postgres
+from tests.support.revival import revive
 from tests.support.service import Service
 
 SECRET, KEY_SET = "upstream", "shared"
+SHOWN = ("time", "policy", "source", "phase", "cause", "status", "detail", "key_id")
 SETTINGS = {
     "BARTIZAN_CP_REPLICAS": "2",
     "BARTIZAN_CP_ROTATION_LEASE_SECONDS": "3",
@@ -170,6 +172,20 @@ class Pair:
     def places(self) -> tuple[Place, Place]:
         return self.one, self.two
 
+    async def begin(self) -> None:
+        """What each test begins from: both up, both policies enforced, no rotation under way, one upstream key."""
+        for place in self.places:
+            await revive(place.stack)
+        async with self.one.client() as client:
+            ours = {await place.instance() for place in self.places}
+            for each in await client.instances():
+                if each.instance_id not in ours:  # a test that failed had it join; it would hold rotations
+                    await client.remove_instance(each.instance_id)
+            for place in self.places:
+                assert (await client.wait_enforced(place.policy, timeout_seconds=60)).enforced
+            assert (await client.wait_rotated(SECRET, timeout_seconds=120)).finished
+        self.model.refused = 0
+
     @contextlib.contextmanager
     def unready(self, gone: Place) -> Iterator[None]:
         """What a readiness probe does about a replica that does not answer: no new connections come to it."""
@@ -206,6 +222,17 @@ class Pair:
             finally:
                 done.set()
 
+    async def answered(self, answers: Counter[int | str], *, or_not_taken: bool = False) -> None:
+        """The model answered every request, or says why sidecars refused. `or_not_taken`: but for those whose connection
+        a sidecar that was started again did not take, or did not keep.
+        """
+        if {each for each in answers if not (or_not_taken and isinstance(each, str))} == {200}:
+            return
+        async with self.one.client() as client:
+            refused = await client.audit(action="deny", limit=20)
+        seen = "\n".join(str({name: each.get(name) for name in SHOWN}) for each in refused)
+        raise AssertionError(f"{answers}; the newest refusals:\n{seen}")
+
 
 async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> float:
     """Seconds until it held."""
@@ -221,7 +248,7 @@ async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> 
 
 @asynccontextmanager
 async def pair() -> AsyncIterator[Pair]:
-    """All up, both policies enforced, the first upstream key in use. Unix socket paths are short."""
+    """All up; `begin` waits for the rest. Unix socket paths are short."""
     folder = Path(tempfile.mkdtemp(prefix="bz-"))
     async with AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -265,10 +292,6 @@ async def pair() -> AsyncIterator[Pair]:
                 await client.apply(place.document(model.port))
         for each in stacks:
             await each.start_sidecar()
-        async with made.one.client() as client:
-            for place in made.places:
-                assert (await client.wait_enforced(place.policy, timeout_seconds=60)).enforced
-            assert (await client.wait_rotated(SECRET, timeout_seconds=60)).finished
         yield made
 
 

@@ -1,0 +1,23 @@
+"""Each test of a stack that several share begins with all of it up, whatever the one before left when it failed."""
+
+from __future__ import annotations
+
+import signal
+
+from bartizan.local.stack import Stack
+
+
+async def revive(stack: Stack) -> None:
+    """Let go on what was stopped, start what ended; returns when all is ready."""
+    if stack.bao.child.running:
+        stack.bao.resume()
+    else:
+        await stack.bao.start()
+    for child, start in (
+        (stack.control_plane, stack.start_control_plane),
+        (stack.sidecar, stack.start_sidecar),
+    ):
+        if child is not None and child.running:
+            child.signal(signal.SIGCONT)
+        else:
+            await start()
