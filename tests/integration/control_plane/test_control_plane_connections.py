@@ -66,7 +66,7 @@ async def test_who_asks_is_served_beside_more_silent_connections_than_may_be(
 
 
 async def test_a_connection_without_a_whole_request_head_is_closed_in_time() -> None:
-    async with api(Limits(first_seconds=0.2)) as (port, client):
+    async with api(Limits(first_seconds=1)) as (port, client):
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client)
         writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n")
         with contextlib.suppress(ConnectionError, ssl.SSLError):
@@ -80,12 +80,12 @@ async def test_a_connection_without_a_whole_request_head_is_closed_in_time() -> 
 
 
 async def test_a_connection_that_asked_stays_and_is_not_sent_away_for_a_new_one() -> None:
-    limits = Limits(connections=2, first_seconds=0.2)
+    limits = Limits(connections=2, first_seconds=1)
     async with api(limits) as (port, client), aiohttp.ClientSession() as session:
         url = f"https://127.0.0.1:{port}/"
         async with session.get(url, ssl=client) as first, session.get(url, ssl=client) as second:
             assert (first.status, second.status) == (200, 200)
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(1.2)
             with socket.create_connection(("127.0.0.1", port)) as third:
                 third.setblocking(False)
                 with contextlib.suppress(ConnectionError):

@@ -74,22 +74,20 @@ async def test_a_frozen_server_is_unavailable_within_the_deadline_and_threads_do
     try:
         started = time.monotonic()
         results = await asyncio.gather(
-            *(vault.kv_metadata(f"t/frozen{n}") for n in range(20)),
-            *(vault.kv_write("t/frozen", {"value": SECRET}, 1) for _ in range(20)),
+            *(vault.kv_metadata(f"t/frozen{n}") for n in range(120)),
+            *(vault.kv_write("t/frozen", {"value": SECRET}, 1) for _ in range(120)),
             return_exceptions=True,
         )
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30, "they waited for each other: three at a time take 40 s"
         assert {type(result) for result in results} == {DependencyUnavailable}
         assert SECRET not in repr(results)
         assert sum(thread.name.startswith("vault") for thread in threading.enumerate()) <= 3 + 8
         assert (await vault.check()).reason in {"timeout", "unavailable"}
     finally:
         server.bao.resume()
-    for _ in range(50):
-        if (await vault.check()).healthy:
-            break
-        await asyncio.sleep(0.1)
-    assert vault.healthy
+    async with asyncio.timeout(60):
+        while not (await vault.check()).healthy:
+            await asyncio.sleep(0.1)
     await vault.close()
 
 
@@ -147,14 +145,14 @@ def _short(server: Any, *, token_file: Path | None = None, **changes: Any) -> Va
 async def test_a_periodic_token_outlives_its_period_while_the_adapter_runs(
     server: Any, tmp_path: Path
 ) -> None:
-    body = {"policies": ["bartizan-control-plane"], "no_default_policy": True, "period": "3s"}
+    body = {"policies": ["bartizan-control-plane"], "no_default_policy": True, "period": "6s"}
     made = await server.arun(server.bao.call("POST", "auth/token/create-orphan", body))
     file = tmp_path / "token"
     file.write_text(made["auth"]["client_token"])
     vault = Vault(_short(server, token_file=file, health_interval=0.5))
     async with asyncio.TaskGroup() as group:
         running = group.create_task(vault.run())
-        await asyncio.sleep(4.5)
+        await asyncio.sleep(7)
         assert (await vault.check()).healthy
         running.cancel()
     with pytest.raises(NotFound):
