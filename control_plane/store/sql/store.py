@@ -6,6 +6,8 @@ does not poll); PostgreSQL gets a pool.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import secrets
 import sqlite3
 import time
@@ -39,6 +41,7 @@ IN_MEMORY = "sqlite+aiosqlite:///:memory:"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 # Any number will do as long as every replica uses the same one.
 _MIGRATION_LOCK = 0x62617274
+CLOSE_SECONDS = 3.0
 
 
 class SqlWork:
@@ -93,7 +96,10 @@ class SqlStore:
             raise fault from error
 
     async def close(self) -> None:
-        await self._engine.dispose()
+        """Connections that can't be closed in good order, because nobody answers, are dropped after a while."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._engine.dispose()
 
 
 async def open_store(url: str = IN_MEMORY) -> SqlStore:
