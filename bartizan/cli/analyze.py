@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from bartizan.cli.connection import Connection, pass_connection
-from bartizan.cli.inject import CONFIG_OPTION, read_source
+from bartizan.cli.inject import CONFIG_OPTION, MANIFESTS
 from bartizan.errors import InvalidInput, Problem
+from bartizan.local.files import read_text
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 
@@ -58,7 +59,9 @@ def analyze(
         found = [*items(asyncio.run(read_cluster(kubeconfig, namespace)), "cluster")]
     else:
         found = [
-            each for file in _files(paths) for each in items(read_documents(read_source(file), file), file)
+            each
+            for file in _files(paths)
+            for each in items(read_documents(read_text(file, MANIFESTS), file), file)
         ]
     findings = look(found, settings, default_namespace=namespace or "default", running=cluster)
     connection.output.rows(

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import click
 
 from bartizan.cli.clock import DURATION, moment
 from bartizan.cli.connection import Connection, pass_connection
+from bartizan.client import Client
+
+_PAGE = 1_000
 
 
 @click.command()
 @click.option("--last", type=DURATION, help="Only the last 15m, 12h, 7d.")
-@click.option("--tenant")
-@click.option("--policy")
-@click.option("--cause")
+@click.option("--tenant", help="Only of this tenant.")
+@click.option("--policy", help="Only of this policy: NAMESPACE/NAME.")
+@click.option("--cause", help="Such as content_denied or rate_limited; docs/telemetry.md lists all.")
 @click.option("--action", type=click.Choice(["allow", "flag", "redact", "cut", "deny"]))
 @click.option("--trace", "trace_id", help="A trace id from Jaeger.")
 @click.option("--decision", "decision_id", help="The x-bartizan-decision header of an answer.")
-@click.option("--limit", default=50, show_default=True)
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
 @pass_connection
 def audit(
     connection: Connection,
@@ -34,7 +37,7 @@ def audit(
     limit: int,
 ) -> None:
     """Search decisions, newest first."""
-    conditions: dict[str, str | float | None] = {
+    wanted: dict[str, str | float | None] = {
         "since": time.time() - last if last else None,
         "tenant": tenant,
         "policy": policy,
@@ -42,15 +45,32 @@ def audit(
         "action": action,
         "trace_id": trace_id,
         "decision_id": decision_id,
-        "limit": limit,
     }
-    given = {name: value for name, value in conditions.items() if value is not None}
-    records = connection.call(lambda client: client.audit(**given))
+
+    async def fetch(client: Client) -> list[dict[str, Any]]:
+        return [record async for record in records(client, wanted, limit)]
+
+    found = connection.call(fetch)
     connection.output.rows(
         ("time", "decision", "tenant", "action", "cause", "status", "findings", "trace"),
-        [row(record) for record in records],
-        data=records,
+        [row(record) for record in found],
+        data=found,
     )
+
+
+async def records(
+    client: Client, wanted: Mapping[str, str | float | None], limit: int | None = None
+) -> AsyncIterator[dict[str, Any]]:
+    """Decisions and gaps page by page, newest first, at most `limit`."""
+    cursor, left = "", limit
+    while left is None or left > 0:
+        size = _PAGE if left is None else min(left, _PAGE)
+        page = await client.audit_page(**wanted, limit=size, cursor=cursor)
+        for record in page.records:
+            yield record
+        cursor, left = page.cursor, left if left is None else left - len(page.records)
+        if not cursor:
+            return
 
 
 def row(record: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import click
 
@@ -15,6 +14,7 @@ from bartizan.cli.output import Output
 from bartizan.client import Client
 from bartizan.errors import InvalidInput, Problem
 from bartizan.local.paths import state_folder
+from bartizan.local.up_state import UpState, read_state
 
 T = TypeVar("T")
 
@@ -30,10 +30,10 @@ class Connection:
 
     def client(self) -> Client:
         """Raises InvalidInput that names every missing part and how to give it."""
-        known = self._laptop()
-        url = self.url or known.get("api")
-        token_file = self.token_file or known.get("token_file")
-        ca = self.ca or known.get("ca_file")
+        running = read_state(state_folder())
+        url = self.url or (running and running.api)
+        token_file = self.token_file or (running and running.token_file)
+        ca = self.ca or (running and running.ca_file)
         problems = [
             Problem(
                 path=option,
@@ -60,12 +60,9 @@ class Connection:
             ) from error
         return Client(str(url), token, ca_file=Path(str(ca)))
 
-    def _laptop(self) -> dict[str, Any]:
-        try:
-            known: dict[str, Any] = json.loads((state_folder() / "up.json").read_text())
-        except (OSError, ValueError):
-            return {}
-        return known
+    def laptop(self) -> UpState | None:
+        """The running stack of `bartizan up` that commands go to; None where another control plane was named."""
+        return read_state(state_folder()) if self.url is None else None
 
     def call(self, work: Callable[[Client], Awaitable[T]]) -> T:
         """Run one piece of work with a client and return its result."""

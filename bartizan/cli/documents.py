@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 
-from bartizan.api import Applied, Difference, ProblemItem, Revision
+from bartizan.api import Applied, Difference, InstanceStatus, MeshStatus, PolicyStatus, ProblemItem, Revision
 from bartizan.cli.clock import moment
 from bartizan.cli.output import Output
 
@@ -45,6 +45,28 @@ def sentence(applied: Applied) -> str:
     if applied.endpoints:
         said += f", at {', '.join(applied.endpoints)}"
     return said if applied.changed else f"{said} (nothing changed)"
+
+
+def unproven(status: PolicyStatus | MeshStatus) -> Iterator[str]:
+    """A line for each sidecar or endpoint that has not proven it, with the reason."""
+    match status:
+        case PolicyStatus(total=0):
+            yield f"no sidecar that is connected carries the selector's labels (bartizan policy get {status.name})"
+        case PolicyStatus():
+            for one in status.instances:
+                if one.state != "enforced":
+                    yield f"{one.state} {one.instance_id[:12]}: {reason(one)}"
+        case MeshStatus(total=0):
+            yield "no published ModelPolicy fits the selector"
+        case MeshStatus():
+            for each in status.endpoints:
+                if each.enforced_count < each.total or not each.total:
+                    yield f"{each.name}: enforced {each.enforced_count}/{each.total} (bartizan status {each.name})"
+
+
+def reason(instance: InstanceStatus) -> str:
+    """Document path and reason."""
+    return f"{instance.path}: {instance.reason}" if instance.path else instance.reason
 
 
 def show_warnings(output: Output, warnings: Sequence[ProblemItem]) -> None:

@@ -7,6 +7,7 @@ import msgspec
 
 from bartizan.cli.clock import moment
 from bartizan.cli.connection import Connection, pass_connection
+from bartizan.errors import InvalidInput, Problem
 
 
 @click.command()
@@ -65,6 +66,14 @@ def instances(connection: Connection) -> None:
 @pass_connection
 def join_token(connection: Connection, spiffe_id: str, labels: tuple[str, ...]) -> None:
     """A single-use token (10 minutes) that lets one sidecar attest as SPIFFE_ID."""
+    if wrong := [label for label in labels if not label.partition("=")[0] or "=" not in label]:
+        raise InvalidInput(
+            "the join token can't be made",
+            [
+                Problem(path="--label", code="invalid_value", message=f"{label!r} is not KEY=VALUE")
+                for label in wrong
+            ],
+        )
     pairs = dict(label.partition("=")[::2] for label in labels)
     token = connection.call(lambda client: client.join_token(spiffe_id, pairs))
     connection.output.text(token, data={"token": token})

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
 from bartizan.cli.connection import Connection, pass_connection
 from bartizan.errors import InvalidInput, Problem
+from bartizan.local.files import read_text
 
+MANIFESTS = "the manifest"
 CONFIG_OPTION = click.option(
     "--config",
     envvar="BARTIZAN_INJECTOR_CONFIG",
@@ -18,23 +19,11 @@ CONFIG_OPTION = click.option(
 )
 
 
-def read_source(file: str) -> str:
-    """A file's text, or standard input for "-". Raises InvalidInput."""
-    try:
-        return sys.stdin.read() if file == "-" else Path(file).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise InvalidInput(
-            "can't read the manifests",
-            [Problem(path=file, code="unreadable", message=why or type(error).__name__)],
-        ) from None
-
-
 @click.command()
 @click.option("-f", "--file", "files", multiple=True, default=("-",), help="Manifests; - is standard input.")
 @CONFIG_OPTION
 @click.option("--image", help="The sidecar's image by digest, instead of a configuration file.")
-@click.option("-n", "--namespace", default="default", help="Of objects that name none.")
+@click.option("-n", "--namespace", default="default", show_default=True, help="Of objects that name none.")
 @pass_connection
 def inject(
     connection: Connection, files: tuple[str, ...], config: Path | None, image: str | None, namespace: str
@@ -60,7 +49,7 @@ def inject(
         )
     printed, notes, problems = [], list[str](), list[Problem]()
     for file in files:
-        documents = read_documents(read_source(file), file)
+        documents = read_documents(read_text(file, MANIFESTS), file)
         result = inject_documents(documents, file, settings, namespace)
         printed += documents
         notes += result.notes

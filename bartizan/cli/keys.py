@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -11,6 +11,7 @@ from bartizan.api import IssuedKey
 from bartizan.cli.clock import DURATION, moment
 from bartizan.cli.connection import Connection, pass_connection
 from bartizan.client import Client
+from bartizan.local.private_file import private_file
 
 
 @click.group()
@@ -20,9 +21,9 @@ def keys() -> None:
 
 @keys.command()
 @click.argument("key_set")
-@click.option("--tenant", required=True)
-@click.option("--plan", default="")
-@click.option("--region", default="")
+@click.option("--tenant", required=True, help="Whose key it is; the policy's `tenants` must name it.")
+@click.option("--plan", default="", help="What rules see as identity.plan.")
+@click.option("--region", default="", help="What rules see as identity.region.")
 @click.option("--model", "models", multiple=True, help="Only for these models; may be given several times.")
 @click.option("--ttl", type=DURATION, help="90s, 15m, 12h, 30d. Default: no expiry.")
 @click.option(
@@ -47,12 +48,14 @@ def issue(
             key_set, tenant=tenant, plan=plan, region=region, models=models, ttl_seconds=ttl
         )
 
-    issued = connection.call(work)
+    # the file is made first: a key that can't be kept would be valid and lost
+    with private_file(out) if out is not None else nullcontext() as file:
+        issued = connection.call(work)
+        if file is not None:
+            file.write(issued.key)
     if out is None:
         connection.output.text(issued.key, data=issued)
         return
-    with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(issued.key)
     connection.output.text(f"key {issued.id} written to {out}", data={"id": issued.id, "file": str(out)})
 
 

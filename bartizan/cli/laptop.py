@@ -10,24 +10,33 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 
 from bartizan.cli.connection import Connection, pass_connection
-from bartizan.errors import NotFound, ProcessFailed
+from bartizan.errors import Conflict, NotFound, ProcessFailed
 from bartizan.local import up as laptop_up
 from bartizan.local import up_state
+from bartizan.local.doctor import listening_addresses
 from bartizan.local.paths import state_folder
 
 
 @click.command()
-@click.option("--report", type=click.Path(path_type=Path), default=Path("build/demo.json"), show_default=True)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    default=Path("build/demo.json"),
+    show_default=True,
+    help="Where the results go (JSON).",
+)
 def demo(report: Path) -> None:
     """Start everything on loopback, play the main job step by step, and stop it all again."""
     from bartizan.local.demo.main import run
 
-    passed = asyncio.run(run(report, Console()))
+    # Into a pipe or a log the table needs no narrow columns.
+    passed = asyncio.run(run(report, Console(width=None if sys.stdout.isatty() else 120)))
     sys.exit(0 if passed else 1)
 
 
@@ -72,6 +81,8 @@ def up(
 ) -> None:
     """Put OpenBao, a control plane and a sidecar before your own model, and keep them running."""
     folder = (state or state_folder()).resolve()
+    if unnamed := [given for given in secrets if not given.partition("=")[0] or "=" not in given]:
+        raise click.BadParameter(f"{unnamed[0]!r} is not NAME=FILE", param_hint="--secret")
     arguments = laptop_up.Arguments(
         model=model,
         policy_file=policy_file,
@@ -81,7 +92,12 @@ def up(
         state=folder,
         secrets={name: Path(file) for name, _, file in (given.partition("=") for given in secrets)},
     )
-    laptop_up.prepare(arguments)  # bad input is told before anything starts
+    document = laptop_up.prepare(arguments)  # bad input is told before anything starts
+    if up_state.read_state(folder) is not None:
+        raise Conflict(f"a stack already runs on {folder}: `bartizan down` ends it")
+    port = int(document["spec"]["model"].get("port", 8000))
+    if not listening_addresses(port):
+        click.echo(f"warning: nothing listens on port {port} yet: start your model", err=True)
     if not detach:
         asyncio.run(laptop_up.run(arguments))
         return
@@ -91,9 +107,20 @@ def up(
     connection.output.text(
         f"{running.policy} version {running.version} is enforced at {running.listen}\n"
         f"addresses, sockets and pids: {folder / 'up.json'}\n"
-        "issue a key: bartizan keys issue SET --tenant TENANT",
+        f"{_next_step(document, folder)}",
         data=running,
     )
+
+
+def _next_step(document: dict[str, Any], folder: Path) -> str:
+    """What gets the first answer: a key of the policy's set, or a look at the state."""
+    # commands look into the usual folder: for another one it must be named
+    command = "bartizan" if folder == state_folder().resolve() else f"BARTIZAN_HOME={folder} bartizan"
+    keys = document["spec"]["authn"].get("apiKeys")
+    if keys is None:
+        return f"look at it: {command} status"
+    tenant = next(iter(document["spec"].get("tenants", ())), "TENANT")
+    return f"issue a key: {command} keys issue {keys['set']} --tenant {tenant} --out key.txt"
 
 
 def _detach(folder: Path, seconds: int) -> up_state.UpState:
@@ -114,8 +141,9 @@ def _detach(folder: Path, seconds: int) -> up_state.UpState:
         state = up_state.read_state(folder)
         if state is not None and state.pid == child.pid:
             return state
-        if child.poll() is not None:
-            raise ProcessFailed(f"the stack did not start:\n{log.read_text(errors='replace')[-4000:]}")
+        if (code := child.poll()) is not None:
+            click.echo(log.read_text(errors="replace")[-4000:], nl=False, err=True)
+            sys.exit(code if code > 0 else 1)
         time.sleep(0.1)
     child.terminate()
     raise ProcessFailed(f"the stack was not ready in {seconds} s; see {log} and the logs in {folder}")

@@ -17,9 +17,12 @@ from bartizan.cli.documents import (
     show_difference,
     show_revisions,
     show_warnings,
+    unproven,
 )
 from bartizan.client import Client
 from bartizan.errors import PolicyInvalid
+from bartizan.local.files import read_text
+from bartizan.local.told import as_told
 from bartizan.policy.effective import effective_policy, ties
 from bartizan.policy.jsonschema import mesh_json_schema, policy_json_schema
 from bartizan.policy.validate import Mesh, read_mesh, read_policy
@@ -113,8 +116,16 @@ def effective(connection: Connection, name: str, revision: int | None) -> None:
 @click.option("--wait", "seconds", type=int, metavar="SECONDS", help="Wait until it is proven enforced.")
 @pass_connection
 def apply(connection: Connection, file: Path, reason: str, no_rollout: bool, seconds: int | None) -> None:
-    """Validate a document of either kind, store it as a revision and roll out."""
-    text = file.read_text()
+    """Validate a document of either kind, store it as a revision and roll out.
+
+    At a stack of `bartizan up` the policy that it runs is completed by what `up` was told: where it listens, the
+    certificate, the model's port.
+    """
+    text = read_text(file, "the policy")
+    if running := connection.laptop():
+        text, filled = as_told(text, running)
+        if filled:
+            click.echo(f"as `bartizan up` was told: {', '.join(filled)}", err=True)
     applied = connection.call(lambda client: client.apply(text, rollout=not no_rollout, reason=reason))
     if seconds is None or no_rollout:
         show_applied(connection.output, applied)
@@ -122,6 +133,9 @@ def apply(connection: Connection, file: Path, reason: str, no_rollout: bool, sec
     show_warnings(connection.output, applied.warnings)
     enforced, summary, status = connection.call(lambda client: _proof(client, applied, seconds))
     connection.output.text(f"{sentence(applied)}: enforced {summary}", data=status)
+    if not enforced and not connection.output.json:
+        for line in unproven(status):
+            click.echo(line, err=True)
     raise SystemExit(0 if enforced else 1)
 
 

@@ -30,17 +30,21 @@ class Sink:
             raise InvalidInput(f"{', '.join(unknown)}: a report ends with {', '.join(SUFFIXES)}")
         self._json = style == "jsonl"
         self._tables: list[IO[str]] = [sys.stdout] if style == "csv" else []
-        self._files = [report for report in reports if report.suffix == ".csv"]
+        self._reports = reports
         self._opened: list[IO[str]] = []
 
     def __enter__(self) -> Self:
-        for file in self._files:
-            try:
-                opened = file.open("w", encoding="utf-8", newline="")
-            except OSError as error:
-                raise InvalidInput(f"{file} can't be written: {error.strerror}") from error
-            self._opened.append(opened)
-        self._tables += self._opened
+        try:
+            for (
+                report
+            ) in self._reports:  # those of the end, too: nobody waits for a scan whose report has no place
+                opened = report.open("w" if report.suffix == ".csv" else "a", encoding="utf-8", newline="")
+                self._opened.append(opened)
+                if report.suffix == ".csv":
+                    self._tables.append(opened)
+        except OSError as error:
+            self._close()
+            raise InvalidInput(f"{error.filename} can't be written: {error.strerror}") from error
         for table in self._tables:
             table.write(records.csv_header())
         return self
@@ -49,6 +53,9 @@ class Sink:
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
         sys.stdout.flush()
+        self._close()
+
+    def _close(self) -> None:
         for opened in self._opened:
             opened.close()
 

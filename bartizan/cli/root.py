@@ -112,7 +112,12 @@ def _accept_output(command: click.Command) -> None:
     if any("--output" in parameter.opts for parameter in command.params):
         return
     option = click.Option(
-        ["--output"], type=click.Choice(STYLES), expose_value=False, is_eager=True, callback=_say_output
+        ["--output"],
+        type=click.Choice(STYLES),
+        expose_value=False,
+        is_eager=True,
+        callback=_say_output,
+        help="How results are printed.",
     )
     command.params.append(option)
 

@@ -115,7 +115,10 @@ def scan(
     if missing:
         raise InvalidInput(f"{judged_by} has no check {', '.join(sorted(map(str, missing)))}")
     judge = Judge(checks, chosen)
-    reader = Reader(build_format(plan), path or (plan.routes[0].path if plan.routes else ""), source_field)
+    routes = [route.path for route in plan.routes]
+    if path and routes and path not in routes:
+        raise InvalidInput(f"--path: {judged_by} has no route {path}, only {', '.join(routes)}")
+    reader = Reader(build_format(plan), path or (routes[0] if routes else ""), source_field)
     summary = Summary(excerpts=excerpts)
     with ExitStack() as stack:
         sink = stack.enter_context(Sink(style, reports))

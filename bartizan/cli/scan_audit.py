@@ -6,10 +6,10 @@ Records hold kinds and places, never text: groups are of equal kinds instead of 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from bartizan.cli.audit import records
 from bartizan.cli.clock import DURATION
 from bartizan.cli.connection import Connection
 from bartizan.cli.reports import Sink, write_summary
@@ -20,7 +20,6 @@ from sidecar.scan.judge import Hit, Verdict
 from sidecar.scan.summary import Summary
 
 CONDITIONS = ("last", "tenant", "policy", "cause", "action", "trace_id", "decision_id")
-_PAGE = 1_000
 
 
 def conditions(query: str) -> dict[str, str | float | None]:
@@ -62,17 +61,6 @@ def scan_audit(connection: Connection, query: str, style: str, reports: tuple[Pa
         title="Scan of the audit",
         policy="what decided then",
     )
-
-
-async def records(client: Client, wanted: dict[str, str | float | None]) -> AsyncIterator[dict[str, Any]]:
-    cursor = ""
-    while True:
-        page = await client.audit_page(**wanted, limit=_PAGE, cursor=cursor)
-        for record in page.records:
-            yield record
-        cursor = page.cursor
-        if not cursor:
-            return
 
 
 def verdict_of(record: dict[str, Any]) -> tuple[Verdict, str]:

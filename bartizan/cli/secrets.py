@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import yaml
 
 from bartizan.api import RotationInfo
 from bartizan.cli.clock import moment
 from bartizan.cli.connection import Connection, pass_connection
+from bartizan.local.files import read_yaml
 
 
 @click.group()
@@ -30,7 +30,7 @@ def put(connection: Connection, name: str, file: Path) -> None:
       path: model/upstream
       provider: {kind: http, socket: /run/model/keys.sock, key_header: x-model-key}
     """  # noqa: D301
-    definition = yaml.safe_load(file.read_text())
+    definition = read_yaml(file, "the definition")
     made = connection.call(lambda client: client.put_secret(name, definition))
     connection.output.text(f"secret {name} defined", data=made)
 

@@ -7,6 +7,7 @@ import click
 from bartizan.api import PolicyStatus
 from bartizan.cli.clock import moment
 from bartizan.cli.connection import Connection, pass_connection
+from bartizan.cli.documents import reason
 from bartizan.client import Client
 
 
@@ -25,9 +26,8 @@ def status(connection: Connection, name: str | None) -> None:
     for each in found:
         rows.append((each.name, f"enforced {each.summary}", "", each.version, each.revision, "", ""))
         for row in each.instances:
-            reason = f"{row.path}: {row.reason}" if row.path else row.reason
             seen = moment(row.last_seen)
-            rows.append(("", row.state, row.instance_id[:12], row.version, row.revision, seen, reason))
+            rows.append(("", row.state, row.instance_id[:12], row.version, row.revision, seen, reason(row)))
     connection.output.rows(
         ("policy", "state", "instance", "version", "revision", "last seen", "reason"), rows, data=found
     )

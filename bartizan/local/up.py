@@ -16,12 +16,14 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from bartizan.errors import Conflict, DependencyUnavailable, InvalidInput, Problem
+from bartizan.errors import Conflict, DependencyUnavailable, InvalidInput, PolicyInvalid, Problem
 from bartizan.local.certificates import make_server_certificate
+from bartizan.local.files import read_yaml
 from bartizan.local.stack import Stack
+from bartizan.local.told import Told, contradictions, fill_in
 from bartizan.local.up_state import write_state
 from bartizan.local.watch import watch
-from bartizan.policy.validate import dump_policy, validate_document
+from bartizan.policy.validate import dump_policy, read_policy, validate_document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,38 +47,26 @@ def prepare(arguments: Arguments) -> dict[str, Any]:
     """
     problems: list[Problem] = []
     address, port = _listen(arguments.listen, problems)
-    model_port = _model(arguments.model, problems)
+    told = Told(address=address, port=port, model_port=_model(arguments.model, problems))
     if (arguments.cert is None) != (arguments.key is None):
         problems.append(Problem(path="--cert", code="incomplete", message="--cert and --key belong together"))
     files = (("--cert", arguments.cert), ("--key", arguments.key))
     for option, path in (*files, *(("--secret", path) for path in arguments.secrets.values())):
         if path is not None and not path.is_file():
             problems.append(Problem(path=option, code="missing", message=f"no such file: {path}"))
+    document: dict[str, Any] = {}
     try:
-        document = yaml.safe_load(arguments.policy_file.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        problems.append(Problem(path="--policy", code="unreadable", message=str(error).replace("\n", " ")))
-        document = None
-    if isinstance(document, dict) and isinstance(document.get("spec"), dict):
-        spec = document["spec"]
-        wanted = {
-            ("listener", "address"): address,
-            ("listener", "port"): port,
-            ("listener", "tls"): {"cert": "file:tls.crt", "key": "file:tls.key"},
-            ("model", "port"): model_port,
-        }
-        for (part, name), value in wanted.items():
-            holder = spec.setdefault(part, {})
-            if not isinstance(holder, dict):
-                continue  # validation names it
-            if holder.setdefault(name, value) != value:
-                hint = "remove it from the file, or give the same value on the command line"
-                message = f"the file says {holder[name]!r}, the command line says {value!r}"
-                problems.append(
-                    Problem(path=f"spec.{part}.{name}", code="contradiction", message=message, hint=hint)
-                )
+        written = read_policy(arguments.policy_file.read_bytes())
+        document = written.document
+        problems += [*written.problems, *contradictions(document, told)]
+    except OSError as error:
+        why = f"{arguments.policy_file} can't be read: {error.strerror}"
+        problems.append(Problem(path="--policy", code="unreadable", message=why))
+    except PolicyInvalid as refused:
+        problems += refused.problems
     if problems:
         raise InvalidInput("can't start", problems)
+    fill_in(document, told)
     return dump_policy(validate_document(document))
 
 
@@ -148,7 +138,7 @@ async def _apply(house: Stack, document: dict[str, Any], secrets: dict[str, Path
         if "apiKeys" in authn:
             await client.create_key_set(authn["apiKeys"]["set"])
         for secret, file in secrets.items():
-            await client.put_secret(secret, yaml.safe_load(file.read_text()))
+            await client.put_secret(secret, read_yaml(file, f"the definition of secret {secret}"))
             await client.wait_rotated(secret, timeout_seconds=60)
         applied = await client.apply(yaml.safe_dump(document), reason="bartizan up")
         await house.start_sidecar(ready=False)

@@ -39,12 +39,13 @@ class UpState(msgspec.Struct, frozen=True, kw_only=True):
 async def write_state(house: Stack, document: dict[str, Any], model: str, version: int) -> None:
     """Write it anew, atomically."""
     metadata, listener = document["metadata"], document["spec"]["listener"]
+    address = str(listener.get("address", "0.0.0.0"))
     sockets = ("xds", "als", "otlp", "admin", *(f"guard-{number}" for number in range(house.workers)))
     state = UpState(
         pid=os.getpid(),
         started=started_at(os.getpid()),
         state=str(house.state),
-        listen=f"https://{listener.get('address', '0.0.0.0')}:{listener.get('port', 8443)}",
+        listen=f"https://{f'[{address}]' if ':' in address else address}:{listener.get('port', 8443)}",
         policy=f"{metadata.get('namespace', 'default')}/{metadata['name']}",
         version=version,
         model=model,

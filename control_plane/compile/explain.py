@@ -77,7 +77,7 @@ def _lines(resolved: Resolved) -> Iterator[tuple[str, str, str]]:
     yield (
         "telemetry.traceSample",
         "Envoy routes",
-        f"{spec.telemetry.trace_sample:.4%} of requests, decided by us only"
+        f"{100 * spec.telemetry.trace_sample:g} % of requests, decided by us only"
         if spec.telemetry.trace_sample
         else "none, so Envoy has no tracer",
     )

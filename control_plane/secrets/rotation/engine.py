@@ -294,5 +294,5 @@ class RotationEngine:
         async with self._store.begin() as work:
             row = await work.secrets.get(name)
         if row is None:
-            raise NotFound(f"no secret named {name}")
+            raise NotFound(f"no secret {name}")
         return parse_definition(row.definition)
