@@ -23,6 +23,11 @@ _PROSE = (
 )
 
 
+def prose(size: int) -> str:
+    """A prompt of so many bytes."""
+    return (_PROSE * (size // len(_PROSE) + 1))[:size]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """front "envoy": Envoy alone, with `filters` of the compiled chain kept. "sidecar": agent, Envoy and worker, whose
@@ -79,8 +84,8 @@ class Case:
 
     def request(self, port: int, credential: str, *, user: str = "") -> bytes:
         """The whole HTTP/1.1 request. `credential` is one header line."""
-        prose = (_PROSE * (self.prompt_bytes // len(_PROSE) + 1))[: self.prompt_bytes]
-        document: dict[str, Any] = {"model": "bench", "messages": [{"role": "user", "content": prose}]}
+        content = prose(self.prompt_bytes)
+        document: dict[str, Any] = {"model": "bench", "messages": [{"role": "user", "content": content}]}
         if self.stream:
             document["stream"] = True
         if user:

@@ -28,7 +28,7 @@ from bartizan.policy.keyset import KeyRecord, KeySet, key_hash, new_key
 from bartizan.policy.validate import validate_document
 from bartizan.tasks import Swarm
 from benchmarks import upstream
-from benchmarks.cases import OUTPUT, Case
+from benchmarks.cases import DETECTORS, OUTPUT, Case, prose
 from benchmarks.envoy_calls import Caller, Exchanged, check
 from control_plane.compile.bundle import compile_bundle
 from sidecar.agent.messages import AgentMessage, Configure, Listen, Load, SetKeys
@@ -100,6 +100,26 @@ def streams_of(at_once: int, *, content_type: str, chunks: int) -> Play:
     return play
 
 
+def prompts_of(at_once: int, *, size: int) -> Play:
+    """ext_proc: requests with a prompt of so many bytes, their bodies in one write."""
+    document = {"model": "bench", "messages": [{"role": "user", "content": prose(size)}]}
+    body = json.dumps(document, separators=(",", ":")).encode()
+
+    async def play(caller: Caller, revision: str) -> int:
+        rounds = max(1, 4_000_000 // (size * at_once))
+        for _ in range(rounds):
+            asked = [Exchanged(revision).request(body) for _ in range(at_once)]
+            numbers = [caller.process(headers) for headers, _ in asked]
+            await caller.flush()
+            for number, (_, body_said) in zip(numbers, asked, strict=True):
+                caller.say(number, body_said)
+                caller.end([number])
+            await caller.ended()
+        return rounds * at_once
+
+    return play
+
+
 _NOTHING: dict[str, Any] = {"output": [{"canary": {"tokens": ["canary-0123456789"]}}]}
 _SHADOW = {**_NOTHING, "mode": "shadow"}
 _OUTPUT = {"output": OUTPUT}
@@ -110,6 +130,10 @@ PARTS = (
     Part(name="check_content_8", unit="call", checks=_NOTHING, play=checks_of(8, content=True)),
     Part(name="request_8", unit="stream", checks={"input": [{"pii": {"types": ["email"]}}]}, play=streams_of(8, content_type="", chunks=0)),
     Part(name="request_answer_8", unit="stream", checks=_NOTHING, play=streams_of(8, content_type=_SSE, chunks=1)),
+    Part(name="prompt_1k_8", unit="request", checks={"input": DETECTORS}, play=prompts_of(8, size=900)),
+    Part(name="prompt_16k_8", unit="request", checks={"input": DETECTORS}, play=prompts_of(8, size=16_000)),
+    Part(name="prompt_220k_1", unit="request", checks={"input": DETECTORS}, play=prompts_of(1, size=220_000)),
+    Part(name="prompt_220k_20", unit="request", checks={"input": DETECTORS}, play=prompts_of(20, size=220_000)),
     Part(name="chunk_passed_8", unit="chunk", checks=_SHADOW, play=streams_of(8, content_type="text/html", chunks=200)),
     Part(name="chunk_canary_8", unit="chunk", checks=_NOTHING, play=streams_of(8, content_type=_SSE, chunks=200)),
     Part(name="chunk_all_8", unit="chunk", checks=_OUTPUT, play=streams_of(8, content_type=_SSE, chunks=200)),
