@@ -1,80 +1,58 @@
 """Hashed n-grams of a folded text: of words, of letters inside words, of word classes; every step is one pass of numpy.
 
-Hashes are polynomials modulo 2^64 over code points: the same on every machine and in every run. Training and scoring
-share this module, so what it does is part of the weights: a change here needs a new training. For short texts the
-number of steps is what costs, so all kinds of n-grams are mixed, sorted and counted together.
+Training and scoring share this module, so what it does is part of the weights: a change here needs a new training.
+For short texts the number of steps is what costs, so they are few. A long text is read stretch by stretch: what numpy
+makes of one stays in the processor's cache, and in memory that the worker holds anyway.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sidecar.checks.detectors.injection_model import concepts
+from sidecar.checks.detectors.injection_model.hashing import BASE, SIZES, Hashes, mix
+from sidecar.checks.detectors.injection_model.words import APOSTROPHE, LETTER, SIGN, SPACE, Tokens, tokens
 
-Hashes = NDArray[np.uint64]
-Places = NDArray[np.int64]
-Keys = NDArray[np.uint32] | NDArray[np.uint64]
-"""32 bits where that is enough: they sort three times as fast."""
+Keys = NDArray[np.uint32]
 
 BITS: Final[tuple[int, ...]] = (18, 18, 14)
 """Buckets of each kind of n-gram as powers of two: words, letters, word classes."""
 WIDTH: Final = max(BITS)
 KIND_BITS: Final = 2
-"""A key is block, kind and bucket, in 32 or 64 bits: the last WIDTH are the bucket's, KIND_BITS before them the kind's."""
-_WORD_GRAMS = 3
+"""A key is block, kind and bucket, in 32 bits: the last WIDTH are the bucket's, KIND_BITS before them the kind's."""
+_MOST_BLOCKS: Final = 1 << (32 - WIDTH - KIND_BITS)
+_STRETCH: Final = 4_000
+"""Characters of a long text that are read together, in whole blocks: arrays of 64-bit numbers that glibc takes from its
+heap, and does not get from the kernel each time (sidecar/allocator.py).
+"""
 _LETTER_GRAMS = (3, 4, 5)
-_REACH = 8
-"""Word classes further apart than this many words are not seen together."""
-_STEPS: Final[tuple[tuple[int, ...], ...]] = ((1,), (2,), (3,), (1, 2), (1, 3), (2, 3))
-"""Which of the next word classes stand beside the first in a gram."""
-
-_BASE = np.uint64(0x9E3779B97F4A7C15)
-_INVERSE = np.uint64(pow(int(_BASE), -1, 1 << 64))
-_MIX_1 = np.uint64(0xFF51AFD7ED558CCD)
-_MIX_2 = np.uint64(0xC4CEB9FE1A85EC53)
-_HALF = np.uint64(33)
-_SIZES = tuple(map(np.uint64, range(8)))
-_SPACE, _SIGN, _LETTER, _APOSTROPHE = range(4)
+_BEYOND: Final = " " * (_LETTER_GRAMS[-1] - 1)
+"""Set behind a text, so that one may look beyond each place; no n-gram holds two blanks, so it makes none."""
 _QUOTE = 0x2019
-_LAST = _QUOTE + 1
-"""This code point and those above are letters."""
 
 
-def _classes() -> NDArray[np.int8]:
-    """What each code point up to _LAST is; from 256 on all are letters but the typographic apostrophe."""
-    table = np.full(_LAST + 1, _LETTER, dtype=np.int8)
-    for point in range(256):
-        char = chr(point)
+def _classes() -> bytes:
+    """What each code point below 256 is; all above are letters but the typographic apostrophe."""
+    table = bytearray([LETTER] * 256)
+    for char in map(chr, range(256)):
         if char.isspace():
-            table[point] = _SPACE
+            table[ord(char)] = SPACE
         elif not char.isalnum() and char != "_":
-            table[point] = _SIGN
-    table[[ord("'"), _QUOTE]] = _APOSTROPHE
-    return table
+            table[ord(char)] = SIGN
+    table[ord("'")] = APOSTROPHE
+    return bytes(table)
 
 
 _CLASSES = _classes()
 
 
-def _powers(base: np.uint64, count: int) -> Hashes:
-    """The first `count` powers of it, from the first on."""
-    powers: Hashes = np.full(count, base, np.uint64)
-    np.cumprod(powers, out=powers)
-    return powers
-
-
-_SHORT = 1 << 12
-_FORTH, _BACK = _powers(_BASE, _SHORT), _powers(_INVERSE, _SHORT)
-
-
 @dataclass(frozen=True, slots=True)
 class Grams:
-    """The distinct n-grams of a text by block: block << (WIDTH + KIND_BITS) | kind << WIDTH | bucket."""
+    """The distinct n-grams of some blocks of a text: block << (WIDTH + KIND_BITS) | kind << WIDTH | bucket, in order."""
 
     keys: Keys
     blocks: int
@@ -87,202 +65,95 @@ class Grams:
         return tuple((block << bits | bucket)[kind == number] for number, bits in enumerate(BITS))
 
 
-def grams(text: str, block: int) -> Grams:
-    """The n-grams of a folded text, parted into blocks of `block` characters by where each begins."""
-    points = np.frombuffer(f" {text} ".encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    classes = _classify(points)
-    starts, ends = _tokens(classes)
-    codes = points.astype(np.uint64)
-    tokens = _Tokens(codes, starts, ends)
-    kinds = list(
-        enumerate((_word_grams(tokens), _letter_grams(codes, classes == _SPACE), _concept_grams(tokens)))
-    )
-    blocks = max(1, -(-len(points) // block))
-    if blocks == 1:
-        return Grams(_keys(kinds, block, blocks), blocks)
-    return Grams(np.concatenate([_keys([kind], block, blocks) for kind in kinds if kind[1]]), blocks)
+def grams(text: str, block: int) -> Iterator[Grams]:
+    """The n-grams of a folded text, parted into blocks of `block` characters by where each begins; some blocks at a time."""
+    length = len(text) + 2
+    text = f" {text} {_BEYOND}"
+    points, classes = _read(text)
+    words = tokens(text, points, classes)
+    step = min(max(1, _STRETCH // block), _MOST_BLOCKS) * block
+    letters = _Letters(min(step, length))
+    numbers = np.arange(step // block, dtype=np.uint32).repeat(block) << np.uint32(WIDTH + KIND_BITS)
+    for start in range(0, length, step):
+        end = min(start + step, length)
+        reach = slice(start, end + len(_BEYOND))
+        of_letters = letters.keys(points[reach], classes[reach], numbers)
+        keys = np.concatenate((of_letters, _of_words(words, start, end, numbers)))
+        keys.sort()
+        yield Grams(keys[_changes(keys)], -(-(end - start) // block))
 
 
-def _keys(kinds: Sequence[tuple[int, _Family]], block: int, blocks: int) -> Keys:
-    """The distinct keys of these kinds, in order. All together for a short text, where steps cost; one by one for a long
-    one, whose arrays would not stay in the processor's cache.
-    """
-    grams_of = [gram for _, kind in kinds for gram, _ in kind]
-    hashes = (
-        _mix(np.concatenate(grams_of)) if blocks == 1 else np.concatenate([_mix(gram) for gram in grams_of])
-    )
-    at = 0
-    for number, kind in kinds:
-        end = at + sum(len(gram) for gram, _ in kind)
-        hashes[at:end] >>= np.uint64(64 - BITS[number])
-        hashes[at:end] |= np.uint64(number << WIDTH)
-        at = end
-    if blocks > 1:
-        places = np.concatenate([places for _, kind in kinds for _, places in kind])
-        hashes |= (places // block).astype(np.uint64) << np.uint64(WIDTH + KIND_BITS)
-    return _distinct(hashes, blocks)
+def _of_words(found: Tokens, start: int, end: int, numbers: Keys) -> Keys:
+    """Of n-grams of words and of word classes that begin between these places."""
+    words, word_places = found.word_grams(start, end)
+    seen, seen_places = found.concept_grams(start, end)
+    grams, count = np.concatenate((*words, *seen)), sum(map(len, words))
+    mix(grams, np.empty_like(grams))
+    grams >>= np.uint64(64 - BITS[0])
+    grams[count:] >>= np.uint64(BITS[0] - BITS[2])
+    keys: Keys = grams.astype(np.uint32)
+    keys[count:] |= np.uint32(2 << WIDTH)
+    keys |= numbers[np.concatenate((*word_places, *seen_places))]
+    return keys
 
 
-_Family = list[tuple[Hashes, Places]]
-"""Hashes of n-grams that are not mixed yet, and where each begins."""
+class _Letters:
+    """Makes the n-grams of letters of one stretch after the other, in the same memory: there are most of them."""
 
+    def __init__(self, most: int) -> None:
+        self._grams: Hashes = np.empty((len(_LETTER_GRAMS), most), np.uint64)
+        self._spare: Hashes = np.empty_like(self._grams)
+        self._keys: Keys = np.empty(self._grams.shape, np.uint32)
+        self._whole = np.empty(self._grams.shape, np.bool_)
 
-class _Tokens:
-    """Words and single signs of a text with their hashes; a prefix sum gives the hash of any stretch."""
-
-    def __init__(self, codes: Hashes, starts: Places, ends: Places) -> None:
-        count = len(codes)
-        short = count < _SHORT
-        forth = _FORTH[:count] if short else _powers(_BASE, count)
-        self._back = _BACK if short else _powers(_INVERSE, count + 1)
-        self._sums: Hashes = np.zeros(count + 1, np.uint64)
-        np.cumsum((codes + _SIZES[1]) * forth, out=self._sums[1:])
-        self.starts, self.lengths = starts, ends - starts
-        self.hashes: Hashes = (self._sums[ends] - self._sums[starts]) * self._back[starts]
-
-    def prefixes(self, which: Places, lengths: Places) -> Hashes:
-        """Of each of these tokens a row: the hash of its first code points, so many as `lengths` says; 0 where it is
-        shorter.
+    def keys(self, points: NDArray[Any], classes: NDArray[np.uint8], numbers: Keys) -> Keys:
+        """Of n-grams with white space at their ends only; they begin at all places but the last _BEYOND. `numbers` says
+        for each place of the stretch which block it is in, as a part of the key.
         """
-        starts = self.starts[which, None]
-        ends = np.minimum(starts + lengths, len(self._sums) - 1)
-        stretches = (self._sums[ends] - self._sums[starts]) * self._back[starts]
-        found: Hashes = stretches * (self.lengths[which, None] >= lengths)
+        count = len(points) - len(_BEYOND)
+        codes, visible = points.astype(np.uint64), classes != SPACE
+        gram = codes[:count] * BASE
+        gram += codes[1 : 1 + count]
+        grams, spare = self._grams[:, :count], self._spare[:, :count]
+        keys, whole = self._keys[:, :count], self._whole[:, :count]
+        inner = visible[1 : 1 + count]
+        for row, size in enumerate(_LETTER_GRAMS):
+            gram *= BASE
+            gram += codes[size - 1 : size - 1 + count]
+            np.add(gram, SIZES[size], out=grams[row])
+            if row:
+                inner = inner & visible[size - 2 : size - 2 + count]
+            whole[row] = inner
+        mix(grams, spare)
+        grams >>= np.uint64(64 - BITS[1])
+        keys[...] = grams
+        keys |= numbers[:count] | np.uint32(1 << WIDTH)
+        found: Keys = keys[whole]
         return found
 
 
-def _classify(points: NDArray[np.uint32]) -> NDArray[np.int8]:
-    classes = _CLASSES[np.minimum(points, _LAST)]
-    (quotes,) = (classes == _APOSTROPHE).nonzero()
+def _read(text: str) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    """The code points of a text with a blank at either end, and what each is."""
+    if text.isascii():
+        points: NDArray[Any] = np.frombuffer(text.encode(), np.uint8)
+        latin = points
+    else:
+        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+        latin = np.empty(len(points), np.uint8)
+        np.minimum(points, 255, out=latin, casting="unsafe")
+    classes = np.frombuffer(bytearray(latin.tobytes().translate(_CLASSES)), np.uint8)
+    if points is not latin:
+        classes[points == _QUOTE] = APOSTROPHE
+    (quotes,) = (classes == APOSTROPHE).nonzero()
     if len(quotes):
-        inside = (classes[quotes - 1] == _LETTER) & (classes[quotes + 1] == _LETTER)
-        classes[quotes] = np.where(inside, _LETTER, _SIGN)
-    return classes
-
-
-def _tokens(classes: NDArray[np.int8]) -> tuple[Places, Places]:
-    """Where words and signs start and end."""
-    before, after = classes[:-1], classes[1:]
-    cuts = ((before != after) | (after == _SIGN)).nonzero()[0] + 1
-    visible = classes[cuts] != _SPACE
-    return cuts[visible], np.append(cuts[1:], len(classes))[visible]
-
-
-def _word_grams(tokens: _Tokens) -> _Family:
-    gram: Hashes = tokens.hashes
-    out: _Family = [(gram + _SIZES[1], tokens.starts)]
-    for size in range(2, _WORD_GRAMS + 1):
-        gram = gram[:-1] * _BASE + tokens.hashes[size - 1 :]
-        out.append((gram + _SIZES[size], tokens.starts[: len(gram)]))
-    return out
-
-
-def _letter_grams(codes: Hashes, spaces: NDArray[np.bool_]) -> _Family:
-    """N-grams with white space at their ends only."""
-    out: _Family = []
-    gram: Hashes = codes
-    inner = np.zeros(len(codes), dtype=np.bool_)
-    for size in range(2, min(_LETTER_GRAMS[-1], len(codes)) + 1):
-        count = len(codes) - size + 1
-        gram = gram[:count] * _BASE + codes[size - 1 :]
-        inner = inner[:count]
-        if size > 2:
-            inner = inner | spaces[size - 2 : size - 2 + count]
-        if size in _LETTER_GRAMS:
-            (whole,) = (~inner).nonzero()
-            out.append((gram[whole] + _SIZES[size], whole))
-    return out
-
-
-def _concept_grams(tokens: _Tokens) -> _Family:
-    """Single classes, pairs up to three classes apart, triples also with one left out."""
-    at, seen = _concepts(tokens)
-    out = [(seen + _SIZES[1], tokens.starts[at])]
-    for steps in _STEPS:
-        count = len(at) - steps[-1]
-        if count < 1:
-            continue
-        (near,) = ((at[steps[-1] :] - at[:count]) <= _REACH).nonzero()
-        gram = seen[near]
-        for step in steps:
-            gram = gram * _BASE + seen[near + step]
-        out.append((gram + _SIZES[1 + len(steps)], tokens.starts[at[near]]))
-    return out
-
-
-def _concepts(tokens: _Tokens) -> tuple[Places, Hashes]:
-    """Which tokens have a class, and which: that of the whole word, or else of its longest stem."""
-    whole = tokens.hashes ^ _WHOLE
-    (long,) = (tokens.lengths >= _SHORTEST_STEM[0]).nonzero()
-    maybe = _MAY_BE_KNOWN[whole >> _SIEVE]
-    maybe[long] |= _MAY_BEGIN[tokens.prefixes(long, _SHORTEST_STEM)[:, 0] >> _SIEVE]
-    (some,) = maybe.nonzero()
-    asked = np.concatenate([whole[some, None], tokens.prefixes(some, _STEM_LENGTHS)], axis=1)
-    rows, columns = _MAY_BE_KNOWN[asked >> _SIEVE].nonzero()
-    hashes = asked[rows, columns]
-    place = np.minimum(_KNOWN.searchsorted(hashes), len(_KNOWN) - 1)
-    known = _KNOWN[place] == hashes
-    rows, numbers = some[rows[known]], _NUMBERS[place[known]]
-    first = _changes(rows)
-    return rows[first], numbers[first]
-
-
-def _distinct(keys: Hashes, blocks: int) -> Keys:
-    ordered: NDArray[Any] = keys.astype(np.uint32) if blocks >> (32 - WIDTH - KIND_BITS) == 0 else keys
-    ordered.sort()
-    distinct: Keys = ordered[_changes(ordered)]
-    return distinct
+        inside = (classes[quotes - 1] == LETTER) & (classes[quotes + 1] == LETTER)
+        classes[quotes] = np.where(inside, LETTER, SIGN)
+    return points, classes
 
 
 def _changes(ordered: NDArray[Any]) -> NDArray[np.bool_]:
     """Where another value begins."""
-    first = np.ones(len(ordered), np.bool_)
+    first = np.empty(len(ordered), np.bool_)
+    first[:1] = True
     np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
     return first
-
-
-def _mix(hashes: Hashes) -> Hashes:
-    hashes = hashes ^ (hashes >> _HALF)
-    hashes *= _MIX_1
-    hashes ^= hashes >> _HALF
-    hashes *= _MIX_2
-    hashes ^= hashes >> _HALF
-    return hashes
-
-
-def _hash(word: str) -> int:
-    """The hash that _Tokens gives a word."""
-    total, power = 0, 1
-    for char in word:
-        total += (ord(char) + 1) * power
-        power = power * int(_BASE) & 0xFFFFFFFFFFFFFFFF
-    return total & 0xFFFFFFFFFFFFFFFF
-
-
-_WHOLE = np.uint64(0x5851F42D4C957F2D)
-"""Tells the hash of a whole word from that of a stem."""
-_SIEVE = np.uint64(64 - 14)
-_STEM_LENGTHS: Places = np.array(concepts.LENGTHS, np.int64)
-_SHORTEST_STEM = _STEM_LENGTHS[-1:]
-
-
-def _known() -> tuple[Hashes, Hashes]:
-    """Hashes of all words and stems that have a class, in order, and the classes."""
-    pairs = [(_hash(word) ^ int(_WHOLE), number) for word, number in concepts.WORDS.items()]
-    pairs += [(_hash(stem), number) for stem, number in concepts.STEMS.items()]
-    pairs.sort()
-    return np.array([key for key, _ in pairs], np.uint64), np.array([value for _, value in pairs], np.uint64)
-
-
-_KNOWN, _NUMBERS = _known()
-
-
-def _sieve(hashes: Hashes) -> NDArray[np.bool_]:
-    """By the first bits of a hash whether it may be one of these: nearly all others fall through."""
-    table = np.zeros(1 << 14, np.bool_)
-    table[hashes >> _SIEVE] = True
-    return table
-
-
-_MAY_BE_KNOWN = _sieve(_KNOWN)
-_MAY_BEGIN = _sieve(np.array([_hash(stem[: concepts.LENGTHS[-1]]) for stem in concepts.STEMS], np.uint64))

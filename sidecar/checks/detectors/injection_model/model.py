@@ -21,7 +21,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from bartizan.errors import TrustError
-from sidecar.checks.detectors.injection_model.features import BITS, KIND_BITS, WIDTH, Grams, Places, grams
+from sidecar.checks.detectors.injection_model.features import BITS, KIND_BITS, WIDTH, Grams, grams
 
 WINDOW: Final = 4_000
 """Characters that are judged as one text; a longer one is judged in windows that overlap by half."""
@@ -30,6 +30,7 @@ MAX_CHARS: Final = 128_000
 SHORT: Final = 240
 """Characters up to which the model may take back what a rule found."""
 _BLOCK: Final = WINDOW // 2
+_BUCKET: Final = np.uint32((1 << (WIDTH + KIND_BITS)) - 1)
 _BUCKETS: Final = (len(BITS) - 1 << WIDTH) + (1 << BITS[-1])
 
 
@@ -64,25 +65,17 @@ class Manifest(msgspec.Struct, frozen=True):
     thresholds: Thresholds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class _Table:
-    """The buckets of each kind of n-gram as they were released, in bytes: as floats they would take four times the memory
-    of each worker, and a text asks for few of them. A kind begins at its number << WIDTH.
+    """What each bucket adds, `sums[codes[bucket]]`: few numbers differ, and two bytes a bucket are what was released.
+    A kind begins at its number << WIDTH.
     """
 
-    weights: NDArray[np.int8]
-    rarity: NDArray[np.uint8]
-    steps: NDArray[np.float32]
-    """Of weights, by kind."""
-    rarity_steps: NDArray[np.float32]
-
-    def of(self, buckets: Places) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """What each of these buckets adds to the score, and to the square of the text's length."""
-        kinds = buckets >> WIDTH
-        rarity = self.rarity.take(buckets) * self.rarity_steps.take(kinds)
-        values: NDArray[np.float32] = self.weights.take(buckets) * self.steps.take(kinds) * rarity
-        squares: NDArray[np.float32] = rarity * rarity
-        return values, squares
+    codes: NDArray[np.unsignedinteger]
+    sums: NDArray[np.complex64]
+    """To the score, and, as the imaginary part, to the square of the text's length: looked up and added in one step.
+    Both are 32-bit floats, whole multiples of 2^-27 below 2^7, so that no sum of up to 2^19 rounds, in whatever order.
+    """
 
 
 class InjectionModel:
@@ -104,24 +97,23 @@ class InjectionModel:
     def worst(self, text: str) -> tuple[float, int, int]:
         """The probability, and the window that has it: where it starts and ends in what was read of the text."""
         read = _sample(text)
-        if len(read) <= WINDOW:
-            found = grams(read, len(read) + 2)
-            return self._calibrated(float(self._scores(found)[0])), 0, len(read)
-        scores = self._scores(grams(read, _BLOCK))
+        block = _BLOCK if len(read) > WINDOW else len(read) + 2
+        sums = np.concatenate([self._sums(found) for found in grams(read, block)])
+        if len(read) > WINDOW:
+            sums = sums[1:] + sums[:-1]
+        scores = (sums.real / np.sqrt(np.maximum(sums.imag, 1e-9))).sum(axis=1) + self._bias
         at = int(scores.argmax())
         return self._calibrated(float(scores[at])), at * _BLOCK, min(len(read), (at + 2) * _BLOCK)
 
-    def _scores(self, found: Grams) -> NDArray[np.float64]:
-        """The raw score of every window: one block, or two neighbours where there are several."""
-        values, squares = self._table.of((found.keys & ((1 << (WIDTH + KIND_BITS)) - 1)).astype(np.int64))
-        kinds = (found.keys >> WIDTH).astype(np.int64)
-        size = found.blocks << KIND_BITS
-        sums = np.bincount(kinds, values, size).reshape(found.blocks, -1)
-        norms = np.bincount(kinds, squares, size).reshape(found.blocks, -1)
-        if found.blocks > 1:
-            sums, norms = sums[1:] + sums[:-1], norms[1:] + norms[:-1]
-        scores: NDArray[np.float64] = (sums / np.sqrt(np.maximum(norms, 1e-9))).sum(axis=1) + self._bias
-        return scores
+    def _sums(self, found: Grams) -> NDArray[np.complex128]:
+        """Of every block and kind of n-gram the sum of what they add."""
+        codes = self._table.codes.take(found.keys & _BUCKET)
+        added = np.zeros(len(codes) + 1, np.complex64)
+        self._table.sums.take(codes, out=added[:-1], mode="clip")
+        first = found.keys.searchsorted(np.arange(found.blocks << KIND_BITS, dtype=np.uint32) << WIDTH)
+        sums = np.add.reduceat(added, first, dtype=np.complex128)
+        sums[:-1][first[1:] == first[:-1]] = 0  # of a kind that is not there reduceat gives the next number
+        return sums.reshape(found.blocks, -1)
 
     def _calibrated(self, score: float) -> float:
         return 1 / (
@@ -162,12 +154,17 @@ def _table(manifest: Manifest, weights: bytes) -> _Table:
                 rarity[place] = _bytes(arrays[f"rarity_{kind}"], np.dtype(np.uint8), 1 << bits)
     except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as fault:
         raise TrustError("the weights of the injection model can't be read") from fault
-    return _Table(
-        weights=found,
-        rarity=rarity,
-        steps=np.array(manifest.scales, np.float32),
-        rarity_steps=np.array(manifest.rarity, np.float32),
-    )
+    kinds = np.arange(_BUCKETS, dtype=np.uint32) >> WIDTH
+    pairs = kinds << 16 | found.view(np.uint8).astype(np.uint32) << 8 | rarity
+    there = np.zeros(len(BITS) << 16, np.bool_)
+    there[pairs] = True
+    (pairs_there,) = there.nonzero()
+    numbers = np.zeros(len(there), np.min_scalar_type(len(pairs_there)))
+    numbers[pairs_there] = np.arange(len(pairs_there))
+    kinds = pairs_there >> 16
+    weights_there = (pairs_there >> 8).astype(np.int8) * np.array(manifest.scales, np.float32)[kinds]
+    rare = (pairs_there & 255).astype(np.float32) * np.array(manifest.rarity, np.float32)[kinds]
+    return _Table(numbers[pairs], weights_there * rare + 1j * rare * rare)
 
 
 def _bytes(array: NDArray[Any], kind: np.dtype[Any], size: int) -> NDArray[Any]:

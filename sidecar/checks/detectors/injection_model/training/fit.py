@@ -58,7 +58,7 @@ def matrices(texts: Sequence[str]) -> list[Matrix]:
     """For each kind of n-gram a matrix of zeros and ones, a row per text (its first window)."""
     from scipy.sparse import csr_matrix
 
-    found = [grams(folded(text)[:WINDOW], WINDOW + 2).kinds for text in texts]
+    found = [next(grams(folded(text)[:WINDOW], WINDOW + 2)).kinds for text in texts]
     out = []
     for kind, bits in enumerate(BITS):
         columns = np.concatenate([row[kind].astype(np.int32) for row in found])
