@@ -1,11 +1,12 @@
 """Counters and histograms for the hot path of one thread: no locks and no objects per sample, the same exposition.
 
-prometheus_client's own cost 0.6 and 1.3 microseconds a sample, several times for each request; these cost a fifth.
+prometheus_client's own cost 0.6 and 1.3 microseconds a sample, several times for each request; these cost a fifth. Samples of
+histograms wait in a list, and are sorted into their buckets many at a time.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 from bartizan.telemetry.lean_prometheus import (
@@ -17,6 +18,8 @@ from bartizan.telemetry.lean_prometheus import (
     Metric,
     floatToGoString,
 )
+
+_MOST_WAITING = 512
 
 
 class HotCounter(Collector):
@@ -45,7 +48,7 @@ class HotCounter(Collector):
 
 
 class HotHistogram(Collector):
-    """A histogram with one label; `bounds` are its buckets' upper ends. Call `observe` from one thread only."""
+    """A histogram with one label; `bounds` are its buckets' upper ends. Call `observe` and `collect` from one thread only."""
 
     def __init__(
         self,
@@ -59,16 +62,32 @@ class HotHistogram(Collector):
         self._bounds = tuple(bounds)
         self._counts: dict[str, list[int]] = {}
         self._sums: dict[str, float] = {}
+        self._waiting: dict[str, list[float]] = {}
         registry.register(self)
 
-    def observe(self, label: str, value: float) -> None:
-        """One more sample."""
-        counts = self._counts.get(label)
-        if counts is None:
-            counts = self._counts[label] = [0] * (len(self._bounds) + 1)
-            self._sums[label] = 0.0
-        counts[bisect_left(self._bounds, value)] += 1
-        self._sums[label] += value
+    def observe(self, samples: Iterable[tuple[str, float]]) -> None:
+        """More samples: labels and values."""
+        for label, value in samples:
+            waiting = self._waiting.get(label)
+            if waiting is None:
+                waiting = self._waiting[label] = []
+                self._counts[label] = [0] * (len(self._bounds) + 1)
+                self._sums[label] = 0.0
+            waiting.append(value)
+            if len(waiting) >= _MOST_WAITING:
+                self._sort(label)
+
+    def _sort(self, label: str) -> None:
+        """Count the samples that wait in their buckets."""
+        waiting, self._waiting[label] = self._waiting[label], []
+        self._sums[label] = sum(waiting, self._sums[label])
+        waiting.sort()
+        counts, below = self._counts[label], 0
+        for bucket, bound in enumerate(self._bounds):
+            up_to = bisect_right(waiting, bound)
+            counts[bucket] += up_to - below
+            below = up_to
+        counts[-1] += len(waiting) - below
 
     def describe(self) -> Iterable[Metric]:
         return self.collect()
@@ -77,6 +96,7 @@ class HotHistogram(Collector):
         family = HistogramMetricFamily(self._name, self._documentation, labels=[self._label])
         ends = [*map(floatToGoString, self._bounds), "+Inf"]
         for label, counts in tuple(self._counts.items()):
+            self._sort(label)
             below, buckets = 0, []
             for end, count in zip(ends, tuple(counts), strict=True):
                 below += count

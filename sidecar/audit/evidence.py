@@ -194,5 +194,4 @@ def count(record: Record, marks: Sequence[Mark]) -> None:
 
 def observe(marks: Sequence[Mark]) -> None:
     """Times of phases."""
-    for mark in marks:
-        metrics.PHASE_SECONDS.observe(mark.phase, (mark.end - mark.start) / 1e9)
+    metrics.PHASE_SECONDS.observe([(phase, (end - start) / 1e9) for phase, start, end in marks])

@@ -12,6 +12,8 @@ from sidecar.model.value import Value
 class Cause(StrEnum):
     """Why: the value is written to audit and metrics. Clients see the status and a general message only."""
 
+    __hash__ = str.__hash__  # enum's own is a Python function, and each request asks several times
+
     ALLOWED = "allowed"
     # authn
     MISSING_CREDENTIALS = "missing_credentials"

@@ -13,6 +13,8 @@ Direction = Literal["", "request", "response"]
 class Action(IntEnum):
     """Ordered by strength: the strongest action of all findings wins."""
 
+    __hash__ = int.__hash__  # enum's own is a Python function
+
     ALLOW = 0
     FLAG = 1
     REDACT = 2

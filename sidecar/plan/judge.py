@@ -67,7 +67,7 @@ def judge_request(
         except FormatError as error:
             made.refusal = deny(error.cause, detail=error.detail)
     decoded = clock_ns()
-    made.marks.append(Mark(phase="decode", start=started, end=decoded))
+    made.marks.append(("decode", started, decoded))
     if made.refusal is not None or identity is None:
         return made
     facts = document.facts if document is not None else BodyFacts()
@@ -81,15 +81,15 @@ def judge_request(
         # frameworks take arguments from there too, and no check reads them
         made.refusal = deny(Cause.QUERY_NOT_ALLOWED)
     authorized = clock_ns()
-    made.marks.append(Mark(phase="body_authz", start=decoded, end=authorized))
+    made.marks.append(("body_authz", decoded, authorized))
     if made.refusal is None and plan.waf is not None:
         _ask_firewall(plan.waf, plan, head, body, made)
-        made.marks.append(Mark(phase="waf", start=authorized, end=clock_ns()))
+        made.marks.append(("waf", authorized, clock_ns()))
         authorized = clock_ns()
     if made.refusal is None and document is not None:
         _watch(plan, identity, document, made)
         _inspect_request(plan, head, document, made, gone)
-        made.marks.append(Mark(phase="input", start=authorized, end=clock_ns()))
+        made.marks.append(("input", authorized, clock_ns()))
     return made
 
 

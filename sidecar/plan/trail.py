@@ -24,7 +24,7 @@ class Trail:
     def learn(self, judged: Judgement, direction: Direction) -> None:
         """Keep what a judgement of one body saw."""
         for mark in judged.marks:
-            self.mark(mark.phase, mark.start, mark.end)
+            self.mark(*mark)
         self.find(judged.findings, direction)
         self.leave_unscanned(*judged.unscanned)
 
@@ -38,10 +38,10 @@ class Trail:
     def mark(self, phase: str, start: int, end: int) -> None:
         """One span for all pieces of a stream, not one for each."""
         marks = self.marks
-        if marks and (last := marks[-1]).phase == phase:
-            marks[-1] = Mark(phase=phase, start=last.start, end=end)
+        if marks and marks[-1][0] == phase:
+            marks[-1] = (phase, marks[-1][1], end)
         else:
-            marks.append(Mark(phase=phase, start=start, end=end))
+            marks.append((phase, start, end))
 
     @property
     def strongest(self) -> Action:

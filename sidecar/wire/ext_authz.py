@@ -94,7 +94,8 @@ class ExtAuthz:
             if call.deadline is not None and self.clock() - arrived >= call.deadline:
                 verdict = too_late(verdict)
         decision = verdict.decision
-        refused = refusal(decision, decision_id, plan) if decision.denied else None
+        denied = decision.denied
+        refused = refusal(decision, decision_id, plan) if denied else None
         asked = _Asked(
             check=check,
             plan=plan,
@@ -103,7 +104,7 @@ class ExtAuthz:
             parent=parent,
             decision_id=decision_id,
         )
-        self._record(asked)
+        self._record(asked, denied=denied)
         if refused is not None:
             return deny_reply(refused, decision_id)
         if check.body is not None and plan is not None:
@@ -163,12 +164,12 @@ class ExtAuthz:
         said = proof(snapshot.probe_key, probe, plan.hash)
         return deny_reply(refusal(decision, decision_id, plan, proof=said), decision_id)
 
-    def _record(self, asked: _Asked) -> None:
+    def _record(self, asked: _Asked, *, denied: bool) -> None:
         """Of the head; where the body is still to be judged and nothing is told yet, the exchange's record says all."""
         check, verdict = asked.check, asked.verdict
         decision = verdict.decision
-        goes_on = (check.content or check.body is not None) and not decision.denied
-        if check.body is None or decision.denied:
+        goes_on = (check.content or check.body is not None) and not denied
+        if check.body is None or denied:
             self._trace(asked, decision, verdict.marks)
         if goes_on and verdict.would is None:
             observe(verdict.marks)
@@ -183,7 +184,7 @@ class ExtAuthz:
             head=check.head,
             phase=verdict.phase,
             decision=verdict.would or decision,
-            status=decision.status if decision.denied else 0,
+            status=decision.status if denied else 0,
             identity=decision.identity,
             shadow=verdict.would is not None,
         )

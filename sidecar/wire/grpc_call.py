@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -100,6 +101,28 @@ class Stream(msgspec.Struct, eq=False):
         return message
 
 
+class Shell(Protocol):
+    """Who runs the handlers of one connection's calls."""
+
+    def opened(self, stream: Stream) -> None:
+        """A streaming call began."""
+
+    def awaited(self, stream: Stream) -> None:
+        """A unary call with a deadline began, and its message is not all here yet."""
+
+    def asked(self, stream: Stream, message: bytes) -> None:
+        """A unary call and its message are here."""
+
+    def said(self, stream: Stream, message: bytes) -> bool:
+        """A streaming call's message came whole and alone, as nearly all do; False when nobody waits for it."""
+
+    def readable(self, stream: Stream) -> None:
+        """A message, or the end of all, came for a streaming call."""
+
+    def gone(self, stream: Stream) -> None:
+        """The peer, or a broken rule, ended a call that is not answered."""
+
+
 def admit(
     number: int, headers: tuple[tuple[bytes, bytes], ...], methods: Mapping[bytes, Method], now: float
 ) -> Stream | status.Headers:
@@ -147,21 +170,24 @@ class Metadata(Mapping[str, str]):
 
     def get(self, name: str, default: Any = None) -> Any:
         """As `Mapping.get`, but without an exception for what is not there."""
-        key = name.encode("latin-1", "replace")
-        value = self._fields.get(key)
-        return default if value is None or not _shown(key) else value.decode("latin-1")
+        value = self._fields.get(_key(name))
+        return default if value is None else value.decode("latin-1")
 
     def __getitem__(self, name: str) -> str:
-        key = name.encode("latin-1", "replace")
-        if not _shown(key):
-            raise KeyError(name)
-        return self._fields[key].decode("latin-1")
+        return self._fields[_key(name)].decode("latin-1")
 
     def __iter__(self) -> Iterator[str]:
         return (key.decode("latin-1") for key in self._fields if _shown(key))
 
     def __len__(self) -> int:
         return sum(map(_shown, self._fields))
+
+
+@lru_cache(maxsize=64)  # handlers ask for the same few
+def _key(name: str) -> bytes:
+    """As a field is called on the wire; what no field is called, for those that are not shown."""
+    key = name.encode("latin-1", "replace")
+    return key if _shown(key) else b""
 
 
 def _shown(key: bytes) -> bool:

@@ -14,7 +14,7 @@ from typing import Final
 import ngh2
 
 from sidecar.wire import grpc_status as status
-from sidecar.wire.grpc_call import Budget, Method, Stream, admit
+from sidecar.wire.grpc_call import Budget, Method, Shell, Stream, admit
 from sidecar.wire.grpc_frames import BadFrame, MessageReader, frame, whole
 from sidecar.wire.http2_limits import CONNECTION_WINDOW, RULES, settings
 
@@ -23,29 +23,17 @@ _NO_ERROR: Final = 0
 
 @dataclass(slots=True, kw_only=True)
 class Http2Connection:
-    """`opened`, `awaited`, `asked`, `said`, `readable` and `gone` are called while `receive` or `output` runs."""
+    """`shell` is told while `receive` or `output` runs."""
 
     methods: Mapping[bytes, Method]
     max_message: int
     max_calls: int
     budget: Budget
-    opened: Callable[[Stream], None]
-    """A streaming call began."""
-    awaited: Callable[[Stream], None]
-    """A unary call with a deadline began, and its message is not all here yet."""
-    asked: Callable[[Stream, bytes], None]
-    """A unary call and its message are here."""
-    said: Callable[[Stream, bytes], bool]
-    """A streaming call's message came whole and alone, as nearly all do; False when nobody waits for it."""
-    readable: Callable[[Stream], None]
-    """A message, or the end of all, came for a streaming call."""
-    gone: Callable[[Stream], None]
-    """The peer, or a broken rule, ended a call that is not answered."""
+    shell: Shell
     clock: Callable[[], float] = time.monotonic
     streams: dict[int, Stream] = field(default_factory=dict)
     """Calls that have no status yet."""
-    ready: bool = False
-    """The peer's preface and settings came."""
+    ready: bool = False  # the peer's preface and settings came
     closed: bool = False
     """Nothing more is read: write what `output` gives and close."""
     draining: bool = False
@@ -73,7 +61,7 @@ class Http2Connection:
             begun, self._begun = self._begun, []
             for stream in begun:
                 if not stream.ended and not stream.finished:
-                    self.awaited(stream)
+                    self.shell.awaited(stream)
 
     def _handle(self, events: list[ngh2.Event]) -> None:
         for event in events:
@@ -102,7 +90,7 @@ class Http2Connection:
             return
         self.streams[admitted.id] = admitted
         if not admitted.method.unary:
-            self.opened(admitted)
+            self.shell.opened(admitted)
         elif admitted.due is not None:
             self._begun.append(admitted)
         if event.end_stream and not admitted.finished:
@@ -130,7 +118,7 @@ class Http2Connection:
             if ended:
                 self._end(stream)
             elif not unary and stream.reader.ready:
-                self.readable(stream)
+                self.shell.readable(stream)
 
     def _handed(self, stream: Stream, data: bytes, *, ended: bool) -> bool:
         """Whether the data was one message, and somebody took it at once."""
@@ -140,8 +128,8 @@ class Http2Connection:
             return False
         stream.ended = ended
         if unary:
-            self.asked(stream, message)
-        elif not self.said(stream, message):
+            self.shell.asked(stream, message)
+        elif not self.shell.said(stream, message):
             stream.ended = False
             return False
         return True
@@ -150,7 +138,7 @@ class Http2Connection:
         """The peer has sent everything."""
         stream.ended = True
         if not stream.method.unary:
-            self.readable(stream)
+            self.shell.readable(stream)
             return
         try:
             message = stream.only_message()
@@ -158,7 +146,7 @@ class Http2Connection:
             self.fail(stream, bad.code, str(bad))
         else:
             self.budget.account(stream)
-            self.asked(stream, message)
+            self.shell.asked(stream, message)
 
     def take(self, stream: Stream) -> bytes | None:
         """The next message of a streaming call; None when none is there. What is taken opens the window again.
@@ -184,6 +172,18 @@ class Http2Connection:
         except ngh2.NGH2Error:
             self._lost(stream.id)
 
+    def answer(self, stream: Stream, message: bytes) -> None:
+        """The one reply of a unary call that ends well."""
+        if stream.finished:
+            return
+        self._forget(stream)
+        try:
+            self._wire.send_response(stream.id, status.RESPONSE)
+            self._wire.send_data(stream.id, frame(message))
+            self._wire.send_trailers(stream.id, status.FINE)
+        except ngh2.NGH2Error:
+            return  # RST_STREAM came in the same read
+
     def finish(self, stream: Stream, code: int, text: str = "") -> None:
         """End a call with a status. Only the first end counts."""
         if stream.finished:
@@ -204,7 +204,7 @@ class Http2Connection:
     def fail(self, stream: Stream, code: int, text: str) -> None:
         """End a call whose peer broke a rule, and tell the shell."""
         self.finish(stream, code, text)
-        self.gone(stream)
+        self.shell.gone(stream)
 
     def queued(self, stream: Stream) -> int:
         """Bytes of replies that wait for the peer's window."""
@@ -278,7 +278,7 @@ class Http2Connection:
         self._unfinished.discard(number)
         if (stream := self.streams.get(number)) is not None:
             self._forget(stream)
-            self.gone(stream)
+            self.shell.gone(stream)
 
     def _forget(self, stream: Stream) -> None:
         stream.finished = True

@@ -39,12 +39,7 @@ class Http2Protocol(asyncio.Protocol):
             max_message=server.max_message,
             max_calls=server.max_calls,
             budget=server.budget,
-            opened=self._opened,
-            awaited=self._watch,
-            asked=self._asked,
-            said=self._said,
-            readable=self._readable,
-            gone=self._gone,
+            shell=self,
         )
         self._transport: asyncio.Transport | None = None
         self._paused = False
@@ -164,7 +159,8 @@ class Http2Protocol(asyncio.Protocol):
 
     # --- calls
 
-    def _asked(self, stream: Stream, message: bytes) -> None:
+    def asked(self, stream: Stream, message: bytes) -> None:
+        """Implements Shell, as do the public ones below."""
         unwatch(stream)
         self._turns.asked(stream, message)
 
@@ -192,14 +188,13 @@ class Http2Protocol(asyncio.Protocol):
     def _answer(self, stream: Stream, reply: bytes) -> None:
         if not self._is_late(stream):
             try:
-                self._core.send(stream, reply)
-                self._core.finish(stream, status.OK)
+                self._core.answer(stream, reply)
             except Exception as error:
                 self._failed(stream, error)
 
-    def _opened(self, stream: Stream) -> None:
+    def opened(self, stream: Stream) -> None:
         if not self._is_late(stream) and self._admit(stream, None):
-            self._watch(stream)
+            self.awaited(stream)
             work = self._serve(stream)
             stream.owner.begin(work)
 
@@ -225,7 +220,7 @@ class Http2Protocol(asyncio.Protocol):
     def _run(self, stream: Stream, work: Coroutine[Any, Any, None], context: Context) -> None:
         """Let a unary handler that waits go on."""
         if self._admit(stream, context):
-            self._watch(stream)
+            self.awaited(stream)
             stream.owner.become_task(work)
         else:
             work.close()
@@ -263,7 +258,7 @@ class Http2Protocol(asyncio.Protocol):
         self._core.finish(stream, status.DEADLINE_EXCEEDED)
         return True
 
-    def _watch(self, stream: Stream) -> None:
+    def awaited(self, stream: Stream) -> None:
         """End the call when its caller waits no longer."""
         if stream.due is not None:
             left = max(0.0, stream.due - self._core.clock())
@@ -273,18 +268,18 @@ class Http2Protocol(asyncio.Protocol):
         self._core.fail(stream, status.DEADLINE_EXCEEDED, "")
         self._soon()
 
-    def _said(self, stream: Stream, message: bytes) -> bool:
+    def said(self, stream: Stream, message: bytes) -> bool:
         if stream.owner is None or not stream.owner.listens():
             return False
         stream.owner.say(message)
         return True
 
-    def _readable(self, stream: Stream) -> None:
+    def readable(self, stream: Stream) -> None:
         if stream.owner is not None:
             self._woken = self._woken or stream.owner.task is not None
             stream.owner.resume()
 
-    def _gone(self, stream: Stream) -> None:
+    def gone(self, stream: Stream) -> None:
         """The call is over but for its handler, which may be the one that is running now: it is cancelled later."""
         unwatch(stream)
         if stream.owner is not None:

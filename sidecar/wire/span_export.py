@@ -110,8 +110,8 @@ def encode(batch: Sequence[DecisionSpans]) -> ExportTraceServiceRequest:
                 parent_span_id=above,
                 name=decision.name,
                 kind=Span.SPAN_KIND_SERVER,
-                start_time_unix_nano=marks[0].start,
-                end_time_unix_nano=max(mark.end for mark in marks),
+                start_time_unix_nano=marks[0][1],
+                end_time_unix_nano=max(end for _, _, end in marks),
                 attributes=_attributes(decision.attributes),
                 flags=_SAMPLED | _FLAGS_KNOWN | (_PARENT_REMOTE if above else 0),
             )
@@ -126,14 +126,15 @@ def encode(batch: Sequence[DecisionSpans]) -> ExportTraceServiceRequest:
 
 
 def _child(mark: Mark, trace_id: bytes, above: bytes, own: bytes) -> Span:
+    phase, start, end = mark
     return Span(
         trace_id=trace_id,
         span_id=own,
         parent_span_id=above,
-        name=f"bartizan.{mark.phase}",
+        name=f"bartizan.{phase}",
         kind=Span.SPAN_KIND_INTERNAL,
-        start_time_unix_nano=mark.start,
-        end_time_unix_nano=mark.end,
+        start_time_unix_nano=start,
+        end_time_unix_nano=end,
         flags=_SAMPLED | _FLAGS_KNOWN,
     )
 

@@ -55,26 +55,27 @@ class Shell:
             max_message=MOST_MESSAGE,
             max_calls=MOST_CALLS,
             budget=self.budget,
-            opened=self.calls.append,
-            awaited=self._awaited,
-            asked=self._asked,
-            said=self._said,
-            readable=lambda stream: _is(stream.id not in self.over, "a finished call is readable"),
-            gone=self._gone,
+            shell=self,
             clock=lambda: 0.0,
         )
 
-    def _awaited(self, stream: Stream) -> None:
+    def opened(self, stream: Stream) -> None:
+        self.calls.append(stream)
+
+    def readable(self, stream: Stream) -> None:
+        _is(stream.id not in self.over, "a finished call is readable")
+
+    def awaited(self, stream: Stream) -> None:
         assert stream.due is not None
         assert not stream.ended
         assert self.core.streams[stream.id] is stream
 
-    def _asked(self, stream: Stream, message: bytes) -> None:
+    def asked(self, stream: Stream, message: bytes) -> None:
         assert len(message) <= MOST_MESSAGE
         assert stream.ended
         self.calls.append(stream)
 
-    def _said(self, stream: Stream, message: bytes) -> bool:
+    def said(self, stream: Stream, message: bytes) -> bool:
         """Some handlers wait for their messages, the others come for them later."""
         _is(stream.id not in self.over, "a message for a finished call")
         assert len(message) <= MOST_MESSAGE
@@ -83,7 +84,7 @@ class Shell:
         self.handed += 1
         return True
 
-    def _gone(self, stream: Stream) -> None:
+    def gone(self, stream: Stream) -> None:
         _is(stream.id not in self.over, "a call is lost twice")
         self.over.add(stream.id)
 

@@ -39,7 +39,8 @@ class Buckets:
     share: float = 1.0
     most: int = MOST_BUCKETS
     _buckets: OrderedDict[BucketKey, Bucket] = field(default_factory=OrderedDict)
-    _charged: OrderedDict[tuple[str, str], Turned | None] = field(default_factory=OrderedDict)
+    charged: OrderedDict[tuple[str, str], Turned | None] = field(default_factory=OrderedDict)
+    """Streams that were judged, by policy and id, and how."""
 
     def size(self, limit: RateLimit) -> float:
         """Tokens of a full bucket in this worker."""
@@ -52,13 +53,15 @@ class Buckets:
     def level(self, key: BucketKey, limit: RateLimit, now: float) -> Bucket | None:
         """The bucket refilled up to now, or None when there is no room for a new one."""
         bucket = self._buckets.get(key)
-        size = self.size(limit)
         if bucket is None:
             if len(self._buckets) >= self.most and not self._forget_full(now):
                 return None
-            bucket = self._buckets[key] = Bucket(tokens=size, at=now)
+            bucket = self._buckets[key] = Bucket(tokens=self.size(limit), at=now)
             return bucket
-        bucket.tokens = min(size, bucket.tokens + (now - bucket.at) * self.rate(limit))
+        tokens = bucket.tokens + (now - bucket.at) * limit.per_second * self.share
+        if tokens > limit.burst * self.share:  # as nearly always
+            tokens = min(tokens, self.size(limit))
+        bucket.tokens = tokens
         bucket.at = now
         self._buckets.move_to_end(key)
         return bucket
@@ -76,19 +79,13 @@ class Buckets:
                 self._buckets.move_to_end(key)
         return freed
 
-    def answered(self, policy: str, stream_id: str) -> tuple[bool, Turned | None]:
-        """Whether this stream was judged before, and how."""
-        key = (policy, stream_id)
-        if key in self._charged:
-            return True, self._charged[key]
-        return False, None
-
     def remember(self, policy: str, stream_id: str, outcome: Turned | None) -> None:
-        if not stream_id:
-            return
-        self._charged[policy, stream_id] = outcome
-        while len(self._charged) > _MOST_CHARGED:
-            self._charged.popitem(last=False)
+        """How a stream was judged: `charged` says it again."""
+        if stream_id:
+            charged = self.charged
+            charged[policy, stream_id] = outcome
+            if len(charged) > _MOST_CHARGED:
+                charged.popitem(last=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +97,9 @@ class RequestRate:
     buckets: Buckets
 
     def admit(self, identity: Identity, stream_id: str) -> Turned | None:
-        known, before = self.buckets.answered(self.policy, stream_id)
-        if known:
-            return before
+        charged = self.buckets.charged
+        if (self.policy, stream_id) in charged:
+            return charged[self.policy, stream_id]
         outcome = self._charge(identity)
         self.buckets.remember(self.policy, stream_id, outcome)
         return outcome
@@ -131,10 +128,8 @@ class RequestRate:
 
 
 def _caller(limit: RateLimit, identity: Identity) -> str:
-    match limit.per:
-        case "key":
-            return identity.key_id or identity.subject
-        case "tenant":
-            return identity.tenant
-        case "sidecar":
-            return ""
+    """Whose bucket it is; every caller's of a sidecar's limit."""
+    per = limit.per
+    if per == "key":
+        return identity.key_id or identity.subject
+    return identity.tenant if per == "tenant" else ""

@@ -15,23 +15,22 @@ def authenticate(
     presented: Presented, methods: Sequence[Authenticator], material: Material, now: float
 ) -> Identity | Cause:
     """The caller, or why not. A presented invalid credential is refused even if another one would be valid."""
-    if not presented:
-        return Cause.MISSING_CREDENTIALS
     if presented.malformed:
         return Cause.INVALID_CREDENTIALS
+    expected = len(presented.api_keys) + len(presented.tokens)
+    if not expected:
+        return Cause.MISSING_CREDENTIALS
     identities: list[Identity] = []
     for method in methods:
         for outcome in method.authenticate(presented, material, now):
-            match outcome:
-                case Refused():
-                    return outcome.cause
-                case Identity():
-                    identities.append(outcome)
-    if len(identities) != len(presented.api_keys) + len(presented.tokens):
+            if isinstance(outcome, Refused):
+                return outcome.cause
+            identities.append(outcome)
+    if len(identities) != expected:
         # A form of credential that this policy does not take was presented.
         return Cause.INVALID_CREDENTIALS
-    first, *others = identities
-    for other in others:
+    first = identities[0]
+    for other in identities[1:]:
         joined = _join(first, other)
         if joined is None:
             return Cause.CREDENTIALS_DISAGREE

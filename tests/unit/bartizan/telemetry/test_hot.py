@@ -33,9 +33,22 @@ def test_a_histogram_says_what_the_librarys_says(observed: list[tuple[str, float
     ours, theirs = CollectorRegistry(), CollectorRegistry()
     hot = HotHistogram("x_seconds", "Help.", "phase", BOUNDS, registry=ours)
     cold = Histogram("x_seconds", "Help.", ["phase"], buckets=BOUNDS, registry=theirs)
+    hot.observe(observed[:1])
+    samples(ours)  # looking at it changes nothing
+    hot.observe(observed[1:])
     for label, value in observed:
-        hot.observe(label, value)
         cold.labels(label).observe(value)
+    assert samples(ours) == samples(theirs)
+
+
+def test_a_histogram_keeps_few_samples_beside_its_buckets() -> None:
+    ours, theirs = CollectorRegistry(), CollectorRegistry()
+    hot = HotHistogram("x_seconds", "Help.", "phase", BOUNDS, registry=ours)
+    cold = Histogram("x_seconds", "Help.", ["phase"], buckets=BOUNDS, registry=theirs)
+    for number in range(3_000):
+        hot.observe([("a", float(number % 4))])
+        cold.labels("a").observe(float(number % 4))
+    assert sum(map(len, hot._waiting.values())) < 1_000
     assert samples(ours) == samples(theirs)
 
 

@@ -8,13 +8,12 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from bartizan.telemetry import metrics
-from sidecar.checks.pipeline import Mark
 from sidecar.wire import span_export
 from sidecar.wire.span_export import BATCH, MOST, SpanExporter, encode
 from sidecar.wire.trace import NO_PARENT, DecisionSpans, Parent
 
 PARENT = Parent(trace_id="0af7651916cd43dd8448eb211c80319c", span_id="b7ad6b7169203331", sampled=True)
-MARKS = (Mark(phase="authn", start=10, end=30), Mark(phase="authz", start=15, end=20))
+MARKS = (("authn", 10, 30), ("authz", 15, 20))
 
 
 def decision(parent: Parent = PARENT) -> DecisionSpans:
