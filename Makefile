@@ -88,5 +88,5 @@ reference: $(STAMP) ## generate docs/policy-reference.md and the generated manif
 LOCK := pip compile --quiet --generate-hashes --no-emit-index-url --no-header --universal --python-version 3.11
 lock: $(STAMP) ## resolve the pins in requirements/ again
 	$(BIN)/uv $(LOCK) --extra postgres --extra kubernetes -o requirements/run.txt pyproject.toml
-	$(BIN)/uv $(LOCK) --extra postgres --extra kubernetes --extra waf --extra image --extra ml --extra local --extra examples --group test --group lint --group bench --group build -o requirements/dev.txt pyproject.toml
+	$(BIN)/uv $(LOCK) --extra postgres --extra kubernetes --extra waf --extra image --extra names --extra local --extra examples --group test --group lint --group bench --group build -o requirements/dev.txt pyproject.toml
 	grep '^uv==' requirements/dev.txt | sed 's/ .*//' | $(BIN)/uv $(LOCK) -o requirements/uv.txt -

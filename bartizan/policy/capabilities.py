@@ -10,7 +10,7 @@ from typing import get_args
 from msgspec import UNSET
 
 from bartizan.policy.bundle import SCHEMA_VERSION
-from bartizan.policy.checks import InputCheck, OutputCheck, PromptInjection
+from bartizan.policy.checks import InputCheck, OutputCheck, Pii, PromptInjection
 from bartizan.policy.engines import patches
 from bartizan.policy.schema import ModelPolicySpec, Protocol
 
@@ -29,6 +29,12 @@ IMAGE = "check.image"
 CLASSIFIER = "check.promptInjection.classifier"
 """Only where what runs it is installed."""
 
+NAMES = "check.pii.names"
+"""Only where what runs models of names is installed."""
+
+SHIPPED_NAMES = "check.pii.names.shipped"
+"""Only where the model that comes as a package is installed, too."""
+
 SUPPORTED: frozenset[str] = frozenset(
     {
         f"schema.{SCHEMA_VERSION}",
@@ -41,6 +47,8 @@ SUPPORTED: frozenset[str] = frozenset(
         "engine.patches",
         WAF,
         CLASSIFIER,
+        NAMES,
+        SHIPPED_NAMES,
         "mode.shadow",
         BODY_IN_CHECK,
         NATIVE_TOKENS,
@@ -54,6 +62,7 @@ SUPPORTED: frozenset[str] = frozenset(
 def required_by(spec: ModelPolicySpec) -> tuple[str, ...]:
     """What a sidecar needs for this policy, sorted."""
     checks = (*spec.input, *spec.output)
+    naming = [check for check in checks if isinstance(check, Pii) and check.name_types]
     optional = {
         "authn.apiKeys": spec.authn.api_keys is not UNSET,
         "authn.jwt": bool(spec.authn.jwt),
@@ -64,6 +73,8 @@ def required_by(spec: ModelPolicySpec) -> tuple[str, ...]:
         CLASSIFIER: any(
             isinstance(check, PromptInjection) and check.classifier is not UNSET for check in checks
         ),
+        NAMES: bool(naming),
+        SHIPPED_NAMES: any(check.names.model is UNSET for check in naming),
         "engine.patches": spec.model.engine is not UNSET
         and spec.model.virtual_patches == "on"
         and bool(patches(spec.model.engine)),

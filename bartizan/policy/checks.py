@@ -7,7 +7,7 @@ line in sidecar/checks/catalog.py.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -31,6 +31,9 @@ PiiType = Literal[
     "address",
     "coordinates",
 ]
+NameType = Literal["person", "place", "organisation"]
+"""Names have no form: a model finds them."""
+NAME_TYPES: frozenset[str] = frozenset(get_args(NameType))
 AnnouncedType = Literal["phone", "card", "ssn", "national_id", "passport", "driving_licence", "birth_date"]
 """Types that a word before the number may announce."""
 Region = Annotated[str, Meta(pattern=r"^[A-Z]{2}$")]
@@ -49,6 +52,7 @@ ToolName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:/-]{1,128}$")]
 CanaryToken = Annotated[str, Meta(min_length=8, max_length=128)]
 Probability = Annotated[float, Meta(ge=0, le=1)]
 LabelIndex = Annotated[int, Meta(ge=0, le=63)]
+TokenLabels = Annotated[tuple[Annotated[int, Meta(ge=0, le=511)], ...], Meta(min_length=1, max_length=64)]
 SampleText = Annotated[str, Meta(min_length=1, max_length=4096)]
 
 
@@ -83,6 +87,33 @@ class Classifier(CheckPart, frozen=True):
     max_tokens: Annotated[int, Meta(ge=16, le=8192)] = 512
     on_failure: Literal["deny", "flag"] = "deny"
     self_test: SelfTest = SelfTest()
+
+
+class NamesSelfTest(CheckPart, frozen=True):
+    """A text with a name and one without, which a model must tell apart before it is used."""
+
+    named: SampleText = "My name is Anna Smith and I live in Berlin."
+    nameless: SampleText = "What is a good recipe for tomato soup?"
+
+
+class NameModel(CheckPart, frozen=True):
+    """A token classifier of the operator's own (ONNX)."""
+
+    file: KeyFile
+    sha256: Sha256
+    tokenizer: KeyFile
+    tokenizer_sha256: Sha256
+    labels: Annotated[dict[NameType, TokenLabels], Meta(min_length=1)]
+    max_tokens: Annotated[int, Meta(ge=16, le=8192)] = 512
+
+
+class Names(CheckPart, frozen=True):
+    """How names are found. Needs bartizan[names] at the sidecar, with a model of one's own bartizan[ml]."""
+
+    model: NameModel | UnsetType = UNSET
+    threshold: Probability = 0.5
+    on_failure: Literal["deny", "flag"] = "deny"
+    self_test: NamesSelfTest = NamesSelfTest()
 
 
 class CheckConfig(
@@ -135,9 +166,15 @@ class Secrets(CheckConfig, frozen=True, tag="secrets"):
 
 
 class Pii(CheckConfig, frozen=True, tag="pii"):
-    """Personal data that has a form, in requests or answers."""
+    """Personal data that has a form, and names, in requests or answers."""
 
-    types: Annotated[tuple[PiiType, ...], Meta(min_length=1)] = ("email", "phone", "iban", "card")
+    types: Annotated[tuple[Literal[PiiType, NameType], ...], Meta(min_length=1)] = (
+        "email",
+        "phone",
+        "iban",
+        "card",
+    )
+    names: Names = Names()
     regions: Annotated[tuple[Region, ...], Meta(max_length=64)] = ()
     context: dict[AnnouncedType, Annotated[tuple[Word, ...], Meta(max_length=64)]] = {}
     allow: Annotated[tuple[AllowedText, ...], Meta(max_length=256)] = ()
@@ -147,13 +184,24 @@ class Pii(CheckConfig, frozen=True, tag="pii"):
     action: Literal["deny", "redact", "flag"] = "redact"
 
     @property
+    def name_types(self) -> frozenset[str]:
+        """Those of its types that a model finds."""
+        return NAME_TYPES.intersection(self.types)
+
+    @property
+    def edits(self) -> bool:
+        """With names: it asks another process, for which the hop without edits has no time."""
+        return self.action == "redact" or bool(self.name_types)
+
+    @property
     def restores(self) -> bool:
-        return self.edits and self.replacement == "token"
+        return self.action == "redact" and self.replacement == "token"
 
     @property
     def key_name(self) -> str:
         """Name of the file with the key of its pseudonyms; "" where it makes none."""
-        return self.key if self.edits and self.replacement == "pseudonym" and self.key is not UNSET else ""
+        makes = self.action == "redact" and self.replacement == "pseudonym"
+        return self.key if makes and self.key is not UNSET else ""
 
 
 class Canary(CheckConfig, frozen=True, tag="canary"):

@@ -11,9 +11,12 @@ import phonenumbers
 import re2
 
 from bartizan.errors import Problem
-from bartizan.policy.checks import Pii
+from bartizan.policy.checks import NAME_TYPES, Pii
 from bartizan.policy.documents import join
 from bartizan.policy.reading import invalid, repeated, strings
+
+SHIPPED_NAMES = frozenset({"person", "place"})
+"""Types that the model of bartizan[names] knows."""
 
 
 def personal_data(config: dict[str, Any], place: str, *, of_answers: bool) -> Iterator[Problem]:
@@ -33,6 +36,7 @@ def personal_data(config: dict[str, Any], place: str, *, of_answers: bool) -> It
     if style in {"pseudonym", "token", "mask"} and config.get("action", "redact") != "redact":
         message = f"action {config['action']} replaces nothing"
         yield Problem(path=f"{place}.replacement", code="not_applicable", message=message)
+    yield from _names(config, place)
     regions = strings(config, "regions", under=place)
     yield from repeated(regions, "region")
     for path, region in regions:
@@ -93,6 +97,38 @@ def _context(config: dict[str, Any], place: str) -> Iterator[Problem]:
             message = "words for a type that `types` does not name"
             yield Problem(path=path, code="not_applicable", message=message)
         yield from repeated(strings(words, str(kind), under=f"{place}.context"), "word")
+
+
+def _names(config: dict[str, Any], place: str) -> Iterator[Problem]:
+    """What is said of names where none are looked for, and names that the model does not know."""
+    types = config.get("types", ())
+    wanted = [kind for kind in types if kind in NAME_TYPES] if isinstance(types, list | tuple) else []
+    if "names" in config and not wanted:
+        message = f"`types` has none of {', '.join(sorted(NAME_TYPES))}"
+        yield Problem(path=f"{place}.names", code="not_applicable", message=message, hint="leave it out")
+    names = config.get("names")
+    names = names if isinstance(names, dict) else {}
+    model = names.get("model")
+    labels = model.get("labels") if isinstance(model, dict) else SHIPPED_NAMES
+    for at, kind in enumerate(types if wanted else ()):
+        if kind in NAME_TYPES and isinstance(labels, dict | frozenset) and kind not in labels:
+            hint = "name its outputs in names.model.labels" if model else "name a model of your own in names"
+            message = "the model of names does not know this type"
+            yield Problem(path=f"{place}.types[{at}]", code="not_applicable", message=message, hint=hint)
+    if names.get("onFailure") == "deny" and config.get("action") == "flag":
+        message = "action flag lets everything pass, also what was not read"
+        yield Problem(path=f"{place}.names.onFailure", code="not_applicable", message=message)
+    yield from _same_label(labels, f"{place}.names.model.labels")
+
+
+def _same_label(labels: Any, path: str) -> Iterator[Problem]:
+    seen: set[int] = set()
+    for kind, numbers in labels.items() if isinstance(labels, dict) else ():
+        for at, number in enumerate(numbers if isinstance(numbers, list | tuple) else ()):
+            if isinstance(number, int) and number in seen:
+                message = "the same label again"
+                yield Problem(path=f"{join(path, str(kind))}[{at}]", code="duplicate", message=message)
+            seen |= {number} if isinstance(number, int) else set()
 
 
 def _quiet() -> Any:

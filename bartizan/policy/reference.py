@@ -167,8 +167,9 @@ def _type(value: dict[str, Any]) -> str:
             return f"list, each {_type(items)}" if "pattern" in items else f"list of {_type(items)}"
         case "object":
             inner = [value.get("additionalProperties"), *value.get("properties", {}).values()]
-            lists = any(isinstance(one, dict) and one.get("type") == "array" for one in inner)
-            return "mapping to lists of text" if lists else "mapping of text"
+            lists = [one for one in inner if isinstance(one, dict) and one.get("type") == "array"]
+            numbers = any(one["items"].get("type") == "integer" for one in lists)
+            return f"mapping to lists of {'numbers' if numbers else 'text'}" if lists else "mapping of text"
         case "string":
             return PATTERNS.get(value["pattern"], "text") if "pattern" in value else "text"
         case kind:

@@ -203,6 +203,18 @@ _RULES: tuple[tuple[re.Pattern[str], Judge], ...] = tuple(
             r"spec\.input\[promptInjection\]\.classifier\.(model|sha256|tokenizer|tokenizerSha256|attackLabels.*)",
             _any("another classifier judges requests"),
         ),
+        (
+            r"spec\.(?P<side>input|output)\[pii\]\.names\.threshold",
+            _grew("{side} check pii finds fewer names", float),
+        ),
+        (
+            r"spec\.(?P<side>input|output)\[pii\]\.names\.onFailure",
+            _became("flag", "{side} check pii: texts that were not read for names pass"),
+        ),
+        (
+            r"spec\.(?P<side>input|output)\[pii\]\.names\.model.*",
+            _any("{side} check pii: another model finds names"),
+        ),
         (r"spec\.input\[extractionWatch\]\.(maxQueries|spread)", _grew("more queries are no finding", float)),
         (r"spec\.input\[sanitize\]\.unicode", _became("none", "text is no longer normalised")),
         (r"spec\.output\[probabilities\]\.decimals", _grew("probabilities are shown finer", float)),

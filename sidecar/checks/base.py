@@ -61,6 +61,8 @@ class Match:
     """The form that matched, where a kind has several ("es/dni")."""
     score: float = 1.0
     """How sure it is, 0 to 1: 1 with a checksum or a provider's own form, less where a word beside it decides."""
+    action: Action | None = None
+    """Where it is not the check's own: this stretch was not judged, and nothing takes its place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +120,10 @@ class AskingCheck(TextCheck, Protocol):
 
 
 class SpanCheck(TextCheck, Protocol):
-    """A check whose hits are stretches of text, so that it can also follow a stream with a bounded hold-back."""
+    """A check whose hits are stretches of text, so that it can also follow a stream with a bounded hold-back.
+
+    One with `piecewise` is shown only what has settled: what follows says nothing of it.
+    """
 
     action: Action
     context: int

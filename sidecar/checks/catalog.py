@@ -35,6 +35,8 @@ WHOLES: Modules = {config.Tools: "validators.tools", config.Structured: "validat
 PARAMETERS: Modules = {config.Parameters: "validators.parameters"}
 QUERIES: Modules = {config.ExtractionWatch: "validators.extraction"}
 IMAGES: Modules = {config.Image: "images.check"}
+NAMES = "detectors.pii_names"
+"""What a line on personal data means besides where its types have names among them."""
 
 
 def build_checks(
@@ -47,7 +49,7 @@ def build_checks(
     known = {*TEXTS, *SCORES, *WHOLES, *PARAMETERS, *QUERIES, *IMAGES}
     if strange := [type(item) for item in configs if type(item) not in known]:
         raise KeyError(strange[0])
-    texts: list[TextCheck] = _built(TEXTS, configs)
+    texts: list[TextCheck] = [check for item in configs for check in _texts(item)]
     scores: list[ScoreCheck] = _built(SCORES, configs)
     wholes: list[WholeCheck] = _built(WHOLES, configs)
     parameters: list[ParameterCheck] = _built(PARAMETERS, configs)
@@ -62,6 +64,14 @@ def build_checks(
         images=tuple(images),
         restores=restores,
     )
+
+
+def _texts(item: config.CheckConfig) -> list[TextCheck]:
+    built: list[TextCheck] = _built(TEXTS, (item,))
+    if isinstance(item, config.Pii) and item.name_types:
+        names: TextCheck = import_module(f"sidecar.checks.{NAMES}").build(item)
+        return [*built, names] if item.name_types < set(item.types) else [names]
+    return built
 
 
 def _built(modules: Modules, configs: Sequence[config.CheckConfig]) -> list[Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from bartizan.policy.capabilities import CLASSIFIER, IMAGE, SUPPORTED, WAF
+from bartizan.policy.capabilities import CLASSIFIER, IMAGE, NAMES, SHIPPED_NAMES, SUPPORTED, WAF
 from sidecar.checks.classifier import process as classifier
 from sidecar.checks.images import decoder
+from sidecar.checks.names import process as names
+from sidecar.checks.names import shipped
 from sidecar.checks.waf import firewall
 
 
@@ -14,5 +16,7 @@ def capabilities() -> frozenset[str]:
         WAF: firewall.available(),
         IMAGE: decoder.available(),
         CLASSIFIER: classifier.available(),
+        NAMES: names.available(),
+        SHIPPED_NAMES: shipped.folder() is not None,
     }
     return SUPPORTED - {name for name, there in optional.items() if not there}

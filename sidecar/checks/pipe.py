@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from sidecar.checks.base import Match, SpanCheck, TextCheck
 from sidecar.checks.escapes import Unescaped, matches, unescaped
+from sidecar.checks.spans import done
 from sidecar.model.finding import Action, Finding
 
 
@@ -43,7 +44,12 @@ class Pipe:
             check = stage.check
             if matches:
                 self.findings += [
-                    Finding(check=check.name, kind=match.kind, action=check.action, location=self._location)
+                    Finding(
+                        check=check.name,
+                        kind=match.kind,
+                        action=done(check.action, match),
+                        location=self._location,
+                    )
                     for match in matches
                 ]
             if blocked:
@@ -54,12 +60,13 @@ class Pipe:
 class _Stage:
     """One check over one text stream: what it held back, and the context before it."""
 
-    __slots__ = ("_context", "_written", "check", "held", "passive")
+    __slots__ = ("_context", "_piecewise", "_written", "check", "held", "passive")
 
     def __init__(self, check: SpanCheck, *, passive: bool, written: bool = False) -> None:
         self.check = check
         self.passive = passive
         self._written = written
+        self._piecewise = getattr(check, "piecewise", False)
         self.held = ""
         self._context = ""
 
@@ -79,19 +86,20 @@ class _Stage:
         if settled <= begin:
             self.held = whole[start:]
             return (text if self.passive else ""), (), False
+        if self._piecewise:
+            shown = shown[:settled]
+            seen = seen and replace(seen, text=shown)
         found = check.matches(shown, begin) if seen is None else matches(check, seen, begin)
         if not found and seen is None:  # as nearly always
             self._keep(whole, settled, check.context)
             return (text if self.passive else whole[start:settled]), (), False
-        if not self.passive and check.action >= Action.CUT and found and found[0].start < settled:
+        if not self.passive and (ending := _ending(check.action, found, settled)):
             self.held = ""
-            first = found[0].start
-            return whole[start : first if seen is None else seen.at(first)], found[:1], True
+            *before, last = _placed(ending, seen)
+            return _redacted(whole, start, last.start, before), ending, True
         release = settled if end else self._release(found, settled, length)
-        certain = [match for match in found if match.end <= release]
-        if seen is not None and seen.places is not None:
-            release = seen.at(release)
-            certain = [replace(one, start=seen.at(one.start), end=seen.at(one.end)) for one in certain]
+        certain = _placed([match for match in found if match.end <= release], seen)
+        release = release if seen is None else seen.at(release)
         flows = text if self.passive else _redacted(whole, start, release, certain)
         self._keep(whole, release, check.context if seen is None else 2 * check.context)
         return flows, certain, False
@@ -113,9 +121,26 @@ class _Stage:
         return release
 
 
+def _ending(action: Action, matches: Sequence[Match], settled: int) -> Sequence[Match]:
+    """The first settled match that ends the answer, and those before it; none where none does."""
+    for number, match in enumerate(matches):
+        if match.start < settled and done(action, match) >= Action.CUT:
+            return matches[: number + 1]
+    return ()
+
+
+def _placed(matches: Sequence[Match], seen: Unescaped | None) -> Sequence[Match]:
+    """The same matches where they stand in the text as it is written."""
+    if seen is None or seen.places is None:
+        return matches
+    return [replace(one, start=seen.at(one.start), end=seen.at(one.end)) for one in matches]
+
+
 def _redacted(text: str, start: int, end: int, matches: Sequence[Match]) -> str:
     out: list[str] = []
     for match in matches:
+        if match.action is not None:
+            continue
         out += (text[start : match.start], match.replacement)
         start = match.end
     out.append(text[start:end])

@@ -18,12 +18,23 @@ def inspection(check: str, action: Action, part: TextPart, matches: Sequence[Mat
     """One finding per kind; edits when the action is to redact."""
     if not matches:
         return CLEAN
-    kinds = dict.fromkeys(match.kind for match in matches)
-    findings = tuple(Finding(check=check, kind=kind, action=action, location=part.location) for kind in kinds)
+    kinds = dict.fromkeys((match.kind, done(action, match)) for match in matches)
+    findings = tuple(
+        Finding(check=check, kind=kind, action=taken, location=part.location) for kind, taken in kinds
+    )
     if action is not Action.REDACT:
         return Inspection(findings=findings)
-    edits = tuple(Edit(start=match.start, end=match.end, replacement=match.replacement) for match in matches)
+    edits = tuple(
+        Edit(start=match.start, end=match.end, replacement=match.replacement)
+        for match in matches
+        if match.action is None
+    )
     return Inspection(findings=findings, edits=edits)
+
+
+def done(action: Action, match: Match) -> Action:
+    """What this match leads to, by its check's action."""
+    return action if match.action is None else match.action
 
 
 def disjoint(candidates: Iterable[Match]) -> list[Match]:

@@ -64,7 +64,9 @@ def load_plan(
             clock_ns=clock_ns,
         )
         checks = build_checks(plan.input)
+        answers = build_checks(plan.output, restores=any(check.restores for check in plan.input))
         checks.start()
+        answers.start()
         return Plan(
             id=plan.id,
             policy=plan.policy,
@@ -73,7 +75,7 @@ def load_plan(
             body_rules=build_rules(plan.body_authz, model),
             format=build_format(plan),
             input=checks,
-            output=build_checks(plan.output, restores=any(check.restores for check in plan.input)),
+            output=answers,
             patches=Patches(plan.patches),
             waf=None if plan.waf is None else WafCheck(plan.waf, Firewall(plan.waf.paranoia)),
             routes=frozenset((route.method, route.path) for route in plan.routes),

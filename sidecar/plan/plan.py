@@ -51,6 +51,11 @@ class Plan:
         """Whether a request's judgement waits for another process: it is made in a thread then."""
         return self.waf is not None or bool(self.input.images) or bool(self.input.asking)
 
+    @property
+    def asks_of_answers(self) -> bool:
+        """Whether an answer's judgement does."""
+        return bool(self.output.asking)
+
     def declared_path(self, method: str, path: str) -> str:
         """The path if a route declares it, else "": undeclared paths may hold personal data and are not recorded."""
         return path if (method, path) in self.routes else ""

@@ -17,7 +17,7 @@ from sidecar.checks.alignment import Alignment, align, composed, identity, splic
 from sidecar.checks.base import Evidence, ExplainedCheck, Explanation, SpanCheck, TextCheck
 from sidecar.checks.catalog import build_checks
 from sidecar.checks.content import NAME_WOULD_CHANGE, apply_edits, strongest
-from sidecar.checks.spans import inspection
+from sidecar.checks.spans import done, inspection
 from sidecar.formats.base import Document, TextPart
 from sidecar.model.finding import Action, Edit, Finding
 
@@ -153,7 +153,7 @@ def _spans(check: SpanCheck, part: TextPart) -> Explanation:
     evidence = tuple(
         Evidence(
             kind=match.kind,
-            action=check.action,
+            action=done(check.action, match),
             start=match.start,
             end=match.end,
             score=match.score,

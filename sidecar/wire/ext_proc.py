@@ -93,12 +93,16 @@ async def _within(patience: float, source: AsyncIterator[bytes]) -> bytes:
 
 def _takes_long(exchange: Exchange, event: Event) -> bool:
     """Whether the exchange is to take this event in a thread."""
-    stage = exchange.stage
+    stage, asks = exchange.stage, exchange.plan.asks_of_answers
     match event:
-        case AnswerBody(data=data, end=end):
-            return heavy(data, exchange.held) if end and stage is Stage.WITHHELD else heavy(data)
+        case AnswerBody() | AnswerTrailers() if asks and stage is Stage.STREAMED:
+            return True
+        case AnswerBody(data=data, end=True) if stage is Stage.WITHHELD:
+            return asks or heavy(data, exchange.held)
+        case AnswerBody(data=data):
+            return heavy(data)
         case AnswerTrailers():
-            return stage is Stage.WITHHELD and heavy(exchange.held)
+            return stage is Stage.WITHHELD and (asks or heavy(exchange.held))
         case RequestBody(data=data):
             return exchange.plan.asks_children or heavy(data)
         case _:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from bartizan.policy.checks import AnnouncedType, ImageType, PiiType
+from bartizan.policy.checks import AnnouncedType, ImageType, NameType, PiiType
 from bartizan.policy.engines import Engine
 
 FIELDS = "tests/e2e/fields/test_policy_fields.py::"
@@ -16,6 +16,7 @@ OUTPUT = "tests/e2e/fields/test_output_fields.py::"
 PERSONAL = "tests/e2e/fields/test_personal_data_fields.py::"
 IMAGE = "tests/e2e/fields/test_image_fields.py::"
 CLASSIFIER = "tests/e2e/fields/test_classifier_fields.py::"
+NAMES = "tests/e2e/fields/test_name_fields.py::"
 GUARD = "tests/e2e/guard/test_guard_envoy.py::"
 CHATS = "tests/e2e/guard/test_guard_chats.py::"
 
@@ -154,6 +155,31 @@ PROOFS: dict[str, tuple[str, ...]] = {
         )
         for side in ("input", "output")
         for leaf in ("replacement=pseudonym", "key")
+    },
+    **{
+        f"spec.{side}[].pii.{leaf}{kind}": (NAMES + "test_names_are_found_by_type_in_requests_and_answers",)
+        for side in ("input", "output")
+        for leaf in ("types[]=", "names.model.labels.")
+        for kind in get_args(NameType)
+    },
+    **{
+        f"spec.{side}[].pii.names.{leaf}": (NAMES + "test_only_the_model_that_the_policy_describes_is_taken",)
+        for side in ("input", "output")
+        for leaf in (
+            *("model.file", "model.sha256", "model.tokenizer", "model.tokenizerSha256", "threshold"),
+            *("selfTest.named", "selfTest.nameless"),
+        )
+    },
+    **{
+        f"spec.{side}[].pii.names.model.maxTokens": (NAMES + "test_a_model_reads_so_many_tokens_at_once",)
+        for side in ("input", "output")
+    },
+    **{
+        f"spec.{side}[].pii.names.onFailure={answer}": (
+            NAMES + "test_a_text_that_was_not_read_whole_is_refused_or_flagged",
+        )
+        for side in ("input", "output")
+        for answer in ("deny", "flag")
     },
     "spec.input[].pii.replacement=token": (
         PERSONAL + "test_tokens_reach_the_model_and_what_they_stand_for_the_client",

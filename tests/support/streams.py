@@ -8,7 +8,7 @@ from collections import defaultdict
 from itertools import pairwise
 from typing import Any
 
-from bartizan.policy.checks import Canary, Pii, PiiType, Secrets
+from bartizan.policy.checks import Canary, NameType, Pii, PiiType, Secrets
 from sidecar.checks.base import CheckSet, SpanCheck
 from sidecar.checks.content import apply_edits
 from sidecar.checks.detectors import canary, pii, secrets
@@ -56,7 +56,7 @@ PLANTED = {
 }
 
 
-def checks(action: str = "redact", types: tuple[PiiType, ...] = Pii().types) -> list[SpanCheck]:
+def checks(action: str = "redact", types: tuple[PiiType | NameType, ...] = Pii().types) -> list[SpanCheck]:
     return [
         pii.build(Pii(types=types, action=action)),  # type: ignore[arg-type]
         secrets.build(Secrets(action=action)),  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import UNSET
 
 from bartizan.policy import names
-from bartizan.policy.checks import Image, PromptInjection
+from bartizan.policy.checks import Image, InputCheck, Pii, PromptInjection
 from control_plane.compile.envoy.grpc_service import guard_service
 from control_plane.compile.envoy.values import TRUE, duration, http_filter
 from control_plane.compile.resolve import Resolved
@@ -24,17 +24,26 @@ NAME = "envoy.filters.http.ext_proc"
 MESSAGE_TIMEOUT = 2.0
 """Seconds for the answer to one message, waiting in the guard's queue included."""
 ASKING_TIMEOUT = 6.0
-"""Where another process decodes pictures or classifies texts: it takes up to four of them (sidecar/checks/child)."""
+"""Where another process decodes pictures, classifies texts or finds names: it takes up to four of them (sidecar/checks/child)."""
 MAX_MESSAGE_TIMEOUT = 5.0
 
 
 def message_timeout(resolved: Resolved) -> float:
     """Seconds that Envoy waits for the guard's answer to one message."""
-    asking = any(
-        isinstance(check, Image) or (isinstance(check, PromptInjection) and check.classifier is not UNSET)
-        for check in resolved.spec.input
-    )
-    return ASKING_TIMEOUT if asking else MESSAGE_TIMEOUT
+    return ASKING_TIMEOUT if any(map(_asks, resolved.spec.input)) else MESSAGE_TIMEOUT
+
+
+def _asks(check: InputCheck) -> bool:
+    """Whether this check asks another process."""
+    match check:
+        case Image():
+            return True
+        case PromptInjection():
+            return check.classifier is not UNSET
+        case Pii():
+            return bool(check.name_types)
+        case _:
+            return False
 
 
 def build(resolved: Resolved) -> HttpFilter | None:

@@ -61,6 +61,13 @@ def test_the_document_that_the_tables_start_from_is_valid() -> None:
 
 
 OWN = {"model": "file:a.onnx", "sha256": "0" * 64, "tokenizer": "file:a.json", "tokenizerSha256": "1" * 64}
+NAMER = {
+    "file": "file:a",
+    "sha256": "0" * 64,
+    "tokenizer": "file:b",
+    "tokenizerSha256": "1" * 64,
+    "labels": {"person": [1, 2]},
+}
 CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
     # rule, changes, path, code, part of message or hint
     ("unknown field", {"spec.tennants": []}, "spec.tennants", "unknown_field", "tenants"),
@@ -167,6 +174,13 @@ CASES: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("asked from nothing", {"spec.input": [{"promptInjection": {"model": "off", "classifier": OWN | {"askFrom": 0.2}}}]}, "spec.input[0].promptInjection.classifier.askFrom", "not_applicable", "model: off"),
     ("label twice", {"spec.input": [{"promptInjection": {"classifier": OWN | {"attackLabels": [1, 2, 1]}}}]}, "spec.input[0].promptInjection.classifier.attackLabels[2]", "duplicate", ""),
     ("a failure that opens", {"spec.input": [{"promptInjection": {"classifier": OWN | {"onFailure": "allow"}}}]}, "spec.input[0].promptInjection.classifier.onFailure", "invalid_value", "deny"),
+    ("names of no type", {"spec.input": [{"pii": {"names": {}}}]}, "spec.input[0].pii.names", "not_applicable", "person"),
+    ("organisations for the model that ships", {"spec.output": [{"pii": {"types": ["email", "organisation"]}}]}, "spec.output[0].pii.types[1]", "not_applicable", "model of your own"),
+    ("a type that the model does not know", {"spec.input": [{"pii": {"types": ["place"], "names": {"model": NAMER}}}]}, "spec.input[0].pii.types[0]", "not_applicable", "names.model.labels"),
+    ("a label of two types", {"spec.input": [{"pii": {"types": ["place"], "names": {"model": NAMER | {"labels": {"person": [1, 2], "place": [2]}}}}}]}, "spec.input[0].pii.names.model.labels.place[0]", "duplicate", ""),
+    ("no labels", {"spec.input": [{"pii": {"types": ["person"], "names": {"model": {k: v for k, v in NAMER.items() if k != "labels"}}}}]}, "spec.input[0].pii.names.model.labels", "missing_field", ""),
+    ("a denial in a flag", {"spec.input": [{"pii": {"types": ["person"], "action": "flag", "names": {"onFailure": "deny"}}}]}, "spec.input[0].pii.names.onFailure", "not_applicable", "flag"),
+    ("tokens for names in answers", {"spec.output": [{"pii": {"types": ["person"], "replacement": "token"}}]}, "spec.output[0].pii.replacement", "not_applicable", ""),
     ("unknown type", {"spec.input": [{"secrets": {}}, {"pii": {"types": ["e-mail"]}}]}, "spec.input[1].pii.types[0]", "invalid_value", "did you mean email?"),
     ("no type", {"spec.input": [{"pii": {"types": []}}]}, "spec.input[0].pii.types", "invalid_value", "at least 1"),
     ("type twice", {"spec.input": [{"pii": {"types": ["card", "card"]}}]}, "spec.input[0].pii.types[1]", "duplicate", ""),

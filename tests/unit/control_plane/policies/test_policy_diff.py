@@ -21,6 +21,13 @@ from control_plane.policies.revisions import (
     plain,
 )
 
+NAMER = {
+    "file": "file:a",
+    "sha256": "0" * 64,
+    "tokenizer": "file:b",
+    "tokenizerSha256": "1" * 64,
+    "labels": {"person": [1, 2]},
+}
 BASE: dict[str, Any] = {
     "apiVersion": "bartizan.dev/v1alpha1",
     "kind": "ModelPolicy",
@@ -149,6 +156,25 @@ def test_less_of_a_classifier_is_named(changed: dict[str, Any] | None, said: tup
     after["spec"]["input"].append(
         {"promptInjection": {} if changed is None else {"classifier": own | changed}}
     )
+    changes = differences(validate_document(before), validate_document(after))
+    assert changes
+    assert tuple(change.loosens for change in changes if change.loosens) == said
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"names": {"threshold": 0.9}}, ("input check pii finds fewer names: 0.5 -> 0.9",)),
+        ({"names": {"threshold": 0.2}}, ()),
+        ({"names": {"onFailure": "flag"}}, ("input check pii: texts that were not read for names pass",)),
+        ({"names": {"model": NAMER}}, ("input check pii: another model finds names",)),
+        ({"types": ["email"]}, ("input check pii looks for less (types)",)),
+    ],
+)
+def test_less_of_names_is_named(changed: dict[str, Any], said: tuple[str, ...]) -> None:
+    before, after = copy.deepcopy(BASE), copy.deepcopy(BASE)
+    for document, check in ((before, {}), (after, changed)):
+        document["spec"]["input"] = [{"pii": {"types": ["email", "person"]} | check}]
     changes = differences(validate_document(before), validate_document(after))
     assert changes
     assert tuple(change.loosens for change in changes if change.loosens) == said

@@ -1,0 +1,44 @@
+"""What process.py and the child that finds names say to each other."""
+
+from __future__ import annotations
+
+from sidecar.checks.child.messages import Part
+
+
+class Configure(Part, frozen=True):
+    """The first message to the child: which files, and which outputs of the model mean which kind of name."""
+
+    folder: str
+    model: str
+    sha256: str
+    tokenizer: str
+    tokenizer_sha256: str
+    labels: tuple[tuple[str, tuple[int, ...]], ...]
+    threshold: float
+    max_tokens: int
+    named: str
+    nameless: str
+
+
+class Question(Part, frozen=True):
+    """Segments of one text, each read by itself, and the seconds that all of them may take."""
+
+    segments: tuple[str, ...]
+    seconds: float
+
+
+class Name(Part, frozen=True):
+    """segments[segment][start:end] is a name of this kind, with this probability."""
+
+    segment: int
+    start: int
+    end: int
+    kind: str
+    score: float
+
+
+class Answer(Part, frozen=True):
+    """The names of the first `read` segments; of the others nobody knows anything."""
+
+    names: tuple[Name, ...]
+    read: int
