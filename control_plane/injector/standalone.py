@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import random
+import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -84,6 +85,10 @@ async def rotate(source: CertificateSource, hosts: Sequence[str], life: dt.timed
         await asyncio.sleep(life.total_seconds() * random.uniform(0.45, 0.55))  # noqa: S311 - jitter
         material = _material(hosts, life)
         while True:
+            if _ends(material) - time.time() < life.total_seconds() / 2:
+                material = _material(
+                    hosts, life
+                )  # an API server that was away for days: this one is old already
             try:
                 await upkeep.publish(material.roots_pem)
                 break

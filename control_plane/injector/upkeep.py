@@ -49,6 +49,7 @@ class Upkeep:
         self._roots = roots
         self._trust = trust
         self._said = ""
+        self._unwritten: dict[str, str] = {}
         self.published = roots is None
         """Whether the API server was told of the roots under which we serve."""
 
@@ -70,13 +71,7 @@ class Upkeep:
         if self._roots is not None:
             await self.publish(self._roots())
         if self._trust is not None:
-            document = (await self._trust()).decode()
-            for namespace in await self._namespaces():
-                try:
-                    await self._put_trust(namespace, document)
-                except DependencyRefused as error:
-                    # a quota or an immutable object of this one must not keep the others waiting
-                    log.warning("trust_not_written", namespace=namespace, reason=str(error))
+            await self._put_trust_everywhere((await self._trust()).decode())
 
     async def publish(self, roots: bytes) -> None:
         """Let the API server trust these roots, too: at its return they stand in every configuration that is installed.
@@ -115,6 +110,25 @@ class Upkeep:
                 if "deletionTimestamp" not in each["metadata"]
             }
         return sorted(found - set(self._config.exempt_namespaces))
+
+    async def _put_trust_everywhere(self, document: str) -> None:
+        """A quota, an immutable object or somebody's webhook in one namespace must not keep the others waiting."""
+        unwritten: dict[str, str] = {}
+        again: BartizanError | None = None
+        for namespace in await self._namespaces():
+            try:
+                await self._put_trust(namespace, document)
+            except BartizanError as error:
+                unwritten[namespace] = str(error)
+                if self._unwritten.get(namespace) != str(error):
+                    log.warning("trust_not_written", namespace=namespace, reason=str(error))
+                if isinstance(error, DependencyRefused):
+                    UPKEEP_FAILURES.inc()  # it would be refused again in a moment
+                else:
+                    again = error
+        self._unwritten = unwritten
+        if again is not None:
+            raise again
 
     async def _put_trust(self, namespace: str, document: str) -> None:
         folder = f"/api/v1/namespaces/{quote(namespace, safe='')}/configmaps"

@@ -69,6 +69,7 @@ class Election:
     async def lead(self, work: Callable[[], Awaitable[None]]) -> None:
         said = ""
         while True:
+            asked = time.monotonic()
             try:
                 leading = await self._claim()
                 said = ""
@@ -76,7 +77,9 @@ class Election:
                 if str(error) != said:
                     log.warning("lease_unreachable", reason=str(error))
                 said, leading = str(error), False
-            if leading:
+            # Counted from before we asked: others count from the moment at which it was written.
+            self._until = asked + GIVE_UP if leading else 0.0
+            if self.leads():
                 log.info("reconciler_leads", lease=f"{self._namespace}/{NAME}")
                 await self._lead(work)
                 log.info("reconciler_no_longer_leads", lease=f"{self._namespace}/{NAME}")
@@ -97,17 +100,14 @@ class Election:
 
     async def _keep(self) -> None:
         """Returns when the lease is lost, or may be."""
-        renewed = time.monotonic()
-        self._until = renewed + GIVE_UP
-        while time.monotonic() - renewed < GIVE_UP:
+        while self.leads():
             await asyncio.sleep(RENEW)
             before = time.monotonic()
             try:
-                async with asyncio.timeout(GIVE_UP - (before - renewed)):
+                async with asyncio.timeout(self._until - before):
                     if not await self._claim():
                         return
-                renewed = before
-                self._until = renewed + GIVE_UP
+                self._until = before + GIVE_UP
             except (BartizanError, TimeoutError) as error:
                 log.warning("lease_not_renewed", reason=str(error) or type(error).__name__)
 

@@ -97,6 +97,33 @@ async def test_of_two_replicas_one_leads_and_the_other_follows_when_it_ends(
         await tasks.cancel(replicas[other])
 
 
+async def test_a_claim_that_was_answered_too_late_leads_nobody(
+    server: ApiServer, cluster: ApiServerStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others count from when it was written: so long after it they may lead already."""
+    monkeypatch.setattr(election, "RENEW", 0.01)
+    monkeypatch.setattr(election, "GIVE_UP", 0.3)
+    cluster.late = 0.4
+    led: list[bool] = []
+
+    async def lead() -> None:
+        led.append(cluster.late > 0)
+        await asyncio.Event().wait()
+
+    async with asyncio.TaskGroup() as group, asyncio.timeout(20):
+        made = Election(server, namespace="bartizan-system", me="a")
+        running = tasks.start(group, made.lead(lead), name="a")
+        while not cluster.objects.get(f"{LEASES}/{election.NAME}", {}).get("spec", {}).get("renewTime"):
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(1)
+        assert not made.leads()
+        cluster.late = 0.0
+        while not led:
+            await asyncio.sleep(0.01)
+        await tasks.cancel(running)
+    assert led == [False]
+
+
 async def test_who_can_not_renew_stops_before_anybody_else_may_begin(
     server: ApiServer, cluster: ApiServerStand, monkeypatch: pytest.MonkeyPatch
 ) -> None:

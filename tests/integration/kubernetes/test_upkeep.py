@@ -143,6 +143,20 @@ async def test_labelled_namespaces_get_the_trust_document_and_others_do_not(kept
         assert kept.document(name) == expected, name
 
 
+async def test_a_namespace_that_takes_no_trust_document_keeps_no_other_one_waiting(kept: Kept) -> None:
+    for name in ("a", "broken", "c"):
+        kept.namespace(name, injection="enabled")
+    kept.cluster.broken.add("broken")
+    upkeep = kept.upkeep()
+    with pytest.raises(DependencyUnavailable, match="failed calling webhook"):
+        await upkeep.look()
+    written = {name: kept.document(name) is not None for name in ("a", "broken", "c")}
+    assert written == {"a": True, "broken": False, "c": True}
+    kept.cluster.broken.clear()
+    await upkeep.look()
+    assert kept.document("broken") == {"trust.json": TRUST.decode()}
+
+
 async def test_a_forged_trust_document_is_put_right(kept: Kept) -> None:
     kept.namespace("injected", injection="enabled")
     upkeep = kept.upkeep()
