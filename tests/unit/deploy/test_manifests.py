@@ -138,6 +138,25 @@ def test_the_webhooks_are_two_at_least_and_one_always_stays(overlay: str) -> Non
     assert budget["spec"]["minAvailable"] == 1
 
 
+def test_the_webhooks_answer_while_routes_to_them_are_withdrawn(tmp_path: Path) -> None:
+    """failurePolicy is Fail: a connection that is refused is a pod that does not start."""
+    serving = [(made, "injector") for made in kinds("prod", "Deployment")]
+    serving += [
+        (made, "control-plane")
+        for made in with_webhooks_in_control_plane(tmp_path)
+        if made["kind"] == "Deployment"
+    ]
+    found = 0
+    for made, name in serving:
+        pod = made["spec"]["template"]["spec"]
+        for container in pod["containers"]:
+            if container["name"] == name:
+                seconds = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+                assert 5 <= seconds <= pod["terminationGracePeriodSeconds"] - 10
+                found += 1
+    assert found == 2
+
+
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_webhooks_are_where_the_api_server_calls_them(overlay: str) -> None:
     services = {each["metadata"]["name"]: each["spec"]["ports"] for each in kinds(overlay, "Service")}
