@@ -7,7 +7,7 @@ STAMP := $(VENV)/.setup
 WORKERS ?= 3
 PROTOS := $(shell find protos -name '*.proto') protos/envoy_roots.txt protos/generate.py
 .DEFAULT_GOAL := help
-.PHONY: help setup protos demo up down test test-k8s unit e2e lint type arch style bench soak profile long fuzz check format lock reference
+.PHONY: help setup protos demo up down test test-k8s test-images unit e2e lint type arch style bench soak profile long fuzz check format lock reference
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ e2e: $(STAMP) ## the tests with real servers
 test-k8s: $(STAMP) ## the tests against a real kube-apiserver; binaries: tests/k8s/assets.sh FOLDER, KUBEBUILDER_ASSETS=FOLDER
 	@test -x "$(KUBEBUILDER_ASSETS)/kube-apiserver" || { echo "Set KUBEBUILDER_ASSETS to a folder with kube-apiserver and etcd; to build them: tests/k8s/assets.sh FOLDER"; exit 1; }
 	CI=true $(BIN)/pytest tests/k8s
+
+test-images: $(STAMP) ## play deploy/images/Dockerfile without a container engine, as root; no part of `make test`
+	$(BIN)/pytest -n 0 tests/images/play_images.py
 
 lint: $(STAMP) arch style type ## ruff, mypy, import contracts
 

@@ -1,7 +1,7 @@
 """Plays a Dockerfile without a container engine: a stage is an overlay over this machine's own root, a RUN a chroot into it.
 
 What a finished image is asked to run runs there as the image's user, with a root that nobody can write to. Needs root:
-`unshare --mount --propagation private python -m tests.images.dockerfile`, a Plan on standard input, Done[] on standard output.
+`unshare --mount --propagation private python -m tests.images.dockerfile`: a Plan on standard input, Done[] on standard output.
 Only what deploy/images/Dockerfile uses is known; anything else raises.
 """
 
@@ -101,7 +101,10 @@ class Build:
                 (root / name).mkdir(parents=True, exist_ok=True)
             for name in _NOT_IN_BASE:
                 shutil.rmtree(root / name, ignore_errors=True)
-            for parent in (_PYTHON, *_PYTHON.parents[:-1]):  # the image's user must get to the machine's Python
+            for parent in (
+                _PYTHON,
+                *_PYTHON.parents[:-1],
+            ):  # the image's user must get to the machine's Python
                 place = root / parent.relative_to("/")
                 place.chmod(place.stat().st_mode | 0o555)
         stage: Stage | None = None
@@ -166,14 +169,20 @@ class Build:
     def _copy(self, stage: Stage, *words: str) -> None:
         *sources, target = words
         with self._mounted(stage.layers) as root:
-            place = root / os.path.normpath(f"{stage.folder}/{target}" if target[0] != "/" else target).lstrip("/")
+            place = root / os.path.normpath(
+                f"{stage.folder}/{target}" if target[0] != "/" else target
+            ).lstrip("/")
             if sources[0].startswith("--from="):
                 place.mkdir(parents=True, exist_ok=True)
                 with self._mounted(self._stages[sources[0].removeprefix("--from=")].layers) as other:
                     _call("cp", "-a", f"{other}{sources[1].rstrip('/')}/.", str(place))
                 return
             for source in sources:
-                names = [one for one in let_in(self._context) if source == "." or f"{one}/".startswith(f"{source.rstrip('/')}/")]
+                names = [
+                    one
+                    for one in let_in(self._context)
+                    if source == "." or f"{one}/".startswith(f"{source.rstrip('/')}/")
+                ]
                 assert names, f"COPY {source}: .dockerignore keeps it out"
                 for name in names:
                     folder = "" if source == "." else source
