@@ -94,7 +94,9 @@ def test_every_line_of_the_dockerfile_names_what_is_there() -> None:
         for file in re.findall(r"(?:-r |sh )((?:requirements|deploy)/\S+)", rest):
             assert file in context
     assert {"control-plane", "sidecar", "sidecar-full"} <= stages
-    assert not [each for each in context if "__pycache__" in each or each.startswith(("protos/gen/", "tests"))]
+    assert not [
+        each for each in context if "__pycache__" in each or each.startswith(("protos/gen/", "tests"))
+    ]
 
 
 def test_images_run_as_nobody_and_their_base_must_be_named_by_digest() -> None:
