@@ -54,7 +54,8 @@ _LINES = re.compile(
 """Lines of nothing but base64, however short."""
 _HEX = re2.compile(rb"(?:(?:0x|\\x)?[0-9a-fA-F]{2}(?:[ ,:]|\r?\n)?){12,}")
 _PERCENT = re.compile(r"%[0-9a-fA-F]{2}")
-_ENTITY = re.compile(r"(?:&#x?[0-9a-fA-F]{1,6};){3}")
+_ENTITY = re.compile(r"&#x?[0-9a-fA-F]{1,6};(?:&#x?[0-9a-fA-F]{1,6};){2}")
+"""Begins with letters instead of a group: Python's search leaps to them. So do the classes below with their first sign."""
 _ESCAPES = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2}))")
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _HEX_DIGITS = re.compile(rb"0x|\\x|[^0-9a-fA-F]")
@@ -63,8 +64,13 @@ _SPELLED_SIGN = re2.compile(r"[a-z](?:[ .\-_*|/\\]{1,2}[a-z0-9]){6}")
 _SPELLED = re.compile(r"(?<![a-z0-9])[a-z](?:[ .\-_*|/\\]{1,2}[a-z0-9]){6,}(?![a-z0-9])")
 _NOT_LETTER = re.compile(r"[^a-z0-9]+")
 
-_LOOK_ALIKE = re.compile(f"[{''.join(map(chr, LOOK_ALIKES))}]+")
-_ACCENTS = re.compile("[\u0300-\u036f]+")
+_LOOK_ALIKES = f"[{''.join(map(chr, LOOK_ALIKES))}]"
+_LOOK_ALIKE = re.compile(f"{_LOOK_ALIKES}{_LOOK_ALIKES}*")
+_ACCENTS = re.compile("[\u0300-\u036f][\u0300-\u036f]*")
+_PLAIN = bytes(ord(" ") if chr(code).isspace() else ord(chr(code).lower()) for code in range(128)) + bytes(
+    range(128, 256)
+)
+"""Of ASCII: lower case, and a blank for every white space."""
 _LEET = bytes.maketrans(b"013457@$!|+69", b"oieastasiltgg")
 _ROT13 = bytes.maketrans(
     b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
@@ -83,10 +89,12 @@ class Bounds:
 
 def plain(text: str) -> str:
     """NFKC, without invisible characters, lower case, white space collapsed."""
-    if not text.isascii():
-        text = normal_form("NFKC", text)
-        if _INVISIBLE_SIGN.search(text):
-            text = _INVISIBLE.sub("", text)
+    if text.isascii():
+        words = text.encode().translate(_PLAIN).split(b"  ")
+        return b" ".join(filter(None, map(bytes.strip, words))).decode()
+    text = normal_form("NFKC", text)
+    if _INVISIBLE_SIGN.search(text):
+        text = _INVISIBLE.sub("", text)
     return " ".join(text.split()).lower()
 
 

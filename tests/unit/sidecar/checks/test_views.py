@@ -152,3 +152,8 @@ def test_base64_broken_into_lines_is_joined(width: int, end: str, before: str, a
 def test_hex_broken_into_lines_is_joined() -> None:
     code = PLAIN.encode().hex()
     assert PLAIN in read("\n".join(code[at : at + 10] for at in range(0, len(code), 10)))
+
+
+@given(st.text(st.characters(max_codepoint=127), max_size=60))
+def test_ascii_is_made_plain_as_all_text_is(text: str) -> None:
+    assert views.plain(text) == " ".join(text.split()).lower()
