@@ -28,7 +28,8 @@ from sidecar.formats.base import TextPart
 _LOCAL_MAX = 64
 _DOMAIN_MAX = 255
 _LOCAL_CHARS = r"A-Za-z0-9\u00c0-\u024f.!#$%&*+/=?^_{|}~\-"
-_AT = re.compile("@|\uff20|%40")
+_AT_SIGNS = ("@", "\uff20", "%40")
+_AT = re.compile("|".join(_AT_SIGNS))
 _LOCAL_REVERSED = re.compile(rf"[{_LOCAL_CHARS}]+")
 _LABEL = r"[A-Za-z0-9\u00c0-\u024f](?:[A-Za-z0-9\u00c0-\u024f\-]{0,61}[A-Za-z0-9\u00c0-\u024f])?"
 _DOMAIN = re.compile(rf"(?:{_LABEL}\.){{1,8}}(?:[A-Za-z\u00c0-\u024f]{{2,24}}|xn--[A-Za-z0-9\-]{{2,59}})")
@@ -136,6 +137,8 @@ def _of(rule: str, regions: Sequence[str]) -> bool:
 
 def _emails(text: str, start: int) -> Iterator[Match]:
     """Grown from every at-sign: the longest local part before it, the longest domain after it."""
+    if not any(sign in text for sign in _AT_SIGNS):
+        return
     allowance = Allowance(text, _CHARS_PER_ADDRESS)
     for at in _AT.finditer(text, start):
         if not allowance.spend():

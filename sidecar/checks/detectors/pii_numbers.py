@@ -21,7 +21,7 @@ _CHARS_PER_GROUP = 2
 
 _SEPARATOR = r"[ \-\u00a0\u2009\u202f]"
 # Look-behinds stand after the first character: a pattern that begins with a character class is searched much faster.
-_IBAN = re.compile(r"[0-9]{2}(?<=[A-Za-z]{2}..)(?<![A-Za-z0-9][A-Za-z]{2}..)")
+_IBAN = re.compile(r"[0-9][0-9](?<=[A-Za-z]{2}..)(?<![A-Za-z0-9][A-Za-z]{2}..)")
 _IBAN_BODY = re.compile(rf"(?:{_SEPARATOR}?[A-Za-z0-9]){{11,30}}")
 _IBAN_OPEN = re.compile(
     rf"(?<![A-Za-z0-9])[A-Za-z]{{2}}[0-9]{{2}}(?:{_SEPARATOR}?[A-Za-z0-9]){{0,30}}{_SEPARATOR}?\Z"

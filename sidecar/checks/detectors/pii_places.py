@@ -60,7 +60,7 @@ PLACES: Final = (
         r"[0-9](?:[ \-]?[0-9]){11,18}",
         r"(?<![\w])[0-9][0-9 \-]{0,38}\Z",
         40,
-        sign=r"(?i)\b(?:cards?|cc|visa|mastercard|karte|carte|tarjeta|carta)\b",
+        sign=r"[0-9](?:[ \-]?[0-9]){11}",
         valid=validity.luhn_number,
         announced=announced(
             r"(?:credit |debit |bank )?cards?(?: (?:no|number|nr))?",

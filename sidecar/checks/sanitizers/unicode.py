@@ -12,31 +12,34 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-import re2
-
 from bartizan.policy.checks import Sanitize
 from sidecar.checks.base import CLEAN, Evidence, Explanation, Inspection, TextCheck
 from sidecar.checks.normal_form import normal_form
+from sidecar.checks.pattern_set import PatternSet
 from sidecar.formats.base import TextPart
 from sidecar.model.finding import Action, Edit, Finding
 
 _EMOJI = "\u00a9\u00ae\u203c-\u3299\U0001f000-\U0001faff"
 _JOINING = "\u0600-\u08ff\u0900-\u0dff\u1000-\u109f\u1780-\u17ff"
+_SUSPECTS = {
+    "zero-width": "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200d\u2060-\u2064\u206a-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0"
+    "\U000e0100-\U000e01ef]",
+    "bidi": "[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]",
+    "tags": "[\U000e0000-\U000e007f]",
+    "control": "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]",
+}
+"""Characters without which nothing of a kind is stripped."""
+_KINDS = tuple(_SUSPECTS)
+_SUSPECT = PatternSet(_SUSPECTS.values())
+"""All found in one fast pass: most texts hold none."""
 _STRIPPED = {
     "zero-width": re.compile(
         "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b\u2060-\u2064\u206a-\u206f\u3164\ufeff\uffa0]"
         f"|(?<![{_EMOJI}\ufe0f{_JOINING}])[\u200c\u200d]|[\u200c\u200d](?![{_EMOJI}{_JOINING}])"
         f"|(?<![{_EMOJI}#*0-9])[\ufe00-\ufe0f]|[\U000e0100-\U000e01ef]"
     ),
-    "bidi": re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"),
-    "tags": re.compile("[\U000e0000-\U000e007f]"),
-    "control": re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"),
+    **{kind: re.compile(_SUSPECTS[kind]) for kind in ("bidi", "tags", "control")},
 }
-_SUSPECT = re2.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e"
-    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e01ef]"
-)
-"""Any character of the above, found in one fast pass: most texts hold none."""
 
 
 class UnicodeSanitizer:
@@ -48,16 +51,16 @@ class UnicodeSanitizer:
 
     def __init__(self, form: Literal["nfkc", "nfc", "none"], strip: Sequence[str]) -> None:
         self._form = form
-        self._patterns = tuple((kind, _STRIPPED[kind]) for kind in _STRIPPED if kind in strip)
+        self._strip = frozenset(strip)
 
     def inspect(self, part: TextPart) -> Inspection:
         text = part.text
-        suspect = _SUSPECT.search(text) is not None
+        suspect = _SUSPECT.matches(text)
         if text.isascii() and not suspect:
             return CLEAN
         findings: list[Finding] = []
-        for kind, pattern in self._patterns if suspect else ():
-            text, count = pattern.subn("", text)
+        for kind in (_KINDS[number] for number in suspect):
+            text, count = _STRIPPED[kind].subn("", text) if kind in self._strip else (text, 0)
             if count:
                 findings.append(
                     Finding(check=self.name, kind=kind, action=Action.FLAG, location=part.location)
