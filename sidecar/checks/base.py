@@ -139,6 +139,13 @@ class SpanCheck(TextCheck, Protocol):
         """
 
 
+class CalmCheck(SpanCheck, Protocol):
+    """A span check that can tell by one quick look that a text holds nothing for it, as nearly all do."""
+
+    def calm(self, text: str) -> int | None:
+        """What `settled` says of a text in which `matches` finds nothing; None when it takes a closer look to know."""
+
+
 class WholeCheck(Protocol):
     """A validator of texts of an answer that mean something only when they are complete and seen together."""
 

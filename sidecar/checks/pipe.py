@@ -6,7 +6,7 @@ keeps at most L-1 characters, or up to 2L-2 while a match in them is waiting for
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sidecar.checks.base import Match, SpanCheck, TextCheck
@@ -60,10 +60,11 @@ class Pipe:
 class _Stage:
     """One check over one text stream: what it held back, and the context before it."""
 
-    __slots__ = ("_context", "_piecewise", "_written", "check", "held", "passive")
+    __slots__ = ("_calm", "_context", "_piecewise", "_written", "check", "held", "passive")
 
     def __init__(self, check: SpanCheck, *, passive: bool, written: bool = False) -> None:
         self.check = check
+        self._calm: Callable[[str], int | None] | None = None if written else getattr(check, "calm", None)
         self.passive = passive
         self._written = written
         self._piecewise = getattr(check, "piecewise", False)
@@ -75,6 +76,10 @@ class _Stage:
         check = self.check
         whole = self._context + self.held + text
         start = len(self._context)
+        if self._calm is not None and (calm := self._calm(whole)) is not None:
+            settled = len(whole) if end else max(start, calm)
+            self._keep(whole, settled, check.context)
+            return (text if self.passive else whole[start:settled]), (), False
         seen: Unescaped | None = None
         shown, begin = whole, start
         if self._written:

@@ -45,7 +45,7 @@ class MessageEvents:
     """EventReader of this protocol. What it knows of open blocks follows what went out, not what was read ahead."""
 
     event_names = frozenset(kind.encode() for kind in _TYPES)
-    repeats = False
+    repeats = True
 
     def __init__(self) -> None:
         self._started = False

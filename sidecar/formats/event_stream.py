@@ -62,7 +62,7 @@ class EventReader(Protocol):
     @property
     def repeats(self) -> bool:
         """Whether an event that was read needs not be read again with another text: then `read` and `sent` of the second
-        would list the same, and change nothing in the reader.
+        would list the same, and change nothing in the reader. Not of events for which the reading has a mark.
         """
 
     def read(self, value: dict[str, Any], reading: Reading) -> None:
@@ -223,7 +223,7 @@ class JsonEventStream:
             unscanned=tuple(dict.fromkeys((*reading.unscanned, *passed, *[MODEL_ERROR] * bool(traces)))),
             whole=reading.indivisible,
         )
-        plain = not (reading.names or reading.encoded or taken)
+        plain = reading.mark is None and not (reading.names or reading.encoded or taken)
         if self._reader.repeats and len(reading.places) == 1 and plain:
             (place,) = reading.places
             if not place.names:

@@ -16,6 +16,7 @@ MAX_WHOLE_BYTES = 4 * MAX_EVENT_BYTES
 
 # The first line end must not be the CR of a CRLF, or half of one line end would count as a blank line.
 _BOUNDARY = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
+_NAMED = re.compile(rb"event: ([a-z_.]+)\ndata: ([^\r\n]*)\n\n")
 _LINE = re.compile(rb"([^\r\n]*)(\r\n|\n|\r|\Z)")
 
 
@@ -24,6 +25,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
     raw: bytes
     data: bytes | None
+    name: bytes | None = None
+    """Where it is two lines, its name and its data, as some protocols write every event."""
 
     @property
     def _plain(self) -> bool:
@@ -32,8 +35,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
     def with_data(self, data: bytes) -> bytes:
         """The event with other data; id, event name, comments and their order stay."""
-        if self._plain and b"\n" not in data:
-            return encode(data)
+        if b"\n" not in data and (self.name is not None or self._plain):
+            return encode(data, self.name or b"")
         out = bytearray()
         written = False
         for line, ending in _lines(self.raw):
@@ -47,14 +50,14 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
     def with_only(self, data: bytes) -> Event:
         """An event that says this in place of its own data."""
-        return Event(self.with_data(data), data)
+        return Event(self.with_data(data), data, self.name)
 
     def only_data(self, names: Container[bytes]) -> Event:
         """The event without what no check reads: comments, ids and whatever else clients are told beside the data.
 
         Of the event's name only one of these stays; of a comment alone the sign of life.
         """
-        if self._plain:
+        if self._plain or (self.name is not None and self.name in names):
             return self
         lines = [line for line, _ in _lines(self.raw)]
         if all(_harmless(line, names) for line in lines):
@@ -79,8 +82,8 @@ class EventSplitter:
 
     def feed(self, chunk: bytes, *, end: bool) -> list[Event]:
         """Events that are whole now. At the end an unfinished one counts too: lenient clients read it."""
-        if not self._buffer and len(chunk) <= self._max and _is_one(chunk):
-            return [Event(chunk, chunk[6:-2])]
+        if not self._buffer and len(chunk) <= self._max and (event := _only(chunk)) is not None:
+            return [event]
         self._buffer += chunk
         events: list[Event] = []
         done = 0
@@ -116,21 +119,23 @@ def encode(data: bytes, name: bytes = b"") -> bytes:
 
 
 def _event(raw: bytes) -> Event:
-    if _is_one(raw):
-        return Event(raw, raw[6:-2])
+    if (event := _only(raw)) is not None:
+        return event
     fields = (_split(line) for line, _ in _lines(raw))
     data = [value for name, value in fields if name == b"data"]
     return Event(raw, b"\n".join(data) if data else None)
 
 
-def _is_one(raw: bytes) -> bool:
-    """Whether it is exactly one event of one line of data, as most engines write them and most often send them."""
-    return (
-        raw.startswith(b"data: ")
-        and raw.endswith(b"\n\n")
-        and raw.find(b"\n") == len(raw) - 2
-        and b"\r" not in raw
-    )
+def _only(raw: bytes) -> Event | None:
+    """The event where it is exactly one, of one line of data, with at most a name before it: as most engines write them and
+    most often send them.
+    """
+    if raw.startswith(b"data: "):
+        if raw.endswith(b"\n\n") and raw.find(b"\n") == len(raw) - 2 and b"\r" not in raw:
+            return Event(raw, raw[6:-2])
+        return None
+    named = _NAMED.fullmatch(raw)
+    return None if named is None else Event(raw, named[2], named[1])
 
 
 def _lines(raw: bytes) -> list[tuple[bytes, bytes]]:

@@ -69,6 +69,16 @@ class CanaryCheck:
             if end - first <= self.max_match
         )
 
+    def calm(self, text: str) -> int | None:
+        """As long as it is short and no token is in it."""
+        if self._exact or len(text) >= self.max_match:
+            return None
+        squeezed = _GAPS.sub("", _lower(text))
+        if any(token in squeezed for token in self._squeezed):
+            return None
+        opened = _open(squeezed, self._beginnings, self._firsts)
+        return _squeeze(text)[1][-opened] if opened else len(text)
+
     def settled(self, text: str) -> int:
         floor = max(0, len(text) - self.max_match + 1)
         tail = text[floor:]

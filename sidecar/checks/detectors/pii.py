@@ -34,6 +34,10 @@ _LOCAL_REVERSED = re.compile(rf"[{_LOCAL_CHARS}]+")
 _LABEL = r"[A-Za-z0-9\u00c0-\u024f](?:[A-Za-z0-9\u00c0-\u024f\-]{0,61}[A-Za-z0-9\u00c0-\u024f])?"
 _DOMAIN = re.compile(rf"(?:{_LABEL}\.){{1,8}}(?:[A-Za-z\u00c0-\u024f]{{2,24}}|xn--[A-Za-z0-9\-]{{2,59}})")
 _RUN_REVERSED = re.compile(rf"[{_LOCAL_CHARS}@\uff20]+")
+_NUMBER_SIGN = re.compile(r"[0-9+(]")
+"""Without one of them an ASCII text holds no number, and none can begin in it but an IBAN in its last word."""
+_LONG = frozenset({"card", "ssn"})
+"""Kinds of forms that have at least as many digits as `pii_numbers.has_number` asks for."""
 _CHARS_PER_ADDRESS = 12
 _LOCAL_EDGE = "./=&?#|{}*!^~$"
 """Characters legal in a local part that in prose or URLs stand before an address."""
@@ -54,6 +58,7 @@ class PiiCheck:
         self._numbers = tuple(kind for kind in ("iban", "card", "phone") if kind in config.types)
         self._notations = pii_phones.notations(config.regions, config.context.get("phone", ()))
         self._forms = Forms(_forms(config))
+        self._long = self._forms.kinds <= _LONG
 
     @property
     def binds(self) -> bool:
@@ -93,6 +98,21 @@ class PiiCheck:
     def settled(self, text: str) -> int:
         read = plain(text)
         return read.settled(self._settled(read.text), len(text))
+
+    def calm(self, text: str) -> int | None:
+        """By the signs that every match of the chosen types has: an at-sign, digits, mostly many of them."""
+        if not text.isascii() or "@" in text or "%" in text:
+            return None
+        if _NUMBER_SIGN.search(text):
+            return None if not self._long or pii_numbers.has_number(text) else self._settled(text)
+        if not self._forms.begin_with_digits:
+            return None
+        held = 0
+        if self._email:
+            held = _open_email(text[-_LOCAL_MAX - 2 :])
+        elif "iban" in self._numbers:
+            held = pii_numbers.open_length(text[-_LOCAL_MAX:], ("iban",))
+        return len(text) - held
 
     def _settled(self, text: str) -> int:
         tail = text[-self.max_match + 1 :]

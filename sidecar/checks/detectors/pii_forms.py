@@ -21,6 +21,9 @@ CONTEXT: Final = 64
 """Characters before a match that decide about it: its boundary, or the word that announces it."""
 _CHARS_PER_CANDIDATE: Final = 12
 
+_DIGIT_FIRST: Final = r"(?<![\w])[0-9]"
+"""How the openings of forms begin whose matches begin with a digit."""
+
 PLACEHOLDERS: Final = {
     "card": "[CARD]",
     "ssn": "[SSN]",
@@ -62,6 +65,9 @@ class Forms:
         self._forms = tuple(forms)
         self.longest = max((form.longest for form in forms), default=0)
         self._signs = PatternSet(form.sign for form in forms)
+        self.kinds = frozenset(form.kind for form in forms)
+        self.begin_with_digits = all(form.opening.pattern.startswith(_DIGIT_FIRST) for form in forms)
+        """Whether a match of any of them begins with a digit."""
         self._openings = tuple(dict.fromkeys((form.opening, form.longest) for form in forms))
 
     def find(self, text: str, start: int) -> Iterator[Match]:

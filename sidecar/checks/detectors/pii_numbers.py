@@ -39,7 +39,7 @@ _STARTS_NUMBER = re.compile(r"[0-9+(]")
 
 def find(text: str, start: int, kinds: Sequence[str], known: Notations) -> list[Match]:
     """Matches of these kinds that begin at `start` or later; overlapping ones are not yet resolved."""
-    if not _has_number(text, start):
+    if not has_number(text, start):
         return []
     found: list[Match] = []
     for kind in kinds:
@@ -72,7 +72,8 @@ _LETTERS_AT_END = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{1,2}[0-9]{0,1}\Z")
 _LONG_ENOUGH = re.compile(r"[0-9](?:[^0-9]{0,3}[0-9]){5}")
 
 
-def _has_number(text: str, start: int) -> bool:
+def has_number(text: str, start: int = 0) -> bool:
+    """Whether there are six digits close together, as in everything that is found here."""
     return _LONG_ENOUGH.search(text, start) is not None
 
 

@@ -85,6 +85,13 @@ class SecretsCheck:
         read = plain(text)
         return read.settled(self._settled(read.text), len(text))
 
+    def calm(self, text: str) -> int | None:
+        """By the hints: without one there is no secret, but a key in PEM begins with dashes."""
+        if "-" in text or not text.isascii() or _HINTS.matches(text):
+            return None
+        run = _WORD_REVERSED.match(text[: -_UNHINTED_MAX - 1 : -1])
+        return len(text) if run is None else len(text) - run.end()
+
     def _settled(self, text: str) -> int:
         opened = len(text)
         if "-" in text:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from sidecar.formats.anthropic_stream import MessageEvents
 from sidecar.formats.base import FormatError, StreamPiece
 from sidecar.formats.event_stream import JsonEventStream
 from sidecar.formats.openai_stream import ChatEvents
@@ -22,8 +23,15 @@ class ReadsAll(ChatEvents):
     repeats = False
 
 
-def stream(reader: type[ChatEvents], *, conceal: bool = True) -> JsonEventStream:
-    return JsonEventStream(reader(legacy=False), EventSplitter(), conceal=conceal)
+class ReadsAllMessages(MessageEvents):
+    """The same protocol without shapes."""
+
+    repeats = False
+
+
+def stream(reader: type[ChatEvents | MessageEvents], *, conceal: bool = True) -> JsonEventStream:
+    made = reader(legacy=False) if issubclass(reader, ChatEvents) else reader()
+    return JsonEventStream(made, EventSplitter(), conceal=conceal)
 
 
 def chunk(text: Any, *, index: int = 0, key: str = "content", ascii_only: bool = True, **more: Any) -> bytes:
@@ -32,7 +40,7 @@ def chunk(text: Any, *, index: int = 0, key: str = "content", ascii_only: bool =
     return json.dumps(value, ensure_ascii=ascii_only).encode()
 
 
-def said(reader: type[ChatEvents], events: list[bytes], *, conceal: bool) -> list[Any]:
+def said(reader: type[ChatEvents | MessageEvents], events: list[bytes], *, conceal: bool) -> list[Any]:
     """Every piece, and what goes out for it: as it came, and with another text."""
     one, other = stream(reader, conceal=conceal), stream(reader, conceal=conceal)
     out: list[Any] = []
@@ -82,9 +90,69 @@ def test_reading_by_shape_changes_nothing(events: list[bytes], conceal: bool) ->
     assert said(ChatEvents, sent, conceal=conceal) == said(ReadsAll, sent, conceal=conceal)
 
 
-def test_the_second_event_of_a_shape_is_not_read_again() -> None:
-    answers = stream(ChatEvents)
-    answers.feed(encode(chunk("a")) + encode(chunk("b")), end=False)
+def delta(
+    text: Any, *, index: int = 0, key: str = "text", name: bytes = b"content_block_delta", **more: Any
+) -> bytes:
+    value = {
+        "type": "content_block_delta",
+        "index": index,
+        "delta": {"type": f"{key}_delta", key: text, **more},
+    }
+    return encode(json.dumps(value).encode(), name)
+
+
+def event(kind: str, **members: Any) -> bytes:
+    return encode(json.dumps({"type": kind, **members}).encode(), kind.encode())
+
+
+MESSAGE_EVENTS = st.one_of(
+    st.builds(delta, TEXTS, index=st.integers(0, 1), key=st.sampled_from(["text", "thinking", "partial_json", "strange"])),
+    st.builds(delta, TEXTS, name=st.sampled_from([b"", b"message", b"other", b"content_block_delta"])),
+    st.builds(delta, TEXTS, citation=st.just({"cited_text": "x"})),
+    st.builds(lambda text: event("content_block_start", index=0, content_block={"type": "text", "text": text}), TEXTS),
+    st.builds(lambda text: event("error", error={"type": "overloaded_error", "message": text}), TEXTS),
+    st.builds(lambda text: event("strange", said=text), TEXTS),
+    st.builds(lambda text: delta(text).replace(b"\n", b"\r\n"), TEXTS),
+    st.sampled_from(
+        [
+            event("message_start", message={"id": "msg_1", "content": [], "usage": {"output_tokens": 1}}),
+            event("content_block_stop", index=0),
+            event("message_delta", delta={"stop_reason": "end_turn"}),
+            event("message_stop"),
+            event("ping"),
+            delta("a").replace(b"data: ", b"data:"),
+            b": alive\n" + delta("a"),
+        ]
+    ),
+)  # fmt: skip
+
+
+BEGUN = event("content_block_start", index=0, content_block={"type": "text", "text": "c"})
+
+
+@given(st.lists(MESSAGE_EVENTS, max_size=12), st.booleans())
+@example(
+    [
+        delta("a"),
+        delta("b"),
+        event("content_block_start", index=1, content_block={"type": "text", "text": "c"}),
+    ],
+    True,
+)
+@example([BEGUN, event("content_block_stop", index=0), BEGUN], True)
+def test_reading_messages_by_shape_changes_nothing(events: list[bytes], conceal: bool) -> None:
+    assert said(MessageEvents, events, conceal=conceal) == said(ReadsAllMessages, events, conceal=conceal)
+
+
+@pytest.mark.parametrize(
+    ("reader", "events"),
+    [(ChatEvents, [encode(chunk("a")), encode(chunk("b"))]), (MessageEvents, [delta("a"), delta("b")])],
+)
+def test_the_second_event_of_a_shape_is_not_read_again(
+    reader: type[ChatEvents | MessageEvents], events: list[bytes]
+) -> None:
+    answers = stream(reader)
+    answers.feed(b"".join(events), end=False)
     first, second = answers._chunks
     assert first.shape is None
     assert second.shape is not None
