@@ -105,6 +105,7 @@ def event(kind: str, **members: Any) -> bytes:
     return encode(json.dumps({"type": kind, **members}).encode(), kind.encode())
 
 
+STARTED = event("message_start", message={"id": "msg_1", "content": [], "usage": {"output_tokens": 1}})
 MESSAGE_EVENTS = st.one_of(
     st.builds(delta, TEXTS, index=st.integers(0, 1), key=st.sampled_from(["text", "thinking", "partial_json", "strange"])),
     st.builds(delta, TEXTS, name=st.sampled_from([b"", b"message", b"other", b"content_block_delta"])),
@@ -115,7 +116,7 @@ MESSAGE_EVENTS = st.one_of(
     st.builds(lambda text: delta(text).replace(b"\n", b"\r\n"), TEXTS),
     st.sampled_from(
         [
-            event("message_start", message={"id": "msg_1", "content": [], "usage": {"output_tokens": 1}}),
+            STARTED,
             event("content_block_stop", index=0),
             event("message_delta", delta={"stop_reason": "end_turn"}),
             event("message_stop"),
@@ -139,7 +140,7 @@ BEGUN = event("content_block_start", index=0, content_block={"type": "text", "te
     ],
     True,
 )
-@example([BEGUN, event("content_block_stop", index=0), BEGUN], True)
+@example([STARTED, BEGUN, event("content_block_stop", index=0), BEGUN], True)
 def test_reading_messages_by_shape_changes_nothing(events: list[bytes], conceal: bool) -> None:
     assert said(MessageEvents, events, conceal=conceal) == said(ReadsAllMessages, events, conceal=conceal)
 
