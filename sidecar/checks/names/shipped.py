@@ -16,7 +16,7 @@ SHA256: Final = "9f27d24949b0581701071ea5ef522d77ccd3f50c525cc91eac4d265b0fc2afe
 TOKENIZER: Final = "tokenizer.json"
 TOKENIZER_SHA256: Final = "ec87d41d85cbf02128ec0e5f577b805a326b06bb2947ef2752e67a98a42819f9"
 MAX_TOKENS: Final = 512
-LABELS: Final = {"person": (1, 2, 3, 4), "place": (29, 30, 31, 32)}
+LABELS: Final[dict[str, tuple[int, ...]]] = {"person": (1, 2, 3, 4), "place": (29, 30, 31, 32)}
 """By its config.json: given names and surnames; cities and states."""
 
 
