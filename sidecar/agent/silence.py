@@ -37,8 +37,8 @@ class Silence:
 
     def heard(self, now: float) -> None:
         """It answered, or was given something long to do."""
-        self._since = self._looked = now
-        self._own = 0.0
+        self._looked = now
+        self._watched = self._own = 0.0
         self._before: tuple[Scheduling | None, ...] = ()
 
     def look(self, now: float, *seen: Scheduling | None) -> None:
@@ -47,12 +47,15 @@ class Silence:
         """
         passed = min(now - self._looked, self._most)
         excuses = [_excused(passed, *pair) for pair in zip(self._before, seen, strict=False)]
+        self._watched += passed
         self._own += passed - max(excuses, default=0.0)
         self._looked, self._before = now, seen
 
     def longer_than(self, limit: float) -> bool:
-        """Whether it had `limit` seconds of its own to answer in, or was silent far too long whatever the reason."""
-        return self._own > limit or self._looked - self._since > STARVED * limit
+        """Whether it had `limit` seconds of its own to answer in, or was watched being silent far too long, whatever the
+        reason. A listener that stood still itself (a paused container) watched nothing meanwhile.
+        """
+        return self._own > limit or self._watched > STARVED * limit
 
 
 def _excused(passed: float, before: Scheduling | None, seen: Scheduling | None) -> float:

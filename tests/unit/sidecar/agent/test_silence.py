@@ -51,6 +51,7 @@ def hangs(looked: list[Look]) -> bool:
         pytest.param(looks(9, "S", ran=0.1, waited=0.9), False, id="was just given its turn"),
         pytest.param(looks(30, "R", ran=0.1, waited=0.9), True, id="starves for very long"),
         pytest.param([(9.0, seen("S"))], False, id="nobody listened in between"),
+        pytest.param([(3600.0, seen("S"))], False, id="nobody listened for an hour"),
         pytest.param(looks(3, "S", waited=8), False, id="many threads wait"),
     ],
 )
