@@ -89,7 +89,7 @@ class World:
             found[:] = [one for one in self.sidecar.records() if one["id"] == decision]
             return bool(found)
 
-        assert wait_until(there, 10), f"no record {decision}"
+        assert wait_until(there), f"no record {decision}"
         assert len(found) == 1
         return found[0]
 
@@ -255,5 +255,5 @@ def test_after_a_restart_of_envoy_it_has_the_keys_again(world: World) -> None:
             return answer.status == 200 and "-" in answer.headers["x-bartizan-decision"]
         return False
 
-    assert wait_until(by_envoy, 20)
+    assert wait_until(by_envoy)
     assert world.ask(bearer(world.issuer.token("critical"))).status == 401

@@ -68,10 +68,10 @@ def run(shell: subprocess.Popen[str], block: str) -> str:
 
 def test_the_quickstart_ends_with_a_guarded_model(shell: subprocess.Popen[str], tmp_path: Path) -> None:
     model, listener = free_port(), free_port()
+    ours = {"8000": str(model), "8443": str(listener), "key.txt": str(tmp_path / "key.txt")}
     blocks = [
-        block.replace("8000", str(model))
-        .replace("8443", str(listener))
-        .replace("key.txt", str(tmp_path / "key.txt"))
+        # at once: a port of ours may hold the digits of another one
+        re.sub("|".join(map(re.escape, ours)), lambda found: ours[found[0]], block)
         for block in BLOCKS
         if "make setup" not in block
     ]

@@ -100,7 +100,7 @@ class World:
             found[:] = [one for one in self.sidecar.records() if one["id"] == decision]
             return bool(found)
 
-        assert wait_until(there, 10), f"no record {decision}"
+        assert wait_until(there), f"no record {decision}"
         return found[0]
 
     def reached(self) -> int:

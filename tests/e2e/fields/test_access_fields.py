@@ -40,7 +40,7 @@ def test_tokens_are_judged_by_issuer_audience_and_keys_and_claims_make_the_ident
             found = world.ask(token=world.issuer.token("good")).status
             return found == 200
 
-        wait_until(settled, 4)
+        wait_until(settled)
         return found
 
     world.use(authn=with_jwt())

@@ -225,7 +225,7 @@ def test_what_a_models_errors_say_stays_here_whether_answers_are_checked_or_not(
         if checked:
             assert kinds(world, answer) == {("answer", "error_replaced", "redact")}
         elif status >= 400:
-            assert wait_until(lambda: native(world, answer) == {("model_error", "redact")}, 10)  # noqa: B023
+            assert wait_until(lambda: native(world, answer) == {("model_error", "redact")})  # noqa: B023
     world.model.says = "json_error"
     answer = world.ask("/out")
     assert (answer.status, answer.json()["detail"]) == (422, "field required")
