@@ -119,7 +119,7 @@ class History(Generic[Published]):
 
     @contextlib.asynccontextmanager
     async def _exclusive(self, name: str, actor: Actor) -> AsyncIterator[PolicyRow | None]:
-        async with self._publishing.lock:
+        async with self._publishing.turn():
             async with self._store.begin() as work:
                 known = await self._of(work).get(name)
             check_origin(known, actor)

@@ -38,7 +38,7 @@ class MeshState:
 
 
 class MeshPolicies(History[MeshPublicationRow]):
-    """The service of MeshPolicies; made by Policies, with whom it shares `publishing` and its lock."""
+    """The service of MeshPolicies; made by Policies, with whom it shares `publishing`."""
 
     def __init__(
         self, store: Store, publishing: Publishing, changed: PolicyChanged, clock: Callable[[], float]
@@ -49,7 +49,7 @@ class MeshPolicies(History[MeshPublicationRow]):
     async def validate(self, written: Written) -> Validated:
         """Raises PolicyInvalid with every problem here and at each endpoint, PolicyConflict for ties."""
         mesh = await self._publishing.judge_mesh(written)
-        async with self._publishing.lock:
+        async with self._publishing.turn():
             await self._endpoints.plan(mesh.policy.name, mesh)
         return Validated(name=mesh.policy.name, warnings=await self._endpoints.warnings(mesh))
 

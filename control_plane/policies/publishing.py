@@ -6,14 +6,15 @@ What the services of both kinds (service.py, meshes.py) have in common; one lock
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import functools
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from bartizan.api import ProblemItem, items
-from bartizan.errors import Conflict, PolicyInvalid
+from bartizan.errors import Conflict, DependencyUnavailable, PolicyInvalid
 from bartizan.policy.bundle import Bundle
 from bartizan.policy.canonical import canonical, plan_hash
 from bartizan.policy.effective import Effective, effective_policy
@@ -70,8 +71,13 @@ class InEffect:
         return tuple(each for each in self.meshes if each.policy.name != name)
 
 
+_TURN_SECONDS = 30.0
+"""So long a change waits for those before it. Where each of them waits for a Vault that does not answer, the last of a
+queue would be carried out when whoever asked for it has long been told that it took too long."""
+
+
 class Publishing:
-    """`lock`: held while policies of any kind change."""
+    """What makes a change possible, and whose turn it is."""
 
     def __init__(self, signer: Signer, clock: Callable[[], float]) -> None:
         self._signer = signer
@@ -79,7 +85,22 @@ class Publishing:
         # A hostile document takes seconds: off the loop, and never more than a few at once.
         self._parsers = asyncio.Semaphore(2)
         # One lock: applying is rare and short, and conflicts are between policies.
-        self.lock = asyncio.Lock()
+        self._lock = asyncio.Lock()
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Policies of any kind change one after the other. Raises DependencyUnavailable: too many are before this one."""
+        try:
+            async with asyncio.timeout(_TURN_SECONDS):
+                await self._lock.acquire()
+        except TimeoutError:
+            raise DependencyUnavailable(
+                "changes before this one take too long; nothing of it was done", retry_after=5.0
+            ) from None
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     async def read(self, text: bytes) -> Written:
         """A document of either kind, not yet judged. Raises PolicyInvalid when it can't be read."""

@@ -13,6 +13,7 @@ from sqlalchemy import create_engine, text
 
 from bartizan.errors import BartizanError, Conflict, DependencyUnavailable
 from bartizan.policy.signing import LocalSigner
+from control_plane.policies import publishing
 from control_plane.policies.actor import Actor
 from control_plane.policies.revisions import PolicyConflict
 from control_plane.policies.service import Policies
@@ -59,6 +60,31 @@ async def store(tmp_path: Path) -> AsyncIterator[SqlStore]:
 
 async def ignore(_name: str) -> None:
     pass
+
+
+async def test_a_change_that_never_gets_its_turn_is_not_carried_out_later(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Vault hangs under the change before it, and whoever asked for this one is told and goes."""
+    monkeypatch.setattr(publishing, "_TURN_SECONDS", 0.05)
+    signer, signing, go_on = Signer(), asyncio.Event(), asyncio.Event()
+    signed = signer.sign
+
+    async def sign_slowly(payload: bytes) -> tuple[str, bytes]:
+        signing.set()
+        await go_on.wait()
+        return await signed(payload)
+
+    monkeypatch.setattr(signer, "sign", sign_slowly)
+    policies = Policies(store, signer, ignore)
+    first = asyncio.create_task(policies.apply(POLICY, ACTOR))  # noqa: TID251 - another caller
+    await signing.wait()
+    with pytest.raises(DependencyUnavailable, match="nothing of it was done"):
+        await policies.apply(POLICY.replace(b"acme", b"late"), ACTOR)
+    go_on.set()
+    await first
+    assert [row.number for row in await policies.revisions("prod/chat")] == [1]
+    assert (await policies.apply(POLICY.replace(b"acme", b"new"), ACTOR)).revision == 2
 
 
 async def test_without_a_record_there_is_no_act(store: SqlStore, tmp_path: Path) -> None:
