@@ -124,9 +124,9 @@ def _row(raw: bytes, instance_id: str, now: float) -> AuditRow | None:
         id=record.id,
         time=record.time,
         json=_canonical(record),
-        tenant=record.tenant,
-        policy=record.policy,
-        cause=record.cause,
+        tenant=_column(record.tenant),
+        policy=_column(record.policy),
+        cause=_column(record.cause),
         action=record.action,
         phase=record.phase,
         trace_id=record.trace_id,
@@ -142,10 +142,15 @@ def _gap_row(gap: Gap, now: float) -> AuditRow:
         time=gap.time,
         json=_canonical(gap),
         type="gap",
-        cause=gap.reason,
+        cause=_column(gap.reason),
         instance_id=gap.instance_id,
         received_at=now,
     )
+
+
+def _column(text: str) -> str:
+    """A tenant comes from a caller's token: with a NUL, which PostgreSQL takes in no text, it must not keep the batch out."""
+    return text.replace("\0", "\ufffd")
 
 
 def _canonical(record: Decision | Gap) -> str:

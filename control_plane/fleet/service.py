@@ -16,7 +16,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
-from bartizan.errors import BartizanError, DependencyError, DependencyUnavailable, Forbidden
+from bartizan.errors import BartizanError, DependencyError, DependencyUnavailable, Forbidden, InvalidInput
 from bartizan.telemetry.logging import get_logger
 from bartizan.xds.server import peer_info
 from control_plane.fleet.entry import Told
@@ -28,6 +28,8 @@ from protos.gen.bartizan.fleet.v1 import fleet_pb2, fleet_pb2_grpc
 
 logger = get_logger()
 
+_MAX_BYTES = 64 * 1024
+_MAX_SEQUENCE = 2**63 - 1
 _MAX_TEXT = 256
 _MAX_LIST = 128
 _RETRY_SECONDS = 5.0
@@ -39,6 +41,21 @@ def instance_of(row: InstanceRow) -> Instance:
     return Instance(
         instance_id=row.instance_id, spiffe_id=row.spiffe_id, namespace=row.namespace, labels=row.labels
     )
+
+
+def checked(report: fleet_pb2.InstanceReport) -> Observation:
+    """The report of somebody who may be anybody: what can't be stored, for us or other replicas, is not taken.
+
+    Raises InvalidInput.
+    """
+    if report.ByteSize() > _MAX_BYTES:
+        raise InvalidInput(f"a report has at most {_MAX_BYTES} bytes")
+    if report.sequence > _MAX_SEQUENCE or "\0" in report.boot_id:
+        raise InvalidInput("sequence or boot id of the report can't be stored")
+    try:
+        return observation_of(report)
+    except (ValueError, OverflowError):
+        raise InvalidInput("a time of the report is none") from None
 
 
 def observation_of(report: fleet_pb2.InstanceReport) -> Observation:
@@ -129,15 +146,19 @@ class FleetService(fleet_pb2_grpc.FleetServicer):
             if not self._follows():
                 raise DependencyUnavailable("this replica does not follow the store at present")
             instance = await self._known(request.instance_id, peer_info(context).spiffe_id)
+            seen = checked(request)
         except DependencyError as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+            raise
+        except InvalidInput as error:
+            logger.warning("report_invalid", instance_id=request.instance_id[:_MAX_TEXT])
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
             raise
         except BartizanError as error:
             logger.warning("report_refused", instance_id=request.instance_id[:_MAX_TEXT])
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
             raise
         before = self._ledger.generation
-        seen = observation_of(request)
         newer = self._ledger.observe(instance.instance_id, seen)
         if newer and (self._ledger.generation != before or self._long_ago(instance.instance_id)):
             self._unsaved[instance.instance_id] = ReportRow(

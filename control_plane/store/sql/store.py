@@ -24,7 +24,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from bartizan.errors import Conflict, DependencyError, DependencyRefused, DependencyUnavailable, InvalidInput
+from bartizan.errors import BartizanError, Conflict, DependencyRefused, DependencyUnavailable, InvalidInput
 from control_plane.store.rows import Change
 from control_plane.store.sql import postgres
 from control_plane.store.sql.access import SqlAdminEvents, SqlAdminTokens, SqlJoinTokens
@@ -42,6 +42,9 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 # Any number will do as long as every replica uses the same one.
 _MIGRATION_LOCK = 0x62617274
 CLOSE_SECONDS = 3.0
+_DATA_EXCEPTION = "22"
+"""Class of PostgreSQL's error codes: a NUL in a text, a number beyond 64 bits. It is whoever sent the value who is wrong."""
+_UNFIT = "the store can't hold a value of this: a number beyond 64 bits, or a character that is none"
 
 
 class SqlWork:
@@ -166,7 +169,7 @@ def _migrate(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-def _fault(error: BaseException) -> DependencyError | Conflict | None:
+def _fault(error: BaseException) -> BartizanError | None:
     """None for what is not the store's. The driver's own errors come while connecting, where nobody wraps them."""
     match error:
         case OSError():  # and TimeoutError: no name, no route, no answer
@@ -174,6 +177,10 @@ def _fault(error: BaseException) -> DependencyError | Conflict | None:
         case _ if type(error).__module__.startswith("asyncpg"):
             # Still starting, or it does not let us in; the text may name users, so only the kind is told.
             return DependencyUnavailable(f"the store refused us: {type(error).__name__}")
+        case OverflowError() | UnicodeEncodeError():
+            return InvalidInput(_UNFIT)
+        case DBAPIError() if str(getattr(error.orig, "sqlstate", "")).startswith(_DATA_EXCEPTION):
+            return InvalidInput(_UNFIT)
         case IntegrityError():
             return Conflict(
                 "the store refused this change: something with that name or number exists already"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bartizan.errors import BartizanError, Conflict, DependencyUnavailable
+from bartizan.errors import BartizanError, Conflict, DependencyUnavailable, InvalidInput
 from control_plane.policies.service import Policies
 from control_plane.store.base import AuditRow, JoinTokenRow, PublicationRow, RevisionRow, RotationRow
 from control_plane.store.sql.store import SqlStore, open_store
@@ -131,6 +131,23 @@ async def test_a_replica_that_stands_still_in_a_transaction_does_not_hold_the_ot
     async with still.begin() as work:
         assert (lease := await work.leases.acquire("rotation", "other", now=2.5, ttl=1.0)), "not the other's"
         assert lease.holder == "other"
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda work: work.policies.revision("prod/chat", 2**64),
+        lambda work: work.policies.get("prod/\0"),
+        lambda work: work.policies.get("\udcff"),
+    ],
+    ids=["number", "nul", "surrogate"],
+)
+async def test_what_no_column_can_hold_is_the_callers_fault(url: str, ask: Any) -> None:
+    store = await open_store(url)
+    with pytest.raises(InvalidInput):
+        async with store.begin() as work:
+            await ask(work)
+    await store.close()
 
 
 async def _ignore(_name: str) -> None:

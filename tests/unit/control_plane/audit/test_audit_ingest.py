@@ -123,6 +123,14 @@ async def test_what_is_no_record_becomes_a_gap_and_the_rest_is_kept(store: SqlSt
     assert found["decision"]["cause"] == "no_credential"
 
 
+def test_a_nul_in_a_callers_tenant_is_in_the_record_and_in_no_column() -> None:
+    """PostgreSQL takes it in no text: the sidecar would send the batch again and again."""
+    [row] = records.rows([decision(tenant="a\0b")], "i1", time.time())
+    assert row.tenant == "a\ufffdb"
+    assert msgspec.json.decode(row.json)["tenant"] == "a\0b"
+    assert "\0" not in row.json
+
+
 async def test_fields_that_are_not_known_are_not_kept(store: SqlStore) -> None:
     raw = msgspec.json.decode(decision())
     await AuditService(store).take("i1", SPIFFE, [msgspec.json.encode({**raw, "prompt": "text"})])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -29,7 +29,7 @@ from control_plane.store.base import (
     RotationRow,
     SecretRow,
 )
-from control_plane.store.sql.store import SqlStore, open_store
+from control_plane.store.sql.store import SqlStore, SqlWork, open_store
 from control_plane.store.sql.tables import METADATA
 
 
@@ -64,6 +64,22 @@ def publication(version: int, number: int = 1, policy: str = "prod/chat") -> Pub
         published_at=2.0,
         published_by="a",
     )
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda work: work.policies.revision("prod/chat", 2**64),
+        lambda work: work.policies.get("\udcff"),
+    ],
+    ids=["number", "surrogate"],
+)
+async def test_what_no_column_can_hold_is_the_callers_fault(
+    store: SqlStore, ask: Callable[[SqlWork], Awaitable[object]]
+) -> None:
+    with pytest.raises(InvalidInput):
+        async with store.begin() as work:
+            await ask(work)
 
 
 async def test_a_failed_block_leaves_nothing_behind(store: SqlStore) -> None:
