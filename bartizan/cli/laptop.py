@@ -95,13 +95,12 @@ def up(
     document = laptop_up.prepare(arguments)  # bad input is told before anything starts
     if up_state.read_state(folder) is not None:
         raise Conflict(f"a stack already runs on {folder}: `bartizan down` ends it")
-    port = int(document["spec"]["model"].get("port", 8000))
-    if not listening_addresses(port):
-        click.echo(f"warning: nothing listens on port {port} yet: start your model", err=True)
     if not detach:
+        _warn_of_a_silent_model(document)
         asyncio.run(laptop_up.run(arguments))
         return
     running = _detach(folder, seconds)
+    _warn_of_a_silent_model(document)
     if copy_state is not None:
         shutil.copyfile(folder / "up.json", copy_state)
     connection.output.text(
@@ -110,6 +109,12 @@ def up(
         f"{_next_step(document, folder)}",
         data=running,
     )
+
+
+def _warn_of_a_silent_model(document: dict[str, Any]) -> None:
+    port = int(document["spec"]["model"].get("port", 8000))
+    if not listening_addresses(port):
+        click.echo(f"warning: nothing listens on port {port} yet: start your model", err=True)
 
 
 def _next_step(document: dict[str, Any], folder: Path) -> str:

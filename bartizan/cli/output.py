@@ -29,7 +29,7 @@ class Output:
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:
-            table.add_row(*("" if cell is None else str(cell) for cell in row))
+            table.add_row(*map(_shown, row))
         # Into a pipe nothing is folded: ids stay whole for grep and awk.
         width = None if sys.stdout.isatty() else PIPE_WIDTH
         Console(markup=False, highlight=False, width=width).print(table)
@@ -44,3 +44,14 @@ class Output:
             self.data(data)
         else:
             click.echo(text)
+
+
+def _shown(cell: object) -> str:
+    """A cell as people read it."""
+    match cell:
+        case None:
+            return ""
+        case bool():
+            return "yes" if cell else "no"
+        case _:
+            return str(cell)

@@ -101,5 +101,5 @@ def _show(connection: Connection, name: str, info: RotationInfo, seconds: int | 
     """What has begun, or with `seconds` what came of it by then; exit code 1 when it has not ended."""
     if seconds is not None:
         info = connection.call(lambda client: client.wait_rotated(name, timeout_seconds=seconds))
-    connection.output.text(f"{name}: phase {info.phase}", data=info)
+    connection.output.text(f"{name}: {'done, ' if info.finished else ''}phase {info.phase}", data=info)
     raise SystemExit(0 if seconds is None or info.finished else 1)

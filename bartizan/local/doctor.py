@@ -49,8 +49,13 @@ async def examine(folder: Path) -> list[Check]:
         return checks
     timeout = aiohttp.ClientTimeout(total=5)
     async with aiohttp.ClientSession(timeout=timeout) as session:
-        probes = (_openbao, _control_plane, _sidecar, _clock)
-        checks += [await _guarded(make, session, running) for make in probes]
+        probes = {
+            "OpenBao": _openbao,
+            "control plane": _control_plane,
+            "sidecar": _sidecar,
+            "clock": _clock,
+        }
+        checks += [await _guarded(name, make, session, running) for name, make in probes.items()]
     checks += [
         await asyncio.to_thread(_listener, running),
         _certificate(Path(running.certificate)),
@@ -63,7 +68,7 @@ def _binary(name: str) -> Check:
     try:
         return Check(name=f"binary {name}", result="good", found=str(find_binary(name)))
     except NotFound as error:
-        return Check(name=f"binary {name}", result="bad", found="missing", mend=str(error))
+        return Check(name=f"binary {name}", result="bad", found="none to run", mend=str(error))
 
 
 def _disk(folder: Path) -> Check:
@@ -104,8 +109,7 @@ def _ports(folder: Path, running: UpState | None) -> Check:
 Probe = Callable[[aiohttp.ClientSession, UpState], Awaitable[Check]]
 
 
-async def _guarded(make: Probe, session: aiohttp.ClientSession, running: UpState) -> Check:
-    name = make.__name__.strip("_").replace("_", " ")
+async def _guarded(name: str, make: Probe, session: aiohttp.ClientSession, running: UpState) -> Check:
     try:
         return await make(session, running)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from bartizan.client import Client
 from bartizan.errors import Conflict, DependencyUnavailable, InvalidInput, PolicyInvalid, Problem
 from bartizan.local.certificates import make_server_certificate
 from bartizan.local.files import read_yaml
@@ -140,6 +141,7 @@ async def _apply(house: Stack, document: dict[str, Any], secrets: dict[str, Path
         for secret, file in secrets.items():
             await client.put_secret(secret, read_yaml(file, f"the definition of secret {secret}"))
             await client.wait_rotated(secret, timeout_seconds=60)
+        await _secret_is_defined(client, document)
         applied = await client.apply(yaml.safe_dump(document), reason="bartizan up")
         await house.start_sidecar(ready=False)
         status = await client.wait_settled(name, applied.version, timeout_seconds=60)
@@ -149,6 +151,18 @@ async def _apply(house: Stack, document: dict[str, Any], secrets: dict[str, Path
             f"the sidecar does not enforce the policy: {reasons or 'it did not report'}"
         )
     return applied.version
+
+
+async def _secret_is_defined(client: Client, document: dict[str, Any]) -> None:
+    """The sidecar would only say that it does not get the value."""
+    name = document["spec"]["model"].get("credential", {}).get("secret")
+    if name is not None and name not in {each.name for each in await client.secrets()}:
+        where = "spec.model.credential.secret"
+        hint = f"give --secret {name}=FILE, the file as `bartizan secrets put --help` has it"
+        raise InvalidInput(
+            "can't start",
+            [Problem(path=where, code="undefined", message=f"no secret {name} is defined here", hint=hint)],
+        )
 
 
 def _certificate(arguments: Arguments, folder: Path) -> None:
