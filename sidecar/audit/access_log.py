@@ -45,6 +45,8 @@ _CAUSES = (
 )
 # what the compiled routes refuse by themselves
 _ROUTED = {403: "engine_route", 413: "body_too_large", 415: "unsupported_encoding"}
+NATIVE_CAUSES = frozenset({*(cause for _, cause in _CAUSES), *_ROUTED.values(), "protocol", "native"})
+"""Every cause that is Envoy's own word."""
 _GUARDS_ID = re.compile(r"[0-9a-f]{32}")
 
 

@@ -17,7 +17,9 @@ from control_plane.api.ports import Parts
 from control_plane.api.routes.catalog import operations
 from sidecar import settings as sidecar_settings
 from sidecar.agent import conditions
+from sidecar.audit.access_log import NATIVE_CAUSES
 from sidecar.checks.detectors import secrets
+from sidecar.model.decision import STATUS, Cause
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -94,6 +96,20 @@ def test_every_route_of_the_api_is_in_its_guide_with_the_permission_it_asks_for(
     )
     assert dict(rows) == known
     assert len(rows) == len(known)
+
+
+def test_every_cause_is_documented_with_the_status_that_the_client_gets() -> None:
+    page = (ROOT / "docs/telemetry.md").read_text().split("### Causes\n")[1].split("\n### ")[0]
+    rows = [
+        (re.findall(r"`([a-z_]+)`", names), re.findall(r"\d{3}", statuses))
+        for names, statuses in re.findall(r"^\| (`[^|]+) \| ([^|]+) \|", page, re.MULTILINE)
+    ]
+    documented = [name for names, _ in rows for name in names]
+    envoys = {*NATIVE_CAUSES, "allowed", "model_error"}
+    assert sorted(documented) == sorted({*Cause, *envoys})
+    for names, statuses in rows:
+        told = {str(STATUS[Cause(name)]) for name in names if name in {*Cause} - {Cause.ALLOWED}}
+        assert told <= set(statuses), names
 
 
 def test_every_direct_dependency_is_listed_with_the_licence_that_it_states() -> None:

@@ -23,7 +23,7 @@ def running(**changes: str) -> UpState:
     others = dict.fromkeys(
         ("state", "api", "token_file", "ca_file", "grpc", "health", "openbao", "run_dir", "certificate"), ""
     )
-    return UpState(pid=1, started=1, version=1, sockets={}, pids={}, **{**others, **given})  # type: ignore[arg-type]
+    return UpState(pid=1, started=1, version=1, sockets={}, pids={}, **{**others, **given})
 
 
 def test_what_the_file_leaves_open_is_what_up_was_told() -> None:
