@@ -10,7 +10,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bartizan.cli.scan_audit import records, verdict_of
+from bartizan.cli.audit import records
+from bartizan.cli.scan_audit import verdict_of
 from bartizan.errors import DependencyUnavailable, Forbidden, InvalidInput, NotFound
 from bartizan.identity import JoinToken, secret_hash
 from bartizan.policy.keyset import key_hash
