@@ -106,7 +106,7 @@ def prompts_of(at_once: int, *, size: int) -> Play:
     body = json.dumps(document, separators=(",", ":")).encode()
 
     async def play(caller: Caller, revision: str) -> int:
-        rounds = max(1, 4_000_000 // (size * at_once))
+        rounds = max(1, 400_000 // (size * at_once))
         for _ in range(rounds):
             asked = [Exchanged(revision).request(body) for _ in range(at_once)]
             numbers = [caller.process(headers) for headers, _ in asked]

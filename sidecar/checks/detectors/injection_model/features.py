@@ -73,7 +73,7 @@ def grams(text: str, block: int) -> Iterator[Grams]:
     words = tokens(text, points, classes)
     step = min(max(1, _STRETCH // block), _MOST_BLOCKS) * block
     letters = _Letters(min(step, length))
-    numbers = np.arange(step // block, dtype=np.uint32).repeat(block) << np.uint32(WIDTH + KIND_BITS)
+    numbers = (np.arange(step // block, dtype=np.uint32) << np.uint32(WIDTH + KIND_BITS)).repeat(block)
     for start in range(0, length, step):
         end = min(start + step, length)
         reach = slice(start, end + len(_BEYOND))

@@ -84,11 +84,11 @@ def tokens(text: str, points: NDArray[Any], classes: NDArray[np.uint8]) -> Token
         starts = piece.starts + begin
         found.append((starts, piece.hashes, known + count, starts[known], numbers))
         begin, count = end - 1, count + len(starts)
-    found.append(_NOTHING)
+    found.append(_BEHIND)
     return Tokens(*map(np.concatenate, zip(*found, strict=True)))
 
 
-_NOTHING = (
+_BEHIND = (
     np.zeros(0, np.int64),
     np.zeros(0, np.uint64),
     np.full(len(_AFTER), _FAR),
