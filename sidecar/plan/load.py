@@ -76,6 +76,7 @@ def load_plan(
             format=build_format(plan),
             input=checks,
             output=answers,
+            answers_ask=bool(answers.asking),
             patches=Patches(plan.patches),
             waf=None if plan.waf is None else WafCheck(plan.waf, Firewall(plan.waf.paranoia)),
             routes=frozenset((route.method, route.path) for route in plan.routes),

@@ -34,6 +34,8 @@ class Plan:
     """Method and path of every declared route."""
     max_body_bytes: int
     shadow: bool
+    answers_ask: bool = False
+    """Whether an answer's judgement waits for another process: it is made in a thread then."""
     history: QueryHistory = field(default_factory=lambda: QueryHistory(clock=time.monotonic), repr=False)
     """The worker's memory of what callers asked: it outlives plans."""
     keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
@@ -50,11 +52,6 @@ class Plan:
     def asks_children(self) -> bool:
         """Whether a request's judgement waits for another process: it is made in a thread then."""
         return self.waf is not None or bool(self.input.images) or bool(self.input.asking)
-
-    @property
-    def asks_of_answers(self) -> bool:
-        """Whether an answer's judgement does."""
-        return bool(self.output.asking)
 
     def declared_path(self, method: str, path: str) -> str:
         """The path if a route declares it, else "": undeclared paths may hold personal data and are not recorded."""

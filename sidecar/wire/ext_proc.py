@@ -93,7 +93,7 @@ async def _within(patience: float, source: AsyncIterator[bytes]) -> bytes:
 
 def _takes_long(exchange: Exchange, event: Event) -> bool:
     """Whether the exchange is to take this event in a thread."""
-    stage, asks = exchange.stage, exchange.plan.asks_of_answers
+    stage, asks = exchange.stage, exchange.plan.answers_ask
     match event:
         case AnswerBody() | AnswerTrailers() if asks and stage is Stage.STREAMED:
             return True
