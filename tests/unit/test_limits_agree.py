@@ -14,6 +14,7 @@ from control_plane.compile.envoy.filters.limits import BODY_IN_CHECK, CONNECTION
 from sidecar.agent.bootstrap import MAX_CONNECTIONS, bootstrap
 from sidecar.checks.classifier import process as classifier
 from sidecar.checks.images import decoder as image_decoder
+from sidecar.checks.names import process as names_process
 from sidecar.wire import engine_grpcio, engine_ngh2, ext_authz, ext_proc
 from sidecar.wire.offload import OFFLOAD
 from tests.unit.control_plane.compile.test_compile_rules import policy
@@ -57,10 +58,11 @@ def test_who_waits_longer_waits_for_who_waits_shorter() -> None:
     assert grpc_service.ATTEMPT_SECONDS < names.CHECK_SECONDS
     assert ext_authz.PATIENCE < grpc_service.ATTEMPT_SECONDS
     assert ext_proc_filter.MESSAGE_TIMEOUT <= ext_proc_filter.MAX_MESSAGE_TIMEOUT
-    # pictures are decoded and texts classified, or given up, before Envoy gives up
-    for seconds in (image_decoder.SECONDS, classifier.KIND.seconds):
+    # pictures are decoded, texts classified and names looked for, or given up, before Envoy gives up
+    for seconds in (image_decoder.SECONDS, classifier.KIND.seconds, names_process.KIND.seconds):
         assert seconds + ext_proc_filter.MESSAGE_TIMEOUT <= ext_proc_filter.ASKING_TIMEOUT
-    assert classifier.KIND.seconds > classifier.READING_SECONDS
+    for asked in (classifier, names_process):
+        assert asked.KIND.seconds > asked.READING_SECONDS
     # the guard ends an answer that is withheld no later than Envoy ends a silent one
     assert ext_proc.ANSWER_SECONDS <= route.IDLE_SECONDS
     assert names.CHECK_SECONDS < connection_manager.REQUEST_SECONDS

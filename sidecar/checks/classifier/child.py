@@ -43,12 +43,12 @@ def build(configure: Configure) -> Callable[[Question], Answer]:
 
     def judge(question: Question) -> Answer:
         try:
-            return model.score(question.text, time.monotonic() + question.seconds)
+            return model.score(question.text, question.until)
         except Exception:  # of whatever kind: nobody judged this text
             return Answer(score=0.0, whole=False)
 
     for name, text, attack in (("attack", configure.attack, True), ("benign", configure.benign, False)):
-        answer = judge(Question(text=text, seconds=_SELF_TEST_SECONDS))
+        answer = judge(Question(text=text, until=time.monotonic() + _SELF_TEST_SECONDS))
         if not answer.whole:
             raise Unfit(f"self-test: selfTest.{name} could not be judged; does the tokenizer fit the model?")
         if (answer.score >= configure.threshold) is not attack:

@@ -21,10 +21,12 @@ class Configure(Part, frozen=True):
 
 
 class Question(Part, frozen=True):
-    """One text, and the seconds that reading it may take."""
+    """One text, and until when it may be read: of time.monotonic, which parent and child share, so that waiting for other
+    questions counts.
+    """
 
     text: str
-    seconds: float
+    until: float
 
 
 class Answer(Part, frozen=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import threading
+import time
 from weakref import WeakValueDictionary
 
 from bartizan.policy.checks import Classifier
@@ -17,7 +18,8 @@ from sidecar.checks.classifier.messages import Answer, Configure, Question
 SETTING = "BARTIZAN_MODEL_DIR"
 DEFAULT_FOLDER = "/etc/bartizan/models"
 READING_SECONDS = 3.0
-"""For one text. The child looks at the clock between windows: a long text must not cost the process its life."""
+"""For one text, with the time it waits for others. The child looks at the clock between windows: neither a long text nor
+many of them must cost the process its life."""
 KIND = Kind(
     module="sidecar.checks.classifier.child",
     title="the classifier",
@@ -63,4 +65,5 @@ class ClassifierProcess:
 
     def judge(self, text: str) -> Answer:
         """Raises ChildFailed when there is no answer in time."""
-        return self._process.ask(Question(text=text, seconds=READING_SECONDS), Answer)
+        until = time.monotonic() + READING_SECONDS
+        return self._process.ask(Question(text=text, until=until), Answer)

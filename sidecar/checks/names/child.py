@@ -46,11 +46,10 @@ def build(configure: Configure) -> Callable[[Question], Answer]:
     confine()
 
     def judge(question: Question) -> Answer:
-        deadline = time.monotonic() + question.seconds
         names: list[Name] = []
         for number, segment in enumerate(question.segments):
             try:
-                if time.monotonic() > deadline:
+                if time.monotonic() > question.until:
                     return Answer(names=tuple(names), read=number)
                 names += [
                     Name(segment=number, start=found.start, end=found.end, kind=found.kind, score=found.score)
@@ -61,7 +60,7 @@ def build(configure: Configure) -> Callable[[Question], Answer]:
         return Answer(names=tuple(names), read=len(question.segments))
 
     for sample, text, named in (("named", configure.named, True), ("nameless", configure.nameless, False)):
-        answer = judge(Question(segments=(text,), seconds=_SELF_TEST_SECONDS))
+        answer = judge(Question(segments=(text,), until=time.monotonic() + _SELF_TEST_SECONDS))
         if not answer.read:
             raise Unfit(
                 f"self-test: selfTest.{sample} could not be judged; does the tokenizer fit the model?"

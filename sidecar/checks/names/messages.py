@@ -21,10 +21,12 @@ class Configure(Part, frozen=True):
 
 
 class Question(Part, frozen=True):
-    """Segments of one text, each read by itself, and the seconds that all of them may take."""
+    """Segments of one text, each read by itself, and until when: of time.monotonic, which parent and child share, so that
+    waiting for other questions counts.
+    """
 
     segments: tuple[str, ...]
-    seconds: float
+    until: float
 
 
 class Name(Part, frozen=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import threading
+import time
 from collections.abc import Sequence
 from weakref import WeakValueDictionary
 
@@ -21,7 +22,8 @@ from sidecar.checks.names import shipped
 from sidecar.checks.names.messages import Answer, Configure, Question
 
 READING_SECONDS = 3.0
-"""For one text. The child looks at the clock between segments: a long text must not cost the process its life."""
+"""For one text, with the time it waits for others. The child looks at the clock between segments: neither a long text nor
+many of them must cost the process its life."""
 KIND = Kind(
     module="sidecar.checks.names.child",
     title="the model of names",
@@ -56,7 +58,8 @@ class NamesProcess:
 
     def find(self, segments: Sequence[str]) -> Answer:
         """Raises ChildFailed when there is no answer in time."""
-        return self._process.ask(Question(segments=tuple(segments), seconds=READING_SECONDS), Answer)
+        until = time.monotonic() + READING_SECONDS
+        return self._process.ask(Question(segments=tuple(segments), until=until), Answer)
 
 
 def _configure(config: Names) -> Configure:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,13 @@ import pytest
 
 from bartizan.errors import ResourceRejected
 from bartizan.policy.checks import Names, NamesSelfTest
-from sidecar.checks.classifier.process import SETTING
+from sidecar.checks.child.process import MOST_WAITING
+from sidecar.checks.classifier.process import SETTING, ClassifierProcess
 from sidecar.checks.names import shipped
 from sidecar.checks.names.child import NameModel
 from sidecar.checks.names.messages import Question
 from sidecar.checks.names.process import NamesProcess
+from tests.support import classifiers
 from tests.support.classifiers import digest
 from tests.support.names import NAMED, NAMELESS, Made, graph, made, tokenizer
 
@@ -81,8 +85,35 @@ def test_what_was_not_read_in_time_is_said(files: Made) -> None:
         3,
         [(0, 9, 20), (2, 9, 13)],
     )
-    late = asked._process.ask(Question(segments=(NAMED, NAMELESS), seconds=-1.0), type(whole))
+    late = asked._process.ask(Question(segments=(NAMED, NAMELESS), until=time.monotonic() - 1), type(whole))
     assert (late.read, late.names) == (0, ())
+
+
+@pytest.mark.parametrize("kind", ["names", "classifier"])
+def test_the_time_for_a_text_counts_from_when_it_was_asked_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    # else a text that waited long and then is read long would cost the process its life
+    monkeypatch.setenv(SETTING, str(tmp_path))
+    monkeypatch.setattr(f"sidecar.checks.{kind}.process.READING_SECONDS", 0.2)
+    asked: NamesProcess | ClassifierProcess
+    if kind == "names":
+        asked = NamesProcess(made(tmp_path).config)
+    else:
+        asked = ClassifierProcess(classifiers.made(tmp_path).config)
+    asked.start()
+    process = asked._process
+
+    def read() -> int:
+        return asked.find([NAMED]).read if isinstance(asked, NamesProcess) else asked.judge(NAMED).whole
+
+    with ThreadPoolExecutor(1) as thread:
+        with process._lock:  # another question
+            waiting = thread.submit(read)
+            while process._places._value == MOST_WAITING:
+                time.sleep(0.001)
+            time.sleep(0.25)
+        assert waiting.result() == 0
 
 
 def _model(files: Made, data: bytes) -> Any:
