@@ -22,7 +22,7 @@ from sidecar.checks.detectors.pii_replacement import in_pseudonym
 from sidecar.checks.detectors.pii_treatment import Treatment
 from sidecar.checks.scope import Scope
 from sidecar.checks.spans import TOO_MANY, Allowance, disjoint, inspection
-from sidecar.checks.typography import SPREAD, Plain, plain
+from sidecar.checks.typography import SPREAD, Plain, has_controls, plain
 from sidecar.formats.base import TextPart
 
 _LOCAL_MAX = 64
@@ -101,7 +101,7 @@ class PiiCheck:
 
     def calm(self, text: str) -> int | None:
         """By the signs that every match of the chosen types has: an at-sign, digits, mostly many of them."""
-        if not text.isascii() or "@" in text or "%" in text:
+        if not text.isascii() or "@" in text or "%" in text or has_controls(text):
             return None
         if _NUMBER_SIGN.search(text):
             return None if not self._long or pii_numbers.has_number(text) else self._settled(text)

@@ -19,7 +19,7 @@ from sidecar.checks.detectors.secret_rules_announced import ANNOUNCED
 from sidecar.checks.detectors.secret_rules_services import SERVICES
 from sidecar.checks.pattern_set import PatternSet
 from sidecar.checks.spans import ACTIONS, TOO_MANY, Allowance, disjoint, inspection
-from sidecar.checks.typography import SPREAD, plain
+from sidecar.checks.typography import SPREAD, has_controls, plain
 from sidecar.formats.base import TextPart
 from sidecar.model.finding import Action
 
@@ -87,7 +87,7 @@ class SecretsCheck:
 
     def calm(self, text: str) -> int | None:
         """By the hints: without one there is no secret, but a key in PEM begins with dashes."""
-        if "-" in text or not text.isascii() or _HINTS.matches(text):
+        if "-" in text or not text.isascii() or has_controls(text) or _HINTS.matches(text):
             return None
         run = _WORD_REVERSED.match(text[: -_UNHINTED_MAX - 1 : -1])
         return len(text) if run is None else len(text) - run.end()

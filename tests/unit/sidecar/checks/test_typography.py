@@ -43,6 +43,19 @@ HIDDEN = [
     (SECRETS, "AKIA\u200bIOSFODNN7QXZMPLE", "[SECRET]"),
     (SECRETS, "ＡＫＩＡIOSFODNN7QXZMPLE", "[SECRET]"),
     (SECRETS, "AKIA\ufeff\u200b\u200dIOSFODNN7QXZMPLE", "[SECRET]"),
+    (SECRETS, "AKIA\U000e0061IOSFODNN7QXZMPLE", "[SECRET]"),
+    (SECRETS, "AKIA\x00IOSFODNN7QXZMPLE", "[SECRET]"),
+    (SECRETS, "A\x00KIAIOSFODNN7QXZMPLE", "[SECRET]"),
+    (PII, "jo\x01e@example.com", "[EMAIL]"),
+    (PII, "DE8\x029 3704 0044 0532 0130 00", "[IBAN]"),
+    (PII, "joe@exam\ufe0fple.com", "[EMAIL]"),
+    (PII, "joe@exam\x7fple.com", "[EMAIL]"),
+    (PII, "joe@exam\x1c\x92ple.com", "[EMAIL]"),
+    (PII, "4111\u31641111\u28001111\U000e01001111", "[CARD]"),
+    (CANARY, "CA\ufe0eNA\U000e0041RY-7\u2066f3a9c", "[REDACTED]"),
+    (CANARY, "\x01".join("CANARY-7f3a9c"), "[REDACTED]"),
+    (CANARY, "C+A=N(A)R<Y>-7~f{3}a%9&c", "[REDACTED]"),
+    (CANARY, "C\U0001f600ANA\u00b7RY 7f3a9c", "[REDACTED]"),
 ]
 
 
@@ -74,6 +87,25 @@ def test_typography_hides_nothing_in_a_stream(check: SpanCheck, written: str, le
 )
 def test_what_is_no_card_stays(text: str) -> None:
     assert PII.matches(text) == []
+
+
+def test_no_character_that_nobody_sees_hides_anything() -> None:
+    """Those that Unicode marks so, controls, and fillers that are drawn as nothing."""
+    unseen = [
+        char
+        for char in map(chr, range(0xE01F0))
+        if unicodedata.category(char) in ("Cc", "Cf") and not char.isspace()
+    ]
+    unseen += "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2065\u2800\u3164\uffa0\ufff0\ufff8"
+    unseen += [chr(code) for code in (*range(0xFE00, 0xFE10), 0xE0000, *range(0xE0100, 0xE01F0))]
+    shown = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
+    for char in sorted({*unseen} - {*shown}):
+        for check, text in (
+            (CANARY, "CANARY-7f3a9c"),
+            (SECRETS, "AKIAIOSFODNN7QXZMPLE"),
+            (PII, "joe@example.com"),
+        ):
+            assert check.matches(f"{text[:7]}{char}{text[7:]}"), hex(ord(char))
 
 
 @pytest.mark.parametrize("before", ["", ".", ",", "..", "x."])

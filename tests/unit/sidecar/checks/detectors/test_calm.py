@@ -25,7 +25,7 @@ CHECKS = {
 PIECES = (
     *("the", " ", "a", "can", "ca nary", " c", "canary", "zzz", "- token", "-", "0", "1234", "0123456789", "DE89", "GB", " AB", "\n"),
     *("AKIA", "ABCDEFGHIJKLMNOP", "sk", "secret", "token", " is ", "password", ":", "=", ".", "!", "@", "x@y.de", "%40", "(", "+49 "),
-    *("'", "pat", "ghp_", " Basic ", "é", "\u200b", "\uff20", "born on ", "March ", "aa:bb", "fe80::1", "f" * 30, "z" * 70, "~", "/"),
+    *("'", "pat", "ghp_", " Basic ", "é", "\u200b", "\x00", "\uff20", "born on ", "March ", "aa:bb", "fe80::1", "f" * 30, "z" * 70, "~", "/"),
 )  # fmt: skip
 
 
