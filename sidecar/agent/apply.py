@@ -102,8 +102,7 @@ class Applier:
                     return
                 await self._switch(bundle, message)
             except ResourceRejected as error:
-                reason = error.reason.partition(":")[0]
-                metrics.BUNDLES_REFUSED.labels(reason).inc()
+                metrics.BUNDLES_REFUSED.labels(error.reason.partition(":")[0]).inc()
                 log.warning(
                     "bundle_refused",
                     policy=message.name,
@@ -153,6 +152,8 @@ class Applier:
                 await self._quietly(self._workers.load(old.bundle.plan))
             else:
                 self._workers.drop(bundle.plan.id)
+            if old is not None:  # nothing is called refused before the old one is served again
+                await self._quietly(self._prove(old.bundle, old.plan_hash, old.pair))
             raise
         self.current = Enforced(
             bundle=bundle,
