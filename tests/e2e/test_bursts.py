@@ -133,9 +133,9 @@ async def test_one_of_two_workers_may_die_or_hang_and_no_new_request_fails(fault
                 await asyncio.sleep(0.01)
             over = True
         print(f"{fault.name}: {dict(running.answers)}, fault after {at_fault}")
-        # An exchange whose content stream was open in the victim can't be replayed: one for each client, and a hung
-        # worker may catch a client a second time before it is killed.
-        assert running.answers.total() - running.answers[200] <= (8 if fault is signal.SIGSTOP else 4)
+        # An exchange whose content stream was open in the victim can't be replayed: one for each client. A hung worker
+        # may catch a client a second time before it is killed, and so may a machine that stands still for two seconds.
+        assert running.answers.total() - running.answers[200] <= 8
         assert running.unchecked == 0
 
 
