@@ -28,6 +28,8 @@ from sidecar.agent.supervisor import Restarts
 HUNG_AFTER = 6.0
 """Seconds in which Envoy's main thread did not answer although it and this process had a processor."""
 START_WITHIN = 30.0
+ORPHAN_ENDS_WITHIN = 5.0
+"""So long may a predecessor's Envoy take to end when asked, before it is killed."""
 _LOOKED_EVERY = 1.5
 """About so often is an Envoy looked at that does not answer: a question waits up to 2 s, and then the monitor a while."""
 
@@ -155,11 +157,19 @@ class EnvoyProcess:
                 self._process.kill()
 
     async def _end_orphan(self) -> None:
-        """An agent that was killed leaves its Envoy behind, refusing everything; it would hold our port."""
+        """An agent that was killed leaves its Envoy behind, refusing everything; it would hold our port, and ask us for
+        its configuration. One that stands still can't be asked to end.
+        """
+        orphan = self._admin.owner()
+        if orphan is None:
+            return
         with contextlib.suppress(DependencyUnavailable):
             await self._admin.quit()
-            log.warning("orphaned_envoy_ended")
-            self._on_orphan()
-            for _ in range(50):
-                await self._admin.ready()
-                await asyncio.sleep(0.1)
+        end = time.monotonic() + ORPHAN_ENDS_WITHIN
+        while self._admin.owner() == orphan and time.monotonic() < end + ORPHAN_ENDS_WITHIN:
+            if time.monotonic() > end and orphan > 0:
+                with contextlib.suppress(OSError):
+                    os.kill(orphan, signal.SIGKILL)
+            await asyncio.sleep(0.1)
+        log.warning("orphaned_envoy_ended", pid=orphan)
+        self._on_orphan()

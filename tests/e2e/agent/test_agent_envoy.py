@@ -113,15 +113,19 @@ async def test_a_stopped_worker_or_envoy_is_replaced_and_native_verdicts_are_rec
     assert allowed == {0}, "nobody looked at the answer, so nobody says what it was"
 
 
+@pytest.mark.parametrize("stopped", [False, True])
 async def test_an_agent_that_was_killed_leaves_nothing_open_and_its_successor_takes_over(
-    local: Local,
+    local: Local, *, stopped: bool
 ) -> None:
+    """An Envoy that stands still can't be asked to end, and holds the port."""
     await local.start()
     status = await local.until(lambda now: enforced(now, 1))
     assert local.child is not None
     local.child.signal(signal.SIGKILL)
     await local.child.process.wait()
     assert await local.ask(key=local.key) == 503
+    if stopped:
+        os.kill(status["envoy"]["pid"], signal.SIGSTOP)
     await local.start()
     again = await local.until(lambda now: enforced(now, 1))
     assert again["envoy"]["pid"] != status["envoy"]["pid"]
