@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bartizan.errors import NotFound
@@ -24,9 +25,10 @@ class SqlKeySets:
         """True when the set is new; its first version is 1."""
         if await self._version(name) is not None:
             return False
-        await self._connection.execute(
-            insert(KEY_SETS).values(name=name, version=1, created_at=at, created_by=by)
-        )
+        dialect = postgresql if self._connection.dialect.name == "postgresql" else sqlite
+        fresh = dialect.insert(KEY_SETS).values(name=name, version=1, created_at=at, created_by=by)
+        if not (await self._connection.execute(fresh.on_conflict_do_nothing())).rowcount:
+            return False  # another replica has just made it
         await self._note(name, 1, "created", at=at, by=by)
         return True
 

@@ -76,6 +76,9 @@ async def test_of_replicas_that_write_at_once_one_wins(replicas: list[SqlStore])
     spent = await at_once(replicas, lambda work: work.join_tokens.spend("h", at=1.0))
     assert sum(outcome is not None for outcome in spent) == 1
 
+    made = await at_once(replicas, lambda work: work.key_sets.ensure("chat", at=1.0, by="a"))
+    assert sorted(made) == [False, False, True], "making what is there is no conflict"
+
     leases = await at_once(replicas, lambda work: work.leases.acquire("l", str(id(work)), now=0.0, ttl=9.0))
     assert sum(lease is not None for lease in leases) == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from bartizan.errors import Forbidden, InvalidInput
+from bartizan.errors import DependencyUnavailable, Forbidden, InvalidInput
 from control_plane.audit import records
 from control_plane.audit.ingest import MAX_RECORDS, AuditService
 from control_plane.store.base import AuditQuery, InstanceRow
@@ -121,6 +122,16 @@ async def test_what_is_no_record_becomes_a_gap_and_the_rest_is_kept(store: SqlSt
     assert found["gap"]["lost"] == 1
     assert found["gap"]["reason"] == "invalid_record"
     assert found["decision"]["cause"] == "no_credential"
+
+
+async def test_a_flood_of_one_sidecar_takes_one_place_at_the_store(store: SqlStore) -> None:
+    service = AuditService(store)
+    sent = [service.take("i1", SPIFFE, [decision(number)]) for number in range(20)]
+    ended = await asyncio.gather(*sent, return_exceptions=True)
+    assert [each for each in ended if not isinstance(each, DependencyUnavailable)] == [1]
+    with pytest.raises(Forbidden):
+        await service.take("i1", SPIFFE + "x", [decision()])
+    assert await service.take("i1", SPIFFE, [decision(30)]) == 1
 
 
 def test_a_nul_in_a_callers_tenant_is_in_the_record_and_in_no_column() -> None:
