@@ -92,8 +92,8 @@ class Attestor:
         subject_key(csr_der)
         if not self._issuer.ready:
             raise DependencyUnavailable("no issuer at present", retry_after=5.0)
-        now = self._clock()
         async with self._store.begin() as work:
+            now = await work.now()  # which the replica that made the token asked, too
             token = await work.join_tokens.spend(secret_hash(join_token), at=now)
             if token is None:
                 raise IdentityRefused("the join token is unknown, used or expired")

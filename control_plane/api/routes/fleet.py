@@ -32,20 +32,21 @@ def operations(parts: Parts) -> list[Operation]:
 
     async def join_token(call: Call) -> IssuedJoinToken:
         ask: NewJoinToken = call.body
-        now = parts.clock()
         _check(ask, parts.trust_domain)
         secret = new_secret()
         # First the whole token: without a trust document there is nothing to record.
         token = await parts.join_token(secret)
-        row = JoinTokenRow(
-            hash=secret_hash(secret),
-            spiffe_id=ask.spiffe_id,
-            labels=ask.labels,
-            created_at=now,
-            created_by=call.actor.label,
-            expires_at=now + ask.ttl_seconds,
-        )
         async with parts.store.begin() as work:
+            # It lives for minutes, and another replica will be asked to take it: by the clock that all share.
+            now = await work.now()
+            row = JoinTokenRow(
+                hash=secret_hash(secret),
+                spiffe_id=ask.spiffe_id,
+                labels=ask.labels,
+                created_at=now,
+                created_by=call.actor.label,
+                expires_at=now + ask.ttl_seconds,
+            )
             await work.join_tokens.purge(before=now - _KEEP_EXPIRED_SECONDS)
             await work.join_tokens.add(row)
             detail = {"labels": ask.labels, "ttl_seconds": ask.ttl_seconds}

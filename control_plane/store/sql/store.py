@@ -191,6 +191,10 @@ def _fault(error: BaseException) -> BartizanError | None:
             error.orig
         ):
             return DependencyUnavailable(f"the store failed: {error.orig}")
+        case DBAPIError() if getattr(error.orig, "sqlstate", None) and error.orig is not None:
+            # PostgreSQL's own word (DiskFullError, ReadOnlySQLTransactionError …), which tells what to mend; no text.
+            kind = type(error.orig.__cause__ or error.orig).__name__
+            return DependencyUnavailable(f"the store failed: {kind}", retry_after=1.0)
         case DBAPIError():
             return DependencyUnavailable("the store does not answer", retry_after=1.0)
         case SQLAlchemyError():

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from bartizan.errors import BartizanError, Conflict, DependencyUnavailable, InvalidInput
 from control_plane.policies.service import Policies
@@ -134,6 +135,14 @@ async def test_a_replica_that_stands_still_in_a_transaction_does_not_hold_the_ot
     async with still.begin() as work:
         assert (lease := await work.leases.acquire("rotation", "other", now=2.5, ttl=1.0)), "not the other's"
         assert lease.holder == "other"
+
+
+async def test_why_postgresql_failed_is_told_by_its_own_word(replicas: list[SqlStore]) -> None:
+    """A disk that is full, a standby that can't be written to: whoever is on call has to know which."""
+    with pytest.raises(DependencyUnavailable, match="ReadOnlySQLTransactionError"):
+        async with replicas[0].begin() as work:
+            await work._connection.execute(text("SET TRANSACTION READ ONLY"))
+            await work.key_sets.ensure("chat", at=1.0, by="a")
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,8 @@ class Running:
     roots: bytes
     attest_port: int
     renew_port: int
+    ahead: Attestor
+    """A replica whose clock is an hour ahead."""
 
     async def token(self, *, life: float = 600.0) -> str:
         secret, now = new_secret(), time.time()
@@ -84,7 +86,8 @@ async def running(vault: Vault, tmp_path: Path) -> AsyncIterator[Running]:
     renew_port = mutual.add_secure_port("127.0.0.1:0", server_credentials(source, require_client=True))
     await public.start()
     await mutual.start()
-    yield Running(store, source.current.roots_pem, attest_port, renew_port)
+    ahead = Attestor(store, issuer, clock=lambda: time.time() + 3600)
+    yield Running(store, source.current.roots_pem, attest_port, renew_port, ahead)
     await public.stop(0)
     await mutual.stop(0)
     await store.close()
@@ -112,6 +115,11 @@ async def test_a_join_token_gives_one_certificate_and_an_instance_that_may_renew
     second = await running.renew(material(key, first), first.instance_id)
     assert (second.spiffe_id, second.instance_id) == (WORKLOAD, first.instance_id)
     assert second.chain[0] != first.chain[0]
+
+
+async def test_a_join_token_ends_by_the_clock_that_replicas_share(running: Running) -> None:
+    made = await running.ahead.attest(await running.token(), make_csr(new_key()), peer="here")
+    assert made.instance_id
 
 
 async def refusal(work: object) -> grpc.StatusCode:
