@@ -1,4 +1,6 @@
 # Everything a developer or a newcomer does. `make` alone lists the targets.
+# uv trusts what the machine trusts, as pip does: set-up works behind a proxy with a CA of its own.
+export UV_SYSTEM_CERTS ?= 1
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin

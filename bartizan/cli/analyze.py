@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -56,7 +57,13 @@ def analyze(
     if cluster:
         from control_plane.injector.cluster import read_cluster
 
-        found = [*items(asyncio.run(read_cluster(kubeconfig, namespace)), "cluster")]
+        try:
+            objects = asyncio.run(read_cluster(kubeconfig, namespace))
+        except InvalidInput as error:  # its settings are those of a control plane: here they are an option
+            raise InvalidInput(
+                error.summary, [replace(each, path="--kubeconfig") for each in error.problems]
+            ) from None
+        found = [*items(objects, "cluster")]
     else:
         found = [
             each

@@ -162,6 +162,17 @@ def _weaker(names: Mapping[str, str], one: Any, other: Any) -> str:
     return f"{names['side']} check {names['check']} does less: {one} -> {other}" if weaker else ""
 
 
+def _opened(_names: Mapping[str, str], one: Any, other: Any) -> str:
+    """From one address to all of them, or from this machine to a network."""
+    if other in {"0.0.0.0", "::"} or (_loopback(one) and not _loopback(other)):
+        return f"others may connect: {one} -> {other}"
+    return ""
+
+
+def _loopback(address: Any) -> bool:
+    return str(address).startswith("127.") or address == "::1"
+
+
 def _rule(names: Mapping[str, str], one: Any, other: Any) -> str:
     """A deny rule that goes or an allow rule that comes opens something; a removed last allow rule too."""
     if other is _MISSING:
@@ -232,6 +243,7 @@ _RULES: tuple[tuple[re.Pattern[str], Judge], ...] = tuple(
         (r"spec\.authn\.jwt\[(?P<issuer>[^\]]*)\]", _added("tokens of {issuer} are accepted")),
         (r"spec\.authn\.jwt\[(?P<issuer>[^\]]*)\]\.audiences\[(?P<audience>.*)\]", _added("tokens for {audience} are accepted")),
         (r"spec\.authn\.jwt\[(?P<issuer>[^\]]*)\]\.(claims|jwksUri).*", _any("tokens of {issuer} are read differently")),
+        (r"spec\.listener\.address", _opened),
         (r"spec\.listener\.tls", _became("none", "the listener takes plain HTTP")),
         (r"spec\.selector\.matchLabels(\..*)?", _any("another set of sidecars is selected: some may lose this policy")),
     )

@@ -75,7 +75,7 @@ def test_the_quickstart_ends_with_a_guarded_model(shell: subprocess.Popen[str], 
         for block in BLOCKS
         if "make setup" not in block
     ]
-    start_model, validate, up, requests, look, down = blocks
+    start_model, validate, up, requests, look, change, down = blocks
     run(shell, start_model)
     assert "default/quickstart is valid" in run(shell, validate)
     wait_for_port(model)
@@ -88,6 +88,7 @@ def test_the_quickstart_ends_with_a_guarded_model(shell: subprocess.Popen[str], 
     assert "enforced 1/1" in seen
     assert "missing_credentials" in seen
     assert re.search(r"^model +good", seen, re.MULTILINE)
+    assert "enforced 1/1" in run(shell, change)
     assert "stopped" in run(shell, down)
 
 

@@ -111,6 +111,7 @@ def test_a_loosening_is_named(edit: Edit, said: str) -> None:
     [
         lambda s: s["tenants"].pop(),
         lambda s: s["limits"]["requests"][0].update(rate="10/m"),
+        lambda s: s["listener"].update(address="127.0.0.1"),
         lambda s: s["limits"]["body"].update(max="512KiB"),
         lambda s: s["input"].append({"promptInjection": {}}),
         lambda s: s["output"][2]["pii"].update(action="deny"),
@@ -241,3 +242,24 @@ def test_of_other_policies_only_the_selector_counts_and_one_that_cant_be_read_co
     with pytest.raises(PolicyConflict, match=conflict) as refused:
         check_conflicts(policy, others)
     assert [problem.code for problem in refused.value.problems] == ["policy_conflict"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "opened"),
+    [
+        ("127.0.0.1", "0.0.0.0", True),
+        ("127.0.0.1", "10.0.0.8", True),
+        ("10.0.0.8", "::", True),
+        ("127.0.0.1", "::1", False),
+        ("0.0.0.0", "127.0.0.1", False),
+        ("10.0.0.8", "10.0.0.9", False),
+    ],
+)
+def test_a_listener_that_more_can_reach_is_said(before: str, after: str, opened: bool) -> None:
+    policies = []
+    for address in (before, after):
+        document = copy.deepcopy(BASE)
+        document["spec"]["listener"]["address"] = address
+        policies.append(validate_document(document))
+    (change,) = differences(*policies)
+    assert change.loosens == (f"others may connect: {before} -> {after}" if opened else "")
