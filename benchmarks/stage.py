@@ -87,7 +87,15 @@ async def front(case: Case) -> AsyncIterator[Front]:
             log=folder / "sidecar.log",
         )
         if case.front == "sidecar":
-            child, health = await _sidecar(bundle, key, folder, case.wire, issuer)
+            collector = free_port()
+            sink = await start(
+                "collector",
+                [sys.executable, "-m", "benchmarks.collector", str(collector)],
+                log=folder / "collector.log",
+            )
+            stack.push_async_callback(sink.stop)
+            await _open(collector, sink)
+            child, health = await _sidecar(bundle, key, folder, case.wire, issuer, collector)
             stack.push_async_callback(child.stop)
             pids = await _ready(child, health)
             made = replace(made, health=health)
@@ -117,9 +125,9 @@ async def _peer(
 
 
 async def _sidecar(
-    bundle: Bundle, key: str, folder: Path, wire: str, issuer: Issuer | None
+    bundle: Bundle, key: str, folder: Path, wire: str, issuer: Issuer | None, collector: int
 ) -> tuple[Child, int]:
-    """The agent in local mode, with a bundle and a key set signed here."""
+    """The agent in local mode, with a bundle and a key set signed here, and a collector's port for its spans."""
     private = ed25519.Ed25519PrivateKey.generate()
     signer = LocalSigner(
         private.private_bytes(
@@ -150,6 +158,7 @@ async def _sidecar(
         "BARTIZAN_LOG_LEVEL": "error",
         "BARTIZAN_ENVOY": find_binary("envoy"),
         "BARTIZAN_WIRE": wire,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector}",
     }
     if issuer is not None:
         settings |= {"BARTIZAN_JWKS_ALLOW": issuer.address, "SSL_CERT_FILE": issuer.certificate}
