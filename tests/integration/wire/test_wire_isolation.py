@@ -190,3 +190,21 @@ async def test_nothing_of_a_call_that_is_over_waits_for_the_garbage_collector(
             assert kept() == before
         finally:
             gc.enable()
+
+
+@pytest.mark.parametrize(("method", "tasks"), [("Both", 0), ("HangStream", 1)])
+async def test_only_a_handler_that_waits_for_more_than_its_peer_is_a_task(
+    serve_ngh2: Serve, method: str, tasks: int
+) -> None:
+    async with serve_ngh2() as running:
+        peer = await running.connect()
+        await peer.send(call(f"/test.S/{method}".encode(), message(b"a"), ended=False))
+        while not (1 in peer.streams and peer.streams[1].data):
+            assert await peer.step()
+        assert len(running.engine._state.swarm) == tasks  # type: ignore[attr-defined]
+        assert running.engine._state.running == 1  # type: ignore[attr-defined]
+        await peer.send(frame(h2.RST_STREAM, 0, 1, U32.pack(8)), request(3))
+        assert (await peer.answer(3)).status == 0
+        async with asyncio.timeout(20):
+            while running.engine._state.running:  # type: ignore[attr-defined]
+                await asyncio.sleep(0.01)
