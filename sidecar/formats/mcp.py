@@ -10,7 +10,7 @@ import base64
 import json
 import re
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sidecar.formats.answers import decode_model_json, error_document, readable
@@ -18,6 +18,7 @@ from sidecar.formats.base import FILE_DATA, AnswerStream, Document, FormatError,
 from sidecar.formats.documents import JsonDocument, TextAt, strings
 from sidecar.formats.event_stream import JsonEventStream
 from sidecar.formats.faults import MODEL_ERROR, take_traces
+from sidecar.formats.identifiers import MAX_IDENTIFIER
 from sidecar.formats.json_text import DEFAULT_DEPTH, Path, decode
 from sidecar.formats.media_type import demand_json, is_event_stream
 from sidecar.formats.openai_fields import shaped
@@ -153,43 +154,52 @@ def _read(value: Any, role: str, cause: Cause) -> tuple[list[TextAt], list[str]]
     method = value.get("method", "m")
     if not (isinstance(method, str) and _METHOD.fullmatch(method)):
         raise FormatError(cause, "the method is no name")
-    unscanned = _take_binary(value)
+    binary = dict(_binary(value))
     known = {"jsonrpc", "method"}
     if shaped(value.get("id")) or type(value.get("id")) is int:
         known.add("id")
     named = [key for key in ("method", "id") if shaped(value.get(key))]
     identifiers = [TextAt((key,), value[key], identifier=True) for key in named]
+    if role == "tool":
+        identifiers += [
+            TextAt(at, text, identifier=True)
+            for at, (_, text) in binary.items()
+            if len(text) <= MAX_IDENTIFIER
+        ]
     rest = {key: item for key, item in value.items() if key not in known}
     # what a request asks for is arguments of a program, and no prompt
     params = strings(rest.pop("params", None), ("params",), "params.other", role, WORDS)
     texts = [*params, *strings(rest, (), "message", role, WORDS)]
-    texts = [at for at in texts if not (at.path[-1] == "type" and at.text in _TYPES)]
-    return [*texts, *identifiers], unscanned
+    texts = [
+        at for at in texts if at.path not in binary and not (at.path[-1] == "type" and at.text in _TYPES)
+    ]
+    return [*texts, *identifiers], list(dict.fromkeys(kind for kind, _ in binary.values()))
 
 
-def _take_binary(value: dict[str, Any]) -> list[str]:
-    """Take base64 of pictures, sound and binary resources out of the value, and name it.
+def _binary(value: dict[str, Any]) -> Iterator[tuple[Path, tuple[str, str]]]:
+    """Places of base64 of pictures, sound and binary resources, each with its kind and what stands there.
 
     Only where the protocol has them, and only what begins like a picture or sound: a word that is put there instead
     stays text.
     """
-    found: dict[str, None] = {}
-    stack: list[tuple[Any, bool]] = [(value, False)]
+    stack: list[tuple[Any, Path]] = [(value, ())]
     while stack:
-        here, content = stack.pop()
+        here, at = stack.pop()
         if isinstance(here, list):
-            stack.extend((item, content) for item in here)
+            stack.extend((item, (*at, number)) for number, item in enumerate(here))
         elif isinstance(here, dict):
             kind, media = here.get("type"), here.get("data")
-            if content and kind in ("image", "audio") and isinstance(media, str) and _is_media(media):
-                found[str(kind)] = None
-                here["data"] = None
+            if _in_content(at) and kind in ("image", "audio") and isinstance(media, str) and _is_media(media):
+                yield (*at, "data"), (kind, media)
             blob = here.get("blob")
             if "uri" in here and isinstance(blob, str) and _BASE64.fullmatch(blob):
-                found[FILE_DATA] = None
-                here["blob"] = None
-            stack.extend((item, key == "content") for key, item in here.items() if key not in _NOT_CONTENT)
-    return list(found)
+                yield (*at, "blob"), (FILE_DATA, blob)
+            stack.extend((item, (*at, key)) for key, item in here.items() if key not in _NOT_CONTENT)
+
+
+def _in_content(at: Path) -> bool:
+    """Whether it is a content block: by the nearest key."""
+    return next((step for step in reversed(at) if isinstance(step, str)), "") == "content"
 
 
 def _is_media(text: str) -> bool:

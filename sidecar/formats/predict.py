@@ -16,6 +16,7 @@ from sidecar.formats.answers import decode_model_json, error_document, readable
 from sidecar.formats.base import FILE_DATA, SHARED_MEMORY, TENSOR, AnswerStream, Document, FormatError
 from sidecar.formats.documents import ImageAt, JsonDocument, TextAt
 from sidecar.formats.faults import MODEL_ERROR, take_traces
+from sidecar.formats.identifiers import MAX_IDENTIFIER
 from sidecar.formats.json_text import DEFAULT_DEPTH, KEY, Path, decode, location
 from sidecar.formats.magic import looks_like_picture
 from sidecar.formats.media_type import demand_json
@@ -132,6 +133,8 @@ class _Found:
             self.images.append(ImageAt(at, "image", form, text))
         elif key == _B64:
             self.encoded = True
+            if self._role == "assistant" and 0 < len(text) <= MAX_IDENTIFIER:  # or a word that only looks so
+                self.texts.append(TextAt(at, text, self._role, identifier=True))
         elif text:
             # Keys may be the client's own text: a place is named by its number among the texts.
             name = location(at) if all(isinstance(step, int) or step in WORDS for step in at) else ""

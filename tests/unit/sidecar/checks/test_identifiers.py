@@ -51,7 +51,14 @@ ANSWERS: list[tuple[str, str, dict[str, Any], str]] = [
     ),
     ("ollama", "/api/chat", {"model": TOKEN, "message": {"content": "x"}, "done": True}, "model"),
     ("mcp", "/mcp", {"jsonrpc": "2.0", "id": TOKEN, "result": {}}, "id"),
+    (
+        "mcp",
+        "/mcp",
+        {"jsonrpc": "2.0", "id": 1, "result": {"contents": [{"uri": "file:///a", "blob": TOKEN}]}},
+        "result.contents[0].blob",
+    ),
     ("kserve_v2", "/v2/models/m/infer", {"model_name": TOKEN, "outputs": []}, "model_name"),
+    ("kserve_v1", "/v1/models/m:predict", {"predictions": [{"b64": TOKEN}]}, "predictions[0].b64"),
 ]
 EVENTS: list[tuple[str, str, list[dict[str, Any]], str]] = [
     ("openai", "/v1/chat/completions", [{"id": TOKEN, "choices": [{"delta": {"content": "x"}}]}], "id"),
@@ -80,6 +87,12 @@ EVENTS: list[tuple[str, str, list[dict[str, Any]], str]] = [
     ),
     ("ollama", "/api/chat", [{"model": TOKEN, "message": {"content": "x"}}], "model"),
     ("mcp", "/mcp", [{"jsonrpc": "2.0", "id": TOKEN, "result": {}}], "id"),
+    (
+        "mcp",
+        "/mcp",
+        [{"jsonrpc": "2.0", "id": 1, "result": {"contents": [{"uri": "file:///a", "blob": TOKEN}]}}],
+        "result.contents[0].blob",
+    ),
 ]
 
 
