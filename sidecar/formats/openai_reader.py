@@ -27,7 +27,7 @@ from sidecar.formats.openai_fields import (
     shaped,
     unread,
 )
-from sidecar.formats.parts import mark_parts
+from sidecar.formats.parts import mark_messages, mark_parts
 from sidecar.model.decision import Cause
 
 # Fields by which the application defines the model's task: rules against role play don't apply to them.
@@ -96,6 +96,7 @@ class OpenAIReader:
             if isinstance(output := value.get("output"), list):
                 for index, item in enumerate(output):
                     self.item(item, ("output", index))
+                mark_messages(self.texts, output)
                 value = {key: member for key, member in value.items() if key != "output"}
             self._unknown_answer(value)
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from bartizan.policy.checks import Pii, PromptInjection, Sanitize, Secrets
 from sidecar.checks.catalog import build_checks
 from sidecar.checks.content import ContentResult, inspect_document
 from sidecar.formats.anthropic import AnthropicFormat
-from sidecar.formats.base import Format
+from sidecar.formats.base import Format, FormatError
 from sidecar.formats.openai import OpenAIFormat
 from sidecar.model.finding import Action
 
@@ -76,3 +77,28 @@ def test_messages_and_prompts_of_a_batch_are_not_joined() -> None:
     ):
         document = OpenAIFormat().decode_request("/x", "application/json", json.dumps(body).encode())
         assert inspect_document(document, CHECKS, shadow=False).findings == ()
+
+
+def said(text: str, kind: str = "message") -> dict[str, Any]:
+    return {"type": kind, "content": [{"type": "output_text", "text": text}]}
+
+
+@pytest.mark.parametrize(
+    ("output", "action"),
+    [
+        ([said("card 4111 1111"), said(" 1111 1111")], Action.DENY),
+        ([said("card 4111"), said("x", "reasoning"), said(" 1111"), said(" 1111 1111")], Action.DENY),
+        ([said("card 4111 1111", "reasoning"), said(" 1111 1111")], Action.ALLOW),
+        ([said("card 4111 1111 1111 1111"), said("and no more")], Action.REDACT),
+        ([{**said("card 4111 1111"), "type": []}, said(" 1111 1111")], Action.DENY),
+        ([said("one"), "odd"], None),
+    ],
+)
+def test_messages_of_a_response_are_joined(output: list[Any], action: Action | None) -> None:
+    body = json.dumps({"object": "response", "output": output}).encode()
+    if action is None:
+        with pytest.raises(FormatError):
+            OpenAIFormat().decode_answer("/v1/responses", "application/json", body)
+        return
+    document = OpenAIFormat().decode_answer("/v1/responses", "application/json", body)
+    assert inspect_document(document, build_checks((Pii(),)), shadow=False).action is action
