@@ -69,6 +69,8 @@ _NEW_ENOUGH_SECONDS = 0.5
 # Streams of a large fleet (four for each sidecar); who attests stays for one short call.
 _MOST_CALLS = 20_000
 _MOST_ATTESTING = 256
+# Anybody may connect there: it is for one call, and whoever does not make it goes.
+ATTEST_OPTIONS = (*SERVER_OPTIONS, ("grpc.max_connection_idle_ms", 10_000))
 _MTLS_SERVICES = (
     "envoy.service.discovery.v3.AggregatedDiscoveryService",
     "bartizan.fleet.v1.Fleet",
@@ -189,7 +191,7 @@ class ControlPlane:
         AuditService(self.store).register(mtls)
         Health(lambda: not self._not_ready(), _MTLS_SERVICES).register(mtls)
         identity_pb2_grpc.add_IdentityServicer_to_server(RenewService(self.attestor), mtls)  # type: ignore[abstract]
-        attest = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=_MOST_ATTESTING)
+        attest = grpc.aio.server(options=ATTEST_OPTIONS, maximum_concurrent_rpcs=_MOST_ATTESTING)
         identity_pb2_grpc.add_IdentityServicer_to_server(AttestService(self.attestor), attest)  # type: ignore[abstract]
         Health(lambda: not self._not_ready(), ("bartizan.identity.v1.Identity",)).register(attest)
         for name, server, address, client in (

@@ -43,6 +43,8 @@ SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    # Who does not even say hello keeps its descriptor for two minutes otherwise.
+    ("grpc.server_handshake_timeout_ms", 10_000),
     ("grpc.max_receive_message_length", 1 << 20),
     ("grpc.max_send_message_length", 32 << 20),
 )
