@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import re
+import tomllib
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -69,6 +70,12 @@ def test_every_setting_of_the_sidecar_is_documented_once(tmp_path: Path) -> None
     with pytest.raises(InvalidInput):
         sidecar_settings.load(asked)
     assert sorted(documented_settings("Sidecar")) == sorted(asked.names)
+
+
+def test_every_extra_is_documented() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    listed = re.findall(r"^\| `([a-z]+)` \|", section("Extras"), re.MULTILINE)
+    assert sorted(listed) == sorted(project["optional-dependencies"])
 
 
 def test_every_condition_of_a_sidecar_is_in_the_runbook_with_its_effect_on_readiness() -> None:
@@ -143,6 +150,11 @@ def test_every_link_leads_to_a_file_and_a_heading_that_exist(page: Path) -> None
         if not target.exists() or (anchor and anchor not in anchors(target)):
             broken.append(link)
     assert not broken
+
+
+def test_the_first_page_leads_to_every_other_one() -> None:
+    links = set(re.findall(r"\]\((docs/[a-z-]+\.md)\)", (ROOT / "README.md").read_text()))
+    assert links == {str(page.relative_to(ROOT)) for page in ROOT.glob("docs/*.md")}
 
 
 def anchors(page: Path) -> set[str]:
