@@ -60,7 +60,7 @@ def unproven(status: PolicyStatus | MeshStatus) -> Iterator[str]:
             yield "no published ModelPolicy fits the selector"
         case MeshStatus():
             for each in status.endpoints:
-                if each.enforced_count < each.total or not each.total:
+                if not each.enforced:
                     yield f"{each.name}: enforced {each.enforced_count}/{each.total} (bartizan status {each.name})"
 
 

@@ -202,7 +202,9 @@ async def test_a_scan_of_the_audit_pages_through_all_records_and_counts_their_fi
         await work.audit.add(rows)
     async with house.client() as client:
         seen = [record async for record in records(client, {"tenant": "acme"})]
+        first = [record async for record in records(client, {"tenant": "acme"}, 1_100)]
     assert len(seen) == 1_200
+    assert first == seen[:1_100]
     made = Summary()
     for index, record in enumerate(seen):
         verdict, source = verdict_of(record)
