@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bartizan.policy.capabilities import CLASSIFIER, IMAGE, SUPPORTED, WAF
+from bartizan.policy.capabilities import CLASSIFIER, IMAGE, NAMES, SHIPPED_NAMES, SUPPORTED, WAF
 from tests.images.dockerfile import Asked, Done, Plan
 from tests.support.classifiers import made
 
@@ -40,10 +40,11 @@ ENVOY = (
 CHILDREN = """\
 import io, sys, time, msgspec
 from PIL import Image
-from bartizan.policy.checks import Classifier
+from bartizan.policy.checks import Classifier, Names
 from sidecar.checks.classifier.process import ClassifierProcess
 from sidecar.checks.images import messages as images
 from sidecar.checks.images.decoder import Decoder
+from sidecar.checks.names.process import NamesProcess
 from sidecar.checks.waf import messages as waf
 from sidecar.checks.waf.firewall import Firewall
 
@@ -57,6 +58,9 @@ picture = io.BytesIO()
 Image.new("RGB", (8, 8)).save(picture, "png")
 question = images.Question(kind="png", data=picture.getvalue(), width=8, height=8, frames=1, lossless=True, reencode=True)
 print("image", Decoder(1_000_000).decode(question, time.monotonic() + 20).good)
+names = NamesProcess(Names())
+names.start()
+print("names", names.find(["Please write to Maria Keller in Boston."]).read == 1)
 """
 
 
@@ -100,7 +104,9 @@ def test_envoy_is_there_and_can_be_run_by_the_images_user(answers: Answers, imag
     assert (done.returncode, "version:" in done.output) == (0, True), done.output
 
 
-@pytest.mark.parametrize(("image", "lacks"), [("sidecar", {WAF, IMAGE, CLASSIFIER}), ("sidecar-full", set())])
+@pytest.mark.parametrize(
+    ("image", "lacks"), [("sidecar", {WAF, IMAGE, CLASSIFIER, NAMES, SHIPPED_NAMES}), ("sidecar-full", set())]
+)
 def test_an_image_announces_what_its_libraries_can_enforce(
     answers: Answers, image: str, lacks: set[str]
 ) -> None:
@@ -109,4 +115,6 @@ def test_an_image_announces_what_its_libraries_can_enforce(
 
 def test_every_extra_works_in_the_full_image_without_a_writable_root(answers: Answers) -> None:
     done = answers["sidecar-full", ("python", "-c", CHILDREN)]
-    assert done.output.split("\n")[:3] == ["classifier True", "waf True", "image True"], done.output
+    assert done.output.split("\n")[:4] == ["classifier True", "waf True", "image True", "names True"], (
+        done.output
+    )

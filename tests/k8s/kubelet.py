@@ -6,7 +6,9 @@ the health port, which every pod has, is a free one.
 
 from __future__ import annotations
 
+import base64
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,8 @@ processes of this machine, which a pod would not have, rarely listen there.
 class Kubelet:
     cluster: KubeCluster
     folder: Path
+    image: Mapping[str, str] = field(default_factory=dict)
+    """Variables that the image sets by itself."""
     health: int = field(default_factory=free_port)
     child: Child | None = None
 
@@ -40,7 +44,7 @@ class Kubelet:
             place.mkdir(parents=True, exist_ok=True)
             await self._fill(place, volumes[mount["name"]], pod)
             places[mount["mountPath"]] = place
-        environment = {each["name"]: _value(each, pod) for each in container["env"]}
+        environment = {**self.image, **{each["name"]: _value(each, pod) for each in container["env"]}}
         environment = {name: _moved(value, places) for name, value in environment.items()}
         environment["BARTIZAN_HEALTH_LISTEN"] = f"127.0.0.1:{self.health}"
         assert container["command"][0] == "bartizan"
@@ -57,8 +61,10 @@ class Kubelet:
             found = await self.cluster.server.get(
                 f"/api/v1/namespaces/{namespace}/configmaps/{wanted['name']}"
             )
-            for item in wanted["items"]:
-                (place / item["path"]).write_text(found["data"][item["key"]])
+            files = {key: value.encode() for key, value in found.get("data", {}).items()}
+            files |= {key: base64.b64decode(value) for key, value in found.get("binaryData", {}).items()}
+            paths = {item["key"]: item["path"] for item in wanted.get("items", [])}
+            _put_files(place, {paths.get(key, key): content for key, content in files.items()})
             return
         for source in volume["projected"]["sources"]:
             ask = source["serviceAccountToken"]
@@ -70,6 +76,15 @@ class Kubelet:
                 expirationSeconds=ask["expirationSeconds"],
             )
             (place / ask["path"]).write_text(token)
+
+
+def _put_files(place: Path, files: Mapping[str, bytes]) -> None:
+    """As links into a folder behind another link, which is how a kubelet changes all of them at once."""
+    (place / "..2026").mkdir()
+    (place / "..data").symlink_to("..2026")
+    for name, content in files.items():
+        (place / "..2026" / name).write_bytes(content)
+        (place / name).symlink_to(f"..data/{name}")
 
 
 def _value(entry: dict[str, Any], pod: dict[str, Any]) -> str:
