@@ -84,6 +84,10 @@ class AskedProcess:
         try:
             if self._child is None or not self._child.alive:
                 self._child = _Child(self._kind, self._first)
+            if (
+                time.monotonic() > deadline
+            ):  # a slow start's own question: the next one shall find the child alive
+                raise self._failed("late")
             return self._child.ask(question, answer, deadline)
         except TimeoutError as error:
             raise self._failed("late") from error

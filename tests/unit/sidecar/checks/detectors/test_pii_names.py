@@ -38,7 +38,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("models")
         patch.setenv(SETTING, str(folder))
-        yield made(folder)
+        files = made(folder)
+        running = NamesProcess(files.config)  # kept, so that each check finds it there
+        running.start()
+        yield files
 
 
 def checks(files: Made, types: tuple[Any, ...] = ("email", *ALL), **config: Any) -> CheckSet:

@@ -12,11 +12,11 @@ import pytest
 
 from bartizan.errors import ResourceRejected
 from bartizan.policy.checks import Names, NamesSelfTest
-from sidecar.checks.child.process import MOST_WAITING
+from sidecar.checks.child.process import MOST_WAITING, ChildFailed
 from sidecar.checks.classifier.process import SETTING, ClassifierProcess
 from sidecar.checks.names import shipped
 from sidecar.checks.names.child import NameModel
-from sidecar.checks.names.messages import Question
+from sidecar.checks.names.messages import Answer, Question
 from sidecar.checks.names.process import NamesProcess
 from tests.support import classifiers
 from tests.support.classifiers import digest
@@ -114,6 +114,19 @@ def test_the_time_for_a_text_counts_from_when_it_was_asked_about(
                 time.sleep(0.001)
             time.sleep(0.25)
         assert waiting.result() == 0
+
+
+def test_a_start_that_took_a_questions_time_serves_the_next_one(files: Made) -> None:
+    # a model that loads longer than a question may take would else be killed and loaded again, for ever
+    asked = NamesProcess(files.config)
+    question = Question(segments=(NAMED,), until=time.monotonic() + 60)
+    with pytest.raises(ChildFailed, match="late"):
+        asked._process.ask(question, Answer, deadline=time.monotonic() - 1)
+    started = asked._process._child
+    assert started is not None
+    assert started.alive
+    assert asked._process.ask(question, Answer, deadline=time.monotonic() + 60).read == 1
+    assert asked._process._child is started
 
 
 def _model(files: Made, data: bytes) -> Any:
