@@ -79,7 +79,7 @@ def answers(*content: dict[str, Any]) -> Model:
 
 
 async def message(client: anthropic.AsyncAnthropic) -> anthropic.types.Message:
-    async with asyncio.timeout(20), client.messages.stream(**ASK) as stream:
+    async with asyncio.timeout(60), client.messages.stream(**ASK) as stream:
         return await stream.get_final_message()
 
 

@@ -64,7 +64,7 @@ async def records(stack: Any) -> AsyncIterator[Records]:
 
 
 async def until(done: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not done():
             await asyncio.sleep(0.02)
 

@@ -99,7 +99,7 @@ class Edge:
         try:
             writer.write("\r\n".join([*lines, "host: edge", "", ""]).encode())
             await writer.drain()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 head = await reader.readuntil(b"\r\n\r\n")
                 status, *fields = head.decode().rstrip().split("\r\n")
                 headers = {name: value for name, _, value in (line.partition(": ") for line in fields)}

@@ -85,7 +85,7 @@ async def attest(hurt: Stand, token: JoinToken) -> Pod:
 async def refusals(hurt: Stand, pod: Pod, kinds: set[str], target: str = "") -> dict[str, list[str]]:
     """Names refused by type, as the admin events tell it, once all of these types are among them."""
     found: dict[str, list[str]] = {}
-    async with asyncio.timeout(20), hurt.stack.client() as client:
+    async with asyncio.timeout(60), hurt.stack.client() as client:
         while not kinds <= found.keys():
             found = {
                 event.detail["type"]: event.detail["names"]

@@ -90,7 +90,7 @@ async def test_choices_and_tool_calls_are_joined_each_for_itself(
         says.chunk({}, finish="tool_calls"),
         says.DONE,
     )
-    async with asyncio.timeout(20), client.chat.completions.stream(**CHAT, n=2) as stream:
+    async with asyncio.timeout(60), client.chat.completions.stream(**CHAT, n=2) as stream:
         got = await stream.get_final_completion()
     first, second = got.choices
     assert (first.message.content, second.message.content) == ("ask [EMAIL]", "write to [EMAIL]")
@@ -116,7 +116,7 @@ async def test_a_canary_in_pieces_of_a_name_is_not_joined_by_the_client(
             call.function.name or "" for call in event.choices[0].delta.tool_calls or () if call.function
         )
     assert names == "canary-"
-    async with asyncio.timeout(20), client.chat.completions.stream(**CHAT) as stream:
+    async with asyncio.timeout(60), client.chat.completions.stream(**CHAT) as stream:
         with pytest.raises(openai.ContentFilterFinishReasonError):
             await stream.get_final_completion()
     assert [(await served.guard.next_record()).cause for _ in range(2)] == ["answer_cut"] * 2
@@ -159,7 +159,7 @@ async def test_a_cut_finishes_every_choice(served: Gateway, client: openai.Async
         says.chunk({}, finish="stop"),
         says.DONE,
     )
-    async with asyncio.timeout(20), client.chat.completions.stream(**CHAT) as stream:
+    async with asyncio.timeout(60), client.chat.completions.stream(**CHAT) as stream:
         with pytest.raises(openai.ContentFilterFinishReasonError):
             await stream.get_final_completion()
     text = ""
@@ -183,7 +183,7 @@ async def test_a_streamed_response_is_redacted_in_its_deltas_and_its_whole_texts
         made.end(says.said(text)),
     )
     deltas, numbers = "", []
-    async with asyncio.timeout(20), client.responses.stream(model="m", input="hi") as stream:
+    async with asyncio.timeout(60), client.responses.stream(model="m", input="hi") as stream:
         async for event in stream:
             numbers.append(event.sequence_number)
             if event.type == "response.output_text.delta":
@@ -258,7 +258,7 @@ async def test_long_prompts_and_pictures_are_read_as_far_as_they_are_text_and_th
     parts: Any = [{"type": "text", "text": prompt}, picture, {"type": "text", "text": "bob@example.org"}]
     asked: Any = [{"role": "user", "content": parts}]
     text = ""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for event in await client.chat.completions.create(model="m", messages=asked, stream=True):
             text += event.choices[0].delta.content or ""
     assert text == "a picture of jane@"

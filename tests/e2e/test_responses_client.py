@@ -105,7 +105,7 @@ async def final(client: openai.AsyncOpenAI, *, stream: bool) -> openai.types.res
     if not stream:
         answered: openai.types.responses.Response = await client.responses.create(**ASK)
         return answered
-    async with asyncio.timeout(20), client.responses.stream(**ASK) as events:
+    async with asyncio.timeout(60), client.responses.stream(**ASK) as events:
         return await events.get_final_response()
 
 

@@ -252,11 +252,11 @@ async def test_a_worker_that_is_told_to_stop_sends_its_records_first(worker: Gua
     worker.child.signal(signal.SIGTERM)
     for _ in range(20):
         assert (await worker.next_record()).cause == "allowed"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert await worker.child.process.wait() == 0
 
 
 async def test_the_worker_ends_with_its_agent(worker: GuardWorker) -> None:
     worker.channel.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert await worker.child.process.wait() == 0

@@ -38,7 +38,7 @@ class Receiver(TraceServiceServicer):
         return ExportTraceServiceResponse()
 
     async def take(self, count: int) -> dict[str, Span]:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             spans = [await self.spans.get() for _ in range(count)]
         return {span.name: span for span in spans}
 

@@ -41,7 +41,7 @@ async def post_with_trailers(
     writer.write(client.data_to_send(_MOST))
     reply = Http2Reply()
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while read := await reader.read(1 << 16):
                 client.receive_data(read)
                 if _note(reply, client.events()):
@@ -65,7 +65,7 @@ async def post(port: int, path: str, headers: Mapping[str, str], body: bytes) ->
     client.send_data(stream, body, end_stream=True)
     reply = Http2Reply()
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 writer.write(client.data_to_send(_MOST))
                 if not (read := await reader.read(1 << 16)):

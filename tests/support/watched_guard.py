@@ -171,7 +171,7 @@ class Stand:
 
     async def last(self) -> Exchange:
         """The newest exchange, once its stream is over."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not (self.guard.exchanges and self.guard.exchanges[-1].ended):
                 await asyncio.sleep(0.01)
         return self.guard.exchanges[-1]

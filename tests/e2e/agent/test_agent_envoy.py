@@ -167,7 +167,7 @@ async def test_the_envoy_of_a_killed_agent_can_be_ended_with_its_test(local: Loc
     local.child.signal(signal.SIGKILL)
     await local.child.process.wait()
     assert status["envoy"]["pid"] in end_orphans(local.folder)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while Path(f"/proc/{status['envoy']['pid']}/cmdline").exists():
             if not Path(f"/proc/{status['envoy']['pid']}/cmdline").read_bytes():
                 break  # a zombie that init has not reaped yet

@@ -112,7 +112,7 @@ async def test_a_client_that_sends_too_slowly_is_ended_and_never_half_judged(
     async with watched(POLICY, static_config, alter=short) as stand:
         reader, writer = await asyncio.open_connection("127.0.0.1", stand.port)
         writer.write(with_length(chat())[:-5])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             answered = await reader.readuntil(b"\r\n\r\n")
         writer.close()
         assert answered.startswith(b"HTTP/1.1 408")

@@ -66,7 +66,7 @@ async def test_of_two_replicas_one_leads_and_the_other_follows_when_it_ends(
             leading.remove(name)
 
     async def until(wanted: list[str]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while leading != wanted:
                 await asyncio.sleep(0.01)
 
@@ -79,7 +79,7 @@ async def test_of_two_replicas_one_leads_and_the_other_follows_when_it_ends(
             )
             for name in ("a", "b")
         }
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not leading:
                 await asyncio.sleep(0.01)
         first = leading[0]
@@ -110,7 +110,7 @@ async def test_a_claim_that_was_answered_too_late_leads_nobody(
         led.append(cluster.late > 0)
         await asyncio.Event().wait()
 
-    async with asyncio.TaskGroup() as group, asyncio.timeout(20):
+    async with asyncio.TaskGroup() as group, asyncio.timeout(60):
         made = Election(server, namespace="bartizan-system", me="a")
         running = tasks.start(group, made.lead(lead), name="a")
         while not cluster.objects.get(f"{LEASES}/{election.NAME}", {}).get("spec", {}).get("renewTime"):
@@ -142,7 +142,7 @@ async def test_who_can_not_renew_stops_before_anybody_else_may_begin(
     async with asyncio.TaskGroup() as group:
         made = Election(server, namespace="bartizan-system", me="a")
         running = tasks.start(group, made.lead(lead), name="a")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await began.wait()
             cluster.down = True
             await ended.wait()

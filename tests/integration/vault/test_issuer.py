@@ -227,7 +227,7 @@ async def test_after_a_suspend_the_intermediate_is_renewed_within_a_minute(vault
         sleep=sleep,
     )
     await issuer.start()
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         running = tasks.start(group, issuer.run(), name="issuer")
         await renewed.wait()
         await tasks.cancel(running)

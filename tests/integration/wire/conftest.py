@@ -65,7 +65,7 @@ class Handlers:
 
     async def echo_later(self, call: Call, message: bytes) -> bytes:
         await asyncio.sleep(0.01)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await asyncio.sleep(0)
         return message
 

@@ -120,7 +120,7 @@ class RawPeer:
     async def read_frame(self) -> tuple[int, int, int, bytes] | None:
         """The next frame; None at the end of the connection."""
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 head = await self.reader.readexactly(9)
                 size = int.from_bytes(head[:3], "big")
                 payload = await self.reader.readexactly(size)
@@ -175,7 +175,7 @@ class RawPeer:
 
     async def answer(self, number: int) -> Answer:
         """Wait for the end of a stream (or of the connection)."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 stream = self.streams.get(number)
                 if stream is not None and (stream.ended or stream.reset is not None):
@@ -185,7 +185,7 @@ class RawPeer:
 
     async def end(self) -> None:
         """Wait until the server closes the connection."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await self.step():
                 pass
 

@@ -19,7 +19,7 @@ async def test_a_call_past_its_deadline_is_cancelled_at_the_server(serve: Serve)
     async with serve() as running:
         error = await failure(running.unary("Hang", b"x", timeout=0.2))
         assert error.code() is Code.DEADLINE_EXCEEDED
-        await asyncio.wait_for(running.handlers.over.wait(), 10)
+        await asyncio.wait_for(running.handlers.over.wait(), 60)
         assert running.handlers.cancelled == ["unary"]
 
 
@@ -27,7 +27,7 @@ async def test_a_stream_past_its_deadline_is_cancelled_at_the_server(serve: Serv
     async with serve() as running:
         call = running.stream("HangStream", timeout=0.2)
         assert await call.code() is Code.DEADLINE_EXCEEDED
-        await asyncio.wait_for(running.handlers.over.wait(), 10)
+        await asyncio.wait_for(running.handlers.over.wait(), 60)
 
 
 @pytest.mark.parametrize("sent", [b"", h2.message(b"hello")[:-1]], ids=["nothing", "a part"])
@@ -81,9 +81,9 @@ async def test_a_cancelled_call_ends_its_handler(serve: Serve, method: str) -> N
         else:
             call = running.stream(method)
             await call.write(b"x")
-        await asyncio.wait_for(running.handlers.entered.wait(), 10)
+        await asyncio.wait_for(running.handlers.entered.wait(), 60)
         call.cancel()
-        await asyncio.wait_for(running.handlers.over.wait(), 10)
+        await asyncio.wait_for(running.handlers.over.wait(), 60)
         assert await running.unary("Echo", b"x") == b"x"
 
 
@@ -96,9 +96,9 @@ async def test_a_lost_connection_ends_its_handlers(serve: Serve, method: str) ->
         else:
             call = untyped(channel.stream_stream(f"/test.S/{method}"))()
             await call.write(b"x")
-        await asyncio.wait_for(running.handlers.entered.wait(), 10)
+        await asyncio.wait_for(running.handlers.entered.wait(), 60)
         await channel.close()
-        await asyncio.wait_for(running.handlers.over.wait(), 10)
+        await asyncio.wait_for(running.handlers.over.wait(), 60)
 
 
 async def test_a_peer_that_reads_no_replies_stops_the_handler(serve: Serve) -> None:
@@ -170,14 +170,14 @@ async def test_stop_lets_running_calls_end(serve: Serve) -> None:
     async with serve() as running:
         call = running.stream("Slow")
         await call.write(b"12345")
-        await asyncio.wait_for(running.handlers.entered.wait(), 10)
-        stopping = asyncio.get_running_loop().create_task(running.engine.stop(20))
+        await asyncio.wait_for(running.handlers.entered.wait(), 60)
+        stopping = asyncio.get_running_loop().create_task(running.engine.stop(120))
         await asyncio.sleep(0.3)
         running.handlers.proceed.set()
         await call.done_writing()
         assert await call.read() == b"5"
         assert await call.code() is Code.OK
-        await asyncio.wait_for(stopping, 10)
+        await asyncio.wait_for(stopping, 60)
 
 
 async def test_stop_ends_calls_that_do_not_end_in_time(serve: Serve) -> None:
@@ -185,9 +185,9 @@ async def test_stop_ends_calls_that_do_not_end_in_time(serve: Serve) -> None:
         call = running.stream("HangStream")
         await call.write(b"x")
         assert await call.read() == b"x"
-        await asyncio.wait_for(running.engine.stop(0.2), 10)
+        await asyncio.wait_for(running.engine.stop(0.2), 60)
         assert await call.code() is not Code.OK
-        await asyncio.wait_for(running.handlers.over.wait(), 10)
+        await asyncio.wait_for(running.handlers.over.wait(), 60)
 
 
 async def test_a_stopped_server_takes_no_calls(serve: Serve) -> None:

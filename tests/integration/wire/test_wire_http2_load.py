@@ -28,7 +28,7 @@ async def test_an_end_and_a_reset_in_one_read_harm_no_other_stream(serve_ngh2: S
             assert (await peer.answer(number + 2)).status == 0
         assert peer.goaway is None
         if b"Hang" in path:
-            await asyncio.wait_for(running.handlers.over.wait(), 10)
+            await asyncio.wait_for(running.handlers.over.wait(), 60)
             while len(running.handlers.cancelled) < 100:  # every one of them got its CancelledError
                 await asyncio.sleep(0.01)
         await peer.close()
