@@ -11,7 +11,7 @@ import pytest
 
 from bartizan.local.demo.runner import Report
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("laptop"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("laptop"), pytest.mark.timeout(1200)]
 
 STEPS = [
     "no_key",

@@ -104,7 +104,7 @@ async def test_an_instance_removed_at_one_replica_is_cut_off_at_the_other(both: 
         assert (await one.wait_enforced(both.two.policy, timeout_seconds=60)).enforced
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 @pytest.mark.parametrize("phase", ["promote", "drain"])
 async def test_a_rotation_whose_replica_is_killed_is_ended_by_the_other(both: Pair, phase: str) -> None:
     async with both.traffic() as answers:
@@ -121,7 +121,7 @@ async def test_a_rotation_whose_replica_is_killed_is_ended_by_the_other(both: Pa
     await one_key(both)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 async def test_a_replica_that_was_stopped_in_a_rotation_does_no_harm_when_it_wakes(both: Pair) -> None:
     async with both.traffic() as answers:
         asleep, awake = await rotating(both, "promote")
