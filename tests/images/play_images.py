@@ -32,11 +32,13 @@ ANNOUNCED = (
     "-c",
     "from sidecar.checks.installed import capabilities; print(*sorted(capabilities()))",
 )
-ENVOY = (
-    "python",
-    "-c",
-    "import os; from sidecar.settings import load; envoy = load(os.environ).envoy; os.execv(envoy, [envoy, '--version'])",
-)
+_FOUND = """\
+import os
+from sidecar.settings import load
+envoy = load(os.environ | {"BARTIZAN_BUNDLE_FILE": "/etc/hosts", "BARTIZAN_TRUST_FILE": "/etc/hosts"}).envoy
+os.execv(envoy, [envoy, "--version"])
+"""
+ENVOY = ("python", "-c", _FOUND)
 CHILDREN = """\
 import io, sys, time, msgspec
 from PIL import Image
