@@ -225,7 +225,7 @@ async def test_without_openbao_at_its_start_it_says_why_and_is_ready_when_it_com
         pretend_up(hurt)
         found = {check.name: check for check in await examine(hurt.stack.state)}
         assert "vault_unavailable" in found["control plane"].found
-        assert (found["control plane"].result, found["openbao"].result) == ("bad", "bad")
+        assert (found["control plane"].result, found["OpenBao"].result) == ("bad", "bad")
         await hurt.stack.bao.start()
         await starting
         await whole(hurt)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 
+from bartizan.errors import DependencyError
 from bartizan.local.stack import Stack
 
 
@@ -21,3 +23,15 @@ async def revive(stack: Stack) -> None:
             child.signal(signal.SIGCONT)
         else:
             await start()
+    async with asyncio.timeout(60):
+        while not await _answers(stack):
+            await asyncio.sleep(0.05)
+
+
+async def _answers(stack: Stack) -> bool:
+    """Whether the control plane is past its start: until Vault has signed one its certificate is makeshift."""
+    try:
+        async with stack.client() as client:
+            return (await client.health()).status == "ok"
+    except DependencyError:
+        return False
