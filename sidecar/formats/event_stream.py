@@ -223,7 +223,7 @@ class JsonEventStream:
             unscanned=tuple(dict.fromkeys((*reading.unscanned, *passed, *[MODEL_ERROR] * bool(traces)))),
             whole=reading.indivisible,
         )
-        plain = reading.mark is None and not (reading.names or reading.encoded or taken)
+        plain = reading.mark is None and not (reading.names or reading.ids or reading.encoded or taken)
         if self._reader.repeats and len(reading.places) == 1 and plain:
             (place,) = reading.places
             if not place.names:

@@ -9,6 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from bartizan.policy.checks import Canary
+from sidecar.checks.catalog import build_checks
+from sidecar.checks.stream import StreamInspector
 from sidecar.formats.anthropic_stream import MessageEvents
 from sidecar.formats.base import FormatError, StreamPiece
 from sidecar.formats.event_stream import JsonEventStream
@@ -180,3 +183,14 @@ def test_a_text_that_utf_8_cannot_carry_is_refused(text: str) -> None:
     answers.take(None)
     with pytest.raises(ValueError, match="UTF-8"):
         answers.take([text])
+
+
+def test_an_id_that_is_told_again_beside_a_text_is_judged_joined() -> None:
+    checks = build_checks((Canary(tokens=("ab12cd34ab12cd34",), action="redact"),))
+    on = StreamInspector(stream(ChatEvents), checks, shadow=False)
+    outputs = []
+    for text in ("x", "y"):
+        value = {"content": text, "tool_calls": [{"index": 0, "id": "ab12cd34"}]}
+        said = {"id": "c", "choices": [{"index": 0, "delta": value}]}
+        outputs.append(on.feed(encode(json.dumps(said).encode()), end=False))
+    assert [output.cut for output in outputs] == [False, True]
