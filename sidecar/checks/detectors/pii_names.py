@@ -10,14 +10,15 @@ import copy
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final, Protocol, get_args
 
-from bartizan.policy.checks import Pii
+from bartizan.policy.checks import NameType, Pii, PiiType
 from sidecar.checks.base import CLEAN, Inspection, Match
 from sidecar.checks.child.process import ChildFailed
 from sidecar.checks.classifier.runtime import MOST_CHARS
+from sidecar.checks.detectors.pii_replacement import PSEUDONYM_SIGNS
 from sidecar.checks.detectors.pii_treatment import Treatment
-from sidecar.checks.names.messages import Answer
+from sidecar.checks.names.messages import Answer, Name
 from sidecar.checks.names.process import NamesProcess
 from sidecar.checks.scope import Scope
 from sidecar.checks.segments import LONGEST, complete, segments
@@ -27,8 +28,14 @@ from sidecar.model.finding import Action
 
 FAILED: Final = "names_unread"
 _LETTER: Final = re.compile(r"[^\W\d_]")
-_STANDS_FOR: Final = re.compile(r"\[[A-Z_]+(?::[a-z2-7]+)?\]|<[A-Z_]+_[0-9]+>")
-"""What takes the place of other personal data, and of names in a text that is read again."""
+_WORD: Final = re.compile(r"[^\W_](?:.*[^\W_])?", re.DOTALL)
+_KINDS: Final = "|".join(kind.upper() for kind in (*get_args(PiiType), *get_args(NameType)))
+STANDS_FOR: Final = re.compile(
+    rf"\[(?:{_KINDS})(?::{PSEUDONYM_SIGNS})?\]|<(?:{_KINDS})_[1-9][0-9]{{0,3}}>"
+    r"|\[(?:REDACTED|SECRET|LINK|MARKUP)\]"
+)
+"""What takes the place of other finds, and of names in a text that is read again: no other word in brackets does."""
+_LONGEST_SIGN: Final = 40
 
 
 class Asks(Protocol):
@@ -104,20 +111,26 @@ class NamesCheck:
 
     def _names(self, text: str, places: list[tuple[int, int]], answer: Answer) -> Iterator[Match]:
         for name in answer.names:
-            offset, _ = places[name.segment]
-            start, end = offset + name.start, offset + name.end
-            value = text[start:end]
-            if name.kind not in self._types or self.treatment.allows(value) or _is_ours(text, start, end):
+            if name.kind not in self._types:
                 continue
-            instead = self.treatment.instead(name.kind, value) or f"[{name.kind.upper()}]"
-            yield Match(
-                start=start,
-                end=end,
-                kind=name.kind,
-                replacement=instead,
-                rule=f"model/{name.kind}",
-                score=name.score,
-            )
+            within = places[name.segment]
+            start, end = within[0] + name.start, within[0] + name.end
+            for left in _beside_ours(text, start, end, within):
+                if (place := _word(text, *left)) is not None:
+                    yield from self._match(text, *place, name)
+
+    def _match(self, text: str, start: int, end: int, name: Name) -> Iterator[Match]:
+        value = text[start:end]
+        if self.treatment.allows(value):
+            return
+        yield Match(
+            start=start,
+            end=end,
+            kind=name.kind,
+            replacement=self.treatment.instead(name.kind, value) or f"[{name.kind.upper()}]",
+            rule=f"model/{name.kind}",
+            score=name.score,
+        )
 
 
 def build(config: Pii) -> NamesCheck:
@@ -125,8 +138,20 @@ def build(config: Pii) -> NamesCheck:
     return NamesCheck(config, NamesProcess(config.names))
 
 
-def _is_ours(text: str, start: int, end: int) -> bool:
-    """Whether this is a part of what stands for personal data, or such a sign a part of it."""
-    around = text[max(0, start - 40) : end + 40]
-    first, last = min(start, 40), min(start, 40) + end - start
-    return any(sign.start() < last and first < sign.end() for sign in _STANDS_FOR.finditer(around))
+def _beside_ours(text: str, start: int, end: int, within: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """What of a name in this segment is no part of what stands for a find: a model may take both for one word."""
+    low, high = within
+    for sign in STANDS_FOR.finditer(text, max(low, start - _LONGEST_SIGN), min(high, end + _LONGEST_SIGN)):
+        if sign.start() >= end:
+            break
+        yield start, sign.start()
+        start = max(start, sign.end())
+    yield start, end
+
+
+def _word(text: str, start: int, end: int) -> tuple[int, int] | None:
+    """From the first letter or digit to the last, where letters are among them; None for a single Latin letter."""
+    found = _WORD.search(text, start, end)
+    if found is None or not _LETTER.search(text, *found.span()):
+        return None
+    return found.span() if len(found[0]) > 1 or found[0] > "\u02ff" else None

@@ -20,10 +20,11 @@ _LAST_FOUR: Final = frozenset(
     {"phone", "iban", "card", "ssn", "national_id", "passport", "driving_licence", "crypto"}
 )
 _PSEUDONYM_BEGINS: Final = re.compile(r"\[[A-Z_]+:\Z")
-_PSEUDONYM_SIGNS: Final = re.compile(r"[a-z2-7]+")
 _LONGEST_KIND: Final = len("[DRIVING_LICENCE:")
 _KEY_SIGNS: Final = 2
 _SIGNS: Final = 16
+PSEUDONYM_SIGNS: Final = rf"[a-z2-7]{{{_KEY_SIGNS + _SIGNS}}}"
+_PSEUDONYM_SIGNS: Final = re.compile(PSEUDONYM_SIGNS)
 
 
 def masked(kind: str, found: str) -> str:
@@ -62,8 +63,7 @@ class Pseudonyms:
 def in_pseudonym(text: str, start: int, end: int) -> bool:
     """Whether text[start:end] is the signs of a pseudonym, which its own type announces: texts may be looked at again."""
     return (
-        end - start == _KEY_SIGNS + _SIGNS
-        and text[end : end + 1] == "]"
+        text[end : end + 1] == "]"
         and _PSEUDONYM_BEGINS.search(text, max(0, start - _LONGEST_KIND), start) is not None
         and _PSEUDONYM_SIGNS.fullmatch(text, start, end) is not None
     )

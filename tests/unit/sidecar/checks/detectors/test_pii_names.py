@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +13,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bartizan.errors import ResourceRejected
-from bartizan.policy.checks import NameType, Pii
+from bartizan.policy.checks import NameType, Pii, PiiType
 from sidecar.checks.base import CheckSet
 from sidecar.checks.catalog import build_checks
 from sidecar.checks.classifier.process import SETTING
 from sidecar.checks.content import apply_edits
-from sidecar.checks.detectors.pii_names import FAILED, Asks, NamesCheck
-from sidecar.checks.names.messages import Answer
+from sidecar.checks.detectors import canary, exfiltration, markup, secrets
+from sidecar.checks.detectors.pii_names import FAILED, STANDS_FOR, Asks, NamesCheck
+from sidecar.checks.detectors.pii_replacement import Pseudonyms
+from sidecar.checks.names.messages import Answer, Name
 from sidecar.checks.names.process import NamesProcess
 from sidecar.checks.pipe import Pipe, span_check
 from sidecar.checks.scope import Scope
 from sidecar.checks.segments import LONGEST, complete
+from sidecar.checks.tokens import MOST, Tokens
 from sidecar.formats.base import DEFINITION, TextPart
 from sidecar.model.finding import Action
 from sidecar.scan.judge import Judge
@@ -42,6 +46,29 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         running = NamesProcess(files.config)  # kept, so that each check finds it there
         running.start()
         yield files
+
+
+_SAID = {"anna": "person", "rivera": "person", "person": "person", "bogota": "place"}
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A model that takes what stands between blanks for words, and those with a known name in them for names."""
+
+    kinds: dict[str, str]
+
+    def start(self) -> None: ...
+
+    def find(self, segments: Sequence[str]) -> Answer:
+        names = []
+        for number, text in enumerate(segments):
+            for word in re.finditer(r"[^\W_]\S*[^\W_]", text):
+                kind = next((kind for name, kind in self.kinds.items() if name in word[0].lower()), None)
+                if kind:
+                    names.append(
+                        Name(segment=number, start=word.start(), end=word.end(), kind=kind, score=1.0)
+                    )
+        return Answer(names=tuple(names), read=len(segments))
 
 
 def checks(files: Made, types: tuple[Any, ...] = ("email", *ALL), **config: Any) -> CheckSet:
@@ -90,9 +117,30 @@ def test_tokens_and_pseudonyms_of_names_are_an_exchanges_own(files: Made) -> Non
     assert left(pseudonym, once) == once
 
 
-def test_what_stands_for_names_is_none(files: Made) -> None:
-    text = "[PERSON] <PERSON_1> [Anna] <Anna_1> [ANNA] Anna_1"
-    assert left(checks(files), text) == "[PERSON] <PERSON_1> [[PERSON]] <Anna_1> [ANNA] Anna_1"
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("[PERSON] <PERSON_1> [Anna] <Anna_1>", "[PERSON] <PERSON_1> [[PERSON]] <[PERSON]>"),
+        ("[ANNA] [RIVERA] from [BOGOTA]", "[[PERSON]] [[PERSON]] from [[PLACE]]"),
+        ("[ANNA_RIVERA]", "[[PERSON]]"),
+        ("<ANNA_1> [PLACE:bogota]", "<[PERSON]> [[PLACE]]"),
+        ("<PERSON_0> <PERSON_10000> <NOBODY_1>", "<[PERSON]> <[PERSON]> <NOBODY_1>"),
+        ("Anna[PERSON]Rivera's [EMAIL]", "[PERSON][PERSON][PERSON] [EMAIL]"),
+    ],
+)
+def test_no_word_in_brackets_passes_but_what_stands_for_a_find(text: str, wanted: str) -> None:
+    check = NamesCheck(Pii(types=ALL), Words(_SAID))
+    assert left(CheckSet(texts=(check,)), text) == wanted
+
+
+def test_all_that_checks_write_in_place_of_a_find_stands_for_it() -> None:
+    kinds = [*get_args(PiiType), *ALL]
+    pseudonyms, tokens = Pseudonyms(b"a" * 32, "acme"), Tokens()
+    said = [one.PLACEHOLDER for one in (canary, exfiltration, markup, secrets)]
+    for kind in kinds:
+        said += [f"[{kind.upper()}]", pseudonyms(kind, "x"), tokens.token(kind, "x")]
+    said += [tokens.token("driving_licence", str(number)) for number in range(MOST - len(kinds))][-1:]
+    assert [one for one in said if not STANDS_FOR.fullmatch(one)] == []
 
 
 def test_names_of_members_and_definitions_of_tools_are_not_read(files: Made) -> None:
