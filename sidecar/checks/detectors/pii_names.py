@@ -1,7 +1,8 @@
 """Finds names of people, places and organisations: they have no form, so a model is asked (sidecar/checks/names).
 
 A text is read in segments (sidecar/checks/segments.py), each by itself, so that a stream is judged as the whole text is.
-What the model did not read is a finding of its own, never a pass without a word. L is the longest segment and one more.
+The model reads full-width letters as plain ones, one for one. What it did not read is a finding of its own, never a pass
+without a word. L is the longest segment and one more.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from sidecar.checks.names.process import NamesProcess
 from sidecar.checks.scope import Scope
 from sidecar.checks.segments import LONGEST, complete, segments
 from sidecar.checks.spans import ACTIONS, inspection
+from sidecar.checks.typography import ascii_signs
 from sidecar.formats.base import DEFINITION, TextPart
 from sidecar.model.finding import Action
 
@@ -95,11 +97,12 @@ class NamesCheck:
         )
         if not places:
             return [unread] if unread.start < unread.end else []
+        plain = ascii_signs(text)
         try:
-            answer = self._asked.find([text[begin:end] for begin, end in places])
+            answer = self._asked.find([plain[begin:end] for begin, end in places])
         except ChildFailed:
             answer = Answer(names=(), read=0)
-        found = list(self._names(text, places, answer))
+        found = list(self._names(text, plain, places, answer))
         if answer.read < len(places):
             found.append(replace(unread, start=places[answer.read][0]))
         elif unread.start < unread.end:
@@ -109,7 +112,7 @@ class NamesCheck:
     def settled(self, text: str) -> int:
         return max((end for _, end in complete(text)), default=0)
 
-    def _names(self, text: str, places: list[tuple[int, int]], answer: Answer) -> Iterator[Match]:
+    def _names(self, text: str, plain: str, places: list[tuple[int, int]], answer: Answer) -> Iterator[Match]:
         for name in answer.names:
             if name.kind not in self._types:
                 continue
@@ -117,12 +120,15 @@ class NamesCheck:
             start, end = within[0] + name.start, within[0] + name.end
             for left in _beside_ours(text, start, end, within):
                 if (place := _word(text, *left)) is not None:
-                    yield from self._match(text, *place, name)
+                    yield from self._match(text, plain, *place, name)
 
-    def _match(self, text: str, start: int, end: int, name: Name) -> Iterator[Match]:
-        value = text[start:end]
+    def _match(self, text: str, plain: str, start: int, end: int, name: Name) -> Iterator[Match]:
+        """As with data that has a form, only a token keeps the value as it was written."""
+        value = plain[start:end]
         if self.treatment.allows(value):
             return
+        if self.treatment.as_written:
+            value = text[start:end]
         yield Match(
             start=start,
             end=end,

@@ -133,6 +133,30 @@ def test_no_word_in_brackets_passes_but_what_stands_for_a_find(text: str, wanted
     assert left(CheckSet(texts=(check,)), text) == wanted
 
 
+WIDE = "".join(chr(ord(sign) + 0xFEE0) for sign in "AnnaRiveraBogota")
+WIDE_TEXT = f"Is {WIDE[:4]} {WIDE[4:10]} (\u0661) in {WIDE[10:]}?"
+
+
+@pytest.mark.parametrize(
+    ("config", "wanted"),
+    [
+        ({}, "Is [PERSON] (\u0661) in [PLACE]?"),
+        ({"allow": ("anna rivera",)}, f"Is {WIDE[:4]} {WIDE[4:10]} (\u0661) in [PLACE]?"),
+        ({"replacement": "token"}, "Is <PERSON_1> (\u0661) in <PLACE_1>?"),
+    ],
+)
+def test_names_in_full_width_letters_are_read_as_plain_ones(
+    files: Made, config: dict[str, Any], wanted: str
+) -> None:
+    scope = Scope()
+    over = checks(files, types=ALL, **config).bound(scope)
+    assert left(over, WIDE_TEXT) == wanted
+    assert scope.tokens.said("<PLACE_1>") == (WIDE[10:] if "replacement" in config else None)
+    (check,) = checks(files, types=ALL, **config).bound(Scope()).texts
+    pipe = Pipe([span_check(check)], "x", shadow=False)
+    assert "".join(pipe.feed(sign, end=False) for sign in WIDE_TEXT) + pipe.feed("", end=True) == wanted
+
+
 def test_all_that_checks_write_in_place_of_a_find_stands_for_it() -> None:
     kinds = [*get_args(PiiType), *ALL]
     pseudonyms, tokens = Pseudonyms(b"a" * 32, "acme"), Tokens()
@@ -169,6 +193,9 @@ WORDS = st.sampled_from(
         ". ",
         "\n",
         ", ",
+        "\uff21\uff4e\uff4e\uff41",
+        "\uff0e ",
+        "\uff01",
         '"',
         "\\",
         " ",
