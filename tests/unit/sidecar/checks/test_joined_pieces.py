@@ -9,8 +9,9 @@ import pytest
 
 from bartizan.policy.checks import Canary, Pii, Secrets
 from sidecar.checks.catalog import build_checks
-from sidecar.checks.joined_pieces import JoinedPieces
+from sidecar.checks.joined_pieces import MOST_KEPT, JoinedPieces
 from sidecar.checks.pipe import span_check
+from sidecar.checks.spans import TOO_MANY
 from sidecar.checks.stream import StreamInspector
 from sidecar.formats.base import TextPart
 from sidecar.formats.openai_stream import openai_stream
@@ -51,6 +52,24 @@ def test_what_stands_across_pieces_is_found_once(
     pieces: tuple[str, ...], places: str, checks: list[str]
 ) -> None:
     assert judged(*pieces, places=places) == [(check, Action.CUT) for check in checks]
+
+
+def many(places: int) -> list[TextPart]:
+    return [TextPart(location="x", text="zz", joins=f"k{number}") for number in range(places)]
+
+
+def test_many_places_make_none_forgotten_and_too_many_are_a_finding() -> None:
+    checks = build_checks((Canary(tokens=(TOKEN,), action="redact"), Secrets(action="flag")))
+    joined = JoinedPieces([span_check(check) for check in checks.texts])
+    first, second = (TextPart(location="x", text=text, joins="a") for text in (TOKEN[:5], TOKEN[5:]))
+    parts = [first, *many(1_000)]
+    assert [finding for part in parts for finding in joined.judge(part)] == []
+    assert [finding.check for finding in joined.judge(second)] == ["canary"]
+    found = {
+        (one.check, one.kind, one.action) for part in many(MOST_KEPT // 100) for one in joined.judge(part)
+    }
+    assert found == {("canary", TOO_MANY, Action.CUT), ("secrets", TOO_MANY, Action.FLAG)}
+    assert len(joined._said) < MOST_KEPT // 128
 
 
 def delta(**members: Any) -> bytes:
