@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,21 +27,37 @@ def write_private(path: Path, text: str) -> None:
 
 @contextmanager
 def private_file(path: Path) -> Iterator[IO[str]]:
-    """A new file of mode 0600 that takes the place of `path` when the block ends well, and is gone when it does not.
+    """A new file of mode 0600 that takes the place of `path`, or of what the link `path` names, when the block ends well,
+    and is gone when it does not. A FIFO or a device (/dev/stdout) stays what it is and is written to.
 
-    Raises InvalidInput before the block begins where no file can be made: what is shown only once is not lost then.
+    Raises InvalidInput before the block begins where nothing can be written: what is shown only once is not lost then.
     """
     try:
-        descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")  # 0600 by itself
-        if path.is_dir():
-            Path(partial).unlink()
+        kind = _kind(path)
+        target = path.resolve()
+        if target.is_dir():
             raise IsADirectoryError(0, "is a folder")
+        if stat.S_ISREG(kind):
+            # 0600 by itself
+            descriptor, partial = tempfile.mkstemp(dir=target.parent, prefix=f"{target.name}.")
+        else:
+            descriptor, partial = os.open(path, os.O_WRONLY), None
     except OSError as error:
         raise unusable(path, "the file can't be written", error.strerror) from None
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             yield file
-        Path(partial).replace(path)
+        if partial is not None:
+            Path(partial).replace(target)
     except BaseException:
-        Path(partial).unlink(missing_ok=True)
+        if partial is not None:
+            Path(partial).unlink(missing_ok=True)
         raise
+
+
+def _kind(path: Path) -> int:
+    """The kind of file, as in `st_mode`, that is there or, where nothing is, would be made."""
+    try:
+        return stat.S_IFMT(path.stat().st_mode)
+    except FileNotFoundError:
+        return stat.S_IFREG

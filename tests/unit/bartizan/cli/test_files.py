@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,45 @@ def test_a_private_file_takes_its_place_only_when_all_went_well(tmp_path: Path) 
     with private_file(key) as file:
         file.write("new")
     assert (key.read_text(), key.stat().st_mode & 0o777) == ("new", 0o600)
+
+
+def test_a_link_stays_and_what_it_names_gets_the_new_key(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    key, link = tmp_path / "kept" / "key.txt", tmp_path / "link"
+    key.write_text("old")
+    link.symlink_to(key)
+    with private_file(link) as file:
+        file.write("new")
+    assert link.is_symlink()
+    assert (key.read_text(), key.stat().st_mode & 0o777) == ("new", 0o600)
+    assert [each.name for each in key.parent.iterdir()] == ["key.txt"]
+
+
+def test_a_fifo_stays_and_its_reader_gets_the_key(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with private_file(fifo) as file:
+            file.write("new")
+        assert fifo.is_fifo()
+        assert os.read(reader, 16) == b"new"
+    finally:
+        os.close(reader)
+
+
+def test_what_can_t_be_opened_is_refused_before_anything_is_asked_for(tmp_path: Path) -> None:
+    loop, listening = tmp_path / "loop", tmp_path / "socket"
+    loop.symlink_to(loop)
+    asked = []
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(listening))
+        for path in (loop, listening):
+            with pytest.raises(InvalidInput, match="can't be written"), private_file(path):
+                asked.append("a key")
+    assert not asked
+    assert listening.is_socket()
+    assert loop.is_symlink()
 
 
 def test_what_has_no_place_is_refused_before_anything_is_asked_for(tmp_path: Path) -> None:
