@@ -30,8 +30,15 @@ _VANISHED = {
 }
 
 
+class SlowStatement(TimeoutError):
+    """PostgreSQL was there, but a statement did not end in time."""
+
+    def __init__(self) -> None:
+        super().__init__(f"a statement took longer than {_STATEMENT_SECONDS:g} s")
+
+
 def engine(url: URL) -> AsyncEngine:
-    """For transactions. Raises TimeoutError from it where PostgreSQL is silent."""
+    """For transactions. Raises TimeoutError from it where PostgreSQL is silent, SlowStatement once it is connected."""
     made = create_async_engine(
         url,
         pool_size=12,
@@ -63,6 +70,10 @@ def _ping(connection: AdaptedConnection, _record: object, _proxy: object) -> Non
         raise InvalidatePoolError from error
 
 
-def _give_up_who_is_silent(context: ExceptionContext) -> None:
-    if isinstance(context.original_exception, TimeoutError):
-        context.is_disconnect = True
+def _give_up_who_is_silent(context: ExceptionContext) -> SlowStatement | None:
+    error = context.original_exception
+    if not isinstance(error, TimeoutError):
+        return None
+    context.is_disconnect = True
+    # the system's own (ETIMEDOUT) has a number: then the network is at fault
+    return SlowStatement() if context.connection is not None and error.errno is None else None

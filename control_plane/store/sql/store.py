@@ -19,7 +19,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import URL, Connection, event, make_url, text
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
@@ -44,6 +44,8 @@ _MIGRATION_LOCK = 0x62617274
 CLOSE_SECONDS = 3.0
 _DATA_EXCEPTION = "22"
 """Class of PostgreSQL's error codes: a NUL in a text, a number beyond 64 bits. It is whoever sent the value who is wrong."""
+_NO_CONNECTION_ANSWERS = "This connection is closed"
+"""SQLAlchemy's words, and all it says, when the pool's ping failed on an old connection and on the new one, too."""
 _UNFIT = "the store can't hold a value of this: a number beyond 64 bits, or a character that is none"
 
 
@@ -172,6 +174,8 @@ def _migrate(connection: Connection) -> None:
 def _fault(error: BaseException) -> BartizanError | None:
     """None for what is not the store's. The driver's own errors come while connecting, where nobody wraps them."""
     match error:
+        case postgres.SlowStatement():
+            return DependencyUnavailable(str(error), retry_after=1.0)
         case OSError():  # and TimeoutError: no name, no route, no answer
             return DependencyUnavailable("the store can't be reached", retry_after=1.0)
         case _ if type(error).__module__.startswith("asyncpg"):
@@ -196,6 +200,8 @@ def _fault(error: BaseException) -> BartizanError | None:
             kind = type(error.orig.__cause__ or error.orig).__name__
             return DependencyUnavailable(f"the store failed: {kind}", retry_after=1.0)
         case DBAPIError():
+            return DependencyUnavailable("the store does not answer", retry_after=1.0)
+        case InvalidRequestError() if str(error) == _NO_CONNECTION_ANSWERS:
             return DependencyUnavailable("the store does not answer", retry_after=1.0)
         case SQLAlchemyError():
             return DependencyRefused(f"the store refused: {type(error).__name__}")

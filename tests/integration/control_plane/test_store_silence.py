@@ -82,6 +82,22 @@ async def test_a_database_that_falls_silent_in_a_transaction_is_unavailable(
 
 
 @needs_postgres
+async def test_a_statement_that_takes_too_long_is_called_so(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "_STATEMENT_SECONDS", 1.0)
+    other = create_async_engine(url)
+    store = SqlStore(limits.engine(make_url(url)))
+    async with other.begin() as connection:
+        await connection.execute(text("LOCK TABLE policies"))
+        with pytest.raises(DependencyUnavailable, match="a statement took longer than 1 s"):
+            await ask(store)
+    await ask(store)
+    await store.close()
+    await other.dispose()
+
+
+@needs_postgres
 async def test_connections_that_the_network_forgot_cost_nobody_an_answer(
     store: SqlStore, relay: Relay
 ) -> None:

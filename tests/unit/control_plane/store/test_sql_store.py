@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, event
+from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from bartizan.errors import Conflict, InvalidInput
+from bartizan.errors import Conflict, DependencyUnavailable, InvalidInput
 from bartizan.policy.keyset import KeyRecord
 from control_plane.store.base import (
     AdminEvent,
@@ -29,7 +32,7 @@ from control_plane.store.base import (
     RotationRow,
     SecretRow,
 )
-from control_plane.store.sql.store import SqlStore, SqlWork, open_store
+from control_plane.store.sql.store import IN_MEMORY, SqlStore, SqlWork, open_store
 from control_plane.store.sql.tables import METADATA
 
 
@@ -80,6 +83,20 @@ async def test_what_no_column_can_hold_is_the_callers_fault(
     with pytest.raises(InvalidInput):
         async with store.begin() as work:
             await ask(work)
+
+
+async def test_a_store_whose_new_connections_answer_no_ping_either_is_unavailable() -> None:
+    engine = create_async_engine(IN_MEMORY, poolclass=AsyncAdaptedQueuePool)
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def no_answer(*_: object) -> None:
+        raise InvalidatePoolError
+
+    with pytest.raises(DependencyUnavailable, match="does not answer") as told:
+        async with SqlStore(engine).begin():
+            pass
+    assert told.value.retry_after == 1.0
+    await engine.dispose()
 
 
 async def test_a_failed_block_leaves_nothing_behind(store: SqlStore) -> None:
