@@ -62,13 +62,16 @@ class EnvoyAdmin:
             await self._session.close()
 
     def owner(self) -> int | None:
-        """The process that serves this interface, by the kernel's word: also one that does not answer. 0: one of another
-        namespace. None: nobody does.
+        """The process that serves this interface, by the kernel's word: also one that does not answer. 0: one that has
+        no number here, of another namespace or with a full queue. None: nobody does. To one that stands still every
+        question adds to its queue.
         """
         with socket.socket(socket.AF_UNIX) as asking:
             asking.setblocking(False)
             try:
                 asking.connect(str(self._socket))
+            except BlockingIOError:
+                return 0
             except OSError:
                 return None
             pid: int = _PEER.unpack(asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))[0]

@@ -20,7 +20,7 @@ from bartizan.telemetry import metrics
 from bartizan.telemetry.logging import get_logger
 from sidecar.agent.admin import EnvoyAdmin
 from sidecar.agent.bootstrap import envoy_command
-from sidecar.agent.scheduling import scheduling
+from sidecar.agent.scheduling import scheduling, started
 from sidecar.agent.sealed import write_atomically
 from sidecar.agent.silence import Silence
 from sidecar.agent.supervisor import Restarts
@@ -163,13 +163,22 @@ class EnvoyProcess:
         orphan = self._admin.owner()
         if orphan is None:
             return
+        since = started(orphan)
         with contextlib.suppress(DependencyUnavailable):
             await self._admin.quit()
         end = time.monotonic() + ORPHAN_ENDS_WITHIN
-        while self._admin.owner() == orphan and time.monotonic() < end + ORPHAN_ENDS_WITHIN:
-            if time.monotonic() > end and orphan > 0:
+        while lives := self._lives(orphan, since):
+            if (now := time.monotonic()) > end + ORPHAN_ENDS_WITHIN:
+                break
+            if now > end and orphan > 0:
                 with contextlib.suppress(OSError):
                     os.kill(orphan, signal.SIGKILL)
             await asyncio.sleep(0.1)
-        log.warning("orphaned_envoy_ended", pid=orphan)
+        log.warning("orphaned_envoy_stays" if lives else "orphaned_envoy_ended", pid=orphan)
         self._on_orphan()
+
+    def _lives(self, orphan: int, since: int | None) -> bool:
+        """One with a number is not asked again: the queue of one that stands still would fill up."""
+        if orphan == 0:
+            return self._admin.owner() is not None
+        return since is not None and started(orphan) == since

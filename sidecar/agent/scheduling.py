@@ -1,4 +1,4 @@
-"""What the kernel's /proc says of a process's turn on the processors; silence.py judges it."""
+"""What the kernel's /proc says of a process: its turn on the processors, which silence.py judges, and whether it lives."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sidecar.agent.silence import Scheduling
 
 _NANO = 1e9
 # fields of /proc/PID/stat behind the command's name in brackets (proc_pid_stat(5), counted from the state)
-_STATE, _USER, _SYSTEM = 0, 11, 12
+_STATE, _USER, _SYSTEM, _STARTED = 0, 11, 12, 19
 
 
 def scheduling(pid: int, proc: Path = Path("/proc"), *, main_only: bool = False) -> Scheduling | None:
@@ -27,3 +27,14 @@ def scheduling(pid: int, proc: Path = Path("/proc"), *, main_only: bool = False)
         return Scheduling(state=fields[_STATE], ran=ticks / os.sysconf("SC_CLK_TCK"), waited=waited / _NANO)
     except (OSError, ValueError, IndexError):
         return None
+
+
+def started(pid: int, proc: Path = Path("/proc")) -> int | None:
+    """When a process began, in ticks since the machine did: a number given anew shows by it. None: it has ended, whether
+    or not anybody has waited for it.
+    """
+    try:
+        fields = (proc / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[_STATE] in "ZX" else int(fields[_STARTED])
