@@ -59,6 +59,15 @@ class AskedProcess:
         self._places = threading.BoundedSemaphore(MOST_WAITING)
         self._child: _Child | None = None
 
+    @classmethod
+    def shared(cls, kind: Kind, first: Part) -> AskedProcess:
+        """The one that has been told the same, while somebody holds it: a new revision loads no large model again."""
+        with _SHARING:
+            process = _SHARED.get((kind, first))
+            if process is None:
+                process = _SHARED[kind, first] = cls(kind, first)
+            return process
+
     def start(self) -> None:
         """Start it now. Raises ResourceRejected with the reason when it can't do its work."""
         with self._lock:
@@ -98,6 +107,10 @@ class AskedProcess:
         CHECK_CHILD_FAULTS.labels(self._kind.name, reason).inc()
         log.warning("check_child_failed", child=self._kind.name, reason=reason)
         return ChildFailed(f"{self._kind.title}: {reason}")
+
+
+_SHARED: weakref.WeakValueDictionary[tuple[Kind, Part], AskedProcess] = weakref.WeakValueDictionary()
+_SHARING = threading.Lock()
 
 
 class _Child:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import threading
 import time
-from weakref import WeakValueDictionary
 
 from bartizan.policy.checks import Classifier
 from sidecar.checks.child.process import AskedProcess, Kind
@@ -28,8 +26,6 @@ KIND = Kind(
     seconds=4.0,  # Envoy waits two seconds longer where a policy has a classifier
     most=1024,
 )
-_RUNNING: WeakValueDictionary[Configure, AskedProcess] = WeakValueDictionary()
-_LOCK = threading.Lock()
 
 
 def available() -> bool:
@@ -53,11 +49,7 @@ class ClassifierProcess:
             attack=config.self_test.attack,
             benign=config.self_test.benign,
         )
-        with _LOCK:
-            process = _RUNNING.get(first)
-            if process is None:
-                process = _RUNNING[first] = AskedProcess(KIND, first)
-        self._process = process
+        self._process = AskedProcess.shared(KIND, first)
 
     def start(self) -> None:
         """Raises ResourceRejected when files are missing, are others, or fail the self-test."""

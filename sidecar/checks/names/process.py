@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import threading
 import time
 from collections.abc import Sequence
-from weakref import WeakValueDictionary
 
 from msgspec import UNSET
 
@@ -32,8 +30,6 @@ KIND = Kind(
     seconds=4.0,  # Envoy waits two seconds longer where a policy looks for names in requests
     most=16 * 1024 * 1024,
 )
-_RUNNING: WeakValueDictionary[Configure, AskedProcess] = WeakValueDictionary()
-_LOCK = threading.Lock()
 
 
 def available() -> bool:
@@ -45,12 +41,7 @@ class NamesProcess:
     """The model of one policy's names. Raises ResourceRejected where it is not installed."""
 
     def __init__(self, config: Names) -> None:
-        first = _configure(config)
-        with _LOCK:
-            process = _RUNNING.get(first)
-            if process is None:
-                process = _RUNNING[first] = AskedProcess(KIND, first)
-        self._process = process
+        self._process = AskedProcess.shared(KIND, _configure(config))
 
     def start(self) -> None:
         """Raises ResourceRejected when files are missing, are others, or fail the self-test."""
