@@ -1,0 +1,69 @@
+"""Plays tests while any of their processes stands still for a moment: finds tests, and code, that believe in an order.
+
+`python -m tests.stalls [--longest SECONDS] [--pause SECONDS] [--seed N] -- pytest tests/e2e …`. A busy machine does the
+same to CI, once in a hundred runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.stalls", description=__doc__)
+    parser.add_argument(
+        "--longest", type=float, default=0.5, help="seconds that a process stands still at most"
+    )
+    parser.add_argument("--pause", type=float, default=0.4, help="mean seconds from one stall to the next")
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("command", nargs="+", help="what is played, from pytest on")
+    told = parser.parse_args()
+    chance = random.Random(told.seed)
+    played = subprocess.Popen([sys.executable, "-m", *told.command])
+    try:
+        while played.poll() is None:
+            time.sleep(chance.expovariate(1 / told.pause))
+            if running := _running(played.pid):
+                _stall(chance.choice(running), chance.uniform(0.02, told.longest))
+    except KeyboardInterrupt:
+        played.send_signal(signal.SIGINT)
+    return played.wait()
+
+
+def _stall(pid: int, seconds: float) -> None:
+    try:
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(seconds)
+        os.kill(pid, signal.SIGCONT)
+    except ProcessLookupError:
+        return
+
+
+def _running(root: int) -> list[int]:
+    """The processes below `root`, itself not; what a test has stopped stays as the test wants it."""
+    children: dict[int, list[int]] = defaultdict(list)
+    states: dict[int, str] = {}
+    for one in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = one.read_text().rpartition(")")[2].split()[:2]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        children[int(parent)].append(int(one.parent.name))
+        states[int(one.parent.name)] = state
+    below, found = [root], []
+    while below:
+        below = [child for parent in below for child in children[parent]]
+        found += [pid for pid in below if states[pid] not in "TtZX"]
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
