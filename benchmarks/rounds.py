@@ -18,7 +18,7 @@ import msgspec
 from benchmarks import generators
 from benchmarks.cases import Case
 from benchmarks.load import Result, Spec
-from benchmarks.meter import cpu_seconds, rss_mb
+from benchmarks.meter import cpu_seconds, rss_mb, together_mb
 from benchmarks.stage import Front, Skipped, find_again, front
 from benchmarks.upstream import CHUNKS
 
@@ -154,6 +154,8 @@ async def _measure(case: Case, running: Front, length: Length) -> dict[str, floa
     }
     row |= {f"{role}_cpu_us": spent / count * 1e6 for role, spent in used.items()}
     row |= {f"{role}_rss_mb": rss_mb(pid) for role, pid in running.pids.items()}
+    if ours := [pid for role, pid in running.pids.items() if role in {"agent", "python"}]:
+        row["together_mb"] = together_mb(ours)
     if case.wide:
         wide = await generators.closed(msgspec.structs.replace(spec, connections=256))
         good = wide.statuses.get("200", 0)
