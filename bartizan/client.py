@@ -218,7 +218,12 @@ class Client(MeshCalls):
 
     async def events(self, limit: int = 100) -> tuple[api.AdminEventInfo, ...]:
         """What admins did, newest first."""
-        return (await self.send("GET", "/v1/events", api.AdminEventList, query={"limit": str(limit)})).events
+        return (await self.events_page(limit=limit)).events
+
+    async def events_page(self, **conditions: str | float | None) -> api.AdminEventList:
+        """Conditions: since, until, act, target, token (the id of the one that acted), limit, cursor."""
+        query = {name: str(value) for name, value in conditions.items() if value not in {"", None}}
+        return await self.send("GET", "/v1/events", api.AdminEventList, query=query)
 
     async def create_token(
         self,

@@ -90,4 +90,7 @@ class AdminEventInfo(Answer, frozen=True):
 
 
 class AdminEventList(Answer, frozen=True):
+    """Newest first; `cursor` leads to the next page, "" at the end."""
+
     events: tuple[AdminEventInfo, ...]
+    cursor: str = ""

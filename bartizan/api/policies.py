@@ -154,7 +154,10 @@ class PolicyStatus(Answer, frozen=True):
 
 
 class EndpointInfo(Answer, frozen=True):
-    """A guarded model. enforced_count of total sidecars provably enforce the published version."""
+    """A guarded model. enforced_count of total sidecars provably enforce the published version.
+
+    key_set: the one whose API keys it takes, "" where it takes none.
+    """
 
     policy: str
     model: str
@@ -166,6 +169,7 @@ class EndpointInfo(Answer, frozen=True):
     version: int
     enforced_count: int
     total: int
+    key_set: str = ""
 
 
 class EndpointList(Answer, frozen=True):

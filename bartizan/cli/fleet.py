@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 import msgspec
 
-from bartizan.cli.clock import moment
+from bartizan.api import MAX_JOIN_SECONDS
+from bartizan.cli.clock import DURATION, moment
 from bartizan.cli.connection import Connection, pass_connection
+from bartizan.cli.shown_once import OUT, Shown, show_once
 from bartizan.errors import InvalidInput, Problem
 
 
@@ -16,7 +20,17 @@ def endpoints(connection: Connection) -> None:
     """All guarded models: where they listen, who may call, on how many sidecars that is proven."""
     found = connection.call(lambda client: client.endpoints())
     connection.output.rows(
-        ("policy", "model", "protocol", "listens at", "tenants", "callers prove", "mode", "enforced"),
+        (
+            "policy",
+            "model",
+            "protocol",
+            "listens at",
+            "tenants",
+            "callers prove",
+            "key set",
+            "mode",
+            "enforced",
+        ),
         [
             (
                 each.policy,
@@ -25,6 +39,7 @@ def endpoints(connection: Connection) -> None:
                 each.listen,
                 " ".join(each.tenants),
                 " ".join(each.authn),
+                each.key_set,
                 each.mode,
                 f"{each.enforced_count}/{each.total}",
             )
@@ -63,8 +78,12 @@ def instances(connection: Connection) -> None:
 @click.option(
     "--label", "labels", multiple=True, metavar="KEY=VALUE", help="What policies select by; may repeat."
 )
+@click.option("--ttl", type=DURATION, default=f"{MAX_JOIN_SECONDS}s", help="At most and by default 10m.")
+@OUT
 @pass_connection
-def join_token(connection: Connection, spiffe_id: str, labels: tuple[str, ...]) -> None:
+def join_token(
+    connection: Connection, spiffe_id: str, labels: tuple[str, ...], ttl: int, out: Path | None
+) -> None:
     """A single-use token (10 minutes) that lets one sidecar attest as SPIFFE_ID."""
     if wrong := [label for label in labels if not label.partition("=")[0] or "=" not in label]:
         raise InvalidInput(
@@ -75,8 +94,18 @@ def join_token(connection: Connection, spiffe_id: str, labels: tuple[str, ...]) 
             ],
         )
     pairs = dict(label.partition("=")[::2] for label in labels)
-    token = connection.call(lambda client: client.join_token(spiffe_id, pairs))
-    connection.output.text(token, data={"token": token})
+
+    def make() -> Shown:
+        token = connection.call(lambda client: client.join_token(spiffe_id, pairs, ttl_seconds=ttl))
+        return Shown(
+            name=f"join token of {spiffe_id}",
+            about={"spiffe_id": spiffe_id},
+            secret=token,
+            data={"token": token},
+            undo=f"it ends by itself in {ttl} s",
+        )
+
+    show_once(connection.output, out, make)
 
 
 @click.command()

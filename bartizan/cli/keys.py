@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import difflib
 from pathlib import Path
 
 import click
@@ -10,8 +10,9 @@ import click
 from bartizan.api import IssuedKey
 from bartizan.cli.clock import DURATION, moment
 from bartizan.cli.connection import Connection, pass_connection
+from bartizan.cli.shown_once import OUT, Shown, show_once
 from bartizan.client import Client
-from bartizan.local.private_file import private_file
+from bartizan.errors import NotFound
 
 
 @click.group()
@@ -26,9 +27,8 @@ def keys() -> None:
 @click.option("--region", default="", help="What rules see as identity.region.")
 @click.option("--model", "models", multiple=True, help="Only for these models; may be given several times.")
 @click.option("--ttl", type=DURATION, help="90s, 15m, 12h, 30d. Default: no expiry.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Write the key to this file (0600), don't print it."
-)
+@click.option("--create", is_flag=True, help="Make KEY_SET although no published policy names it.")
+@OUT
 @pass_connection
 def issue(
     connection: Connection,
@@ -38,25 +38,40 @@ def issue(
     region: str,
     models: tuple[str, ...],
     ttl: int | None,
+    create: bool,
     out: Path | None,
 ) -> None:
-    """Issue a key into KEY_SET (made when it does not exist)."""
+    """Issue a key into KEY_SET. The first one makes the set, if a published policy names it."""
 
     async def work(client: Client) -> IssuedKey:
-        await client.create_key_set(key_set)
+        await _prepare(client, key_set, create)
         return await client.issue_key(
             key_set, tenant=tenant, plan=plan, region=region, models=models, ttl_seconds=ttl
         )
 
-    # the file is made first: a key that can't be kept would be valid and lost
-    with private_file(out) if out is not None else nullcontext() as file:
+    def make() -> Shown:
         issued = connection.call(work)
-        if file is not None:
-            file.write(issued.key)
-    if out is None:
-        connection.output.text(issued.key, data=issued)
+        undo = f"revoke it with `bartizan keys revoke {key_set} {issued.id}`"
+        return Shown(
+            name=f"key {issued.id}", about={"id": issued.id}, secret=issued.key, data=issued, undo=undo
+        )
+
+    show_once(connection.output, out, make)
+
+
+async def _prepare(client: Client, key_set: str, create: bool) -> None:
+    """Make the set where it is missing. One that no policy names would hold keys that nobody accepts: a slip, mostly."""
+    made = {each.name for each in await client.key_sets()}
+    if key_set in made:
         return
-    connection.output.text(f"key {issued.id} written to {out}", data={"id": issued.id, "file": str(out)})
+    named = {each.key_set for each in await client.endpoints()} - {""}
+    if key_set not in named and not create:
+        close = difflib.get_close_matches(key_set, sorted(made | named), n=1)
+        meant = f"did you mean {close[0]}? " if close else ""
+        raise NotFound(
+            f"no key set {key_set}, and no published policy names it ({meant}--create makes it all the same)"
+        )
+    await client.create_key_set(key_set)
 
 
 @keys.command("list")

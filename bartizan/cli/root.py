@@ -17,6 +17,7 @@ from bartizan.cli import (
     audit,
     capture,
     doctor,
+    events,
     fleet,
     inject,
     injector,
@@ -28,6 +29,7 @@ from bartizan.cli import (
     secrets,
     servers,
     status,
+    tokens,
 )
 from bartizan.cli.connection import Connection
 from bartizan.cli.output import Output
@@ -86,7 +88,9 @@ for command in (
     fleet.join_token,
     fleet.trust,
     fleet.remove_instance,
+    tokens.tokens,
     audit.audit,
+    events.events,
     capture.capture,
     inject.inject,
     injector.injector,

@@ -18,6 +18,7 @@ from control_plane.store.rows import (
     AuditQuery,
     AuditRow,
     Change,
+    EventQuery,
     InEffectRow,
     InstanceRow,
     JoinTokenRow,
@@ -43,6 +44,7 @@ __all__ = [
     "AuditStore",
     "Change",
     "DocumentStore",
+    "EventQuery",
     "InEffectRow",
     "InstanceRow",
     "InstanceStore",
@@ -171,6 +173,7 @@ class AuditStore(Protocol):
 class AdminEventStore(Protocol):
     async def record(self, event: AdminEvent) -> None: ...
     async def recent(self, *, limit: int = 100) -> Sequence[AdminEvent]: ...
+    async def query(self, query: EventQuery) -> Sequence[AdminEvent]: ...
 
 
 class ReplicaStore(Protocol):

@@ -224,8 +224,21 @@ class AuditQuery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EventQuery:
+    """All given conditions must hold. `token`: the id of the admin token that acted. `before`: id of the last one seen."""
+
+    since: float | None = None
+    until: float | None = None
+    act: str = ""
+    target: str = ""
+    token: str = ""
+    limit: int = 100
+    before: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AdminEvent:
-    """Who did what to which thing. `detail` holds only names and numbers, never values."""
+    """Who did what to which thing. `detail` holds only names and numbers, never values. The store gives it its id."""
 
     time: float
     actor: str
@@ -234,6 +247,7 @@ class AdminEvent:
     detail: Mapping[str, object] = field(default_factory=dict)
     request_id: str = ""
     peer: str = ""
+    id: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

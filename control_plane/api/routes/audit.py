@@ -15,7 +15,7 @@ from control_plane.api.auth import Permission
 from control_plane.api.openapi import Call, Operation
 from control_plane.api.ports import Parts
 from control_plane.policies.actor import Actor
-from control_plane.store.base import AuditQuery
+from control_plane.store.base import AuditQuery, EventQuery
 
 
 class Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,7 +34,15 @@ class Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EventsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """As above; token: the id of the admin token that acted."""
+
+    since: float | None = None
+    until: float | None = None
+    act: Annotated[str, Meta(max_length=64)] = ""
+    target: Annotated[str, Meta(max_length=256)] = ""
+    token: Annotated[str, Meta(max_length=64)] = ""
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    cursor: Annotated[str, Meta(pattern=r"^([0-9]{1,18})?$")] = ""
 
 
 def operations(parts: Parts) -> list[Operation]:
@@ -64,9 +72,22 @@ def operations(parts: Parts) -> list[Operation]:
     async def events(call: Call) -> AdminEventList:
         if call.actor.tenants:
             raise Forbidden("this token is limited to tenants; admin events belong to none")
+        query: EventsQuery = call.query
         async with parts.store.begin() as work:
-            found = await work.events.recent(limit=call.query.limit)
+            found = await work.events.query(
+                EventQuery(
+                    since=query.since,
+                    until=query.until,
+                    act=query.act,
+                    target=query.target,
+                    token=query.token,
+                    limit=query.limit,
+                    before=int(query.cursor) if query.cursor else None,
+                )
+            )
+        last = found[-1] if len(found) == query.limit else None
         return AdminEventList(
+            cursor=str(last.id) if last else "",
             events=tuple(
                 AdminEventInfo(
                     time=event.time,
@@ -78,7 +99,7 @@ def operations(parts: Parts) -> list[Operation]:
                     peer=event.peer,
                 )
                 for event in found
-            )
+            ),
         )
 
     return [

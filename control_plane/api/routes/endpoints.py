@@ -44,4 +44,5 @@ async def _endpoint(parts: Parts, state: PolicyState) -> EndpointInfo:
         version=state.publication.version,
         enforced_count=status.enforced_count,
         total=status.total,
+        key_set=spec.authn.api_keys.set if spec.authn.api_keys else "",
     )

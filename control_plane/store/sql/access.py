@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import RowMapping, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from control_plane.store.base import AdminEvent, AdminTokenRow, JoinTokenRow
+from control_plane.store.base import AdminEvent, AdminTokenRow, EventQuery, JoinTokenRow
 from control_plane.store.sql.tables import ADMIN_EVENTS, ADMIN_TOKENS, BOOTSTRAP_TOKENS, JOIN_TOKENS
 
 
@@ -137,9 +137,25 @@ class SqlAdminEvents:
 
     async def recent(self, *, limit: int = 100) -> Sequence[AdminEvent]:
         """Newest first."""
-        found = await self._connection.execute(
-            select(ADMIN_EVENTS).order_by(ADMIN_EVENTS.c.id.desc()).limit(limit)
-        )
+        return await self.query(EventQuery(limit=limit))
+
+    async def query(self, query: EventQuery) -> Sequence[AdminEvent]:
+        """Newest first, as they were written."""
+        table = ADMIN_EVENTS.c
+        wanted = select(ADMIN_EVENTS).order_by(table.id.desc()).limit(query.limit)
+        if query.since is not None:
+            wanted = wanted.where(table.time >= query.since)
+        if query.until is not None:
+            wanted = wanted.where(table.time < query.until)
+        if query.before is not None:
+            wanted = wanted.where(table.id < query.before)
+        if query.act:
+            wanted = wanted.where(table.act == query.act)
+        if query.target:
+            wanted = wanted.where(table.target == query.target)
+        if query.token:
+            wanted = wanted.where(table.actor.endswith(f"({query.token})", autoescape=True))
+        found = await self._connection.execute(wanted)
         return [
             AdminEvent(
                 time=row["time"],
@@ -149,6 +165,7 @@ class SqlAdminEvents:
                 detail=msgspec.json.decode(row["detail"]),
                 request_id=row["request_id"],
                 peer=row["peer"],
+                id=row["id"],
             )
             for row in found.mappings()
         ]

@@ -1,0 +1,68 @@
+"""`bartizan events`: what admins and the control plane itself did. Events hold names and numbers, never values."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from bartizan.api import AdminEventInfo
+from bartizan.cli.clock import DURATION, moment
+from bartizan.cli.connection import Connection, pass_connection
+from bartizan.client import Client
+
+_PAGE = 1_000
+
+
+@click.command()
+@click.option("--last", type=DURATION, help="Only the last 15m, 12h, 7d.")
+@click.option("--act", help="Only this act, such as policy.publish or key.revoke.")
+@click.option("--target", help="Only what was done to this policy, key set, instance …")
+@click.option("--token", help="Only what was done with the admin token of this id.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
+@pass_connection
+def events(
+    connection: Connection,
+    last: int | None,
+    act: str | None,
+    target: str | None,
+    token: str | None,
+    limit: int,
+) -> None:
+    """Search admin events, newest first: who did what to what."""
+    since = time.time() - last if last else None
+
+    async def fetch(client: Client) -> list[AdminEventInfo]:
+        found: list[AdminEventInfo] = []
+        cursor = ""
+        while len(found) < limit:
+            page = await client.events_page(
+                since=since,
+                act=act,
+                target=target,
+                token=token,
+                limit=min(limit - len(found), _PAGE),
+                cursor=cursor,
+            )
+            found += page.events
+            cursor = page.cursor
+            if not cursor:
+                break
+        return found
+
+    found = connection.call(fetch)
+    connection.output.rows(
+        ("time", "who", "act", "target", "detail", "from"),
+        [
+            (
+                moment(each.time),
+                each.actor,
+                each.act,
+                each.target,
+                " ".join(f"{name}={value}" for name, value in each.detail.items()),
+                each.peer,
+            )
+            for each in found
+        ],
+        data=found,
+    )

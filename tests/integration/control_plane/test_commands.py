@@ -1,0 +1,147 @@
+"""Commands against a running API: keys and tokens are shown once and never lost in silence, slips make no key sets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from bartizan.cli.root import cli
+from bartizan.identity import JoinToken
+
+SPIFFE = "spiffe://test.local/ns/prod/sa/model"
+
+
+class Commands:
+    """The command line of somebody with an admin token for a house."""
+
+    def __init__(self, house: Any, folder: Path) -> None:
+        self.house = house
+        self.token_file = folder / "admin-token"
+        self.token_file.write_text(house.admin)
+
+    async def run(self, *words: str) -> Result:
+        options = ["--url", self.house.url, "--ca", str(self.house.ca_file)]
+        # a command has a loop of its own
+        return await asyncio.to_thread(
+            CliRunner().invoke, cli, [*options, "--token-file", str(self.token_file), *words]
+        )
+
+    async def told(self, *words: str) -> Any:
+        result = await self.run(*words, "--output", "json")
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+
+@pytest.fixture
+def commands(house: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
+    monkeypatch.setenv("BARTIZAN_HOME", str(tmp_path / "home"))
+    return Commands(house, tmp_path)
+
+
+async def test_the_first_key_makes_the_set_that_a_policy_names(
+    house: Any, commands: Commands, policy_text: str, tmp_path: Path
+) -> None:
+    async with house.client() as client:
+        await client.apply(policy_text)
+    out = tmp_path / "key"
+    told = await commands.told("keys", "issue", "chat", "--tenant", "acme", "--out", str(out))
+    (record,) = (await commands.told("keys", "list", "chat"))["keys"]
+    assert (record["id"], record["tenant"], record["revoked"]) == (told["id"], "acme", False)
+    assert out.read_text().startswith("bzk_")
+
+
+async def test_a_key_set_that_no_policy_names_is_made_only_when_told_to(
+    house: Any, commands: Commands, policy_text: str
+) -> None:
+    async with house.client() as client:
+        await client.apply(policy_text)
+        slip = await commands.run("keys", "issue", "chatt", "--tenant", "acme")
+        assert slip.exit_code == 3
+        assert "no key set chatt" in slip.stderr
+        assert "did you mean chat?" in slip.stderr
+        assert "--create" in slip.stderr
+        assert await client.key_sets() == ()
+        assert (await commands.run("keys", "issue", "chatt", "--tenant", "acme", "--create")).exit_code == 0
+        # once it is there it needs no word more
+        assert (await commands.run("keys", "issue", "chatt", "--tenant", "acme")).exit_code == 0
+        assert [(each.name, each.keys) for each in await client.key_sets()] == [("chatt", 2)]
+
+
+async def test_a_key_that_can_t_be_written_is_named_with_the_way_to_revoke_it(
+    house: Any, commands: Commands
+) -> None:
+    async with house.client() as client:
+        await client.create_key_set("chat")
+        result = await commands.run("keys", "issue", "chat", "--tenant", "acme", "--out", "/dev/full")
+        (record,) = (await client.keys("chat")).keys
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    assert f"key {record.id} was made, but /dev/full can't be written: No space left" in result.stderr
+    assert f"bartizan keys revoke chat {record.id}" in result.stderr
+
+
+async def test_tokens_are_issued_listed_and_revoked(commands: Commands, tmp_path: Path) -> None:
+    out = tmp_path / "token"
+    made = await commands.told(
+        "tokens", "issue", "ci", "--role", "auditor", "--tenant", "acme", "--ttl", "1h", "--out", str(out)
+    )
+    assert (out.read_text()[:4], out.stat().st_mode & 0o777) == ("bzt_", 0o600)
+    listed = {each["id"]: each for each in await commands.told("tokens", "list")}
+    (token,) = [listed[made["id"]]]
+    assert (token["name"], token["role"], token["tenants"]) == ("ci", "auditor", ["acme"])
+    assert token["expires_at"] - token["created_at"] == pytest.approx(3600)
+    assert await commands.told("tokens", "revoke", made["id"]) == {"revoked": made["id"]}
+    commands.token_file.write_text(out.read_text())
+    refused = await commands.run("audit")
+    assert (refused.exit_code, refused.stdout) == (4, "")
+
+
+async def test_events_are_found_by_act_target_and_the_token_that_did_it(
+    house: Any, commands: Commands, tmp_path: Path
+) -> None:
+    out = tmp_path / "token"
+    made = await commands.told("tokens", "issue", "ops", "--role", "operator", "--out", str(out))
+    root, other = commands.token_file.read_text(), out.read_text()
+    commands.token_file.write_text(other)
+    for name in ("a", "b", "c"):
+        await commands.told("keys", "issue", name, "--tenant", "acme", "--create")
+    commands.token_file.write_text(root)
+
+    async def found(*words: str) -> list[tuple[str, str]]:
+        return [(each["act"], each["target"]) for each in await commands.told("events", *words)]
+
+    by_token = await found("--token", made["id"])
+    assert by_token == [(act, name) for name in "cba" for act in ("key.issue", "key_set.create")]
+    assert await found("--act", "key.issue", "--limit", "2") == [("key.issue", "c"), ("key.issue", "b")]
+    assert await found("--target", "a") == [("key.issue", "a"), ("key_set.create", "a")]
+    assert len(await found("--last", "1h")) == 8
+    assert await found("--token", "nobody") == []
+
+
+async def test_all_events_are_there_page_by_page(house: Any) -> None:
+    async with house.client() as client:
+        for name in ("a", "b", "c", "d"):
+            await client.create_key_set(name)
+        first = await client.events_page(limit=3)
+        second = await client.events_page(limit=3, cursor=first.cursor)
+        assert [each.target for each in first.events] == ["d", "c", "b"]
+        assert (second.events[0].act, second.events[0].target) == ("key_set.create", "a")
+        assert second.cursor == ""
+        assert await client.events() == (*first.events, *second.events)
+
+
+async def test_a_join_token_goes_into_a_file_that_nobody_else_reads(
+    commands: Commands, tmp_path: Path
+) -> None:
+    out = tmp_path / "join"
+    told = await commands.told("join-token", SPIFFE, "--label", "app=chat", "--ttl", "1m", "--out", str(out))
+    assert told == {"spiffe_id": SPIFFE, "file": str(out)}
+    assert JoinToken.decode(out.read_text()).secret
+    assert out.stat().st_mode & 0o777 == 0o600
+    (event,) = await commands.told("events", "--act", "join_token.create")
+    assert event["detail"] == {"labels": {"app": "chat"}, "ttl_seconds": 60}
