@@ -246,6 +246,7 @@ class Agent:
             channel=self.link.channel,
             connected=lambda: subscription.connected,
             unanswered=self.link.unanswered,
+            keep=self.kept.save,
             applier=self.applier,
             workers=self.workers,
             config=self.config,

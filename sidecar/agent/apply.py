@@ -176,7 +176,7 @@ class Applier:
         self._jwks.keep_only(bundle.plan.jwt)
         if old is not None and old.bundle.plan.id != bundle.plan.id:
             self._group.create_task(self._drop_later(old), name="drop-old-plan")
-        # Kept before anybody is told: a version that was reported must outlive this process.
+        # Kept before it is acknowledged: a version that was told must outlive this process.
         await self._on_enforced()
         self._confirmed()
         await asyncio.to_thread(give_back)  # the old bundle, and what reading the new one took

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import grpc
 
@@ -32,7 +32,7 @@ log = get_logger()
 class Heartbeat:
     """`instance_id` and `channel` are asked for every report: both may change with the identity.
 
-    unanswered: told when reports fail again and again.
+    unanswered: told when reports fail again and again. keep: writes what is in force now, if that is not yet done.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class Heartbeat:
         channel: Callable[[], grpc.aio.Channel | None],
         connected: Callable[[], bool],
         unanswered: Callable[[], None],
+        keep: Callable[[], Awaitable[None]],
         applier: Applier,
         workers: WorkerPool,
         config: EnvoyConfig,
@@ -54,6 +55,7 @@ class Heartbeat:
         self._channel = channel
         self._connected = connected
         self._unanswered = unanswered
+        self._keep = keep
         self._failures = 0
         self._applier = applier
         self._workers = workers
@@ -75,6 +77,8 @@ class Heartbeat:
             report = self.report()
             content = report.SerializeToString(deterministic=True)
             if content != last or time.monotonic() - sent_at >= EVERY:
+                # first kept, then told: what was reported must outlive this process
+                await self._keep()
                 last = content if await self._send(report) else b""
                 sent_at = time.monotonic()
             pause = max(0.0, min(EVERY - (time.monotonic() - sent_at), EVERY if last else 1.0))

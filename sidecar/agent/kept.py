@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime as dt
 import time
@@ -45,14 +46,18 @@ class Kept:
         self._key_sets = key_sets
         self._config = config
         self._conditions = conditions
+        self._lock = asyncio.Lock()
 
     async def save(self) -> None:
-        """What is in force now. The versions rise on disk only after it: whatever was saved last can be taken again."""
-        saved = self.collect()
-        # keys that come before any bundle are no reason to forget a saved one that could not be enforced yet
-        if saved is not None or self._applier.removed:
-            await self._last_good.write(saved)
-        self._seen.persist()
+        """What is in force now. Its versions rise on disk only after it, and no newer ones that were taken meanwhile:
+        whatever was saved last can be taken again.
+        """
+        async with self._lock:
+            saved, versions = self.collect(), self._seen.encoded()
+            # keys that come before any bundle are no reason to forget a saved one that could not be enforced yet
+            if saved is not None or self._applier.removed:
+                await self._last_good.write(saved)
+            self._seen.persist(versions)
 
     def collect(self) -> Saved | None:
         """None without a policy: a restart then has nothing to enforce either."""

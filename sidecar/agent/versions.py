@@ -55,9 +55,12 @@ class SeenVersions:
         if version > self.key_set(name):
             self._seen.key_sets[name] = version
 
-    def persist(self) -> None:
+    def encoded(self) -> bytes:
+        """As they are now, for `persist`."""
+        return msgspec.json.encode(self._seen, order="deterministic")
+
+    def persist(self, data: bytes) -> None:
         """Write what rose since the last time; a disk that refuses costs a condition."""
-        data = msgspec.json.encode(self._seen, order="deterministic")
         if data == self._saved:
             return
         try:

@@ -214,7 +214,7 @@ class Plane(identity_pb2_grpc.IdentityServicer, fleet_pb2_grpc.FleetServicer, au
         return audit_pb2.UploadReply(stored=len(request.records))
 
     async def recorded(self, predicate: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        for _ in range(1000):
+        for _ in range(3000):
             if found := [one for one in self.records if predicate(one)]:
                 return found[0]
             await asyncio.sleep(0.02)
@@ -222,7 +222,7 @@ class Plane(identity_pb2_grpc.IdentityServicer, fleet_pb2_grpc.FleetServicer, au
 
     async def answered(self, kind: str) -> tuple[str, str, str]:
         """The first "ack" or "nack" since `answers` was cleared: kind, version, reason."""
-        for _ in range(1000):
+        for _ in range(3000):
             if found := [one for one in self.answers if one[0] == kind]:
                 return found[0]
             await asyncio.sleep(0.02)

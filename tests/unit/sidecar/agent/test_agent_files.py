@@ -87,7 +87,7 @@ def test_seen_versions_survive_a_restart_and_never_fall(tmp_path: Path) -> None:
     first.took_key_set("k", 2)
     assert first.bundle("a/b") == 5
     assert not file.exists(), "what must be saved before is saved by then"
-    first.persist()
+    first.persist(first.encoded())
     again = SeenVersions(file, conditions())
     assert (again.bundle("a/b"), again.bundle("other"), again.key_set("k")) == (5, 0, 2)
 
@@ -102,14 +102,14 @@ def test_a_damaged_version_file_does_not_stop_the_agent_and_an_unwritable_one_is
     assert damaged.bundle("a/b") == 0
     assert names.VERSIONS_LOST in holding
     damaged.took_bundle("a/b", 1)
-    damaged.persist()
+    damaged.persist(damaged.encoded())
     assert names.VERSIONS_LOST in holding, "until the next start: the history stays unknown"
     assert holding.ready
     assert SeenVersions(file, conditions()).bundle("a/b") == 1
     (tmp_path / "blocked").write_text("")
     blocked = SeenVersions(tmp_path / "blocked" / "versions.json", holding)
     blocked.took_bundle("a/b", 1)
-    blocked.persist()
+    blocked.persist(blocked.encoded())
     assert names.VERSIONS_NOT_SAVED in holding
 
 

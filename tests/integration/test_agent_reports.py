@@ -1,0 +1,88 @@
+"""What the agent tells the control plane, and when: a successor must find on disk whatever was told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from bartizan.local.binaries import find_binary
+from protos.gen.bartizan.fleet.v1 import fleet_pb2, fleet_pb2_grpc
+from sidecar.agent.heartbeat import Heartbeat
+from sidecar.app import Agent
+from sidecar.settings import load
+
+
+class Control(fleet_pb2_grpc.FleetServicer):
+    """Takes reports."""
+
+    def __init__(self) -> None:
+        self.reports: list[Any] = []
+
+    async def Report(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.reports.append(request)
+        return fleet_pb2.ReportReply(lease_seconds=15)
+
+
+@asynccontextmanager
+async def served(control: Control, socket: Path) -> AsyncIterator[grpc.aio.Channel]:
+    server = grpc.aio.server()
+    fleet_pb2_grpc.add_FleetServicer_to_server(control, server)
+    server.add_insecure_port(f"unix:{socket}")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"unix:{socket}") as channel:
+            yield channel
+    finally:
+        await server.stop(0)
+
+
+async def test_nothing_is_reported_before_it_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("x")
+    settings = load(
+        {
+            "BARTIZAN_ENVOY": str(find_binary("envoy")),
+            "BARTIZAN_RUN_DIR": str(tmp_path / "run"),
+            "BARTIZAN_STATE_DIR": str(tmp_path / "state"),
+            "BARTIZAN_JOIN_TOKEN_FILE": str(tmp_path / "token"),
+        }
+    )
+    control, kept, disk = Control(), asyncio.Event(), asyncio.Event()
+
+    async def keep() -> None:
+        kept.set()
+        await disk.wait()
+
+    async with (
+        served(control, tmp_path / "s") as channel,
+        AsyncExitStack() as stack,
+        asyncio.TaskGroup() as group,
+    ):
+        agent = Agent(settings, group, stack)
+        heartbeat = Heartbeat(
+            instance_id=lambda: "i1",
+            channel=lambda: channel,
+            connected=lambda: True,
+            unanswered=lambda: None,
+            keep=keep,
+            applier=agent.applier,
+            workers=agent.workers,
+            config=agent.config,
+            monitor=agent.monitor,
+            verifier=agent.verifier,
+            conditions=agent.conditions,
+            changes=agent.changes,
+        )
+        beating = group.create_task(heartbeat.run())
+        async with asyncio.timeout(60):
+            await kept.wait()
+            await asyncio.sleep(0.2)
+            assert not control.reports, "the disk has not taken it yet"
+            disk.set()
+            while not control.reports:
+                await asyncio.sleep(0.01)
+        beating.cancel()
