@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from sidecar.checks.base import Match, SpanCheck, TextCheck
 from sidecar.checks.escapes import Unescaped, matches, unescaped
+from sidecar.checks.joined_blocks import BorderStage, JoinedBlocks
 from sidecar.checks.spans import done
 from sidecar.model.finding import Action, Finding
 
@@ -19,11 +20,25 @@ class Pipe:
     """The stages of one text stream. `written`: it is a JSON text, whose escapes stay whole."""
 
     def __init__(
-        self, checks: Sequence[SpanCheck], location: str, *, shadow: bool, written: bool = False
+        self,
+        checks: Sequence[SpanCheck],
+        location: str,
+        *,
+        shadow: bool,
+        written: bool = False,
+        blocks: JoinedBlocks | None = None,
+        last: Sequence[SpanCheck] = (),
     ) -> None:
-        self._stages = [
-            _Stage(check, passive=shadow or check.action <= Action.FLAG, written=written) for check in checks
-        ]
+        """`blocks`: those before it of the text that clients make of it and them. `last`: checks behind their border."""
+
+        def stages(chosen: Sequence[SpanCheck]) -> list[_Stage]:
+            return [
+                _Stage(check, passive=shadow or check.action <= Action.FLAG, written=written)
+                for check in chosen
+            ]
+
+        border = [BorderStage(blocks, shadow=shadow)] if blocks is not None and blocks.checks else []
+        self._stages: list[_Stage | BorderStage] = [*stages(checks), *border, *stages(last)]
         self._location = location
         self.findings: list[Finding] = []
         self.blocked = False
@@ -41,17 +56,8 @@ class Pipe:
             if not text and not end:
                 break  # nothing came this far
             text, matches, blocked = stage.feed(text, end=end)
-            check = stage.check
             if matches:
-                self.findings += [
-                    Finding(
-                        check=check.name,
-                        kind=match.kind,
-                        action=done(check.action, match),
-                        location=self._location,
-                    )
-                    for match in matches
-                ]
+                self.findings += stage.findings(matches, self._location)
             if blocked:
                 self.blocked = end = True
         return text
@@ -108,6 +114,14 @@ class _Stage:
         flows = text if self.passive else _redacted(whole, start, release, certain)
         self._keep(whole, release, check.context if seen is None else 2 * check.context)
         return flows, certain, False
+
+    def findings(self, matches: Sequence[Match], location: str) -> list[Finding]:
+        """Of what `feed` found."""
+        name, action = self.check.name, self.check.action
+        return [
+            Finding(check=name, kind=match.kind, action=done(action, match), location=location)
+            for match in matches
+        ]
 
     def _keep(self, whole: str, release: int, context: int) -> None:
         """Up to `release` it flows; what must be known of it, and the rest, is kept."""

@@ -7,12 +7,15 @@ Checks that only flag, and shadow mode, hold back nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import msgspec
 
 from sidecar.checks.base import CheckSet, SpanCheck
 from sidecar.checks.content import apply_edits
+from sidecar.checks.joined_blocks import JoinedBlocks
+from sidecar.checks.joined_parts import JoinedParts
 from sidecar.checks.joined_pieces import JoinedPieces
 from sidecar.checks.kept_texts import KeptTexts
 from sidecar.checks.pipe import Pipe, span_check
@@ -56,6 +59,9 @@ class StreamInspector:
         self._last: list[list[SpanCheck]] = [[check, *rendered] for check in restores]
         self._kept = KeptTexts(checks.wholes, shadow=shadow)
         self._joined = JoinedPieces(self._checks)
+        # one that asks a model about segments would keep a whole one back, and ask twice
+        self._joining = [check for check in self._checks if not getattr(check, "piecewise", False)]
+        self._texts: dict[str, JoinedBlocks] = {}
         self._shadow = shadow
         self._decision_id = decision_id
         self._pipes: dict[str, Pipe] = {}
@@ -157,6 +163,8 @@ class StreamInspector:
             if tail := tails.pop(piece.texts[index].location, ""):
                 texts[index] += tail
                 touched = touched or texts[index] != piece.texts[index].text
+        if piece.joined:
+            self._join_parts(piece, texts)
         before = self._flush(tails)
         if self._cut is not None and (piece.whole or self._refused or not any(texts)):
             return before
@@ -174,9 +182,13 @@ class StreamInspector:
             self._join(part)
         pipe = self._pipes.get(part.location)
         if pipe is None:
-            checks = [*self._checks, *(self._last[part.written] if self._last else ())]
             pipe = self._pipes[part.location] = Pipe(
-                checks, part.location, shadow=self._shadow, written=part.written
+                self._checks,
+                part.location,
+                shadow=self._shadow,
+                written=part.written,
+                blocks=self._blocks(part.location),
+                last=self._last[part.written] if self._last else (),
             )
         held = pipe.holding
         text = pipe.feed(part.text, end=False)
@@ -186,6 +198,10 @@ class StreamInspector:
             self._judge()
             return ("" if self._cut else text), True
         return text, held or pipe.holding
+
+    def _blocks(self, location: str) -> JoinedBlocks | None:
+        text = self._stream.text_of(location)
+        return self._texts.setdefault(text, JoinedBlocks(self._joining)) if text else None
 
     def _identify(self, parts: Sequence[TextPart]) -> None:
         """Identifiers are whole, and nobody may edit them: what would be redacted there ends the answer."""
@@ -206,6 +222,16 @@ class StreamInspector:
         """What clients see that join this piece with those before it."""
         for found in self._joined.judge(part):
             self._refuse(found, named=not part.identifier)
+
+    def _join_parts(self, piece: StreamPiece, texts: Sequence[str]) -> None:
+        """Parts of one text that are whole in this event, as the checks left them."""
+        for numbers in piece.joined if self._cut is None else ():
+            parts = JoinedParts()
+            for number in numbers:
+                part = msgspec.structs.replace(piece.texts[number], joins=piece.texts[numbers[0]].location)
+                parts.add(part, texts[number], self.findings)
+            for found in parts.judge(self._joining):
+                self._refuse(replace(found, action=min(found.action, Action.CUT)), named=True)
 
     def _refuse(self, found: Finding, *, named: bool) -> None:
         """Keep a finding in what is whole in its event, and nothing of the event flows where it blocks."""

@@ -38,7 +38,14 @@ _TYPES = (
 
 def anthropic_stream(*, max_depth: int = DEFAULT_DEPTH, conceal: bool = True) -> JsonEventStream:
     """AnswerStream of /v1/messages."""
-    return JsonEventStream(MessageEvents(), EventSplitter(), max_depth=max_depth, conceal=conceal)
+    return JsonEventStream(
+        MessageEvents(), EventSplitter(), max_depth=max_depth, conceal=conceal, text_of=_text_of
+    )
+
+
+def _text_of(location: str) -> str:
+    held = _HELD.fullmatch(location)
+    return "content" if held and held[2] == "text" else ""
 
 
 class MessageEvents:

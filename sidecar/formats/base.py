@@ -144,6 +144,8 @@ class StreamPiece(Value, frozen=True, kw_only=True):
     """Prefixes of the text streams that end with this event ("choices[0]."): nothing follows on them."""
     unscanned: tuple[str, ...] = ()
     """Kinds of content in this event that pass without being looked at, or not across events."""
+    joined: tuple[tuple[int, ...], ...] = ()
+    """Which of its texts, by number, are parts of one: each is whole here."""
     whole: bool = False
     """The event makes no sense with a part of its texts: one that is cut is not sent at all."""
 
@@ -155,6 +157,9 @@ class AnswerStream(Protocol):
         """Take bytes as they arrive, split anywhere. Raises FormatError when they can't be read, and has read what stands
         before that.
         """
+
+    def text_of(self, location: str) -> str:
+        """The text that clients make of this text stream and others, its blocks; "" where they show it alone."""
 
     def events(self) -> Sequence[StreamPiece]:
         """Whole events decoded and not yet taken."""

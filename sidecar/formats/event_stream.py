@@ -8,7 +8,7 @@ probabilities, token ids) and of all lines that are not its data.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
@@ -81,6 +81,11 @@ class EventReader(Protocol):
         """A valid end of the stream, given what went out; not `named`: without the answer's own identifiers."""
 
 
+def alone(_location: str) -> str:
+    """`text_of` of protocols whose clients show each text stream by itself."""
+    return ""
+
+
 class JsonEventStream:
     """AnswerStream over a protocol's reader and a splitter of bytes into events."""
 
@@ -91,7 +96,9 @@ class JsonEventStream:
         *,
         max_depth: int = DEFAULT_DEPTH,
         conceal: bool = True,
+        text_of: Callable[[str], str] = alone,
     ) -> None:
+        self.text_of = text_of
         self._reader = reader
         self._splitter = splitter
         self._max_depth = max_depth
@@ -221,6 +228,7 @@ class JsonEventStream:
             final=reading.final,
             finished=tuple(reading.finished),
             unscanned=tuple(dict.fromkeys((*reading.unscanned, *passed, *[MODEL_ERROR] * bool(traces)))),
+            joined=tuple(map(tuple, reading.joined.values())),
             whole=reading.indivisible,
         )
         plain = reading.mark is None and not (reading.names or reading.ids or reading.encoded or taken)

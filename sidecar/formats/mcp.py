@@ -13,13 +13,15 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from sidecar.formats.answers import decode_model_json, error_document, readable
 from sidecar.formats.base import FILE_DATA, AnswerStream, Document, FormatError, TextPart
 from sidecar.formats.documents import JsonDocument, TextAt, strings
 from sidecar.formats.event_stream import JsonEventStream
 from sidecar.formats.faults import MODEL_ERROR, take_traces
 from sidecar.formats.identifiers import MAX_IDENTIFIER
-from sidecar.formats.json_text import DEFAULT_DEPTH, Path, decode
+from sidecar.formats.json_text import DEFAULT_DEPTH, Path, decode, location
 from sidecar.formats.media_type import demand_json, is_event_stream
 from sidecar.formats.openai_fields import shaped
 from sidecar.formats.reading import Reading
@@ -173,7 +175,17 @@ def _read(value: Any, role: str, cause: Cause) -> tuple[list[TextAt], list[str]]
     texts = [
         at for at in texts if at.path not in binary and not (at.path[-1] == "type" and at.text in _TYPES)
     ]
+    texts = [_in_message(at) for at in texts]
     return [*texts, *identifiers], list(dict.fromkeys(kind for kind, _ in binary.values()))
+
+
+def _in_message(at: TextAt) -> TextAt:
+    """A text of a list of content blocks is a part of one text: clients hand them to their models together."""
+    match at.path:
+        case (*_, "content", int(), "text") if _NOT_CONTENT.isdisjoint(at.path):
+            return msgspec.structs.replace(at, joins=location(at.path[:-2]))
+        case _:
+            return at
 
 
 def _binary(value: dict[str, Any]) -> Iterator[tuple[Path, tuple[str, str]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Container, Sequence
 from typing import Any
 
@@ -52,6 +53,8 @@ class Reading:
         """It makes no sense with a part of its texts."""
         self.mark: Any = None
         """The reader's own, given back to it when the event goes out."""
+        self.joined: defaultdict[str, list[int]] = defaultdict(list)
+        """Places, by number, of parts of one text."""
         self._others = 0
 
     def text(self, value: Any, path: Path, name: str) -> None:
@@ -111,6 +114,8 @@ class Reading:
             if place.embedded:
                 self._view(StreamedJson(), place.embedded, at, name, place.role)
             else:
+                if place.joins:
+                    self.joined[place.joins].append(len(self.places))
                 self.places.append(TextAt(at, place.text, place.role, name))
 
     def _view(self, json_text: StreamedJson, value: str, path: Path, name: str, role: str = "") -> None:

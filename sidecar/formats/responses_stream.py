@@ -33,6 +33,9 @@ _STREAMED = {
     "response.mcp_call_arguments": "arguments",
 }
 """What is streamed, and the member of its last event that holds all of it."""
+_BLOCK = re.compile(
+    r"(?:output\[\d+\]\.response\.output_text|(output\[\d+\]\.response\.reasoning(?:_summary)?_text))\[\d+, \d+\]\.delta"
+)
 _INDEXES = ("output_index", "content_index", "summary_index")
 _ENDINGS = frozenset({"response.completed", "response.incomplete", "response.failed", "error"})
 _FAILED = frozenset({"response.failed", "error"})
@@ -49,8 +52,18 @@ class _EventNames:
 def responses_stream(*, max_depth: int = DEFAULT_DEPTH, conceal: bool = True) -> JsonEventStream:
     """AnswerStream of /v1/responses."""
     return JsonEventStream(
-        ResponseEvents(max_depth), EventSplitter(MAX_WHOLE_BYTES), max_depth=max_depth, conceal=conceal
+        ResponseEvents(max_depth),
+        EventSplitter(MAX_WHOLE_BYTES),
+        max_depth=max_depth,
+        conceal=conceal,
+        text_of=_text_of,
     )
+
+
+def _text_of(location: str) -> str:
+    """Messages are one text, pieces of one item's reasoning another."""
+    block = _BLOCK.fullmatch(location)
+    return "" if block is None else block[1] or "output"
 
 
 class ResponseEvents:
