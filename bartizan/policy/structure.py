@@ -24,6 +24,7 @@ _KINDS = {
     "string": "text",
     "integer": "a whole number",
     "number": "a number",
+    "boolean": "true or false",
     "null": "nothing",
 }
 _BOUNDS = {
@@ -65,9 +66,18 @@ _ENOUGH = 1000
 
 def structural_problems(document: Any) -> list[Problem]:
     """Every field that is unknown, missing, of the wrong type, out of range, or planned but not enforced."""
-    found: dict[tuple[str, str], Problem] = {}
     of_mesh = isinstance(document, dict) and document.get("kind") == "MeshPolicy"
-    for error in (_MESH if of_mesh else _VALIDATOR).iter_errors(document):
+    return _found(_MESH if of_mesh else _VALIDATOR, document)
+
+
+def schema_problems(document: Any, schema: dict[str, Any]) -> list[Problem]:
+    """The same for any other document of ours; what a pattern means is its description in the schema."""
+    return _found(_Validator(schema), document)
+
+
+def _found(validator: Any, document: Any) -> list[Problem]:
+    found: dict[tuple[str, str], Problem] = {}
+    for error in validator.iter_errors(document):
         for problem in _problems(error):
             found.setdefault((problem.path, problem.code), problem)
         if len(found) > _ENOUGH:
@@ -130,7 +140,8 @@ def _problems(error: ValidationError) -> Iterable[Problem]:
             hint = f"did you mean {close[0]}?" if close else ""
             return [_problem(path, "invalid_value", f"expected one of: {allowed}", hint)]
         case "pattern":
-            return [_problem(path, "invalid_value", f"expected {PATTERNS.get(value, value)}")]
+            meaning = PATTERNS.get(value) or error.schema.get("description", value)  # type: ignore[union-attr]
+            return [_problem(path, "invalid_value", f"expected {meaning}")]
         case "minProperties" | "maxProperties" if _is_check(path):
             names = ", ".join(error.schema["properties"])  # type: ignore[index]
             return [

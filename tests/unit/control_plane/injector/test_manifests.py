@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from click.testing import CliRunner
 
 from bartizan.cli.root import cli
 from bartizan.errors import InvalidInput
-from control_plane.injector.config import load_config, read_config
+from control_plane.injector.config import Config, load_config, read_config
 from control_plane.injector.manifests import admission_manifests
 from control_plane.injector.rules import rules
 from tests.support.kubernetes_schemas import schema_errors
@@ -112,3 +113,50 @@ def test_a_wrong_configuration_is_named_with_its_field(text: str, path: str) -> 
     with pytest.raises(InvalidInput) as caught:
         read_config(text)
     assert path in str(caught.value)
+
+
+def test_everything_that_is_wrong_with_a_configuration_is_told_at_once_with_the_way_to_mend_it() -> None:
+    text = """
+image: registry.example/bartizan:1.0
+imagePullPolicy: always
+controlplane: control:18000
+listenerPort: 80
+nativeSidecar: "no"
+egressNames: [api.example.com, "https://x"]
+openPorts: [{port: 9100}]
+resources: {limits: {cpu: much}}
+exemptNamespaces: [bartizan-system]
+"""
+    with pytest.raises(InvalidInput) as caught:
+        read_config(text, "mine.yaml")
+    told = {
+        each.path.removeprefix("mine.yaml: "): f"{each.message} ({each.hint})"
+        for each in caught.value.problems
+    }
+    expected = {
+        "controlplane": "did you mean controlPlane?",
+        "egressNames": "needs egress: none",
+        "egressNames[1]": "a host name such as api.example.com",
+        "exemptNamespaces": "kube-system must be in it",
+        "image": "an image by digest",
+        "imagePullPolicy": "did you mean Always?",
+        "listenerPort": "at least 1024",
+        "nativeSidecar": "expected true or false, not text",
+        "openPorts[0].reason": "is missing",
+        "resources.limits.cpu": "a quantity such as",
+    }
+    assert set(told) == set(expected)
+    assert [path for path, words in expected.items() if words not in told[path]] == []
+
+
+def test_every_form_that_a_configuration_asks_for_is_said_in_words() -> None:
+    schema = msgspec.json.schema(Config)
+    forms = [
+        form
+        for part in schema["$defs"].values()
+        for field in part["properties"].values()
+        for form in (field, field.get("items", {}), *field.get("anyOf", ()))
+        if "pattern" in form
+    ]
+    assert len(forms) > 10
+    assert [form for form in forms if not form.get("description")] == []
