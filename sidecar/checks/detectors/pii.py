@@ -85,7 +85,7 @@ class PiiCheck:
         if self._numbers:
             found += pii_numbers.find(text, start, self._numbers, self._notations)
         if found:
-            found = [match for match in found if not in_pseudonym(text, match.start, match.end)]
+            found = [one for one in found if not in_pseudonym(one.kind, text, one.start, one.end)]
             allows = self.treatment.allows
             found = [match for match in found if not allows(text[match.start : match.end])]
         if not found:

@@ -19,8 +19,6 @@ Replace = Callable[[str, str], str]
 _LAST_FOUR: Final = frozenset(
     {"phone", "iban", "card", "ssn", "national_id", "passport", "driving_licence", "crypto"}
 )
-_PSEUDONYM_BEGINS: Final = re.compile(r"\[[A-Z_]+:\Z")
-_LONGEST_KIND: Final = len("[DRIVING_LICENCE:")
 _KEY_SIGNS: Final = 2
 _SIGNS: Final = 16
 PSEUDONYM_SIGNS: Final = rf"[a-z2-7]{{{_KEY_SIGNS + _SIGNS}}}"
@@ -60,11 +58,13 @@ class Pseudonyms:
         return f"[{kind.upper()}:{self._mark}{made}]"
 
 
-def in_pseudonym(text: str, start: int, end: int) -> bool:
-    """Whether text[start:end] is the signs of a pseudonym, which its own type announces: texts may be looked at again."""
+def in_pseudonym(kind: str, text: str, start: int, end: int) -> bool:
+    """Whether text[start:end], found as this kind, is the signs of a pseudonym of that kind, which announces itself: texts
+    may be looked at again, also by a policy without the key. What another word in brackets announces is a find.
+    """
     return (
         text[end : end + 1] == "]"
-        and _PSEUDONYM_BEGINS.search(text, max(0, start - _LONGEST_KIND), start) is not None
+        and text.endswith(f"[{kind.upper()}:", 0, start)
         and _PSEUDONYM_SIGNS.fullmatch(text, start, end) is not None
     )
 

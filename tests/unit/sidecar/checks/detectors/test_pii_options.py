@@ -120,6 +120,17 @@ def test_a_pseudonym_is_no_finding_itself_where_a_text_is_looked_at_again() -> N
     assert left(Pii(types=("passport",)), "passport: AB1234567]") == "passport: [PASSPORT]]"
 
 
+@pytest.mark.parametrize("word", ["X", "EMAIL", "ACCOUNT"])
+def test_a_value_that_looks_like_a_pseudonyms_signs_is_found_behind_another_word(word: str) -> None:
+    iban = next(
+        made
+        for check in ("25", "26", "27", *(f"{a}{b}" for a in "34567" for b in "234567"))
+        for last in "234567"
+        if left(Pii(types=("iban",)), made := f"nl{check}abna234567234{last}") == "[IBAN]"
+    )
+    assert left(Pii(types=("iban",)), f"see [{word}:{iban}]") == f"see [{word}:[IBAN]]"
+
+
 def test_tokens_stand_for_one_value_each_and_go_back_to_what_was_written() -> None:
     scope = Scope()
     assert left(Pii(replacement="token"), f"{EMAIL} {CARD} {EMAIL} Jane@example.org", scope) == (
