@@ -31,6 +31,7 @@ from protos.gen.envoy.service.ext_proc.v3 import external_processor_pb2, externa
 from protos.gen.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from protos.gen.envoy.type.v3.http_status_pb2 import HttpStatus, StatusCode
 from sidecar.agent.bootstrap import bootstrap, bootstrap_json, envoy_command, guard_socket
+from tests.support.gateway import patient
 
 
 @pytest.fixture(scope="session")
@@ -204,7 +205,7 @@ async def stack(static_config: Any, limit: int) -> AsyncIterator[Stack]:
             revision=4, version=9, issued_at="2026-01-02T03:04:05Z",
         )  # fmt: skip
         config = run_dir / "envoy.json"
-        config.write_text(json.dumps(static_config(bundle, run_dir)))
+        config.write_text(json.dumps(patient(static_config(bundle, run_dir))))
 
         async def model(request: web.Request) -> web.Response:
             seen.model.append((dict(request.headers), await request.read()))
@@ -224,7 +225,7 @@ async def stack(static_config: Any, limit: int) -> AsyncIterator[Stack]:
         await guard.start()
         envoy = await start("envoy", envoy_command(find_binary("envoy"), config), log=run_dir / "envoy.log")
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while not await _open(port):
                     envoy.check()
                     await asyncio.sleep(0.02)

@@ -62,8 +62,27 @@ class Gateway:
         return await self.guard.record(answer.headers[names.HEADER_DECISION])
 
 
+def patient(config: dict[str, Any]) -> dict[str, Any]:
+    """Envoy waits a minute for a guard, where a policy says two seconds: a test machine that stops the guard for longer
+    would be answered with 503, as promised, and no test of anything else could tell that from a fault.
+    """
+    for listener in config["static_resources"]["listeners"]:
+        for entry in listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]:
+            hop = entry["typed_config"]
+            match entry["name"]:
+                case "envoy.filters.http.ext_authz":
+                    hop["grpc_service"]["timeout"] = "60s"
+                case "envoy.filters.http.ext_proc":
+                    hop["message_timeout"] = hop["max_message_timeout"] = "60s"
+                case _:
+                    continue
+            (attempt,) = hop["grpc_service"]["initial_metadata"]
+            attempt["value"] = "60000"
+    return config
+
+
 async def _ready(envoy: Child, admin: Path) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             envoy.check()
             with contextlib.suppress(aiohttp.ClientError):
@@ -85,7 +104,7 @@ async def gateway(policy: str, static_config: StaticConfig, *, load: bool = True
     with tempfile.TemporaryDirectory(prefix="bz-") as folder:
         run_dir = Path(folder)
         config = run_dir / "envoy.json"
-        config.write_text(json.dumps(static_config(bundle, run_dir)))
+        config.write_text(json.dumps(patient(static_config(bundle, run_dir))))
         async with guard_worker(run_dir=run_dir) as guard, aiohttp.ClientSession() as client:
             if load:
                 loaded = await guard.load(bundle.plan)

@@ -115,7 +115,7 @@ class GuardWorker:
     async def ask(self, message: AgentMessage) -> WorkerMessage:
         """Send and wait for the answer."""
         await self.channel.send(message)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             answer = await self.channel.receive()
         assert answer is not None
         return answer
@@ -137,7 +137,7 @@ class GuardWorker:
         call: Any = self.wire.unary_unary(
             CHECK
         )  # bytes in, bytes out: no serializers, which the stubs ask for
-        reply: bytes = await call(message, timeout=10, metadata=metadata)
+        reply: bytes = await call(message, timeout=60, metadata=metadata)
         return CheckResponse.FromString(reply)
 
     async def check(self, headers: dict[str, str] | None = None, **options: Any) -> CheckResponse:
@@ -146,7 +146,7 @@ class GuardWorker:
     async def next_record(self) -> Record:
         """The next decision record; gaps go to `gaps`."""
         while not self.records:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 batch = await self.audit.receive()
             assert isinstance(batch, AuditBatch)
             for encoded in batch.records:

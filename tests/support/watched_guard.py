@@ -37,6 +37,7 @@ from sidecar.wire.engine_grpcio import GrpcioEngine
 from sidecar.wire.engine_ngh2 import Ngh2Engine
 from sidecar.wire.trace import Spans
 from sidecar.worker_settings import DEFAULT_WIRE
+from tests.support.gateway import patient
 from tests.support.raw_client import Reply, exchange, parse
 from tests.support.raw_model import RawModel
 
@@ -203,8 +204,12 @@ async def watched(
     *,
     alter: Callable[[dict[str, Any]], None] | None = None,
     wire: str = DEFAULT_WIRE,
+    hurried: bool = False,
 ) -> AsyncIterator[Stand]:
-    """Start everything. {port} and {model} in the policy become ports; `alter` changes Envoy's configuration."""
+    """Start everything. {port} and {model} in the policy become ports; `alter` changes Envoy's configuration.
+
+    hurried: Envoy waits for the guard as long as it does for users, which a busy machine may take for itself.
+    """
     model, port = RawModel("chat"), free_port()
     text = policy.replace("{port}", str(port)).replace("{model}", str(model.port))
     bundle = compile_bundle(parse_policy(text), revision=1, version=1, issued_at="2026-01-01T00:00:00Z")
@@ -220,6 +225,8 @@ async def watched(
     with tempfile.TemporaryDirectory(prefix="bz-") as folder:
         run_dir = Path(folder)
         config = static_config(bundle, run_dir)
+        if not hurried:
+            patient(config)
         if alter is not None:
             alter(config)
         file = run_dir / "envoy.json"
@@ -239,7 +246,7 @@ async def watched(
 
 
 async def _open(port: int, envoy: Child) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             envoy.check()
             with contextlib.suppress(OSError):
