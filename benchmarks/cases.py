@@ -59,6 +59,13 @@ class Case:
     """A front of its own even where another case has the same one."""
 
     @property
+    def slow(self) -> bool:
+        """Whether few answers fit into a round: their generator must wait for all that it has asked. wrk leaves at its end,
+        and what the guard did for those that are open by then would count as the cost of the others.
+        """
+        return self.stream or self.prompt_bytes > 100_000
+
+    @property
     def front_key(self) -> str:
         """Cases with the same one share their running front."""
         parts = (self.front, self.filters, self.checks, self.credential, self.wire, self.command, self.body)

@@ -1,5 +1,6 @@
 """Which load generator runs: wrk where it is installed (Debian: apt-get install wrk), since on few cores the generator's
-own cost is part of every figure; else benchmarks/load.py. The open loop is always benchmarks/open_loop.py.
+own cost is part of every figure; else, and where answers take long, benchmarks/load.py. The open loop is always
+benchmarks/open_loop.py.
 """
 
 from __future__ import annotations

@@ -80,11 +80,27 @@ async def run(cases: Sequence[Case], length: Length) -> list[Row]:
         path: {name: statistics.median(row[name] for row in rounds) for name in rounds[0]} | cold[path]
         for path, rounds in seen.items()
     }
-    rows = [
-        _row(case, medians) if case.path in medians else {"path": case.path, "skipped": skipped[case.path]}
-        for case in cases
-    ]
-    return [*rows, _start(fronts, idle)]
+    return [*rows_of(cases, medians, skipped, failed), _start(fronts, idle)]
+
+
+def rows_of(
+    cases: Sequence[Case],
+    medians: dict[str, dict[str, float]],
+    skipped: dict[str, str],
+    failed: dict[str, list[str]],
+) -> list[Row]:
+    """A row for each case, with the rounds that do not count; one of which no round counts is skipped, too."""
+    rows: list[Row] = []
+    for case in cases:
+        path = case.path
+        lost = failed.get(path, [])
+        row = (
+            _row(case, medians)
+            if path in medians
+            else {"path": path, "skipped": skipped.get(path) or lost[-1]}
+        )
+        rows.append({**row, "failed": lost} if lost else row)
+    return rows
 
 
 def _say(line: str) -> None:
@@ -129,10 +145,8 @@ async def _measure(case: Case, running: Front, length: Length) -> dict[str, floa
     await find_again(running)
     spec = _spec(case, running, length.saturated)
     before = {role: cpu_seconds(pid) for role, pid in running.pids.items()}
-    if case.stream:
-        loaded = await generators.python("benchmarks.load", msgspec.structs.replace(spec, warmup=0.0))
-    else:
-        loaded = await generators.closed(msgspec.structs.replace(spec, warmup=0.0))
+    closed = msgspec.structs.replace(spec, warmup=0.0)
+    loaded = await (generators.python("benchmarks.load", closed) if case.slow else generators.closed(closed))
     used = {role: cpu_seconds(pid) - before[role] for role, pid in running.pids.items()}
     count = _checked(case, loaded).rps * loaded.seconds
     one = msgspec.structs.replace(spec, connections=1, seconds=length.single)

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import generators, report
+from benchmarks import generators, report, rounds
 from benchmarks.__main__ import peer
 from benchmarks.cases import CASES
 from benchmarks.load import complete
@@ -125,6 +125,16 @@ def test_every_path_has_its_base_and_a_name_of_its_own() -> None:
     assert {case.base for case in CASES} <= set(paths)
     assert {"no_filter", "native_only", "native_jwt", "ext_authz_ngh2", "ext_authz_grpcio"} <= set(paths)
     assert {"ext_proc_request", "ext_proc_request_response", "sse_50", "prompt_220k"} <= set(paths)
+
+
+def test_a_case_of_which_no_round_counts_is_skipped_and_says_why() -> None:
+    one, two = CASES[:2]
+    medians = {one.path: {"rps": 10.0, "p50_ms": 1.0, "p99_ms": 1.0, "first_p50_ms": 1.0, "open_rate": 5.0}}
+    medians[one.path] |= {"open_p50_ms": 1.0, "open_p99_ms": 1.0}
+    failed = {one.path: ["noise"], two.path: ["noise", "20 of 29 were 503"]}
+    measured, lost = rounds.rows_of((one, two), medians, {}, failed)
+    assert (measured["rps"], measured["failed"]) == (10.0, ["noise"])
+    assert (lost["skipped"], lost["failed"]) == ("20 of 29 were 503", ["noise", "20 of 29 were 503"])
 
 
 def test_a_profile_s_costs_are_shares_of_the_worker_s_cpu() -> None:
