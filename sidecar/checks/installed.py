@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from bartizan.policy.capabilities import CLASSIFIER, IMAGE, NAMES, SHIPPED_NAMES, SUPPORTED, WAF
-from sidecar.checks.classifier import process as classifier
+from sidecar.checks.classifier import model_files
 from sidecar.checks.images import decoder
-from sidecar.checks.names import process as names
 from sidecar.checks.names import shipped
 from sidecar.checks.waf import firewall
 
@@ -15,8 +14,8 @@ def capabilities() -> frozenset[str]:
     optional = {
         WAF: firewall.available(),
         IMAGE: decoder.available(),
-        CLASSIFIER: classifier.available(),
-        NAMES: names.available(),
+        CLASSIFIER: model_files.available(),
+        NAMES: model_files.available(),
         SHIPPED_NAMES: shipped.folder() is not None,
     }
     return SUPPORTED - {name for name, there in optional.items() if not there}

@@ -15,30 +15,14 @@ import numpy as np
 
 from sidecar.checks.child.messages import Unfit, serve
 from sidecar.checks.classifier.messages import Answer, Configure, Question
-from sidecar.checks.classifier.runtime import (
-    MOST_CHARS,
-    MOST_MODEL,
-    MOST_TOKENIZER,
-    OnnxModel,
-    confine,
-    quiet,
-    read_file,
-)
+from sidecar.checks.classifier.runtime import MOST_CHARS, OnnxModel, confine, loaded
 
 _SELF_TEST_SECONDS = 10.0
 
 
 def build(configure: Configure) -> Callable[[Question], Answer]:
     """Raises Unfit with the reason when these files can't be used, or do not tell the two samples apart."""
-    quiet()
-    model = OnnxClassifier(
-        model=read_file(configure.folder, configure.model, configure.sha256, MOST_MODEL),
-        tokenizer=read_file(
-            configure.folder, configure.tokenizer, configure.tokenizer_sha256, MOST_TOKENIZER
-        ),
-        attack_labels=configure.attack_labels,
-        max_tokens=configure.max_tokens,
-    )
+    model = OnnxClassifier(loaded(configure), configure.attack_labels)
     confine()
 
     def judge(question: Question) -> Answer:
@@ -60,11 +44,9 @@ def build(configure: Configure) -> Callable[[Question], Answer]:
 class OnnxClassifier:
     """A graph that makes one row of logits of tokens."""
 
-    def __init__(
-        self, *, model: bytes, tokenizer: bytes, attack_labels: tuple[int, ...], max_tokens: int
-    ) -> None:
+    def __init__(self, model: OnnxModel, attack_labels: tuple[int, ...]) -> None:
         """Raises Unfit."""
-        self._model = OnnxModel(model=model, tokenizer=tokenizer, max_tokens=max_tokens)
+        self._model = model
         self._labels = attack_labels
         self._check()
 

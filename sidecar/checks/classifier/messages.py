@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from sidecar.checks.child.messages import Part
+from sidecar.checks.classifier.model_files import ModelFiles
 
 
-class Configure(Part, frozen=True):
+class Configure(ModelFiles, frozen=True):
     """The first message to the child: which files, and what makes an attack of a text."""
 
-    folder: str
-    model: str
-    sha256: str
-    tokenizer: str
-    tokenizer_sha256: str
     attack_labels: tuple[int, ...]
     threshold: float
-    max_tokens: int
     attack: str
     benign: str
 

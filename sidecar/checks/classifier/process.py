@@ -5,19 +5,13 @@ Plans with the same classifier share one child, so that a new revision does not 
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import time
 
 from bartizan.policy.checks import Classifier
 from sidecar.checks.child.process import AskedProcess, Kind
+from sidecar.checks.classifier import model_files
 from sidecar.checks.classifier.messages import Answer, Configure, Question
 
-SETTING = "BARTIZAN_MODEL_DIR"
-DEFAULT_FOLDER = "/etc/bartizan/models"
-READING_SECONDS = 3.0
-"""For one text, with the time it waits for others. The child looks at the clock between windows: neither a long text nor
-many of them must cost the process its life."""
 KIND = Kind(
     module="sidecar.checks.classifier.child",
     title="the classifier",
@@ -28,17 +22,12 @@ KIND = Kind(
 )
 
 
-def available() -> bool:
-    """Whether this installation has what runs classifiers."""
-    return all(importlib.util.find_spec(name) is not None for name in ("onnxruntime", "tokenizers"))
-
-
 class ClassifierProcess:
     """One classifier of a policy."""
 
     def __init__(self, config: Classifier) -> None:
         first = Configure(
-            folder=os.environ.get(SETTING) or DEFAULT_FOLDER,
+            folder=model_files.folder(),
             model=config.model.removeprefix("file:"),
             sha256=config.sha256,
             tokenizer=config.tokenizer.removeprefix("file:"),
@@ -57,5 +46,5 @@ class ClassifierProcess:
 
     def judge(self, text: str) -> Answer:
         """Raises ChildFailed when there is no answer in time."""
-        until = time.monotonic() + READING_SECONDS
+        until = time.monotonic() + model_files.READING_SECONDS
         return self._process.ask(Question(text=text, until=until), Answer)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from sidecar.checks.child.messages import Unfit
+from sidecar.checks.classifier.model_files import ModelFiles
 
 MOST_CHARS = 400_000
 """Of one text: tokenizing takes time that nobody can look at the clock in."""
@@ -55,6 +56,16 @@ def read_file(folder: str, name: str, sha256: str, most: int) -> bytes:
     if (found := hashlib.sha256(data).hexdigest()) != sha256:
         raise Unfit(f"{name}: its SHA-256 is {found}, not the policy's")
     return data
+
+
+def loaded(files: ModelFiles) -> OnnxModel:
+    """The model of these files. Raises Unfit with the reason when they can't be used."""
+    quiet()
+    return OnnxModel(
+        model=read_file(files.folder, files.model, files.sha256, MOST_MODEL),
+        tokenizer=read_file(files.folder, files.tokenizer, files.tokenizer_sha256, MOST_TOKENIZER),
+        max_tokens=files.max_tokens,
+    )
 
 
 class OnnxModel:

@@ -15,14 +15,7 @@ from typing import Any
 import numpy as np
 
 from sidecar.checks.child.messages import Unfit, serve
-from sidecar.checks.classifier.runtime import (
-    MOST_MODEL,
-    MOST_TOKENIZER,
-    OnnxModel,
-    confine,
-    quiet,
-    read_file,
-)
+from sidecar.checks.classifier.runtime import OnnxModel, confine, loaded
 from sidecar.checks.names.messages import Answer, Configure, Name, Question
 
 _SELF_TEST_SECONDS = 10.0
@@ -33,16 +26,7 @@ _LETTER = re.compile(r"[^\W\d_]")
 
 def build(configure: Configure) -> Callable[[Question], Answer]:
     """Raises Unfit with the reason when these files can't be used, or find names where none are or none where one is."""
-    quiet()
-    model = NameModel(
-        model=read_file(configure.folder, configure.model, configure.sha256, MOST_MODEL),
-        tokenizer=read_file(
-            configure.folder, configure.tokenizer, configure.tokenizer_sha256, MOST_TOKENIZER
-        ),
-        labels=dict(configure.labels),
-        threshold=configure.threshold,
-        max_tokens=configure.max_tokens,
-    )
+    model = NameModel(loaded(configure), dict(configure.labels), configure.threshold)
     confine()
 
     def judge(question: Question) -> Answer:
@@ -84,17 +68,9 @@ class _Word:
 class NameModel:
     """A graph that makes one row of logits for each token."""
 
-    def __init__(
-        self,
-        *,
-        model: bytes,
-        tokenizer: bytes,
-        labels: dict[str, tuple[int, ...]],
-        threshold: float,
-        max_tokens: int,
-    ) -> None:
+    def __init__(self, model: OnnxModel, labels: dict[str, tuple[int, ...]], threshold: float) -> None:
         """Raises Unfit."""
-        self._model = OnnxModel(model=model, tokenizer=tokenizer, max_tokens=max_tokens)
+        self._model = model
         self._kinds = list(labels)
         self._columns = [list(labels[kind]) for kind in self._kinds]
         self._threshold = threshold

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from sidecar.checks.child.messages import Part
+from sidecar.checks.classifier.model_files import ModelFiles
 
 
-class Configure(Part, frozen=True):
+class Configure(ModelFiles, frozen=True):
     """The first message to the child: which files, and which outputs of the model mean which kind of name."""
 
-    folder: str
-    model: str
-    sha256: str
-    tokenizer: str
-    tokenizer_sha256: str
     labels: tuple[tuple[str, tuple[int, ...]], ...]
     threshold: float
-    max_tokens: int
     named: str
     nameless: str
 

@@ -5,8 +5,6 @@ Checks with the same model share one child: of requests and answers, of the curr
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import time
 from collections.abc import Sequence
 
@@ -15,13 +13,10 @@ from msgspec import UNSET
 from bartizan.errors import ResourceRejected
 from bartizan.policy.checks import Names
 from sidecar.checks.child.process import AskedProcess, Kind
-from sidecar.checks.classifier.process import DEFAULT_FOLDER, SETTING
+from sidecar.checks.classifier import model_files
 from sidecar.checks.names import shipped
 from sidecar.checks.names.messages import Answer, Configure, Question
 
-READING_SECONDS = 3.0
-"""For one text, with the time it waits for others. The child looks at the clock between segments: neither a long text nor
-many of them must cost the process its life."""
 KIND = Kind(
     module="sidecar.checks.names.child",
     title="the model of names",
@@ -30,11 +25,6 @@ KIND = Kind(
     seconds=4.0,  # Envoy waits two seconds longer where a policy looks for names in requests
     most=16 * 1024 * 1024,
 )
-
-
-def available() -> bool:
-    """Whether this installation has what runs models of names."""
-    return all(importlib.util.find_spec(name) is not None for name in ("onnxruntime", "tokenizers"))
 
 
 class NamesProcess:
@@ -49,7 +39,7 @@ class NamesProcess:
 
     def find(self, segments: Sequence[str]) -> Answer:
         """Raises ChildFailed when there is no answer in time."""
-        until = time.monotonic() + READING_SECONDS
+        until = time.monotonic() + model_files.READING_SECONDS
         return self._process.ask(Question(segments=tuple(segments), until=until), Answer)
 
 
@@ -57,7 +47,7 @@ def _configure(config: Names) -> Configure:
     own, sample = config.model, config.self_test
     if own is not UNSET:
         return Configure(
-            folder=os.environ.get(SETTING) or DEFAULT_FOLDER,
+            folder=model_files.folder(),
             model=own.file.removeprefix("file:"),
             sha256=own.sha256,
             tokenizer=own.tokenizer.removeprefix("file:"),

@@ -7,7 +7,7 @@ import pytest
 from bartizan.errors import InvalidInput
 from control_plane.injector.config import read_config
 from control_plane.injector.container import MODELS_MOUNT
-from sidecar.checks.classifier.process import DEFAULT_FOLDER
+from sidecar.checks.classifier.model_files import DEFAULT_FOLDER
 from tests.support.pod_cases import IMAGE
 
 

@@ -13,7 +13,7 @@ from bartizan.policy.bundle import GuardModel
 from bartizan.policy.checks import Pii
 from protos.gen.envoy.service.ext_proc.v3 import external_processor_pb2 as proc
 from sidecar.audit.record import Record
-from sidecar.checks.classifier.process import SETTING
+from sidecar.checks.classifier.model_files import SETTING
 from tests.support.guard import guard_plan
 from tests.support.names import made
 from tests.unit.sidecar.wire.test_ext_proc_bounds import CALL, handler, stream, until_withheld

@@ -14,10 +14,10 @@ from onnx import TensorProto, load_from_string
 
 from bartizan.errors import ResourceRejected
 from bartizan.policy.checks import SelfTest
-from sidecar.checks.classifier import process
+from sidecar.checks.classifier import model_files
 from sidecar.checks.classifier.child import OnnxClassifier
 from sidecar.checks.classifier.process import ClassifierProcess
-from sidecar.checks.classifier.runtime import MOST_CHARS
+from sidecar.checks.classifier.runtime import MOST_CHARS, OnnxModel
 from tests.support.classifiers import ATTACK, BENIGN, WORD, Made, digest, graph, made, tokenizer
 
 FILLER = "tea "
@@ -25,14 +25,13 @@ FILLER = "tea "
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
-    monkeypatch.setenv(process.SETTING, str(tmp_path))
+    monkeypatch.setenv(model_files.SETTING, str(tmp_path))
     return made(tmp_path)
 
 
 def loaded(max_tokens: int = 16, **how: Any) -> OnnxClassifier:
-    return OnnxClassifier(
-        model=graph(**how), tokenizer=tokenizer().encode(), attack_labels=(1,), max_tokens=max_tokens
-    )
+    model = OnnxModel(model=graph(**how), tokenizer=tokenizer().encode(), max_tokens=max_tokens)
+    return OnnxClassifier(model, (1,))
 
 
 def later() -> float:
@@ -50,7 +49,7 @@ def later() -> float:
 def test_a_classifier_tells_attacks_from_other_texts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inputs: tuple[str, ...], labels: int
 ) -> None:
-    monkeypatch.setenv(process.SETTING, str(tmp_path))
+    monkeypatch.setenv(model_files.SETTING, str(tmp_path))
     asked = ClassifierProcess(made(tmp_path, inputs=inputs, labels=labels).config)
     asked.start()
     attack, benign = asked.judge(ATTACK), asked.judge(BENIGN)

@@ -16,7 +16,7 @@ from bartizan.errors import ResourceRejected
 from bartizan.policy.checks import NameType, Pii, PiiType
 from sidecar.checks.base import CheckSet
 from sidecar.checks.catalog import build_checks
-from sidecar.checks.classifier.process import SETTING
+from sidecar.checks.classifier.model_files import SETTING
 from sidecar.checks.content import apply_edits
 from sidecar.checks.detectors import canary, exfiltration, markup, secrets
 from sidecar.checks.detectors.pii_names import FAILED, STANDS_FOR, Asks, NamesCheck

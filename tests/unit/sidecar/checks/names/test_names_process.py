@@ -13,7 +13,9 @@ import pytest
 from bartizan.errors import ResourceRejected
 from bartizan.policy.checks import Names, NamesSelfTest
 from sidecar.checks.child.process import MOST_WAITING, ChildFailed
-from sidecar.checks.classifier.process import SETTING, ClassifierProcess
+from sidecar.checks.classifier.model_files import SETTING
+from sidecar.checks.classifier.process import ClassifierProcess
+from sidecar.checks.classifier.runtime import OnnxModel
 from sidecar.checks.names import shipped
 from sidecar.checks.names.child import NameModel
 from sidecar.checks.names.messages import Answer, Question
@@ -32,13 +34,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
 
 
 def loaded(max_tokens: int = 512, threshold: float = 0.5) -> NameModel:
-    return NameModel(
-        model=graph(),
-        tokenizer=tokenizer().encode(),
-        labels=LABELS,
-        threshold=threshold,
-        max_tokens=max_tokens,
-    )
+    model = OnnxModel(model=graph(), tokenizer=tokenizer().encode(), max_tokens=max_tokens)
+    return NameModel(model, LABELS, threshold)
 
 
 def said(model: NameModel, text: str) -> list[tuple[str, str]]:
@@ -95,7 +92,7 @@ def test_the_time_for_a_text_counts_from_when_it_was_asked_about(
 ) -> None:
     # else a text that waited long and then is read long would cost the process its life
     monkeypatch.setenv(SETTING, str(tmp_path))
-    monkeypatch.setattr(f"sidecar.checks.{kind}.process.READING_SECONDS", 0.2)
+    monkeypatch.setattr("sidecar.checks.classifier.model_files.READING_SECONDS", 0.2)
     asked: NamesProcess | ClassifierProcess
     if kind == "names":
         asked = NamesProcess(made(tmp_path).config)
