@@ -1,14 +1,28 @@
-"""How policies of both kinds are shown by `bartizan policy` and `bartizan mesh`: revisions, differences, what was applied."""
+"""How policies of both kinds are shown by `bartizan policy` and `bartizan mesh`: documents, revisions, differences, what was applied."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import click
+import yaml
 
 from bartizan.api import Applied, Difference, InstanceStatus, MeshStatus, PolicyStatus, ProblemItem, Revision
 from bartizan.cli.clock import moment
 from bartizan.cli.output import Output
+from bartizan.policy.order import in_order
+
+
+def as_yaml(document: dict[str, Any]) -> str:
+    """Without a line break at its end."""
+    return yaml.safe_dump(document, sort_keys=False).rstrip()
+
+
+def show_document(output: Output, document: dict[str, Any]) -> None:
+    """YAML, or JSON, with fields in the order of the reference."""
+    ordered = in_order(document)
+    output.text(as_yaml(ordered), data=ordered)
 
 
 def show_revisions(output: Output, revisions: Sequence[Revision]) -> None:

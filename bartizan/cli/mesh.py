@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import click
-import yaml
 
 from bartizan.cli.clock import moment
 from bartizan.cli.connection import Connection, pass_connection
-from bartizan.cli.documents import show_applied, show_difference, show_revisions
+from bartizan.cli.documents import show_applied, show_difference, show_document, show_revisions
 
 
 @click.group()
@@ -45,7 +44,7 @@ def list_(connection: Connection) -> None:
 def get(connection: Connection, name: str) -> None:
     """Print a MeshPolicy's newest document."""
     document = connection.call(lambda client: client.mesh(name)).document
-    connection.output.text(yaml.safe_dump(document, sort_keys=False).rstrip(), data=document)
+    show_document(connection.output, document)
 
 
 @mesh.command()

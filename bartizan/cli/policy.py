@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import yaml
 
 from bartizan.api import Applied, MeshStatus, PolicyStatus, Validated, items
 from bartizan.cli.bench import bench
 from bartizan.cli.clock import moment
 from bartizan.cli.connection import Connection, pass_connection
 from bartizan.cli.documents import (
+    as_yaml,
     sentence,
     show_applied,
     show_difference,
+    show_document,
     show_revisions,
     show_warnings,
     unproven,
@@ -25,6 +26,7 @@ from bartizan.local.files import read_text
 from bartizan.local.told import as_told
 from bartizan.policy.effective import effective_policy, ties
 from bartizan.policy.jsonschema import mesh_json_schema, policy_json_schema
+from bartizan.policy.order import in_order
 from bartizan.policy.validate import Mesh, read_mesh, read_policy
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -99,7 +101,7 @@ def compile_(connection: Connection, file: Path, meshes: tuple[Path, ...], expla
 def effective(connection: Connection, name: str, revision: int | None) -> None:
     """Print what holds at an endpoint with its MeshPolicies, and where each value was written."""
     found = connection.call(lambda client: client.effective(name, revision))
-    lines = [yaml.safe_dump(found.document, sort_keys=False).rstrip()]
+    lines = [as_yaml(in_order(found.document))]
     if found.meshes:
         inherited = [one for one in found.origins if one.kind != "policy"]
         lines += [
@@ -183,7 +185,7 @@ def get(connection: Connection, name: str, revision: int | None) -> None:
         document = connection.call(lambda client: client.policy(name)).document
     else:
         document = connection.call(lambda client: client.revision(name, revision)).document
-    connection.output.text(yaml.safe_dump(document, sort_keys=False).rstrip(), data=document)
+    show_document(connection.output, document)
 
 
 @policy.command()

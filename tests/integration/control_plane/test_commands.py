@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from bartizan.cli.root import cli
@@ -83,6 +84,23 @@ async def test_a_key_that_can_t_be_written_is_named_with_the_way_to_revoke_it(
     assert isinstance(result.exception, SystemExit)
     assert f"key {record.id} was made, but /dev/full can't be written: No space left" in result.stderr
     assert f"bartizan keys revoke chat {record.id}" in result.stderr
+
+
+async def test_a_policy_is_printed_in_the_order_of_the_reference_and_can_be_applied_again(
+    house: Any, commands: Commands, policy_text: str
+) -> None:
+    async with house.client() as client:
+        await client.apply(policy_text)
+        for words in (
+            ["get", "prod/chat"],
+            ["effective", "prod/chat"],
+            ["get", "prod/chat", "--revision", "1"],
+        ):
+            printed = yaml.safe_load((await commands.run("policy", *words)).stdout)
+            assert list(printed) == ["apiVersion", "kind", "metadata", "spec"]
+            assert list(printed["spec"])[:3] == ["selector", "listener", "model"]
+        printed = (await commands.run("policy", "get", "prod/chat")).stdout
+        assert not (await client.apply(printed)).changed
 
 
 async def test_tokens_are_issued_listed_and_revoked(commands: Commands, tmp_path: Path) -> None:
