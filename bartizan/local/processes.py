@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
+import functools
 import itertools
 import os
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,11 +108,32 @@ async def start(
 
 
 def free_port() -> int:
-    """A loopback TCP port that is free now, and that this process has not given before. Raises ProcessFailed."""
+    """A loopback TCP port that is free now, and that this process has not given before, nor another one that lives.
+    Raises ProcessFailed.
+    """
     for turn in itertools.islice(_turns, len(PORTS)):
-        if port_is_free(port := PORTS[turn % len(PORTS)]):
+        if port_is_free(port := PORTS[turn % len(PORTS)]) and _is_ours(port):
             return port
     raise ProcessFailed(f"no TCP port from {PORTS[0]} to {PORTS[-1]} is free")
+
+
+def _is_ours(port: int) -> bool:
+    """Take it in the book of this machine's user: until its server listens, or while that is started again, the port
+    looks free to everybody. The kernel gives back what a process took when it ends.
+    """
+    try:
+        fcntl.lockf(_book(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # a machine on which no such book can be kept
+    return True
+
+
+@functools.cache
+def _book() -> int:
+    file = Path(tempfile.gettempdir()) / f"bartizan-ports-{os.getuid()}"
+    return os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 def port_is_free(port: int) -> bool:

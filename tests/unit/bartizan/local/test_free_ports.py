@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -27,6 +29,16 @@ def test_a_port_that_is_taken_is_not_given(monkeypatch: pytest.MonkeyPatch) -> N
         taken = server.getsockname()[1]
         monkeypatch.setattr(processes, "_turns", itertools.count(taken - PORTS[0]))
         assert free_port() != taken
+
+
+def test_a_port_that_another_process_was_given_is_not_given_although_nobody_listens_yet() -> None:
+    other = (
+        "import itertools, sys; from bartizan.local import processes;"
+        "processes._turns = itertools.count(int(sys.argv[1])); print(processes.free_port())"
+    )
+    given = free_port()
+    command = [sys.executable, "-c", other, str(given - PORTS[0])]
+    assert int(subprocess.run(command, capture_output=True, check=True).stdout) != given
 
 
 def test_none_that_is_free_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
