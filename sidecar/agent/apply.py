@@ -81,7 +81,7 @@ class Applier:
         self.probed: ProbeResult | None = None
         self.removed = False
         """The source said that no policy is ours."""
-        self._closing = False
+        self._closing: Bundle | None = None
         self.confirmed_at = 0.0
         """When the source last said that this is the bundle to enforce (monotonic seconds)."""
         conditions.set(names.NO_POLICY, holds=True)
@@ -164,7 +164,7 @@ class Applier:
             pair=pair,
         )
         self.refused, self.probed = None, probed
-        self.removed = self._closing = False
+        self.removed, self._closing = False, None
         self._seen.took_bundle(bundle.policy, bundle.version)
         if old is None and (bundle.tls or bundle.secrets):
             # until Envoy's admin interface has shown them; later switches keep what was seen
@@ -208,12 +208,12 @@ class Applier:
 
     async def remove(self) -> None:
         """The policy was taken away: no listener, so everything is refused. Raises ResourceRejected when Envoy does not
-        confirm it: the port may then still be open.
+        confirm it, or the port is still open.
         """
         async with self._lock:
             old, self.current = self.current, None
             self.removed = True
-            self._closing = self._closing or old is not None
+            self._closing = old.bundle if old else self._closing
             self.refused = self.probed = None
             self._conditions.set(names.NO_POLICY, holds=True)
             self._conditions.set(names.PROBE_FAILED, holds=False)
@@ -225,9 +225,10 @@ class Applier:
                 self._group.create_task(self._drop_later(old), name="drop-old-plan")
             await self._on_enforced()
             self._changes.notify()
-            if self._closing:
+            if self._closing is not None:
                 await self._envoy.applied(snapshot, ENVOY_WITHIN)
-                self._closing = False
+                await self._prober.closed(self._closing, PROBE_WITHIN)
+                self._closing = None
 
     async def probe_now(self) -> ProbeResult | None:
         """Look again; None without a policy. Does not run while a switch is under way."""
@@ -238,9 +239,8 @@ class Applier:
             leaf = current.pair.leaf_sha256 if current.pair else None
             result = await self._prober.probe(current.bundle, current.plan_hash, leaf)
             metrics.PROBES.labels("good" if result.good else "bad").inc()
-            before = self.probed
+            before, self.probed = self.probed, result
             changed = before is None or (before.good, before.reason) != (result.good, result.reason)
-            self.probed = result
             self._conditions.set(names.PROBE_FAILED, holds=not result.good)
             if changed:
                 self._changes.notify()

@@ -1,11 +1,12 @@
 """The active probe: a request through the real listener that the policy must deny, answered with a proof of the plan.
 
 It connects over loopback, sees the certificate that clients see, and checks that the guard behind this listener runs
-exactly this plan. Nothing else in this process believes that a policy is enforced.
+exactly this plan. Nothing else in this process believes that a policy is enforced, or that a listener is gone.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 import secrets
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from bartizan.errors import ResourceRejected
 from bartizan.policy.bundle import Bundle
 from bartizan.policy.names import HEADER_PROBE, HEADER_PROOF
 from sidecar.plan.probe import Phase, Probe, probe_header, proof
@@ -56,6 +58,16 @@ class Prober:
                 if reason:
                     break
         return ProbeResult(good=not reason, at=time.time(), reason=reason)
+
+    async def closed(self, bundle: Bundle, within: float) -> None:
+        """Wait until nothing takes a connection at its listener any more: Envoy ACKs before all its threads have closed
+        the port. Raises ResourceRejected after `within` seconds.
+        """
+        end = time.monotonic() + within
+        while await _open(bundle.listener_address, bundle.listener_port):
+            if time.monotonic() > end:
+                raise ResourceRejected("listener_still_open")
+            await asyncio.sleep(0.01)
 
     async def _ask(
         self,
@@ -115,6 +127,19 @@ def _target(address: str) -> str:
     if parsed.is_unspecified:
         return "[::1]" if parsed.version == 6 else "127.0.0.1"
     return f"[{address}]" if parsed.version == 6 else address
+
+
+async def _open(address: str, port: int) -> bool:
+    host = _local(address)[0] if ipaddress.ip_address(address).is_unspecified else address
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            _, writer = await asyncio.open_connection(host, port)
+    except TimeoutError:
+        return True  # somebody listens, and does not come to it
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 def _local(address: str) -> tuple[str, int]:
