@@ -214,7 +214,7 @@ async def guard_worker(
             channel.close()
             audit.close()
             try:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     await process.wait()
             except TimeoutError:
                 await child.stop(1)

@@ -132,7 +132,7 @@ class LocalSidecar:
             process.send_signal(signal.SIGCONT)
             process.terminate()
             try:
-                process.wait(15)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -80,7 +80,7 @@ import socket, ssl, sys
 host, port, name = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 context = ssl._create_unverified_context()
 try:
-    with socket.create_connection((host, port), timeout=8) as plain:
+    with socket.create_connection((host, port), timeout=30) as plain:
         with context.wrap_socket(plain, server_hostname=name) as secured:
             print(secured.recv(100).decode() or "closed")
 except OSError as error:
@@ -136,7 +136,7 @@ class PodNetwork:
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
 
-    def ask(self, where: str, host: str, port: int, *, user: int = 0, patience: float = 5.0) -> str:
+    def ask(self, where: str, host: str, port: int, *, user: int = 0, patience: float = 30.0) -> str:
         """The word of who answered; "refused", or "silent" after the patience (seconds)."""
         return self.run(
             where, sys.executable, "-c", _ASK, host, str(port), str(patience), user=user

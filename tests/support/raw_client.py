@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from sidecar.wire.ext_authz import PATIENCE
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
@@ -23,6 +25,13 @@ class Reply:
     """False when the body ended before its length or last chunk."""
     answers: int = 0
     raw: bytes = b""
+
+
+def shed(status: int, asked: float) -> bool:
+    """Whether this refusal, `asked` for then (monotonic), came of waiting. A guard sheds whom it let wait too long, and
+    on a machine that stands still for a moment everybody waits: ask again, as clients do. Any other 503 comes sooner.
+    """
+    return status == 503 and time.monotonic() - asked >= PATIENCE
 
 
 class _Bytes:
