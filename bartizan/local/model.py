@@ -32,7 +32,7 @@ class ExampleModel:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    async def start(self, seconds: float = 60) -> None:
+    async def start(self, seconds: float = 180) -> None:
         """Start and wait until its private socket answers."""
         if not APP.exists():
             raise NotFound(f"the example model is part of the source checkout: {APP} is missing")

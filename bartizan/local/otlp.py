@@ -94,7 +94,7 @@ class Receiver(service.TraceServiceServicer):
         """Every trace that is held, oldest first."""
         return [self.trace(trace_id) for trace_id in self._traces]
 
-    async def wait(self, trace_id: str, *names: str, seconds: float = 10.0) -> list[Span]:
+    async def wait(self, trace_id: str, *names: str, seconds: float = 60.0) -> list[Span]:
         """The trace once spans whose names contain each of `names` arrived, or what there is after `seconds`."""
         try:
             async with asyncio.timeout(seconds):

@@ -44,7 +44,7 @@ def shell(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     yield child
     subprocess.run(["bartizan", "down"], env=environment, cwd=ROOT, check=False, capture_output=True)
     os.killpg(child.pid, signal.SIGTERM)  # the shell and the model that it started, nothing else
-    child.wait(10)
+    child.wait(60)
     assert child.stdin is not None
     assert child.stdout is not None
     child.stdin.close()
@@ -93,7 +93,7 @@ def test_the_quickstart_ends_with_a_guarded_model(shell: subprocess.Popen[str], 
 
 
 def wait_for_port(port: int) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         if (
             subprocess.run(

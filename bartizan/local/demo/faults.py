@@ -19,14 +19,14 @@ def steps(scene: Scene) -> list[Step]:
     async def child_pid(name: str) -> int:
         return (await scene.children())[name]
 
-    async def back(name: str, old: int, seconds: float = 15) -> bool:
+    async def back(name: str, old: int, seconds: float = 60) -> bool:
         """Whether the supervisor started a new `name` and the endpoint answers 200 again."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while True:
                     with contextlib.suppress(aiohttp.ClientError, KeyError):
                         new = await child_pid(name)
-                        answer = await scene.ask("the coffee is excellent", key=scene.keys["alice"])
+                        answer = await scene.ask_once("the coffee is excellent", key=scene.keys["alice"])
                         if new != old and answer.status == 200:
                             return True
                     await asyncio.sleep(0.05)
@@ -50,7 +50,7 @@ def steps(scene: Scene) -> list[Step]:
 
     async def control_plane_back() -> Observation:
         await scene.stack.start_control_plane()
-        status = await scene.client.wait_enforced(POLICY, scene.version, timeout_seconds=30)
+        status = await scene.client.wait_enforced(POLICY, scene.version, timeout_seconds=60)
         return Observation(ok=status.enforced, text=f"version {status.version} enforced {status.summary}")
 
     async def worker_killed() -> Observation:
@@ -62,7 +62,7 @@ def steps(scene: Scene) -> list[Step]:
         async def attack() -> None:
             while not done.is_set():
                 try:
-                    answer = await scene.ask(INJECTION, key=scene.keys["alice"])
+                    answer = await scene.ask_once(INJECTION, key=scene.keys["alice"])
                     answers[answer.status] += 1
                 except aiohttp.ClientError as error:
                     answers[type(error).__name__] += 1

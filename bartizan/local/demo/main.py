@@ -92,7 +92,7 @@ async def stage(folder: Path, console: Console) -> AsyncIterator[Scene]:
             await client.wait_rotated(SECRET, timeout_seconds=60)
             applied = await client.apply(_policy(port, model.port), reason="demo: first policy")
             await house.start_sidecar()
-            status = await client.wait_enforced(POLICY, applied.version, timeout_seconds=30)
+            status = await client.wait_enforced(POLICY, applied.version, timeout_seconds=60)
             console.print(
                 f"The sidecar listens at https://127.0.0.1:{port}; policy enforced {status.summary}"
             )

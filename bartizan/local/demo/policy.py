@@ -36,7 +36,7 @@ def steps(scene: Scene) -> list[Step]:
         edited["spec"]["limits"]["requests"] = [{"per": "key", "rate": "5000/s", "burst": 20000}]
         started = time.perf_counter()
         applied = await scene.client.apply(yaml.safe_dump(edited), reason="demo: a higher limit")
-        status = await scene.client.wait_enforced(POLICY, applied.version, timeout_seconds=20)
+        status = await scene.client.wait_enforced(POLICY, applied.version, timeout_seconds=60)
         took = (time.perf_counter() - started) * 1000
         answer = await scene.ask("the coffee is excellent", key=scene.keys["visitor"])
         scene.version = applied.version
@@ -63,11 +63,11 @@ def steps(scene: Scene) -> list[Step]:
         edited = await document()
         edited["spec"]["listener"]["tls"]["cert"] = "file:missing.crt"
         applied = await scene.client.apply(yaml.safe_dump(edited), reason="demo: a missing file")
-        status = await scene.client.wait_settled(POLICY, applied.version, timeout_seconds=20)
+        status = await scene.client.wait_settled(POLICY, applied.version, timeout_seconds=60)
         refused = [row for row in status.instances if row.state == "refused"]
         answer = await scene.ask("the coffee is excellent", key=scene.keys["alice"])
         undone = await scene.client.undo(POLICY)
-        after = await scene.client.wait_enforced(POLICY, undone.version, timeout_seconds=20)
+        after = await scene.client.wait_enforced(POLICY, undone.version, timeout_seconds=60)
         scene.version = undone.version
         reason = f"{refused[0].path}: {refused[0].reason}" if refused else "no NACK"
         return Observation(

@@ -22,6 +22,7 @@ POLICY = "default/sentiment"
 SECRET = "sentiment-upstream"
 SECRET_PATH = "models/sentiment/upstream"
 KEY_SET = "sentiment"
+TRIES = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +58,20 @@ class Scene:
     version: int = 0
     """The policy version that is enforced now."""
 
-    async def ask(
-        self, text: str, *, key: str | None = None, headers: dict[str, str] | None = None
-    ) -> Answer:
-        """POST /predict through the sidecar. Raises aiohttp.ClientError when there is no answer."""
-        sent = {**(headers or {}), **({"x-api-key": key} if key else {})}
+    async def ask(self, text: str, *, key: str | None = None) -> Answer:
+        """POST /predict through the sidecar; again after a 503, as its Retry-After says: this machine may stop a guard for
+        longer than anybody waits for it. Raises aiohttp.ClientError when there is no answer.
+        """
+        for _ in range(TRIES):
+            answer = await self.ask_once(text, key=key)
+            if answer.status != 503:
+                break
+            await asyncio.sleep(float(answer.headers.get("retry-after", 1)))
+        return answer
+
+    async def ask_once(self, text: str, *, key: str | None = None) -> Answer:
+        """POST /predict, whatever the answer is."""
+        sent = {"x-api-key": key} if key else {}
         async with self.session.post(
             f"{self.url}/predict", json={"text": text}, headers=sent, ssl=self.tls
         ) as answer:
@@ -89,7 +99,7 @@ class Scene:
         """The trace id of an answer, from its audit record."""
         return str((await self.audit_of(answer)).get("trace_id", ""))
 
-    async def audit_of(self, answer: Answer, seconds: float = 10) -> dict[str, Any]:
+    async def audit_of(self, answer: Answer, seconds: float = 60) -> dict[str, Any]:
         """The audit record of an answer, from the control plane's store; {} when none arrived in time."""
         deadline = asyncio.get_running_loop().time() + seconds
         while asyncio.get_running_loop().time() < deadline:
