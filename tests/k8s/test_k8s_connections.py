@@ -47,6 +47,8 @@ async def guarded(cluster: KubeCluster) -> AsyncIterator[KubeCluster]:
     async with asyncio.timeout(60):
         while "port_forward" not in await connecting(cluster.server, "portforward", ports="8000"):
             await asyncio.sleep(0.2)
+        while not await weak(cluster.server):  # another policy, which is compiled when it is
+            await asyncio.sleep(0.2)
     yield cluster
     forget_admission(cluster)
     cluster.kubectl("delete", "pods", "--all", "-n", SPACE, "--force", "--grace-period=0")
@@ -57,6 +59,15 @@ async def connecting(server: ApiServer, what: str, **query: str) -> str:
     with pytest.raises(BartizanError) as refused:
         await server.post(f"{POD}/{what}", {}, **query)
     return str(refused.value)
+
+
+async def weak(server: ApiServer) -> str:
+    """Why a policy without limits is not taken; "" when it would."""
+    try:
+        await server.post(OBJECTS, policy(limits={}), dryRun="All")
+    except DependencyRefused as error:
+        return str(error)
+    return ""
 
 
 async def test_ports_are_not_forwarded_and_nobody_enters_the_sidecar(guarded: KubeCluster) -> None:

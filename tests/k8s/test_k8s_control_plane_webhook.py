@@ -75,7 +75,7 @@ async def test_labelled_namespaces_get_the_trust_document_and_get_it_back(stand:
 async def config_map(stand: KubeStand, path: str, wanted: str) -> dict[str, str]:
     """Its data as soon as it is the wanted document alone; the control plane looks every 30 seconds."""
     data: dict[str, str] = {}
-    for _ in range(450):
+    for _ in range(900):
         try:
             data = (await stand.cluster.server.get(path)).get("data") or {}
         except NotFound:

@@ -141,7 +141,7 @@ async def test_what_the_language_accepts_the_rules_accept(
 async def test_a_bad_object_is_refused_with_the_reason(cluster: KubeCluster, case: str) -> None:
     document, why = REFUSED[case]
     # The field policy is compiled a moment after it was created.
-    for _ in range(100):
+    for _ in range(600):
         said = await answer(cluster, document)
         if said:
             break

@@ -92,7 +92,7 @@ async def test_an_admin_of_a_namespace_may_not_write_one(stand: KubeStand) -> No
             "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": role}],
         }
         await stand.put(binding)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 done = stand.cluster.kubectl("auth", "can-i", "create", "meshpolicies", "--as", role)
                 if done.stdout.strip() == may:

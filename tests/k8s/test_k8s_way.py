@@ -234,7 +234,7 @@ async def test_a_policy_that_an_image_can_not_enforce_is_shown_as_that_and_enfor
             ):
                 return answer.status
 
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await ask(classifiers.BENIGN) != 200:  # the key travels on its own
                 await asyncio.sleep(0.1)
         assert await ask(classifiers.ATTACK) == 403
@@ -301,7 +301,7 @@ async def test_a_pod_goes_from_its_manifest_to_a_proven_status(way: Way) -> None
         assert instance.spiffe_id == f"spiffe://bartizan.local/ns/{NAMESPACE}/sa/sentiment"
         assert instance.labels["app"] == "sentiment"
         url = f"http://127.0.0.1:{way.listener}/predict"
-        async with aiohttp.ClientSession() as client_session, asyncio.timeout(30):
+        async with aiohttp.ClientSession() as client_session, asyncio.timeout(60):
             async with client_session.post(url, json={"text": "no key"}) as refused:
                 assert refused.status == 401
             while True:  # the key travels on its own

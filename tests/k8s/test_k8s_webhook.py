@@ -77,7 +77,7 @@ class Hooks:
     async def until(self, what: Callable[[str], bool], pod: dict[str, Any], namespace: str = "hooked") -> str:
         """The API server's answer as soon as it is as expected."""
         said = "nothing"
-        for _ in range(300):
+        for _ in range(600):
             if self.child is not None:
                 self.child.check()
             said = await answer(self.cluster, pod, namespace)
