@@ -129,7 +129,7 @@ async def test_from_object_and_token_to_a_proven_status_and_back(way: Way) -> No
     way.cluster.delete(pod_path("chat-0", "prod"))
     await way.until(lambda status: status["summary"] == "NO SIDECAR")
     way.cluster.delete(policy_path("chat", "prod"))
-    async with way.stack.client() as client, asyncio.timeout(30):
+    async with way.stack.client() as client, asyncio.timeout(60):
         while await client.policies():
             await asyncio.sleep(0.05)
     log = way.stack.control_plane.log.read_text() if way.stack.control_plane else ""

@@ -152,7 +152,7 @@ class LocalSidecar:
         return (self.folder / "agent.log").read_text(errors="replace")
 
     def fetch(self, path: str) -> bytes:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.health}{path}", timeout=5) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.health}{path}", timeout=30) as response:
             data: bytes = response.read()
             return data
 

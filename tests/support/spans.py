@@ -1,4 +1,4 @@
-"""A receiver of spans that counts Envoy's roots, without an event loop."""
+"""A receiver of spans that notes which requests Envoy traced, without an event loop."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as messages
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as service
 
 
-class SpanCounter(service.TraceServiceServicer):
-    """`roots`: spans without a parent whose name is that of a request's way in."""
+class SpanNotes(service.TraceServiceServicer):
+    """`traces`: ids of those whose root is a request's way in."""
 
     def __init__(self) -> None:
-        self.roots = 0
+        self.traces: set[str] = set()
         self._last = time.monotonic()
         self._server = grpc.server(ThreadPoolExecutor(2))
         register: Any = service.add_TraceServiceServicer_to_server  # generated without types
@@ -30,9 +30,11 @@ class SpanCounter(service.TraceServiceServicer):
         self._last = time.monotonic()
         for resource in request.resource_spans:
             for scope in resource.scope_spans:
-                self.roots += sum(
-                    not span.parent_span_id and span.name.startswith("ingress") for span in scope.spans
-                )
+                self.traces |= {
+                    span.trace_id.hex()
+                    for span in scope.spans
+                    if not span.parent_span_id and span.name.startswith("ingress")
+                }
         return messages.ExportTraceServiceResponse()
 
     def quiet(self, seconds: float) -> bool:

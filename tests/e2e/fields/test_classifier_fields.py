@@ -4,14 +4,13 @@ its field is ignored.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
 from tests.e2e.fields.test_personal_data_fields import kinds
 from tests.support.classifiers import ATTACK, BENIGN, WORD, Made, made
-from tests.support.field_world import World, policy
+from tests.support.field_world import World
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("classifier_fields")]
 
@@ -40,10 +39,7 @@ def test_only_the_classifier_that_the_policy_describes_is_taken(world: World, fi
         ({"selfTest": {"attack": BENIGN, "benign": BENIGN}}, "selfTest.attack got"),
         ({"selfTest": {"attack": ATTACK, "benign": ATTACK}}, "selfTest.benign got"),
     ):
-        world.version += 1
-        text = policy(input=check(files, **changed)).replace("{issuer}", world.issuer.url)
-        world.sidecar.publish(world.sidecar.signed(world.version, text))
-        world.sidecar.until(lambda now: reason in json.dumps(now))  # noqa: B023
+        world.refuse(reason, input=check(files, **changed))
         assert world.ask(body={"text": ATTACK}).status == 200, "the policy before is in force"
     world.use(input=check(files))
     assert world.ask(body={"text": ATTACK}).status == 403

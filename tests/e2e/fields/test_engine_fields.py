@@ -37,8 +37,7 @@ def test_routes_for_administration_and_debugging_are_refused_by_name(world: Worl
         decision = answer.headers["x-bartizan-decision"]
         causes = {"engine_route"}
         assert wait_until(
-            lambda: {one["cause"] for one in world.sidecar.records() if one["id"] == decision} == causes,  # noqa: B023
-            10,
+            lambda: {one["cause"] for one in world.sidecar.records() if one["id"] == decision} == causes  # noqa: B023
         ), name
         assert world.ask().status == 200
     for unknown in ("other", None):

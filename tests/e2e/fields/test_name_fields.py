@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.fields.test_personal_data_fields import BOTH, CHAT, both_ways, kinds
-from tests.support.field_world import World, policy
+from tests.support.field_world import World
 from tests.support.names import NAMED, NAMELESS, Made, made
 from tests.support.raw_model import sse
 
@@ -62,11 +62,8 @@ def test_only_the_model_that_the_policy_describes_is_taken(world: World, files: 
             ({"self_test": {"named": NAMED, "nameless": "for Anna"}}, "in selfTest.nameless Anna"),
         ):
             world.use(input=[{"pii": {}}])
-            world.version += 1
             spec: dict[str, Any] = {side: check(files.written(**changed))}
-            text = policy(**spec).replace("{issuer}", world.issuer.url)
-            world.sidecar.publish(world.sidecar.signed(world.version, text))
-            world.sidecar.until(lambda now: reason in json.dumps(now))  # noqa: B023
+            world.refuse(reason, **spec)
             assert world.ask(body={"text": TEXT}).status == 200, "the policy before is in force"
 
 

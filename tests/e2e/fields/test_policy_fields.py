@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from bartizan.local.processes import free_port
-from tests.support.field_world import EMAIL, World
+from tests.support.field_world import EMAIL, Answer, World
 from tests.support.raw_client import wait_until
 from tests.support.raw_model import RawModel
 
@@ -141,28 +141,37 @@ def test_declared_fields_are_inspected_and_others_not(world: World) -> None:
     assert neither.json() == {"echo": EMAIL, "probabilities": {"good": 0.87654321, "bad": 0.12345679}}
 
 
+def traces(world: World, answers: list[Answer]) -> set[str]:
+    """Their trace ids, as the records have them."""
+    decisions = {answer.headers["x-bartizan-decision"] for answer in answers}
+    found: dict[str, str] = {}
+
+    def recorded() -> bool:
+        found.update(
+            (one["id"], one["trace_id"]) for one in world.sidecar.records() if one["id"] in decisions
+        )
+        return len(found) == len(decisions)
+
+    assert wait_until(recorded)
+    return set(found.values())
+
+
 def test_the_share_of_traced_requests_is_the_policys(world: World) -> None:
     world.use(telemetry={"traceSample": 0})
-    assert wait_until(lambda: world.spans.quiet(1.0))
-    before = world.spans.roots
-    for _ in range(20):
-        assert world.ask().status == 200
     # no tracer, and yet one trace id in every record, also of what Envoy refuses by itself
-    for answer in (world.ask(), world.ask(key=""), world.ask("/no-such-route")):
-        assert len(world.record(answer)["trace_id"]) == 32
+    untraced = traces(world, [world.ask(), world.ask(key=""), world.ask("/no-such-route")])
+    untraced |= traces(world, [world.ask() for _ in range(20)])
+    assert {len(one) for one in untraced} == {32}
     world.use(telemetry={"traceSample": 1})
-    assert world.spans.roots == before
-    for _ in range(20):
-        assert world.ask().status == 200
-    assert wait_until(lambda: world.spans.roots - before == 20), world.spans.roots - before
+    traced = traces(world, [world.ask() for _ in range(20)])
+    assert wait_until(lambda: traced <= world.spans.traces), len(traced - world.spans.traces)
+    assert not untraced & world.spans.traces
     world.use(telemetry={"traceSample": 0.3})
-    before = world.spans.roots
-    for _ in range(200):
-        assert world.ask().status == 200
-    assert wait_until(lambda: world.spans.roots - before >= 20)
-    assert wait_until(lambda: world.spans.quiet(1.0))
+    asked = traces(world, [world.ask() for _ in range(200)])
     # 60 on average; less than once in 100,000 runs outside of these bounds
-    assert 30 <= world.spans.roots - before <= 92
+    assert wait_until(lambda: len(asked & world.spans.traces) >= 30), len(asked & world.spans.traces)
+    assert wait_until(lambda: world.spans.quiet(1.0))
+    assert len(asked & world.spans.traces) <= 92
 
 
 def test_shadow_records_and_enforce_refuses(world: World) -> None:
