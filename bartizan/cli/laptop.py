@@ -168,7 +168,8 @@ def down(connection: Connection, state: Path | None) -> None:
     os.kill(running.pid, signal.SIGTERM)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if up_state.read_state(folder) is None:
+        # its file goes before it does: another `up` may follow at once
+        if up_state.read_state(folder) is None and not up_state.runs(running):
             connection.output.text("stopped", data={"stopped": running.pid})
             return
         time.sleep(0.1)

@@ -14,7 +14,7 @@ from bartizan.local.stack import Stack
 
 
 class UpState(msgspec.Struct, frozen=True, kw_only=True):
-    """It holds no secret, only paths to files. Written again after every restart of a child."""
+    """It holds no secret, only paths to files. Written again after every restart of a process."""
 
     pid: int
     started: int
@@ -37,7 +37,7 @@ class UpState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def write_state(house: Stack, document: dict[str, Any], model: str, version: int) -> None:
-    """Write it anew, atomically."""
+    """Write it anew, atomically, unless it says the same."""
     metadata, listener = document["metadata"], document["spec"]["listener"]
     address = str(listener.get("address", "0.0.0.0"))
     sockets = ("xds", "als", "otlp", "admin", *(f"guard-{number}" for number in range(house.workers)))
@@ -60,9 +60,12 @@ async def write_state(house: Stack, document: dict[str, Any], model: str, versio
         pids=await _pids(house),
         certificate=str(house.cert_dir / "tls.crt"),
     )
+    written, file = msgspec.json.format(msgspec.json.encode(state), indent=2), house.state / "up.json"
+    if file.exists() and file.read_bytes() == written:
+        return
     partial = house.state / "up.json.partial"
-    partial.write_bytes(msgspec.json.format(msgspec.json.encode(state), indent=2))
-    partial.replace(house.state / "up.json")
+    partial.write_bytes(written)
+    partial.replace(file)
 
 
 async def _pids(house: Stack) -> dict[str, int]:
@@ -70,7 +73,7 @@ async def _pids(house: Stack) -> dict[str, int]:
     for name, child in (("control_plane", house.control_plane), ("sidecar", house.sidecar)):
         if child is not None and child.running:
             pids[name] = child.pid
-    # The agent's own children; it may be starting just now, then they are in the next version of the file.
+    # The agent's own children, which it starts again by itself; while it starts they are not known.
     with contextlib.suppress(aiohttp.ClientError, TimeoutError, KeyError):
         status = await house.sidecar_status()
         pids["envoy"] = int(status["envoy"]["pid"] or 0)
@@ -82,11 +85,24 @@ def read_state(folder: Path) -> UpState | None:
     """up.json of a running stack, None when none runs."""
     try:
         state = msgspec.json.decode((folder / "up.json").read_bytes(), type=UpState)
-        return state if started_at(state.pid) == state.started else None
+        return state if runs(state) else None
     except (OSError, msgspec.MsgspecError):
         return None
 
 
+def runs(state: UpState) -> bool:
+    """Whether its process has not ended. One that ended and that nobody has taken note of (a zombie) has."""
+    try:
+        return _stat(state.pid)[0] not in {"Z", "X"} and started_at(state.pid) == state.started
+    except OSError:
+        return False
+
+
 def started_at(pid: int) -> int:
     """When a process started, in clock ticks since boot (proc(5), stat field 22). Raises OSError when there is none."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19])
+    return int(_stat(pid)[19])
+
+
+def _stat(pid: int) -> list[str]:
+    """Its fields from the third on."""
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()

@@ -18,16 +18,17 @@ RETRY_RENEWAL = 60.0
 RENEW = TOKEN_HOURS * 1800.0
 
 
-async def watch(house: Stack, ended: asyncio.Event, changed: Callable[[], Awaitable[None]]) -> None:
-    """Until `ended`. `changed` is called after every restart. What can't be restarted is tried again at the next turn.
+async def watch(house: Stack, ended: asyncio.Event, note: Callable[[], Awaitable[None]]) -> None:
+    """Until `ended`. `note` is called at every turn. What can't be restarted is tried again at the next one.
 
     Each part is looked after for itself: a sidecar serves from what it kept while control plane or OpenBao are away.
     """
     renew_at = time.time() + RENEW  # the wall clock: a token's life goes on while the machine sleeps
     while not await _pause(ended):
-        restarted = await _openbao(house), await _control_plane(house), await _sidecar(house)
-        if any(restarted):
-            await changed()
+        await _openbao(house)
+        await _control_plane(house)
+        await _sidecar(house)
+        await note()
         if time.time() >= renew_at:
             renew_at = time.time() + RETRY_RENEWAL
             with contextlib.suppress(BartizanError, OSError):
@@ -42,44 +43,35 @@ async def _pause(ended: asyncio.Event) -> bool:
     return ended.is_set()
 
 
-async def _openbao(house: Stack) -> bool:
-    if house.bao.child.running:
-        return False
-    with contextlib.suppress(BartizanError, OSError):
-        await house.start_openbao()
-        return True
-    return False
+async def _openbao(house: Stack) -> None:
+    if not house.bao.child.running:
+        with contextlib.suppress(BartizanError, OSError):
+            await house.start_openbao()
 
 
-async def _control_plane(house: Stack) -> bool:
-    if house.control_plane is None or house.control_plane.running:
-        return False
-    with contextlib.suppress(BartizanError, OSError):
-        await house.start_control_plane()
-        return True
-    return False
+async def _control_plane(house: Stack) -> None:
+    if house.control_plane is not None and not house.control_plane.running:
+        with contextlib.suppress(BartizanError, OSError):
+            await house.start_control_plane()
 
 
-async def _sidecar(house: Stack) -> bool:
+async def _sidecar(house: Stack) -> None:
     if house.sidecar is None:
-        return False
+        return
     if house.sidecar.running:
         status = await _status(house)
         if "identity_expired" not in status.get("conditions", ()):
             with contextlib.suppress(BartizanError, OSError):
                 await house.retire_earlier(status.get("instance_id", ""))
-            return False
+            return
         await house.sidecar.stop(
             grace=20
         )  # after a long sleep: its certificate ended, a join token lets it in again
-    try:
-        await house.start_sidecar(ready=False)
-    except DependencyUnavailable:
-        with contextlib.suppress(BartizanError, OSError):
+    with contextlib.suppress(BartizanError, OSError):
+        try:
+            await house.start_sidecar(ready=False)
+        except DependencyUnavailable:
             await house.start_sidecar(ready=False, join=False)
-    except (BartizanError, OSError):
-        return False
-    return house.sidecar.running
 
 
 async def _status(house: Stack) -> dict[str, Any]:
