@@ -31,6 +31,19 @@ AGENTS: Final = (
     r"\bthis is an? (?:important |urgent |private )?(?:message|note|request) from (?:me(?:, (?:your )?[\w ]{2,30})?|your (?:user|developer|operator|creator|owner|admin\w*)|the (?:user|system|developer|admin\w*)|[\w ]{2,30})(?:,? (?:the|your) [\w ]{2,20})?,? to (?:you|the (?:assistant|ai|model|agent)|[\w-]{2,20}, the (?:ai|assistant|model))\b",
     r"<(?:information|important|admin|secret|hidden|override|instructions?|system)>[^<]{0,200}\b(?:before you|you must|ignore|do not (?:tell|mention|inform)|first,? (?:read|send|call|do)|important)\b",
 )
+_JUDGES = (
+    r"(?:(?:ai|llm|automated|machine|bot) (?:reviewers?|readers?|graders?|screeners?|raters?|summari[sz]ers?|crawlers?|scanners?)"
+    r"|(?:reviewer|review|screening|grading|rating|ranking|summary|hiring|recruiting|search) (?:bots?|ais?|llms?|models?|agents?))"
+)
+_VERDICT = (
+    r"(?:rate|score|rank|grade|mark|give|assign|recommend|accept|approve|praise|prefer|shortlist|ignore|disregard|overlook|mention|describe|present"
+    r"|call|claim|tell|treat|do not|don't|never|always|only)"
+)
+READERS: Final = (
+    # who judges a document is told by it what to find
+    rf"\bif you(?:'re| are) (?:an? |the )?(?:{_JUDGES}|{_AI})(?: (?:that|which|who|\w+ing)\b[^.!?]{{0,60}})?[,:] ?(?:then |please |kindly |you (?:must|should|have to) )?(?:always |only |just )?{_VERDICT}\b",
+    rf"(?:^|[.!?:>*\]] ?)(?:(?:dear|attention|note to|to) (?:all |any |the )?)?{_JUDGES} ?[:,] ?(?:please |kindly |you (?:must|should) )?{_VERDICT}\b",
+)
 SWITCHES: Final = (
     r"\b(?:ignore|bypass|disable|override|skip|no|unlock|remove)[_-](?:all[_-])?(?:safety|filters?|rules|restrictions?|guardrails?|moderation|security|censorship|policy|limits|content[_-]filters?)\b",
     r"\b(?:safety|guardrails?|moderation|censorship|refusals?|content_?filters?|safety_?(?:mode|filters?)|ethics)(?:[_-]?(?:bypass|override|level|mode|check|enabled))?[\"']? ?(?:=|:|:=|=>) ?[\"']?(?:off|false|none|disabled?|0|bypassed)\b",
@@ -61,6 +74,7 @@ RULES: Final[tuple[tuple[str, str], ...]] = tuple(
     for kind, patterns in (
         ("instruction_override", OVERRIDE),
         ("instruction_override", AGENTS),
+        ("tool_abuse", READERS),
         ("delimiter_injection", SWITCHES),
         ("instruction_override", GAMES),
         ("role_hijack", REFUSALS),
