@@ -83,7 +83,9 @@ class Ledger(Bell):
                 held = entry.seen.key_set_versions.get(name) if entry.seen else None
                 older = held is not None and entry.seen is not None and entry.seen.version != wanted.version
                 if wanted.key_set == name or older:
-                    current = held is not None and held >= newest and self.is_live(instance_id)
+                    # one that is ahead refuses ours: an older store was restored
+                    newest_held = held is not None and newest in {0, held}
+                    current = newest_held and self.is_live(instance_id)
                     found[instance_id] = current and found.get(instance_id, True)
         return found
 

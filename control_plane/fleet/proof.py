@@ -116,7 +116,8 @@ def judge(
     """State, reason and document path of a live sidecar. Everything must be proven; what is missing first is named.
 
     key_set_version: the newest one of the policy's key set, 0 when it has none. With an older one it still accepts
-    keys that were revoked.
+    keys that were revoked. With a newer policy or set than ours it refuses ours: an older store was restored (or, for
+    a moment, another replica was faster).
     """
     ours = seen.policy == wanted.policy
     if ours and seen.version == wanted.version:
@@ -136,8 +137,9 @@ def judge(
             # What goes around the listener is not under the policy, however well the policy is enforced there.
             if around in seen.conditions:
                 return "pending", around, ""
-        if key_set_version and seen.key_set_versions.get(wanted.key_set, 0) < key_set_version:
-            return "pending", "key_set_behind", ""
+        held = seen.key_set_versions.get(wanted.key_set, 0)
+        if key_set_version and held != key_set_version:
+            return "pending", "key_set_behind" if held < key_set_version else "newer_key_set", ""
         return "enforced", "", ""
     # It keeps what it has: not its refusal of a bundle, but a release that is too old for this one.
     missing = wanted.requires - seen.capabilities
@@ -148,6 +150,8 @@ def judge(
         return "refused", seen.refused_reason or "no_reason_given", seen.refused_path
     if refused is not None and (refused.policy, refused.version) == (wanted.policy, wanted.version):
         return "refused", refused.reason, refused.path
+    if ours and seen.version > wanted.version:
+        return "pending", "newer_version", ""
     return "pending", "other_version" if ours else "not_received", ""
 
 

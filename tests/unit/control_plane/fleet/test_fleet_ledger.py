@@ -86,9 +86,9 @@ def world() -> World:
         ({"conditions": ("model_unchecked_around",)}, "pending", "model_unchecked_around"),
         ({"key_set_versions": {"keys": 6}}, "pending", "key_set_behind"),
         ({"key_set_versions": {}}, "pending", "key_set_behind"),
-        ({"key_set_versions": {"keys": 8}}, "enforced", ""),
+        ({"key_set_versions": {"keys": 8}}, "pending", "newer_key_set"),
         ({"version": 3}, "pending", "other_version"),
-        ({"version": 5}, "pending", "other_version"),
+        ({"version": 5}, "pending", "newer_version"),
         ({"policy": "prod/other"}, "pending", "not_received"),
         ({"version": 3, "refused_version": 3, "refused_reason": "r"}, "pending", "other_version"),
         ({"version": 3, "refused_version": 4, "refused_reason": "r"}, "refused", "r"),
@@ -168,6 +168,9 @@ def test_a_policy_is_enforced_again_when_the_newest_keys_are_there(world: World)
     ledger.observe("i1", replace(PROVEN, sequence=2, key_set_versions={"keys": 8}))
     assert world.state() == ("enforced", "")
     assert ledger.key_set_users("keys") == {"i1": True}
+    ledger.want_key_set("keys", 7)
+    assert ledger.key_set_users("keys") == {"i1": False}, "one that is ahead of a restored store takes nothing of it"
+    ledger.want_key_set("keys", 8)
     world.now += 31
     assert ledger.key_set_users("keys") == {"i1": False}, "a silent one may accept what was revoked since"
     ledger.observe("i1", replace(OLD, sequence=3, key_set_versions={"older": 1}))
