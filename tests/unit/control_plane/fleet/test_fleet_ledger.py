@@ -169,7 +169,9 @@ def test_a_policy_is_enforced_again_when_the_newest_keys_are_there(world: World)
     assert world.state() == ("enforced", "")
     assert ledger.key_set_users("keys") == {"i1": True}
     ledger.want_key_set("keys", 7)
-    assert ledger.key_set_users("keys") == {"i1": False}, "one that is ahead of a restored store takes nothing of it"
+    assert ledger.key_set_users("keys") == {"i1": False}, (
+        "one that is ahead of a restored store takes nothing of it"
+    )
     ledger.want_key_set("keys", 8)
     world.now += 31
     assert ledger.key_set_users("keys") == {"i1": False}, "a silent one may accept what was revoked since"
