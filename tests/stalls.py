@@ -16,6 +16,9 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+WORKER_LONGEST = 1.5
+"""A guard worker that stands still for two seconds is killed, as promised, and requests are refused until it is back."""
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.stalls", description=__doc__)
@@ -32,7 +35,9 @@ def main() -> int:
         while played.poll() is None:
             time.sleep(chance.expovariate(1 / told.pause))
             if running := _running(played.pid):
-                _stall(chance.choice(running), chance.uniform(0.02, told.longest))
+                pid = chance.choice(running)
+                longest = min(told.longest, WORKER_LONGEST) if _is_worker(pid) else told.longest
+                _stall(pid, chance.uniform(0.02, longest))
     except KeyboardInterrupt:
         played.send_signal(signal.SIGINT)
     return played.wait()
@@ -45,6 +50,13 @@ def _stall(pid: int, seconds: float) -> None:
         os.kill(pid, signal.SIGCONT)
     except ProcessLookupError:
         return
+
+
+def _is_worker(pid: int) -> bool:
+    try:
+        return b"sidecar.worker" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
 
 
 def _running(root: int) -> list[int]:
