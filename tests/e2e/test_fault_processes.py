@@ -21,8 +21,8 @@ import pytest
 
 from bartizan.policy.keyset import KeyRecord, KeySet, key_hash, new_key
 from tests.support.local_sidecar import LocalSidecar, Status, enforced
-from tests.support.raw_client import Reply, exchange, parse, wait_until
-from tests.support.raw_model import CANARY, RawModel
+from tests.support.raw_client import Reply, exchange, parse, shed, wait_until
+from tests.support.raw_model import CANARY, RawModel, Received, Write, event
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("sidecar")]
 
@@ -79,6 +79,8 @@ class Load:
     attacks: list[Reply] = field(default_factory=list)
     strangers: list[Reply] = field(default_factory=list)
     good: list[Reply] = field(default_factory=list)
+    late: list[Reply] = field(default_factory=list)
+    """Refusals that came only of waiting."""
     _over: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
@@ -95,7 +97,9 @@ class Load:
 
     def _run(self, kept: list[Reply], text: str, key: str | None) -> None:
         while not self._over.is_set():
-            kept.append(self.stand.ask(text, key, patience=3.0))
+            asked = time.monotonic()
+            reply = self.stand.ask(text, key)
+            (self.late if shed(reply.status, asked) else kept).append(reply)
             time.sleep(0.005)
 
     def stop(self) -> None:
@@ -104,7 +108,9 @@ class Load:
             thread.join(30)
 
     def refused(self) -> list[Reply]:
-        return [reply for reply in (*self.attacks, *self.strangers, *self.good) if reply.status == 503]
+        return [
+            reply for reply in (*self.attacks, *self.strangers, *self.good, *self.late) if reply.status == 503
+        ]
 
 
 @contextlib.contextmanager
@@ -194,13 +200,12 @@ def test_an_agent_that_is_killed_leaves_nothing_open_and_its_successor_takes_ove
         stand.sidecar.start()
         stand.sidecar.until(lambda now: enforced(now, 1) and envoy_of(now) != old)
         assert wait_until(stand.serves)
-    assert stand.ask(ATTACK).status == 403
+    assert wait_until(lambda: stand.ask(ATTACK).status == 403)
 
 
-def open_stream(stand: Stand, model: str) -> socket.socket:
+def open_stream(stand: Stand) -> socket.socket:
     """A streamed answer of which the first bytes are there."""
-    stand.model.says = model
-    connection = socket.create_connection(("127.0.0.1", stand.sidecar.port), timeout=30)
+    connection = socket.create_connection(("127.0.0.1", stand.sidecar.port), timeout=60)
     connection.sendall(request("hello"))
     received = b""
     while b"data:" not in received:
@@ -222,14 +227,28 @@ def rest_of(connection: socket.socket) -> bytes:
 def test_a_stream_whose_guard_is_lost_is_broken_off_and_not_passed_unscanned(
     stand: Stand, number: signal.Signals
 ) -> None:
-    pids = stand.sidecar.until(lambda now: enforced(now, 1))["workers"]["pids"]
+    pids = stand.sidecar.until(whole)["workers"]["pids"]
+    lost = threading.Event()
+
+    def leak_when_it_is_lost(_request: Received, write: Write) -> None:
+        def chunk(piece: bytes) -> None:
+            write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+
+        write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        chunk(event("fine words " * 40))
+        lost.wait(60)
+        chunk(event(CANARY))
+        write(b"0\r\n\r\n")
+
+    stand.model.script = leak_when_it_is_lost
     try:
-        connection = open_stream(stand, "sse_canary_late")
+        connection = open_stream(stand)
         for pid in pids:
             os.kill(pid, number)
+        lost.set()
         said = rest_of(connection)
     finally:
-        stand.model.says = stand.model.default
+        stand.model.script = None
     assert CANARY.encode() not in said
     assert not said.endswith(b"0\r\n\r\n"), "an answer that was broken off must not look complete"
     stand.sidecar.until(lambda now: whole(now) and not set(pids) & set(now["workers"]["pids"]))
@@ -240,8 +259,9 @@ def test_a_client_that_goes_away_stops_the_model_and_leaves_a_record(stand: Stan
     stand.sidecar.until(lambda now: enforced(now, 1))
     before = stand.model.disconnects
     known = len(stand.sidecar.records())
+    stand.model.says = "sse_endless"
     try:
-        connection = open_stream(stand, "sse_endless")
+        connection = open_stream(stand)
         connection.close()
         assert wait_until(lambda: stand.model.disconnects > before)
     finally:
@@ -255,4 +275,4 @@ def test_a_client_that_goes_away_stops_the_model_and_leaves_a_record(stand: Stan
         ]
 
     assert wait_until(aborted)
-    assert stand.serves()
+    assert wait_until(stand.serves)

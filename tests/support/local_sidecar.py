@@ -123,8 +123,9 @@ class LocalSidecar:
             )
 
     def start(self) -> None:
+        """The first version is enforced, and the keys of its issuers are there: those may come later."""
         self.spawn()
-        self.until(lambda now: enforced(now, 1))
+        self.until(lambda now: enforced(now, 1) and "jwks_missing" not in now["conditions"])
 
     def stop(self) -> None:
         process = self.process

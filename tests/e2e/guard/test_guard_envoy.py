@@ -39,12 +39,12 @@ async def test_an_injection_is_refused_and_limits_hold_per_key(static_config: St
             async with guarded.post("/v1/chat/completions", json=attack, headers=AUTH) as answer:
                 assert answer.status == 403
                 assert answer.content_type == "application/json"
-            record = await guarded.guard.next_record()
+                record = await guarded.record(answer)
             assert (record.cause, record.findings[0].check) == ("content_denied", "promptInjection")
         assert not guarded.received
         async with guarded.post("/v1/chat/completions", json=ASK, headers=AUTH) as answer:
             assert answer.status == 200
-        assert (await guarded.guard.next_record()).cause == "allowed"
+            assert (await guarded.record(answer)).cause == "allowed"
         async with guarded.post("/v1/chat/completions", json=ASK, headers=AUTH) as answer:
             assert answer.status == 429
             assert int(answer.headers["retry-after"]) > 1
@@ -57,11 +57,11 @@ async def test_shadow_blocks_and_changes_nothing_but_records_all(static_config: 
         async with shadow.post("/predict", json={"text": text}, headers={"x-api-key": OTHER_KEY}) as answer:
             assert answer.status == 200
             said = await answer.json()
+            second = await shadow.record(answer)
+            first = await shadow.guard.record(second.id + "-a")
         assert said["echo"] == text
         assert said["probabilities"]["good"] == 0.87654321
-        first, second = await shadow.guard.next_record(), await shadow.guard.next_record()
         assert (first.cause, first.shadow, first.status) == ("tenant_not_allowed", True, 0)
-        assert first.id == second.id + "-a", "two records of one decision, each with an id of its own"
         assert (second.cause, second.shadow, second.action) == ("answer_denied", True, "deny")
         async with shadow.post(
             "/predict", data=b"{", headers={**AUTH, "content-type": "application/json"}
