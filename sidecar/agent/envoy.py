@@ -166,13 +166,15 @@ class EnvoyProcess:
         since = started(orphan)
         with contextlib.suppress(DependencyUnavailable):
             await self._admin.quit()
-        end = time.monotonic() + ORPHAN_ENDS_WITHIN
+        end, killed = time.monotonic() + ORPHAN_ENDS_WITHIN, False
         while lives := self._lives(orphan, since):
-            if (now := time.monotonic()) > end + ORPHAN_ENDS_WITHIN:
-                break
-            if now > end and orphan > 0:
-                with contextlib.suppress(OSError):
-                    os.kill(orphan, signal.SIGKILL)
+            if time.monotonic() > end:
+                if killed:
+                    break
+                if orphan > 0:
+                    with contextlib.suppress(OSError):
+                        os.kill(orphan, signal.SIGKILL)
+                end, killed = time.monotonic() + ORPHAN_ENDS_WITHIN, True
             await asyncio.sleep(0.1)
         log.warning("orphaned_envoy_stays" if lives else "orphaned_envoy_ended", pid=orphan)
         self._on_orphan()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -56,9 +57,12 @@ def begin_new() -> None:
     raise NewEnvoyError
 
 
+@pytest.mark.parametrize("late", [0.0, 3.0], ids=["", "the agent stands still for longer than it waits"])
 async def test_an_orphan_that_stands_still_has_ended_before_a_new_envoy_starts(
-    path: Path, orphan: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+    path: Path, orphan: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch, late: float
 ) -> None:
+    sleep = asyncio.sleep
+    monkeypatch.setattr(asyncio, "sleep", lambda seconds: sleep(seconds + late))
     monkeypatch.setattr(envoy, "ORPHAN_ENDS_WITHIN", 1.0)
     found: list[int | None] = []
     assert started(orphan.pid) is not None
