@@ -9,17 +9,22 @@ from pathlib import Path
 
 import pytest
 from _pytest.nodeid import NodeId
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.skips import register
 
 GOLDEN = Path(__file__).parent / "golden"
 UNIT = Path(__file__).parent / "unit"
 
-# CI tries the same examples every time; new ones are searched for where somebody is there to read what was found.
-settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI") == "true":
-    settings.load_profile("ci")
+# How long an example takes says how busy the machine is. CI tries the same ones every time; new ones are searched for
+# where somebody is there to read what was found.
+settings.register_profile(
+    "tests",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=os.environ.get("CI") == "true",
+)
+settings.load_profile("tests")
 
 Compare = Callable[[str, str], None]
 
