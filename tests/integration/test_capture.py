@@ -96,7 +96,7 @@ def test_what_may_go_out_is_what_the_plan_says_but_for_the_sidecar(network: PodN
         return {
             name
             for name, (host, port) in places.items()
-            if network.ask(network.pod, host, port, user=user, patience=2.0) == "internal"
+            if network.ask(network.pod, host, port, user=user) == "internal"
         }
 
     assert reached(MODEL) == {"public", "internal", "v6", "metadata"}

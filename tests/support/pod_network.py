@@ -50,8 +50,12 @@ def missing() -> str:
     for tool in ("ip", "nft", "iptables-restore"):
         if shutil.which(tool) is None:
             return f"{tool} is not installed"
-    probe = subprocess.run(["ip", "netns", "add", "bz-probe"], capture_output=True, check=False)
-    subprocess.run(["ip", "netns", "del", "bz-probe"], capture_output=True, check=False)
+    if not Path("/proc/net/if_inet6").exists():
+        return "this machine has no IPv6"
+    # Of our own, as other processes of the same tests ask at the same time.
+    name = f"bz{os.getpid() % 100000}t"
+    probe = subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False)
+    subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
     return "" if probe.returncode == 0 else "this kernel or container makes no network namespaces"
 
 

@@ -119,10 +119,9 @@ async def _saved(last_good: LastGood, collect: Callable[[], Saved | None], done:
 
     task = asyncio.get_running_loop().create_task(last_good.run(save))
     last_good.changed()
-    for _ in range(500):
-        if done():
-            break
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(60):
+        while not done():
+            await asyncio.sleep(0.01)
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task

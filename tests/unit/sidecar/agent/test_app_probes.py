@@ -63,7 +63,7 @@ async def test_http_is_well_with_a_status_from_200_to_399(status: int, expected:
     model.router.add_get("/health", health_page)
     async with served(model) as port:
         get = {"port": port, "path": "/health?deep=1", "headers": [["X-Probe", "kubelet"]]}
-        assert await asked({"httpGet": get}) == expected
+        assert await asked({"httpGet": get, "timeoutSeconds": 60}) == expected
     assert seen == [("/health?deep=1", "kubelet")]
 
 
@@ -74,11 +74,12 @@ async def test_nobody_there_and_nothing_said_in_time_are_not_well() -> None:
 
     model = web.Application()
     model.router.add_get("/", hang)
-    assert await asked({"httpGet": {"port": free_port()}}) == (503, "no_connection")
-    assert await asked({"tcpSocket": {"port": free_port()}}) == (503, "no_connection")
+    nobody = {"port": free_port()}
+    assert await asked({"httpGet": nobody, "timeoutSeconds": 60}) == (503, "no_connection")
+    assert await asked({"tcpSocket": nobody, "timeoutSeconds": 60}) == (503, "no_connection")
     async with served(model) as port:
         assert await asked({"httpGet": {"port": port}}) == (503, "timeout")
-        assert await asked({"tcpSocket": {"port": port}}) == (200, "")
+        assert await asked({"tcpSocket": {"port": port}, "timeoutSeconds": 60}) == (200, "")
 
 
 async def test_a_flood_of_one_probe_is_one_question_to_the_model_and_leaves_every_probe_its_answer() -> None:
@@ -102,14 +103,14 @@ async def test_a_flood_of_one_probe_is_one_question_to_the_model_and_leaves_ever
     model.router.add_get("/well", well)
     async with served(model) as port:
         known = {
-            f"{PATH}/model/liveness": AppProbe(http_get=HttpGet(port=port, path="/hang"), timeout_seconds=20),
+            f"{PATH}/model/liveness": AppProbe(http_get=HttpGet(port=port, path="/hang"), timeout_seconds=60),
             f"{PATH}/model/readiness": AppProbe(
-                http_get=HttpGet(port=port, path="/well"), timeout_seconds=20
+                http_get=HttpGet(port=port, path="/well"), timeout_seconds=60
             ),
         }
         app = web.Application()
         app.router.add_get(PATH + "/{container}/{kind}", AppProbes(known).answer)
-        async with served(app) as agent, asyncio.TaskGroup() as group, asyncio.timeout(60):
+        async with served(app) as agent, asyncio.TaskGroup() as group, asyncio.timeout(120):
             connector = aiohttp.TCPConnector(limit=0)
             async with aiohttp.ClientSession(f"http://127.0.0.1:{agent}", connector=connector) as session:
 
@@ -161,9 +162,12 @@ async def test_grpc_is_well_when_it_serves() -> None:
     await servicer.set("model", health_pb2.HealthCheckResponse.SERVING)
     await servicer.set("other", health_pb2.HealthCheckResponse.NOT_SERVING)
     try:
-        assert await asked({"grpc": {"port": port, "service": "model"}}) == (200, "")
-        assert await asked({"grpc": {"port": port, "service": "other"}}) == (503, "not_serving")
-        assert await asked({"grpc": {"port": port, "service": "unknown"}}) == (503, "not_found")
+        for name, answer in (
+            ("model", (200, "")),
+            ("other", (503, "not_serving")),
+            ("unknown", (503, "not_found")),
+        ):
+            assert await asked({"grpc": {"port": port, "service": name}, "timeoutSeconds": 60}) == answer
     finally:
         await server.stop(None)
 

@@ -83,7 +83,11 @@ def test_a_pods_own_address_counts_even_when_it_is_a_loopback_one() -> None:
 def test_the_kernels_own_table_has_this_tests_socket(
     family: socket.AddressFamily, host: str, address: str
 ) -> None:
-    with socket.create_server((host, 0), family=family) as server:
+    try:
+        server = socket.create_server((host, 0), family=family)
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    with server:
         port = server.getsockname()[1]
         assert Listening(address=address, port=port) in read()
     assert Listening(address=address, port=port) not in read()

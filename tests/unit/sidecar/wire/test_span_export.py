@@ -62,13 +62,19 @@ def test_without_envoys_span_a_trace_begins_here() -> None:
 def test_a_receiver_that_is_not_there_costs_spans_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(span_export, "_TIMEOUT", 0.2)
-    before = metrics.SPANS_DROPPED.labels("worker_queue_full")._value.get()
+    monkeypatch.setattr(span_export, "_GATHER", 60.0)  # nothing is taken from the queue before the end
+
+    def dropped(reason: str) -> float:
+        count: float = metrics.SPANS_DROPPED.labels(reason)._value.get()
+        return count
+
+    full, unsent = dropped("worker_queue_full"), dropped("agent")
     exporter = SpanExporter(f"unix:{tmp_path / 'none.sock'}")
     for _ in range(MOST + BATCH):
         exporter.put(decision())
-    assert len(exporter._waiting) <= MOST
-    dropped = metrics.SPANS_DROPPED.labels("worker_queue_full")._value.get()
-    assert 0 < dropped - before <= BATCH, "and they are counted"
+    assert len(exporter._waiting) == MOST
     exporter.close()
+    exporter._thread.join(60)
     assert not exporter._thread.is_alive()
+    lost = (dropped("worker_queue_full") - full, dropped("agent") - unsent)
+    assert lost == (BATCH, BATCH), "and they are counted"

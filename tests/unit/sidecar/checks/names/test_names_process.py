@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +14,12 @@ import pytest
 from bartizan.errors import ResourceRejected
 from bartizan.policy.checks import Names, NamesSelfTest
 from sidecar.checks.child.process import MOST_WAITING, ChildFailed
+from sidecar.checks.classifier import model_files
+from sidecar.checks.classifier import process as classifier_process
 from sidecar.checks.classifier.model_files import SETTING
 from sidecar.checks.classifier.process import ClassifierProcess
 from sidecar.checks.classifier.runtime import OnnxModel
-from sidecar.checks.names import shipped
+from sidecar.checks.names import process, shipped
 from sidecar.checks.names.child import NameModel
 from sidecar.checks.names.messages import Answer, Question
 from sidecar.checks.names.process import NamesProcess
@@ -25,6 +28,14 @@ from tests.support.classifiers import digest
 from tests.support.names import NAMED, NAMELESS, Made, graph, made, tokenizer
 
 LABELS = {"person": (1, 2), "place": (3,), "organisation": (4,)}
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine's answers count as well."""
+    monkeypatch.setattr(model_files, "READING_SECONDS", 60.0)
+    for module in (process, classifier_process):
+        monkeypatch.setattr(module, "KIND", dataclasses.replace(module.KIND, seconds=90.0))
 
 
 @pytest.fixture
@@ -92,22 +103,22 @@ def test_the_time_for_a_text_counts_from_when_it_was_asked_about(
 ) -> None:
     # else a text that waited long and then is read long would cost the process its life
     monkeypatch.setenv(SETTING, str(tmp_path))
-    monkeypatch.setattr("sidecar.checks.classifier.model_files.READING_SECONDS", 0.2)
+    monkeypatch.setattr(model_files, "READING_SECONDS", 0.2)
     asked: NamesProcess | ClassifierProcess
     if kind == "names":
         asked = NamesProcess(made(tmp_path).config)
     else:
         asked = ClassifierProcess(classifiers.made(tmp_path).config)
     asked.start()
-    process = asked._process
+    running = asked._process
 
     def read() -> int:
         return asked.find([NAMED]).read if isinstance(asked, NamesProcess) else asked.judge(NAMED).whole
 
     with ThreadPoolExecutor(1) as thread:
-        with process._lock:  # another question
+        with running._lock:  # another question
             waiting = thread.submit(read)
-            while process._places._value == MOST_WAITING:
+            while running._places._value == MOST_WAITING:
                 time.sleep(0.001)
             time.sleep(0.25)
         assert waiting.result() == 0
