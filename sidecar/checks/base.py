@@ -142,8 +142,11 @@ class SpanCheck(TextCheck, Protocol):
 class CalmCheck(SpanCheck, Protocol):
     """A span check that can tell by one quick look that a text holds nothing for it, as nearly all do."""
 
-    def calm(self, text: str) -> int | None:
-        """What `settled` says of a text in which `matches` finds nothing; None when it takes a closer look to know."""
+    def calm(self, text: str, seen: int = 0) -> int | None:
+        """What `settled` says of a text in which `matches` finds nothing; None when it takes a closer look to know.
+
+        The first `seen` characters are the end of a text of which it has said so: it need not read them for signs again.
+        """
 
 
 class WholeCheck(Protocol):

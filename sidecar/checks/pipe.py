@@ -66,11 +66,14 @@ class Pipe:
 class _Stage:
     """One check over one text stream: what it held back, and the context before it."""
 
-    __slots__ = ("_calm", "_context", "_piecewise", "_written", "check", "held", "passive")
+    __slots__ = ("_calm", "_context", "_piecewise", "_was_calm", "_written", "check", "held", "passive")
 
     def __init__(self, check: SpanCheck, *, passive: bool, written: bool = False) -> None:
         self.check = check
-        self._calm: Callable[[str], int | None] | None = None if written else getattr(check, "calm", None)
+        self._calm: Callable[[str, int], int | None] | None = (
+            None if written else getattr(check, "calm", None)
+        )
+        self._was_calm = False
         self.passive = passive
         self._written = written
         self._piecewise = getattr(check, "piecewise", False)
@@ -82,10 +85,13 @@ class _Stage:
         check = self.check
         whole = self._context + self.held + text
         start = len(self._context)
-        if self._calm is not None and (calm := self._calm(whole)) is not None:
-            settled = len(whole) if end else max(start, calm)
-            self._keep(whole, settled, check.context)
-            return (text if self.passive else whole[start:settled]), (), False
+        if self._calm is not None:
+            calm = self._calm(whole, len(whole) - len(text) if self._was_calm else 0)
+            self._was_calm = calm is not None
+            if calm is not None:
+                settled = len(whole) if end else max(start, calm)
+                self._keep(whole, settled, check.context)
+                return (text if self.passive else whole[start:settled]), (), False
         seen: Unescaped | None = None
         shown, begin = whole, start
         if self._written:

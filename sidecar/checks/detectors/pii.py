@@ -99,12 +99,14 @@ class PiiCheck:
         read = plain(text)
         return read.settled(self._settled(read.text), len(text))
 
-    def calm(self, text: str) -> int | None:
+    def calm(self, text: str, seen: int = 0) -> int | None:
         """By the signs that every match of the chosen types has: an at-sign, digits, mostly many of them."""
-        if not text.isascii() or "@" in text or "%" in text or has_controls(text):
+        fresh = text[seen:]
+        if not fresh.isascii() or "@" in fresh or "%" in fresh or has_controls(fresh):
             return None
         if _NUMBER_SIGN.search(text):
-            return None if not self._long or pii_numbers.has_number(text) else self._settled(text)
+            closer = not self._long or pii_numbers.has_number(text, max(0, seen - pii_numbers.LONGEST_SIGN))
+            return None if closer else self._settled(text)
         if not self._forms.begin_with_digits:
             return None
         held = 0

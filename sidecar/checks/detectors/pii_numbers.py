@@ -23,9 +23,8 @@ _SEPARATOR = r"[ \-\u00a0\u2009\u202f]"
 # Look-behinds stand after the first character: a pattern that begins with a character class is searched much faster.
 _IBAN = re.compile(r"[0-9][0-9](?<=[A-Za-z]{2}..)(?<![A-Za-z0-9][A-Za-z]{2}..)")
 _IBAN_BODY = re.compile(rf"(?:{_SEPARATOR}?[A-Za-z0-9]){{11,30}}")
-_IBAN_OPEN = re.compile(
-    rf"(?<![A-Za-z0-9])[A-Za-z]{{2}}[0-9]{{2}}(?:{_SEPARATOR}?[A-Za-z0-9]){{0,30}}{_SEPARATOR}?\Z"
-)
+_IBAN_HEAD_REVERSED = re.compile(r"[0-9]?[A-Za-z]{1,2}(?![A-Za-z0-9])")
+_IBAN_BODY_OPEN = re.compile(rf"(?:{_SEPARATOR}?[A-Za-z0-9]){{0,30}}{_SEPARATOR}?")
 _IBAN_MAX = 68
 # Two blanks too, and dots before groups of four: a longer group after one is a fraction.
 _CARD_SEPARATOR = rf"(?:{_SEPARATOR} ?|\.(?=[0-9]{{4}}(?![0-9])))"
@@ -62,19 +61,27 @@ def open_length(tail: str, kinds: Sequence[str]) -> int:
         if first := _STARTS_NUMBER.search(forward):
             held = min(len(forward) - first.start(), pii_phones.LONGEST)
     if "iban" in kinds:
-        window = tail[-_IBAN_MAX:]
-        opened = _IBAN_OPEN.search(window) or _LETTERS_AT_END.search(window)
-        held = max(held, len(window) - opened.start() if opened else 0)
+        held = max(held, _open_iban(tail[-_IBAN_MAX:]))
     return held
 
 
-_LETTERS_AT_END = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{1,2}[0-9]{0,1}\Z")
 _LONG_ENOUGH = re.compile(r"[0-9](?:[^0-9]{0,3}[0-9]){5}")
+LONGEST_SIGN = 21
+"""Characters of what `has_number` looks for, at most."""
 
 
 def has_number(text: str, start: int = 0) -> bool:
     """Whether there are six digits close together, as in everything that is found here."""
     return _LONG_ENOUGH.search(text, start) is not None
+
+
+def _open_iban(window: str) -> int:
+    """How much of the window's end may become an IBAN."""
+    for head in _IBAN.finditer(window):
+        if _IBAN_BODY_OPEN.fullmatch(window, head.end()):
+            return len(window) - head.start() + 2
+    head_alone = _IBAN_HEAD_REVERSED.match(window[:-5:-1])
+    return head_alone.end() if head_alone else 0
 
 
 def _ibans(text: str, start: int) -> Iterator[Match]:

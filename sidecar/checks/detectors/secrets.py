@@ -49,6 +49,7 @@ _PEM_OPENING = re.compile(r"-{1,5}(?:[A-Z0-9 ]{0,60}-{0,5})?\Z")
 
 _HINTS = PatternSet(re2.escape(rule.hint) for rule in RULES)
 """All hints searched at once: a text without secrets is read a single time."""
+_HINT_MAX = max(len(rule.hint) for rule in RULES)
 
 
 class SecretsCheck:
@@ -85,9 +86,10 @@ class SecretsCheck:
         read = plain(text)
         return read.settled(self._settled(read.text), len(text))
 
-    def calm(self, text: str) -> int | None:
+    def calm(self, text: str, seen: int = 0) -> int | None:
         """By the hints: without one there is no secret, but a key in PEM begins with dashes."""
-        if "-" in text or not text.isascii() or has_controls(text) or _HINTS.matches(text):
+        fresh = text[max(0, seen - _HINT_MAX) :]
+        if "-" in fresh or not fresh.isascii() or has_controls(fresh) or _HINTS.matches(fresh):
             return None
         run = _WORD_REVERSED.match(text[: -_UNHINTED_MAX - 1 : -1])
         return len(text) if run is None else len(text) - run.end()

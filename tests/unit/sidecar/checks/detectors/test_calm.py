@@ -41,6 +41,34 @@ def test_a_quick_look_agrees_with_a_close_one(name: str, pieces: list[str]) -> N
         assert calm == max(len(text) - check.max_match + 1, check.settled(text))
 
 
+@pytest.mark.parametrize("name", CHECKS)
+@settings(max_examples=150, deadline=None)
+@given(
+    before=st.lists(st.sampled_from(PIECES), max_size=8),
+    following=st.lists(st.sampled_from(PIECES), max_size=5),
+    forgotten=st.integers(0, 40),
+)
+def test_what_was_calm_before_changes_no_answer(
+    name: str, before: list[str], following: list[str], forgotten: int
+) -> None:
+    check: CalmCheck = CHECKS[name]  # type: ignore[assignment]
+    if check.calm(known := "".join(before)) is None:
+        return
+    known = known[forgotten:]
+    text = known + "".join(following)
+    assert check.calm(text, len(known)) == check.calm(text)
+
+
+@pytest.mark.parametrize("cut", range(1, 30))
+@pytest.mark.parametrize(("name", "sign"), [("secrets", "password: hunter2"), ("pii", "4111111111111111")])
+def test_signs_that_begin_in_what_was_calm_are_seen(name: str, sign: str, cut: int) -> None:
+    check: CalmCheck = CHECKS[name]  # type: ignore[assignment]
+    text = f"the {sign} said"
+    assert check.calm(text) is None
+    if check.calm(text[:cut]) is not None:
+        assert check.calm(text, len(text[:cut])) is None
+
+
 @pytest.mark.parametrize("name", ["pii", "secrets", "canaries"])
 def test_prose_takes_no_closer_look(name: str) -> None:
     """Else the quick look would only cost."""
