@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from sidecar.formats.base import FormatError, ImagePart, TextPart
+from sidecar.formats.coded_text import CodedText
 from sidecar.formats.json_text import KEY, Path, decode, has_surrogate, location, splice, string_token
 from sidecar.formats.parameters import Parameter
 from sidecar.formats.plain_documents import NO_FACTS
@@ -36,6 +37,8 @@ class TextAt(msgspec.Struct, frozen=True, gc=False):
     fixed: bool = False
     joins: str = ""
     identifier: bool = False
+    coded: CodedText | None = None
+    """Its string is this text in base64."""
 
     @property
     def names(self) -> bool:
@@ -93,6 +96,7 @@ class JsonDocument:
         self._paths: dict[str, Path] = {}
         self._same: dict[str, int] = {}
         self._embedded: dict[str, TextAt] = {}
+        self._coded: dict[str, CodedText] = {}
         self._inner_edits: dict[Path, dict[Path, str]] = {}
         self._parts: dict[str, TextPart] = {}
         self._scores: dict[str, float] = {}
@@ -105,6 +109,8 @@ class JsonDocument:
             self._parts[name] = at.part(name)
             if at.embedded:
                 self._embedded[name] = at
+            if at.coded is not None:
+                self._coded[name] = at.coded
         for image in images:
             name = self._free(location(image.path))
             self._paths[name] = image.path
@@ -146,6 +152,8 @@ class JsonDocument:
             self._outer[path] = at.embedded
         else:
             whole = text if at is None or _is_json(text) else _NOTHING_LEFT
+            if (coded := self._coded.get(location)) is not None:
+                whole = coded.write(text)
             self._edits[path] = string_token(whole)
 
     def objects(self) -> Mapping[str, str]:

@@ -244,8 +244,10 @@ class JsonEventStream:
 
         An id of a call is told again, since clients may join it with itself.
         """
-        listed = {place.path: place.text for place in reading.places}
-        listed.update((path, encoded.raw) for path, encoded in reading.encoded.items())
+        # what is a text in base64 is read as it stands, too: a word may be put there
+        coded = {place.path for place in reading.places if place.coded is not None}
+        listed = {place.path: place.text for place in reading.places if place.path not in coded}
+        listed.update((at, encoded.raw) for at, encoded in reading.encoded.items() if at not in coded)
         new = unseen(value, self._known, listed)
         found = [(at, text, False) for text, at in new.items()]
         found += [(at, text, True) for at, text in reading.ids if at not in listed and new.get(text) != at]

@@ -17,6 +17,7 @@ import msgspec
 
 from sidecar.formats.answers import decode_model_json, error_document, readable
 from sidecar.formats.base import FILE_DATA, AnswerStream, Document, FormatError, TextPart
+from sidecar.formats.coded_text import coded_text
 from sidecar.formats.documents import JsonDocument, TextAt, strings
 from sidecar.formats.event_stream import JsonEventStream
 from sidecar.formats.faults import MODEL_ERROR, take_traces
@@ -157,6 +158,8 @@ def _read(value: Any, role: str, cause: Cause) -> tuple[list[TextAt], list[str]]
     if not (isinstance(method, str) and _METHOD.fullmatch(method)):
         raise FormatError(cause, "the method is no name")
     binary = dict(_binary(value))
+    files = ((at, coded_text(written)) for at, (kind, written) in binary.items() if kind == FILE_DATA)
+    coded = {at: text for at, text in files if text is not None}
     known = {"jsonrpc", "method"}
     if shaped(value.get("id")) or type(value.get("id")) is int:
         known.add("id")
@@ -176,7 +179,9 @@ def _read(value: Any, role: str, cause: Cause) -> tuple[list[TextAt], list[str]]
         at for at in texts if at.path not in binary and not (at.path[-1] == "type" and at.text in _TYPES)
     ]
     texts = [_in_message(at) for at in texts]
-    return [*texts, *identifiers], list(dict.fromkeys(kind for kind, _ in binary.values()))
+    texts += [TextAt(at, text.text, role, coded=text) for at, text in coded.items() if text.text]
+    unread = (kind for at, (kind, _) in binary.items() if at not in coded)
+    return [*texts, *identifiers], list(dict.fromkeys(unread))
 
 
 def _in_message(at: TextAt) -> TextAt:
@@ -204,7 +209,7 @@ def _binary(value: dict[str, Any]) -> Iterator[tuple[Path, tuple[str, str]]]:
             if _in_content(at) and kind in ("image", "audio") and isinstance(media, str) and _is_media(media):
                 yield (*at, "data"), (kind, media)
             blob = here.get("blob")
-            if "uri" in here and isinstance(blob, str) and _BASE64.fullmatch(blob):
+            if "uri" in here and isinstance(blob, str) and _BASE64.fullmatch("".join(blob.split())):
                 yield (*at, "blob"), (FILE_DATA, blob)
             stack.extend((item, (*at, key)) for key, item in here.items() if key not in _NOT_CONTENT)
 

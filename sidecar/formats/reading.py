@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from sidecar.formats.base import FormatError, TextPart
+from sidecar.formats.coded_text import CodedText
 from sidecar.formats.documents import TextAt, strings
 from sidecar.formats.json_text import Path, location
 from sidecar.formats.openai_fields import WORDS
@@ -23,9 +24,9 @@ WHOLE = f"{_OTHER}#"
 
 
 class Encoded(msgspec.Struct, frozen=True, gc=False):
-    """A piece of a JSON text: the way back from its view, what the bytes say, and whether no escape is cut in two."""
+    """A piece of a JSON text, or a text in base64: the way back from its view, what the bytes say, and whether no escape is cut in two."""
 
-    json_text: StreamedJson
+    json_text: StreamedJson | CodedText
     raw: str
     whole: bool
 
@@ -111,6 +112,9 @@ class Reading:
                 continue  # a part of a JSON text, which is read as one, like its deltas
             self._others += 1
             at, name = (*path, *place.path), f"{_OTHER}#{self._others}"
+            if place.coded is not None:
+                written = place.coded.write(place.text)
+                self.encoded[at] = Encoded(place.coded, written, whole=True)
             if place.embedded:
                 self._view(StreamedJson(), place.embedded, at, name, place.role)
             else:

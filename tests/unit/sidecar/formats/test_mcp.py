@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from bartizan.policy.checks import Canary, Pii
 from sidecar.checks.base import CheckSet
+from sidecar.checks.content import inspect_document
 from sidecar.checks.detectors import canary, pii
 from sidecar.checks.stream import StreamInspector, StreamOutput
 from sidecar.formats.base import Document, FormatError
@@ -94,9 +96,59 @@ def test_pictures_sound_and_binary_resources_are_named() -> None:
     blocks = [
         {"type": "image", "data": PNG},
         {"type": "audio", "data": "SUQzBAAA"},
-        {"type": "resource", "resource": {"uri": "x", "blob": "aGk="}},
+        {"type": "resource", "resource": {"uri": "x", "blob": "iVBORw0K/////w=="}},
     ]
     assert set(request(rpc(id=1, result={"content": blocks})).unscanned()) == {"image", "audio", "file_data"}
+
+
+def blob(data: bytes, **members: Any) -> dict[str, Any]:
+    resource = {"uri": "file:///a", "blob": base64.b64encode(data).decode(), **members}
+    return rpc(id=1, result={"contents": [resource]})
+
+
+SAYS = "caf\u00e9: jane@example.org, and so on"
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "latin-1", "utf-16"])
+def test_a_text_in_a_binary_resource_is_judged_and_written_in_its_character_set(charset: str) -> None:
+    body = json.dumps(blob(SAYS.encode(charset))).encode()
+    document = McpFormat().decode_answer("/mcp", JSON, body)
+    assert SAYS in [part.text for part in document.texts()]
+    assert not document.unscanned()
+    assert document.encode() == body
+    inspect_document(document, CHECKS, shadow=False)
+    (resource,) = json.loads(document.encode())["result"]["contents"]
+    assert base64.b64decode(resource["blob"]).decode(charset) == SAYS.replace("jane@example.org", "[EMAIL]")
+
+
+def test_a_text_in_a_binary_resource_of_a_stream_is_judged_too() -> None:
+    (said_now,) = said(run(blob(SAYS.encode())))
+    written = base64.b64decode(said_now["result"]["contents"][0]["blob"]).decode()
+    assert written == SAYS.replace("jane@example.org", "[EMAIL]")
+    untouched = blob(b"nothing in here, however it is written")
+    assert said(run(untouched)) == [untouched]
+    assert run(blob(f"the word {TOKEN}".encode())).cut
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["aGkgamFuZUBleGFtcGxlLm9yZw", "aGkgamFu\r\nZUBleGFtcGxlLm9yZw==", "aGkgamFuZUBleGFtcGxlLm9yZz8_"],
+)
+def test_base64_is_decoded_as_lenient_readers_do(written: str) -> None:
+    document = request(rpc(id=1, result={"contents": [{"uri": "x", "blob": written}]}))
+    assert any(part.text.startswith("hi jane@example.org") for part in document.texts())
+
+
+def test_what_is_no_text_and_a_word_in_place_of_a_resource_are_read_as_before() -> None:
+    noise = bytes(range(256))
+    assert request(blob(noise)).unscanned() == ("file_data",)
+    word = "CANARY7f3a9c21" + base64.b64encode(b"a text that hides it, with many words").decode()
+    checks = CheckSet(texts=(canary.build(Canary(tokens=("CANARY7f3a9c21",), action="cut")),))
+    message = rpc(id=1, result={"contents": [{"uri": "x", "blob": word}]})
+    stream = McpFormat().answer_stream("/mcp", "text/event-stream")
+    assert stream is not None
+    data = b"data: " + json.dumps(message).encode() + b"\n\n"
+    assert StreamInspector(stream, checks, shadow=False).feed(data, end=True).cut
 
 
 @pytest.mark.parametrize("word", ["AKIAIOSFODNN7QXZMPLE", "CANARY-7f3a9c", "a", "abcde", "aGk="])
