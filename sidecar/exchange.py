@@ -37,6 +37,7 @@ from sidecar.model.events import (
 from sidecar.model.finding import Action
 from sidecar.model.request import Identity, RequestHead
 from sidecar.model.stage import Stage
+from sidecar.plan.answer_headers import judge_headers
 from sidecar.plan.judge import ERROR_REPLACED, judge_answer, judge_request
 from sidecar.plan.plan import Plan
 from sidecar.plan.probe import Probe, probe_answer
@@ -80,6 +81,7 @@ class Exchange:
         """Set when nobody waits: a judgement in another thread ends soon, by Abandoned."""
         self._clock_ns = clock_ns
         self._answer_type = ""
+        self._headers = PassAnswerHeaders()
         self._foreign = False  # the answer's type is none of the plan's protocol
         self.held = bytearray()
         """A withheld answer so far."""
@@ -92,9 +94,6 @@ class Exchange:
         # by identity: an enum's hash is Python, and this is asked for every piece of a stream
         stage, done, refused = self.stage, Stage.DONE, Stage.REFUSED
         return stage is done or stage is refused or (stage is Stage.MODEL and not self.plan.output)
-
-    def _gone(self) -> bool:
-        return self.abandoned
 
     @property
     def decision(self) -> Decision:
@@ -151,8 +150,6 @@ class Exchange:
         """A fault or a deadline while nothing of the answer is out: refuse."""
         return self._refuse(deny(cause))
 
-    # request
-
     def _request_headers(self, event: RequestHeaders) -> Sequence[Reply]:
         line = {name: getattr(event, name) for name in ("method", "path", "query", "target", "headers")}
         self.head = msgspec.structs.replace(self.head, **line)
@@ -175,7 +172,9 @@ class Exchange:
     def _request(self, body: bytes) -> Sequence[Reply]:
         """Judge the request; the new body is kept in `_new_body`. Empty: it goes on."""
         self.trail.request_bytes = len(body)
-        judged = judge_request(self.plan, self.identity, self.head, body, self._clock_ns, self._gone)
+        judged = judge_request(
+            self.plan, self.identity, self.head, body, self._clock_ns, lambda: self.abandoned
+        )
         self.trail.learn(judged, "request")
         self.trail.request_scanned = judged.scanned
         refusal = judged.refusal
@@ -190,14 +189,18 @@ class Exchange:
         self._new_body = None if self.plan.shadow else judged.body
         return [] if refusal is None else self._refuse(refusal)
 
-    # answer
-
     def _answer_headers(self, event: AnswerHeaders) -> Sequence[Reply]:
         self.status = event.status
         self._answer_type = event.headers.get("content-type", "")
+        judged = judge_headers(self.plan, event.headers)
+        self.trail.learn(judged, "response")
+        if judged.refusal is not None and not self.plan.shadow:
+            return self._refuse(judged.refusal)
+        self.would = self.would or judged.refusal
+        self._headers = PassAnswerHeaders(without=() if self.plan.shadow else judged.without)
         if event.end:
             self.stage = Stage.DONE
-            return [PassAnswerHeaders()]
+            return [self._headers]
         if event.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
             return self._unreadable(deny(Cause.ANSWER_ENCODED))
         self._foreign = not self.plan.format.reads_answer(self.head.path, self._answer_type, event.status)
@@ -215,7 +218,7 @@ class Exchange:
             stream, self.plan.output, decision_id=self.decision_id, shadow=self.plan.shadow
         )
         self.stage = Stage.STREAMED
-        return [PassAnswerHeaders()]
+        return [self._headers]
 
     def _unreadable(self, refusal: Decision | None) -> Sequence[Reply]:
         """The answer can't be checked. None: enforcing had replaced it."""
@@ -224,7 +227,7 @@ class Exchange:
         self.would = self.would or refusal
         self.trail.leave_unscanned((refusal.cause if refusal else Cause.ANSWER_MALFORMED).value)
         self.stage = Stage.PASSED
-        return [PassAnswerHeaders()]
+        return [self._headers]
 
     def _withhold(self, event: AnswerBody) -> Sequence[Reply]:
         self.held += event.data
@@ -242,19 +245,18 @@ class Exchange:
         body, self.held = bytes(self.held), bytearray()
         self.trail.response_bytes = len(body)
         started = self._clock_ns()
-        judged = judge_answer(
-            self.plan, self.head.path, self._answer_type, self.status, body, self.decision_id, self._gone
-        )
+        line = (self.head.path, self._answer_type, self.status)
+        judged = judge_answer(self.plan, *line, body, self.decision_id, lambda: self.abandoned)
         self.trail.learn(judged, "response")
         self.trail.mark("output", started, self._clock_ns())
         self.trail.response_scanned = judged.scanned
-        headers = PassAnswerHeaders()
+        headers = self._headers
         if self.plan.shadow:
             self.would = self.would or judged.refusal
         elif judged.refusal is not None:
             return self._refuse(judged.refusal)
         elif judged.body is not None:
-            headers, body = PassAnswerHeaders(content_type=judged.content_type), judged.body
+            headers, body = msgspec.structs.replace(headers, content_type=judged.content_type), judged.body
         replies: list[Reply] = [headers, *self._send(body, end=not trailers)]
         if trailers:
             self.stage = Stage.DONE
@@ -289,8 +291,6 @@ class Exchange:
         if end:
             self.stage = Stage.DONE
         return in_pieces(data, end=end)
-
-    # both
 
     def _refuse(self, refusal: Decision, status: int | None = None) -> Sequence[Reply]:
         self.held.clear()

@@ -227,7 +227,12 @@ class CheckSet:
 
     def of_identifier(self, text: str) -> Sequence[TextCheck]:
         """Those that also read what others go by (ids, names of models), if it is no longer than they say."""
-        return [check for check in self.texts if len(text) <= getattr(check, "identifiers", 0)]
+        return [check for check in self.texts if len(text) <= getattr(check, "identifiers", -1)]
+
+    @property
+    def identifying(self) -> Sequence[TextCheck]:
+        """Those that do at all."""
+        return self.of_identifier("")
 
     def judging(self, part: TextPart) -> Sequence[TextCheck]:
         """Those that look at this part."""

@@ -94,6 +94,8 @@ class PassAnswerHeaders(Value, frozen=True, kw_only=True):
     """The answer's headers go to the client now; its length is left open. A content type replaces the model's."""
 
     content_type: str = ""
+    without: tuple[str, ...] = ()
+    """Headers that are taken out."""
 
 
 class AnswerData(Value, frozen=True, kw_only=True):

@@ -30,6 +30,8 @@ class Judgement:
 
     refusal: Decision | None = None
     body: bytes | None = field(default=None, repr=False)
+    without: tuple[str, ...] = ()
+    """Headers that must not go on."""
     content_type: str = ""
     """Of `body`, where it is not the original's."""
     findings: tuple[Finding, ...] = ()

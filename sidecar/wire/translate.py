@@ -282,8 +282,10 @@ def _reply(reply: Reply, refused: Refusal | None, details: str) -> proc.Processi
             return proc.ProcessingResponse(request_body=body)
         case PassRequestTrailers():
             return proc.ProcessingResponse(request_trailers=proc.TrailersResponse())
-        case PassAnswerHeaders(content_type=content_type):
+        case PassAnswerHeaders(content_type=content_type, without=without):
             answer = proc.HeadersResponse()
+            if without:
+                answer.response.header_mutation.remove_headers.extend(without)
             if content_type:
                 answer.response.header_mutation.set_headers.append(_raw_header("content-type", content_type))
             return proc.ProcessingResponse(response_headers=answer)

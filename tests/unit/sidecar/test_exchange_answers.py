@@ -6,10 +6,11 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bartizan.errors import ProtocolViolation
+from bartizan.policy.checks import Canary
 from sidecar import exchange as tested
 from sidecar.checks.content import MAX_TEXTS
 from sidecar.model.decision import Cause
@@ -45,6 +46,7 @@ def sse(*words: str) -> bytes:
     return b"".join(f"data: {json.dumps(item)}\n\n".encode() for item in events) + b"data: [DONE]\n\n"
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(min_value=0, max_value=200), max_size=8), st.booleans())
 def test_a_withheld_answer_is_all_or_nothing(cuts: list[int], trailers: bool) -> None:
     leak = json.dumps({"echo": f"x {CANARY} y", "scores": []}).encode()
@@ -62,6 +64,7 @@ def test_a_withheld_answer_is_all_or_nothing(cuts: list[int], trailers: bool) ->
     assert isinstance(replies[-1], PassAnswerTrailers) is trailers
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(min_value=0, max_value=2000), max_size=12), st.integers(min_value=1, max_value=14)
 )
@@ -162,4 +165,28 @@ def test_a_canary_in_an_answer_of_unknown_shape_is_not_let_out() -> None:
     body = json.dumps({"object": "list", "data": [{"id": f"m-{CANARY}"}]}).encode()
     replies = play(on, [head, *answer(body)])
     assert isinstance(replies[-1], Refuse)
+    assert on.decision.cause is Cause.ANSWER_DENIED
+
+
+@pytest.mark.parametrize("shadow", [False, True])
+@pytest.mark.parametrize("action", ["flag", "redact", "cut"])
+def test_headers_of_an_answer_are_read_by_canaries(action: str, shadow: bool) -> None:
+    checks = (Canary(tokens=(CANARY,), action=action),)  # type: ignore[arg-type]
+    on = exchange(plan(output=checks, mode="shadow" if shadow else "enforce"))
+    clean = json.dumps({"echo": "fine", "scores": []}).encode()
+    events = answer(clean, headers={**JSON, "x-used": f"the word {CANARY}", "x-kept": "fine"})
+    replies = play(on, [*request(), *events])
+    refused = isinstance(replies[-1], Refuse)
+    assert refused is (action == "cut" and not shadow)
+    passed = [reply for reply in replies if isinstance(reply, PassAnswerHeaders)]
+    taken = ("x-used",) if action == "redact" and not shadow else ()
+    assert [reply.without for reply in passed] == [taken] * (not refused)
+    assert [finding.location for finding in on.trail.findings] == ["headers.x-used"]
+    assert on.shadowed is (shadow and action != "flag")
+
+
+def test_an_answer_whose_type_holds_a_canary_is_refused_since_nobody_could_read_it_without() -> None:
+    on = exchange(plan(output=(Canary(tokens=(CANARY,), action="redact"),)))
+    events = answer(b"{}", headers={"content-type": f"application/json; a={CANARY}"})
+    assert isinstance(play(on, [*request(), *events])[-1], Refuse)
     assert on.decision.cause is Cause.ANSWER_DENIED
