@@ -27,6 +27,7 @@ from sidecar.agent import conditions as names
 from sidecar.agent.conditions import Conditions
 from sidecar.agent.sealed import Seal
 from sidecar.agent.trust import fetch_trust, read_join_token, read_pod_token, read_trust_file
+from sidecar.agent.verify import verification_keys
 from sidecar.settings import Settings
 
 TIMEOUT = 5.0
@@ -146,23 +147,40 @@ class Identity:
         return _Proof(request, known, settings.attest or join.attest, join.grpc)
 
     async def refresh_trust(self) -> None:
-        """A newer join token may name a newer trust document (a new signing key): a kept identity learns it so."""
-        if (
-            self._settings.join_token_file is None
-            or self._settings.trust_file is not None
-            or self.trust is None
-        ):
-            return
+        """The mounted file may be a newer trust document (a new signing key), the join token may name one."""
         try:
-            token = read_join_token(self._settings.join_token_file)
-            if token.trust != self.trust.digest():
-                self.trust = await fetch_trust(self._settings.api or token.api, token.trust)
-                log.info("trust_document_replaced")
+            newest = await self._newest_trust()
         except BartizanError as error:
             log.warning("trust_document_kept", reason=str(error))
+            return
+        if newest is not None and newest != self.trust:
+            self.trust = newest
+            log.info("trust_document_replaced")
+            # at once: what is sealed from now on may be signed by a key that only this one names
+            await asyncio.to_thread(self._save, self.source.current, newest)
+
+    async def _newest_trust(self) -> TrustDocument | None:
+        """None: no other one is at hand. Raises DependencyUnavailable, IdentityRefused or TrustError."""
+        settings, known = self._settings, self.trust
+        if known is None:
+            return None
+        if settings.trust_file is not None:
+            newest = read_trust_file(settings.trust_file)
+        elif settings.join_token_file is not None and settings.join_token_file.exists():
+            token = read_join_token(settings.join_token_file)
+            if token.trust == known.digest():
+                return None
+            newest = await fetch_trust(settings.api or token.api, token.trust)
+        else:
+            return None
+        verification_keys(newest)
+        if newest.trust_domain != known.trust_domain:
+            raise TrustError(f"the trust document is of {newest.trust_domain}, not of {known.trust_domain}")
+        return newest
 
     async def renew(self) -> None:
-        """A new key and certificate for the same instance. Raises as `attest`."""
+        """A new key and certificate for the same instance, under the newest trust document. Raises as `attest`."""
+        await self.refresh_trust()
         assert self.trust is not None
         key = new_key()
         credentials = channel_credentials(self.source.current)

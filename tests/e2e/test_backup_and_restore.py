@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import re
 import shutil
-import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -21,28 +18,13 @@ from control_plane.policies.actor import Actor
 from control_plane.policies.keys import Keys
 from control_plane.store.sql.store import open_store
 from tests.support.control_plane_stand import POLICY, Stand, stand
-from tests.support.postgres import BIN, needs_postgres, postgres
+from tests.support.postgres import needs_postgres, postgres
+from tests.support.typed import ROOT, as_root, type_in
 
-SECTION = (
-    (Path(__file__).resolve().parents[2] / "docs/operations.md").read_text().split("## Backup and restore")[1]
-)
+SECTION = (ROOT / "docs/operations.md").read_text().split("## Backup and restore")[1]
 BLOCKS = re.findall(r"```sh\n(.*?)```", SECTION.split("**Upgrades.**")[0], re.DOTALL)
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("backup"), pytest.mark.timeout(300)]
-
-
-async def type_in(block: str, folder: Path, environment: Mapping[str, str] | None = None) -> None:
-    """A block of the document, typed into a shell in `folder`; every command must end well."""
-    path = f"{Path(sys.executable).parent}:{BIN}:{os.environ['PATH']}"
-    shell = await asyncio.create_subprocess_exec(
-        "bash", "-euc", block, cwd=folder, env={**os.environ, "PATH": path, **(environment or {})}
-    )
-    assert await shell.wait() == 0, block
-
-
-def as_root(bao: OpenBao) -> dict[str, str]:
-    token = json.loads((bao.state / "unseal.json").read_text())["root_token"]
-    return {"BAO_ADDR": bao.address, "BAO_CACERT": str(bao.ca_file), "BAO_TOKEN": token}
 
 
 @pytest_asyncio.fixture(name="lost")
