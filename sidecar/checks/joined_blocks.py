@@ -17,21 +17,22 @@ from sidecar.model.finding import Action, Finding
 
 MOST: Final = 4_096
 """Characters of the blocks before that a match may begin in."""
-_GLUES: Final = ("", "\n")
+GLUES: Final = ("", "\n")
 """What clients put between two blocks."""
 
 
 class JoinedBlocks:
     """The blocks of one text that have ended: their last characters, as the checks left them."""
 
-    def __init__(self, checks: Sequence[SpanCheck]) -> None:
+    def __init__(self, checks: Sequence[SpanCheck], glues: Sequence[str] = GLUES) -> None:
         self.checks = checks
+        self._glues = glues
         self.before: dict[str, str] = {}
         """By what is put between blocks."""
 
     def ended(self, text: str) -> None:
         """A block has, which said this last."""
-        for glue in _GLUES if text else ():
+        for glue in self._glues if text else ():
             known = self.before.get(glue)
             self.before[glue] = text if known is None else f"{known}{glue}{text}"[-MOST:]
 

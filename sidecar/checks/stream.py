@@ -14,13 +14,14 @@ import msgspec
 
 from sidecar.checks.base import CheckSet, SpanCheck
 from sidecar.checks.content import apply_edits
-from sidecar.checks.joined_blocks import JoinedBlocks
+from sidecar.checks.joined_blocks import GLUES, JoinedBlocks
 from sidecar.checks.joined_parts import JoinedParts
 from sidecar.checks.joined_pieces import JoinedPieces
 from sidecar.checks.kept_texts import KeptTexts
 from sidecar.checks.pipe import Pipe, span_check
 from sidecar.checks.restore import RestoreCheck
 from sidecar.formats.base import AnswerStream, FormatError, StreamPiece, TextPart
+from sidecar.formats.reading import WHOLE
 from sidecar.model.decision import Cause
 from sidecar.model.finding import Action, Finding
 from sidecar.model.value import Value
@@ -187,7 +188,7 @@ class StreamInspector:
                 part.location,
                 shadow=self._shadow,
                 written=part.written,
-                blocks=self._blocks(part.location),
+                blocks=self._blocks(part),
                 last=self._last[part.written] if self._last else (),
             )
         held = pipe.holding
@@ -199,9 +200,13 @@ class StreamInspector:
             return ("" if self._cut else text), True
         return text, held or pipe.holding
 
-    def _blocks(self, location: str) -> JoinedBlocks | None:
-        text = self._stream.text_of(location)
-        return self._texts.setdefault(text, JoinedBlocks(self._joining)) if text else None
+    def _blocks(self, part: TextPart) -> JoinedBlocks | None:
+        """What clients join with this text stream: others, or what it said before an end that was none."""
+        if part.joins or part.location.startswith(WHOLE):
+            return None
+        text = self._stream.text_of(part.location)
+        glues = GLUES if text else ("",)
+        return self._texts.setdefault(text or part.location, JoinedBlocks(self._joining, glues))
 
     def _identify(self, parts: Sequence[TextPart]) -> None:
         """Identifiers are whole, and nobody may edit them: what would be redacted there ends the answer."""

@@ -111,7 +111,7 @@ class ChatEvents:
             self._delta(delta, (*path, "delta"), f"{name}.delta", reading)
         if _says(choice.get("text"), choice.get("delta")):
             self._said.add(index)
-        if choice.get("finish_reason") is not None:
+        if choice.get("finish_reason"):  # some servers say "" until the last piece
             reading.finished.append(f"{name}.")
             if index not in self._said:
                 self._said.add(index)
