@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.detectors import texts
+from sidecar.checks.classifier.runtime import OnnxModel
 from sidecar.checks.names import shipped
 from sidecar.checks.names.child import NameModel
 from sidecar.checks.segments import segments
@@ -32,13 +33,12 @@ def model(threshold: float = THRESHOLDS[0]) -> NameModel:
     folder = shipped.folder()
     if folder is None:
         raise SystemExit("pip install 'bartizan[names]'")
-    return NameModel(
+    graph = OnnxModel(
         model=(folder / shipped.MODEL).read_bytes(),
         tokenizer=(folder / shipped.TOKENIZER).read_bytes(),
-        labels=shipped.LABELS,
-        threshold=threshold,
         max_tokens=shipped.MAX_TOKENS,
     )
+    return NameModel(graph, shipped.LABELS, threshold)
 
 
 def people(tested: NameModel, text: str) -> list[Span]:

@@ -242,7 +242,7 @@ class _Told:
 
     def __init__(self, stream: AnswerStream) -> None:
         self.feed, self.events, self.take = stream.feed, stream.events, stream.take
-        self.unsaid = stream.unsaid
+        self.unsaid, self.text_of = stream.unsaid, stream.text_of
 
     def closing(self, pending: Sequence[TextPart]) -> bytes:
         return repr([(part.location, part.text) for part in pending]).encode()
