@@ -140,7 +140,7 @@ async def edge(static_config: StaticConfig) -> AsyncIterator[Edge]:
 
 
 async def _ready(envoy: Child, admin: Path) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             envoy.check()
             try:
@@ -183,7 +183,6 @@ REFUSALS: dict[str, tuple[int, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.timeout(60)
 async def test_edge_refuses_by_itself_and_says_so_in_our_words(edge: Edge) -> None:
     for rule, (status, lines) in REFUSALS.items():
         got, headers, body = await edge.raw(*lines)

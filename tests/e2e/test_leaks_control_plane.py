@@ -100,6 +100,9 @@ async def test_no_secret_is_in_anything_that_the_control_plane_writes_or_shows(t
                     with pytest.raises(BartizanError):
                         await stranger.policies()
                 shown = await told(place.url, place.environment, admin, place)
+                async with asyncio.timeout(60):  # they are told in batches
+                    while "put_secrets" not in repr(receiver.traces()):
+                        await asyncio.sleep(0.1)
             finally:
                 await child.stop()
             shown["log"] = child.log.read_text()
@@ -148,7 +151,7 @@ async def told(url: str, environment: Mapping[str, str], admin: str, place: Plac
     """Every GET of the API that needs no instance, and the metrics."""
     answers: dict[str, str] = {}
     headers = {"Authorization": f"Bearer {admin}"}
-    async with asyncio.timeout(30), aiohttp.ClientSession(headers=headers) as session:
+    async with asyncio.timeout(120), aiohttp.ClientSession(headers=headers) as session:
         async with session.get(f"{url}/openapi.json", ssl=place.context()) as document:
             answers["/openapi.json"] = await document.text()
         paths = re.findall(r'"(/[^"{]*)":\{[^{]*"get"', answers["/openapi.json"])

@@ -82,7 +82,7 @@ def exchange(
     payload: bytes,
     *,
     half_close: bool = False,
-    patience: float = 10.0,
+    patience: float = 30.0,
     stop_after: int = 0,
     one_answer: bool = False,
 ) -> bytes:

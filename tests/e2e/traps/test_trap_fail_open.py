@@ -63,7 +63,7 @@ async def test_a_guard_lost_after_the_first_chunk_lets_no_unchecked_chunk_out(
         running.model = _leaks_when(gone.wait)
         headers = {"x-api-key": KEY}
         async with (
-            asyncio.timeout(30),
+            asyncio.timeout(60),
             running.post(PATH, data=chat(stream=True), headers={**headers, "content-type": "application/json"}) as answer,
         ):  # fmt: skip
             assert answer.status == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from bartizan.policy import names
 from tests.e2e.traps.conftest import POLICY
 from tests.support.raw_client import exchange, parse
+from tests.support.raw_model import ANSWERS, Received, Write
 from tests.support.watched_guard import (
     Stand,
     StaticConfig,
@@ -112,9 +114,20 @@ async def test_an_overflowing_breaker_of_the_guard_refuses(static_config: Static
             if cluster["name"] == names.CLUSTER_GUARD:
                 _breakers(cluster)["max_requests"] = 3
 
+    said = threading.Event()
+
+    def held(request: Received, write: Write) -> None:
+        said.wait(60)
+        ANSWERS["sse"](request, write)
+
     async with watched(POLICY, static_config, alter=narrow) as stand:
-        stand.model.says = "sse_slow"
-        replies = await asyncio.gather(*(stand.send(with_length(chat(stream=True))) for _ in range(12)))
+        stand.model.script = held
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(stand.send(with_length(chat(stream=True)))) for _ in range(12)]
+            # one that does not fit: those that do get their answer later
+            await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+            said.set()
+        replies = [each.result() for each in asked]
         assert {reply.status for reply in replies} == {200, 503}
         assert all("retry-after" in reply.headers for reply in replies if reply.status == 503)
         assert len(stand.model.received) == sum(reply.status == 200 for reply in replies)
