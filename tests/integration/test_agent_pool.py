@@ -49,7 +49,7 @@ async def pool() -> AsyncIterator[WorkerPool]:
             await made.stop(5.0)
 
 
-async def until(happened: Callable[[], object], within: float = 30.0) -> None:
+async def until(happened: Callable[[], object], within: float = 60.0) -> None:
     async with asyncio.timeout(within):
         while not happened():
             await asyncio.sleep(0.02)
@@ -75,7 +75,8 @@ async def test_a_refused_plan_of_a_new_id_is_held_by_nobody(pool: WorkerPool) ->
 
 async def test_a_stopped_worker_is_killed_and_replaced(pool: WorkerPool) -> None:
     await pool.load(PLAN)
-    await until(pool.metrics)  # it has answered once: until then it may take long to start
+    # It has answered once: until then it may take long to start.
+    await until(lambda: pool.metrics() and pool.pids())
     (stopped,) = pool.pids()
     os.kill(stopped, signal.SIGSTOP)
     await until(lambda: pool.pids() not in ([], [stopped]))
@@ -115,7 +116,7 @@ def throttled(pid: int) -> Iterator[None]:
 
 async def test_a_worker_that_gets_no_processor_is_not_killed_for_its_silence(pool: WorkerPool) -> None:
     await pool.load(PLAN)
-    await until(pool.metrics)
+    await until(lambda: pool.metrics() and pool.pids())
     (starved,) = pool.pids()
     (worker,) = pool._workers.values()
 

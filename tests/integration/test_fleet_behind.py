@@ -25,7 +25,7 @@ async def test_reports_are_refused_as_unavailable_while_a_replica_is_behind() ->
             for code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.PERMISSION_DENIED):
                 with pytest.raises(grpc.aio.AioRpcError) as refused:
                     await fleet_pb2_grpc.FleetStub(channel).Report(
-                        fleet_pb2.InstanceReport(instance_id="i"), timeout=10
+                        fleet_pb2.InstanceReport(instance_id="i"), timeout=60
                     )
                 assert refused.value.code() is code
                 behind = False

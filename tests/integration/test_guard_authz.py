@@ -51,7 +51,7 @@ async def test_answers_only_on_a_private_socket_and_says_that_it_is_healthy(work
     await worker.check()
     assert stat.S_IMODE(worker.socket.stat().st_mode) == 0o600
     health = health_pb2_grpc.HealthStub(worker.wire)
-    answer = await health.Check(health_pb2.HealthCheckRequest(), timeout=5)
+    answer = await health.Check(health_pb2.HealthCheckRequest(), timeout=60)
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 

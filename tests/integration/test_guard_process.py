@@ -72,7 +72,7 @@ class Stream:
 
     def __init__(self, worker: GuardWorker) -> None:
         open_call: Any = worker.wire.stream_stream(PROCESS)
-        self.call = open_call(metadata=(("traceparent", TRACE),), timeout=20)
+        self.call = open_call(metadata=(("traceparent", TRACE),), timeout=60)
 
     async def say(self, message: bytes) -> None:
         await self.call.write(message)

@@ -52,7 +52,7 @@ async def test_a_frozen_control_plane_is_noticed_within_the_keepalive() -> None:
     )
     try:
         assert process.stdout is not None
-        port = int(await asyncio.wait_for(process.stdout.readline(), 30))
+        port = int(await asyncio.wait_for(process.stdout.readline(), 60))
         states: asyncio.Queue[ConnectionState] = asyncio.Queue(maxsize=100)
         client = AdsClient(
             lambda: grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=KEEPALIVE),
@@ -63,7 +63,7 @@ async def test_a_frozen_control_plane_is_noticed_within_the_keepalive() -> None:
         client.subscribe(TYPE_BUNDLE)
         async with asyncio.TaskGroup() as group:
             task = group.create_task(client.run())
-            assert (await asyncio.wait_for(states.get(), 30)).connected
+            assert (await asyncio.wait_for(states.get(), 60)).connected
             process.send_signal(signal.SIGSTOP)
             # without our own ping timeout this takes more than a minute
             assert not (await asyncio.wait_for(states.get(), 45)).connected
@@ -88,7 +88,7 @@ async def test_of_two_addresses_the_one_that_lives_is_found_while_the_other_is_f
         ports = []
         for process in processes:
             assert process.stdout is not None
-            ports.append(int(await asyncio.wait_for(process.stdout.readline(), 30)))
+            ports.append(int(await asyncio.wait_for(process.stdout.readline(), 60)))
         target = "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in ports)
         for ending in (signal.SIGSTOP, signal.SIGKILL):
             processes[0].send_signal(ending)

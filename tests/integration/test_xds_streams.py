@@ -175,7 +175,7 @@ async def test_a_server_that_comes_back_finds_its_client_again(tmp_path: Path) -
         client.subscribe(TYPE_BUNDLE)
         await until(lambda: any(not state.connected for state in receiver.states))
         async with serving(owner, tmp_path):
-            await until(lambda: client.connected)
+            await until(lambda: client.accepted(TYPE_BUNDLE) == "1")
         await until(lambda: not client.connected)
         owner.publish(TYPE_BUNDLE, "2", "ns/p")
         async with serving(owner, tmp_path):

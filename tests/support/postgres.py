@@ -48,7 +48,7 @@ async def postgres() -> AsyncIterator[str]:
         )  # fmt: skip
         try:
             url = f"postgresql+asyncpg://bz@127.0.0.1:{port}/postgres"
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while True:
                     try:
                         await (await open_store(url)).close()

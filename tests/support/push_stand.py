@@ -228,7 +228,7 @@ async def settled(ledger: Ledger, name: str, version: int) -> PolicyStatus:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.005)
 

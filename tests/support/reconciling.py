@@ -97,7 +97,7 @@ class Running:
     async def until(self, said: Callable[[dict[str, Any]], bool], name: str = "chat") -> dict[str, Any]:
         status: dict[str, Any] = {}
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while True:
                     status = self.cluster.status(name)
                     if status and said(status):
@@ -110,7 +110,7 @@ class Running:
         return await self.until(lambda status: status["summary"] == wanted, name)
 
     async def gone(self, name: str) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     await self.policies.state(name)

@@ -104,7 +104,7 @@ class Scene:
     async def until(
         self, engine: RotationEngine, *phases: Phase, more: Callable[[Rotation], bool] = lambda _: True
     ) -> Rotation:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 await engine.advance_all()
                 state = await engine.status(self.definition.name)
@@ -119,7 +119,9 @@ class Scene:
 @asynccontextmanager
 async def rotation_scene(vault: Vault, folder: Path) -> AsyncIterator[Scene]:
     """A store with one definition, and its provider."""
-    await vault.check()
+    async with asyncio.timeout(60):
+        while not (await vault.check()).healthy:
+            await asyncio.sleep(0.1)
     provider = Provider()
     runner = web.AppRunner(provider.app())
     await runner.setup()

@@ -48,6 +48,15 @@ async def asked(port: int, client: ssl.SSLContext) -> int:
         return answer.status
 
 
+async def served(port: int, client: ssl.SSLContext) -> None:
+    """Sooner or later: who is late with a request, as on a busy machine, is sent away."""
+    async with asyncio.timeout(60):
+        while True:
+            with contextlib.suppress(aiohttp.ClientConnectionError):
+                assert await asked(port, client) == 200
+                return
+
+
 @pytest.mark.parametrize("handshaken", [True, False])
 @pytest.mark.parametrize("limits", [Limits(connections=8), Limits(per_peer=8)])
 async def test_who_asks_is_served_beside_more_silent_connections_than_may_be(
@@ -67,25 +76,23 @@ async def test_who_asks_is_served_beside_more_silent_connections_than_may_be(
 
 async def test_a_connection_without_a_whole_request_head_is_closed_in_time() -> None:
     async with api(Limits(first_seconds=1)) as (port, client):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client)
-        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n")
-        with contextlib.suppress(ConnectionError, ssl.SSLError):
-            assert await reader.read() == b""
-        plain, other = await asyncio.open_connection("127.0.0.1", port)
-        with contextlib.suppress(ConnectionError):
-            assert await plain.read() == b""
-        writer.transport.abort()
-        other.close()
-        assert await asked(port, client) == 200
+        for context, head in ((client, b"GET / HTTP/1.1\r\nhost: x\r\n"), (None, b"")):
+            async with asyncio.timeout(60):
+                with contextlib.suppress(ConnectionError, ssl.SSLError):
+                    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+                    writer.write(head)
+                    assert await reader.read() == b""
+                    writer.transport.abort()
+        await served(port, client)
 
 
 async def test_a_connection_that_asked_stays_and_is_not_sent_away_for_a_new_one() -> None:
-    limits = Limits(connections=2, first_seconds=1)
+    limits = Limits(connections=2, first_seconds=3)  # the two have to ask within them
     async with api(limits) as (port, client), aiohttp.ClientSession() as session:
         url = f"https://127.0.0.1:{port}/"
         async with session.get(url, ssl=client) as first, session.get(url, ssl=client) as second:
             assert (first.status, second.status) == (200, 200)
-            await asyncio.sleep(1.2)
+            await asyncio.sleep(3.2)
             with socket.create_connection(("127.0.0.1", port)) as third:
                 third.setblocking(False)
                 with contextlib.suppress(ConnectionError):
@@ -149,7 +156,7 @@ async def test_the_process_answers_with_few_descriptors_and_hundreds_of_silent_c
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     idle = []
     try:
-        async with asyncio.timeout(60), aiohttp.ClientSession() as session:
+        async with asyncio.timeout(120), aiohttp.ClientSession() as session:
             url = f"https://127.0.0.1:{ports['API']}/healthz"
             while True:
                 child.check()

@@ -113,7 +113,7 @@ async def test_without_vault_it_says_why_it_is_not_ready_and_stops_when_told(tmp
     command = [sys.executable, "-m", "control_plane"]
     child = await processes.start("control plane", command, log=tmp_path / "log", env=environment)
     try:
-        async with asyncio.timeout(30), aiohttp.ClientSession() as session:
+        async with asyncio.timeout(60), aiohttp.ClientSession() as session:
             reasons: list[str] = []
             while reasons != ["vault_unavailable"]:
                 child.check()
@@ -147,7 +147,7 @@ async def attest(join: JoinToken, ca: Path) -> identity_pb2.Certificate:
     async with grpc.aio.secure_channel(join.attest, credentials) as channel:
         stub = identity_pb2_grpc.IdentityStub(channel)
         request = identity_pb2.AttestRequest(join_token=join.secret, csr=make_csr(new_key()))
-        answer: identity_pb2.Certificate = await stub.Attest(request, timeout=10)
+        answer: identity_pb2.Certificate = await stub.Attest(request, timeout=60)
         return answer
 
 
@@ -157,8 +157,8 @@ async def serving(join: JoinToken, ca: Path) -> bool:
     async with grpc.aio.secure_channel(join.attest, credentials) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         with pytest.raises(grpc.aio.AioRpcError, match="UNIMPLEMENTED"):
-            await anext(aiter(stub.Watch(health_pb2.HealthCheckRequest(), timeout=10)))
+            await anext(aiter(stub.Watch(health_pb2.HealthCheckRequest(), timeout=60)))
         with pytest.raises(grpc.aio.AioRpcError, match="NOT_FOUND"):
-            await stub.Check(health_pb2.HealthCheckRequest(service="other"), timeout=10)
-        answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
+            await stub.Check(health_pb2.HealthCheckRequest(service="other"), timeout=60)
+        answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=60)
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

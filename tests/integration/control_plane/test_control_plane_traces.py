@@ -42,7 +42,7 @@ async def test_an_act_is_one_tree_below_its_callers_span(
         token = await place.admin()
         async with aiohttp.ClientSession() as session:
             trace_id = await _call(session, place, "/v1/policies", policy_text, token)
-            spans = await receiver.wait(trace_id, "post_policies", "policy.publish")
+            spans = await receiver.wait(trace_id, "post_policies", "policy.publish", seconds=60)
             assert _names(spans) == [
                 "0 post_policies",
                 "1 policy.read",
@@ -58,16 +58,16 @@ async def test_an_act_is_one_tree_below_its_callers_span(
             assert "acme" not in str(spans)
 
             refused = await _call(session, place, "/v1/policies", "kind: nothing", token, expect=422)
-            spans = await receiver.wait(refused, "post_policies")
+            spans = await receiver.wait(refused, "post_policies", seconds=60)
             assert _names(spans) == ["0 post_policies", "1 policy.read", "1 policy.validate"]
             assert spans[0].attributes["http.response.status_code"] == "422"
 
             stranger = await _call(session, place, "/v1/policies", policy_text, "bzt_guess", expect=401)
             absent = {"provider": {"kind": "http", "socket": str(tmp_path / "none.sock")}, "path": "p"}
             rotating = await _call(session, place, "/v1/secrets/up", json.dumps(absent), token, method="PUT")
-            await receiver.wait(rotating, "put_secrets")
+            await receiver.wait(rotating, "put_secrets", seconds=60)
             assert receiver.trace(stranger) == [], "who is not known continues no trace"
-        async with asyncio.timeout(30), Client(place.url, token, ca_file=place.ca) as client:
+        async with asyncio.timeout(60), Client(place.url, token, ca_file=place.ca) as client:
             while (await client.rotation("up")).error != "provider_unavailable":
                 await asyncio.sleep(0.05)
     finally:

@@ -24,7 +24,7 @@ async def waits_to_apply(running: Running) -> None:
     running.cluster.policy("chat", SPEC)
     await running.summary("PENDING")
     running.policies.held = b'"acme"'
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await running.policies.waits.wait()
     running.signer.away = False
 
@@ -34,7 +34,7 @@ async def test_a_retry_of_an_older_document_never_overtakes_a_newer_one(running:
     running.cluster.policy("chat", {**SPEC, "tenants": ["globex"]})
     await asyncio.sleep(0.3)
     running.policies.free.set()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(running.policies.applied) < 2:
             await asyncio.sleep(0.02)
     assert b'"globex"' in running.policies.applied[1]

@@ -175,7 +175,7 @@ async def test_an_api_server_that_is_away_is_a_failure_that_is_tried_again(kept:
     with pytest.raises(DependencyUnavailable):
         await upkeep.look()
     kept.cluster.down = False
-    async with asyncio.TaskGroup() as group, asyncio.timeout(30):
+    async with asyncio.TaskGroup() as group, asyncio.timeout(60):
         running = tasks.start(group, upkeep.run(), name="upkeep")
         while not upkeep.published:
             await asyncio.sleep(0.01)

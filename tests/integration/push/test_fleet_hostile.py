@@ -36,7 +36,7 @@ async def test_a_report_that_cannot_be_stored_is_refused_and_others_are_stored(
     change(report)
     async with plane.channel(CHAT) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await fleet_pb2_grpc.FleetStub(channel).Report(report, timeout=10)
+            await fleet_pb2_grpc.FleetStub(channel).Report(report, timeout=60)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     await Sidecar(plane, "i-other", OTHER).report()
     rows: list[ReportRow] = []

@@ -61,14 +61,14 @@ class Running:
         credentials = grpc.ssl_channel_credentials(self.roots)
         async with grpc.aio.secure_channel(f"127.0.0.1:{self.attest_port}", credentials) as channel:
             stub = identity_pb2_grpc.IdentityStub(channel)
-            return await stub.Attest(identity_pb2.AttestRequest(join_token=token, csr=csr), timeout=10)
+            return await stub.Attest(identity_pb2.AttestRequest(join_token=token, csr=csr), timeout=60)
 
     async def renew(self, material: KeyMaterial, instance_id: str) -> identity_pb2.Certificate:
         credentials = channel_credentials(material)
         async with grpc.aio.secure_channel(f"127.0.0.1:{self.renew_port}", credentials) as channel:
             stub = identity_pb2_grpc.IdentityStub(channel)
             request = identity_pb2.RenewRequest(instance_id=instance_id, csr=make_csr(material.key_pem))
-            return await stub.Renew(request, timeout=10)
+            return await stub.Renew(request, timeout=60)
 
 
 @pytest.fixture
@@ -170,5 +170,5 @@ async def test_each_port_serves_only_its_own_method(running: Running) -> None:
     credentials = grpc.ssl_channel_credentials(running.roots)
     async with grpc.aio.secure_channel(f"127.0.0.1:{running.attest_port}", credentials) as channel:
         stub = identity_pb2_grpc.IdentityStub(channel)
-        call = stub.Renew(identity_pb2.RenewRequest(), timeout=10)
+        call = stub.Renew(identity_pb2.RenewRequest(), timeout=60)
         assert await refusal(call) is grpc.StatusCode.UNIMPLEMENTED

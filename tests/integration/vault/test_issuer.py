@@ -53,7 +53,7 @@ def openssl_accepts(tmp_path: Path, chain: tuple[bytes, ...], root: bytes) -> bo
         "above.pem",
         "leaf.pem",
     ]
-    return subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=20, check=False).returncode == 0
+    return subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60, check=False).returncode == 0
 
 
 async def test_a_workloads_certificate_names_only_its_spiffe_id_whatever_the_request_says(

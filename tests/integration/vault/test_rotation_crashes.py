@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from control_plane.secrets.providers.http import Http
+from control_plane.secrets.rotation import lead
 from control_plane.secrets.rotation.engine import RotationEngine
 from control_plane.secrets.rotation.journal import Journal
 from control_plane.secrets.rotation.machine import Phase, Rotation
@@ -20,6 +21,7 @@ class Crash(BaseException):
     """The process ends here: no handler of the code under test may see it as an error."""
 
 
+@pytest.mark.parametrize("deadline", [1.0])
 async def test_while_vault_is_away_create_waits_and_retire_is_held(server: Any, scene: Scene) -> None:
     engine = scene.engine()
     await scene.until(engine, Phase.AWAITING_DESTROY)
@@ -34,11 +36,11 @@ async def test_while_vault_is_away_create_waits_and_retire_is_held(server: Any, 
         assert len(scene.accepted()) == 2, "the old key still works: going back is possible"
     finally:
         server.bao.resume()
-    while not (await scene.vault.check()).healthy:
-        await asyncio.sleep(0.1)
+    await _healthy(scene.vault)
     await scene.until(engine, Phase.AWAITING_DESTROY, more=lambda state: state.emit == 2)
 
 
+@pytest.mark.parametrize("deadline", [3.0])
 @pytest.mark.parametrize("phase", [Phase.PLAN, Phase.CREATE, Phase.STAGE, Phase.PROMOTE, Phase.RETIRE])
 async def test_killing_openbao_in_any_phase_delays_the_rotation_and_nothing_else(
     server: Any, scene: Scene, phase: Phase
@@ -57,9 +59,15 @@ async def test_killing_openbao_in_any_phase_delays_the_rotation_and_nothing_else
         assert key in scene.accepted(), "what sidecars use works all the time"
     finally:
         await server.arun(server.bao.start())
-    assert (await scene.vault.check()).healthy
+    await _healthy(scene.vault)
     await scene.until(engine, Phase.AWAITING_DESTROY, more=lambda state: state.emit == 2)
     assert len(scene.accepted()) == 1
+
+
+async def _healthy(vault: Vault) -> None:
+    async with asyncio.timeout(60):
+        while not (await vault.check()).healthy:
+            await asyncio.sleep(0.1)
 
 
 async def _stop_at(scene: Scene, engine: RotationEngine, phase: Phase) -> Rotation:
@@ -84,7 +92,10 @@ async def _stop_at(scene: Scene, engine: RotationEngine, phase: Phase) -> Rotati
     return state
 
 
-async def test_of_two_replicas_one_leads_and_both_publish(scene: Scene) -> None:
+async def test_of_two_replicas_one_leads_and_both_publish(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lead, "_SECONDS", 600.0)  # the one that leads asks for nothing meanwhile
     first, second = scene.engine(), scene.engine(holder="replica-2")
     await scene.until(first, Phase.AWAITING_DESTROY)
     await second.advance_all()

@@ -121,6 +121,8 @@ def word(version: int, *, emit: int) -> Entry:
 async def test_before_an_act_that_can_not_be_taken_back_the_lease_is_asked_for_anew(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    now = boot_time()
+    monkeypatch.setattr(lead, "boot_time", lambda: now)
     leader = lead.Leadership(scene.store, "replica-1")
     assert await leader.ask()
     async with scene.store.begin() as work:
@@ -131,8 +133,6 @@ async def test_before_an_act_that_can_not_be_taken_back_the_lease_is_asked_for_a
         await leader.confirm()
     assert not await leader.ask()
 
-    now = boot_time()
-    monkeypatch.setattr(lead, "boot_time", lambda: now)
     again = lead.Leadership(scene.store, "replica-2")
     assert await again.ask()
     now += 9

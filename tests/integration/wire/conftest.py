@@ -171,14 +171,14 @@ class Served:
         await peer.close()
 
     async def unary(
-        self, method: str, message: bytes, timeout: float | None = 20, **options: object
+        self, method: str, message: bytes, timeout: float | None = 60, **options: object
     ) -> bytes:
         # bytes in, bytes out: without serializers, which the stubs ask for
         call: Any = self.client.unary_unary(f"/test.S/{method}")
         reply: bytes = await call(message, timeout=timeout, **options)
         return reply
 
-    def stream(self, method: str, timeout: float | None = 20, **options: object) -> Any:
+    def stream(self, method: str, timeout: float | None = 60, **options: object) -> Any:
         call: Any = self.client.stream_stream(f"/test.S/{method}")
         return call(timeout=timeout, **options)
 

@@ -145,7 +145,7 @@ async def test_a_stream_that_fails_ends_with_its_code(
 async def test_unknown_methods_are_unimplemented(serve: Serve, path: str) -> None:
     async with serve() as running:
         assert (
-            await failure(untyped(running.client.unary_unary(path))(b"x", timeout=20))
+            await failure(untyped(running.client.unary_unary(path))(b"x", timeout=60))
         ).code() is Code.UNIMPLEMENTED
-        call = untyped(running.client.stream_stream(path))(timeout=20)
+        call = untyped(running.client.stream_stream(path))(timeout=60)
         assert await call.code() is Code.UNIMPLEMENTED

@@ -92,10 +92,11 @@ async def test_what_does_not_begin_as_http2_is_closed(serve_ngh2: Serve, hello: 
 
 
 async def test_a_silent_peer_is_closed(serve_ngh2: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sidecar.wire.http2_protocol.PREFACE_SECONDS", 0.05)
     async with serve_ngh2() as running:
-        peer = await running.connect(hello=False)
-        await peer.end()
+        with monkeypatch.context() as patch:
+            patch.setattr("sidecar.wire.http2_protocol.PREFACE_SECONDS", 0.05)
+            peer = await running.connect(hello=False)
+            await peer.end()
         await running.works()
 
 

@@ -205,6 +205,6 @@ async def test_only_a_handler_that_waits_for_more_than_its_peer_is_a_task(
         assert running.engine._state.running == 1  # type: ignore[attr-defined]
         await peer.send(frame(h2.RST_STREAM, 0, 1, U32.pack(8)), request(3))
         assert (await peer.answer(3)).status == 0
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while running.engine._state.running:  # type: ignore[attr-defined]
                 await asyncio.sleep(0.01)
