@@ -25,7 +25,7 @@ WIDTH: Final = max(BITS)
 KIND_BITS: Final = 2
 """A key is block, kind and bucket, in 32 bits: the last WIDTH are the bucket's, KIND_BITS before them the kind's."""
 _MOST_BLOCKS: Final = 1 << (32 - WIDTH - KIND_BITS)
-_STRETCH: Final = 4_000
+_STRETCH: Final = 8_000
 """Characters of a long text that are read together, in whole blocks: arrays of 64-bit numbers that glibc takes from its
 heap, and does not get from the kernel each time (sidecar/allocator.py).
 """

@@ -72,10 +72,31 @@ class _Table:
     """
 
     codes: NDArray[np.unsignedinteger]
-    sums: NDArray[np.complex64]
+    sums: NDArray[np.complex128]
     """To the score, and, as the imaginary part, to the square of the text's length: looked up and added in one step.
-    Both are 32-bit floats, whole multiples of 2^-27 below 2^7, so that no sum of up to 2^19 rounds, in whatever order.
+    Both are whole multiples of 2^-27 below 2^7, so that no sum of up to 2^19 rounds, in whatever order.
     """
+
+
+class _Adder:
+    """Adds up one stretch of a text after the other, in the same memory."""
+
+    def __init__(self, table: _Table) -> None:
+        self._table = table
+        self._added = np.empty(0, np.complex128)
+
+    def sums(self, found: Grams) -> NDArray[np.complex128]:
+        """Of every block and kind of n-gram the sum of what they add."""
+        count = len(found.keys)
+        if len(self._added) <= count:
+            self._added = np.empty(count + count // 4 + 1, np.complex128)
+        added = self._added[: count + 1]
+        added[-1] = 0
+        self._table.sums.take(self._table.codes.take(found.keys & _BUCKET), out=added[:-1], mode="clip")
+        first = found.keys.searchsorted(np.arange(found.blocks << KIND_BITS, dtype=np.uint32) << WIDTH)
+        sums: NDArray[np.complex128] = np.add.reduceat(added, first)
+        sums[:-1][first[1:] == first[:-1]] = 0  # of a kind that is not there reduceat gives the next number
+        return sums.reshape(found.blocks, -1)
 
 
 class InjectionModel:
@@ -98,22 +119,13 @@ class InjectionModel:
         """The probability, and the window that has it: where it starts and ends in what was read of the text."""
         read = _sample(text)
         block = _BLOCK if len(read) > WINDOW else len(read) + 2
-        sums = np.concatenate([self._sums(found) for found in grams(read, block)])
+        adder = _Adder(self._table)
+        sums = np.concatenate([adder.sums(found) for found in grams(read, block)])
         if len(read) > WINDOW:
             sums = sums[1:] + sums[:-1]
         scores = (sums.real / np.sqrt(np.maximum(sums.imag, 1e-9))).sum(axis=1) + self._bias
         at = int(scores.argmax())
         return self._calibrated(float(scores[at])), at * _BLOCK, min(len(read), (at + 2) * _BLOCK)
-
-    def _sums(self, found: Grams) -> NDArray[np.complex128]:
-        """Of every block and kind of n-gram the sum of what they add."""
-        codes = self._table.codes.take(found.keys & _BUCKET)
-        added = np.zeros(len(codes) + 1, np.complex64)
-        self._table.sums.take(codes, out=added[:-1], mode="clip")
-        first = found.keys.searchsorted(np.arange(found.blocks << KIND_BITS, dtype=np.uint32) << WIDTH)
-        sums = np.add.reduceat(added, first, dtype=np.complex128)
-        sums[:-1][first[1:] == first[:-1]] = 0  # of a kind that is not there reduceat gives the next number
-        return sums.reshape(found.blocks, -1)
 
     def _calibrated(self, score: float) -> float:
         return 1 / (
@@ -164,7 +176,7 @@ def _table(manifest: Manifest, weights: bytes) -> _Table:
     kinds = pairs_there >> 16
     weights_there = (pairs_there >> 8).astype(np.int8) * np.array(manifest.scales, np.float32)[kinds]
     rare = (pairs_there & 255).astype(np.float32) * np.array(manifest.rarity, np.float32)[kinds]
-    return _Table(numbers[pairs], weights_there * rare + 1j * rare * rare)
+    return _Table(numbers[pairs], (weights_there * rare + 1j * rare * rare).astype(np.complex128))
 
 
 def _bytes(array: NDArray[Any], kind: np.dtype[Any], size: int) -> NDArray[Any]:

@@ -28,8 +28,8 @@ _AFTER: Places = np.array([[1], [2], [3]])
 """Each of the next word classes makes a pair with the first one ..."""
 _SECOND, _THIRD = np.array([0, 0, 1]), np.array([1, 2, 2])
 """... and a triple with these two of them."""
-_PIECE: Final = 4_000
-_FORTH, _BACK = powers(BASE, 1 << 13), powers(INVERSE, 1 << 13)
+_PIECE: Final = 8_000
+_FORTH, _BACK = powers(BASE, 1 << 14), powers(INVERSE, 1 << 14)
 """As many as a piece needs nearly always."""
 _FAR: Final = 1 << 40
 
