@@ -22,8 +22,9 @@ LAUNCH = Path(__file__).with_name("launch.py")
 # Below 32768, from where Linux gives ports to every connection and server that names none: one of those could be
 # given away between our choice and its server's start, or while that server is started again.
 PORTS = range(20_000, 30_000)
-# Each process gives every port once, and those with neighbouring pids begin far from each other.
-_turns = itertools.count(os.getpid() * 211)
+# Each process gives every port once. Those with neighbouring pids begin so far from each other (the golden section of
+# all ports) that none comes to where another's servers are while one of them is started again.
+_turns = itertools.count(os.getpid() * 6_180)
 
 
 @dataclass(slots=True)

@@ -18,7 +18,8 @@ def test_no_port_is_one_that_linux_gives_to_connections() -> None:
     assert PORTS[-1] < 32_768, "where ip_local_port_range begins, unless somebody changed it"
 
 
-def test_no_port_is_given_twice_although_nobody_listens_yet() -> None:
+def test_no_port_is_given_twice_although_nobody_listens_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_turns", itertools.count())  # other tests' turns go on where they are
     given = [free_port() for _ in range(300)]
     assert len(set(given)) == len(given)
 
