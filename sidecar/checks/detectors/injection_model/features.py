@@ -101,7 +101,7 @@ class _Letters:
     """Makes the n-grams of letters of one stretch after the other, in the same memory: there are most of them."""
 
     def __init__(self, most: int) -> None:
-        self._grams: Hashes = np.empty((len(_LETTER_GRAMS), most), np.uint64)
+        self._grams: Hashes = np.empty(len(_LETTER_GRAMS) * most, np.uint64)
         self._spare: Hashes = np.empty_like(self._grams)
         self._keys: Keys = np.empty(self._grams.shape, np.uint32)
         self._whole = np.empty(self._grams.shape, np.bool_)
@@ -114,8 +114,9 @@ class _Letters:
         codes, visible = points.astype(np.uint64), classes != SPACE
         gram = codes[:count] * BASE
         gram += codes[1 : 1 + count]
-        grams, spare = self._grams[:, :count], self._spare[:, :count]
-        keys, whole = self._keys[:, :count], self._whole[:, :count]
+        every, shape = len(_LETTER_GRAMS) * count, (len(_LETTER_GRAMS), count)
+        grams, spare = self._grams[:every].reshape(shape), self._spare[:every].reshape(shape)
+        keys, whole = self._keys[:every].reshape(shape), self._whole[:every].reshape(shape)
         inner = visible[1 : 1 + count]
         for row, size in enumerate(_LETTER_GRAMS):
             gram *= BASE
@@ -128,7 +129,7 @@ class _Letters:
         grams >>= np.uint64(64 - BITS[1])
         keys[...] = grams
         keys |= numbers[:count] | np.uint32(1 << WIDTH)
-        found: Keys = keys[whole]
+        found: Keys = self._keys.take(self._whole[:every].nonzero()[0])  # half of what keys[whole] takes
         return found
 
 

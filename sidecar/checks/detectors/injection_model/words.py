@@ -104,25 +104,27 @@ class _Piece:
     def __init__(self, points: NDArray[Any], classes: NDArray[np.uint8]) -> None:
         before, after = classes[:-1], classes[1:]
         cuts = ((before != after) | (after == SIGN)).nonzero()[0] + 1
-        (visible,) = (classes[cuts] != SPACE).nonzero()
-        self.starts, self._ends = cuts[visible], cuts[visible + 1]
+        (visible,) = (classes.take(cuts) != SPACE).nonzero()
+        self.starts, self._ends = cuts.take(visible), cuts.take(visible + 1)
         count = len(points)
         forth, back = _FORTH[:count], _BACK
         if count > len(_FORTH):
             forth, back = powers(BASE, count), powers(INVERSE, count)
         self._sums: Hashes = np.zeros(count + 1, np.uint64)
         np.cumsum((points + SIZES[1]) * forth, out=self._sums[1:])
-        self._before, self._back = self._sums[self.starts], back[self.starts]
-        self.hashes: Hashes = (self._sums[self._ends] - self._before) * self._back
+        self._before, self._back = self._sums.take(self.starts), back.take(self.starts)
+        self.hashes: Hashes = (self._sums.take(self._ends) - self._before) * self._back
 
     def concepts(self) -> tuple[Places, Hashes]:
         """Which tokens have a class, and which: that of the whole word, or else of its longest stem."""
         numbers = np.zeros(len(self.starts), np.uint64)
         beginnings = self._prefixes(slice(None), self.starts + _SHORTEST)
         (some,) = _MAY_BEGIN[beginnings >> _SIEVE].nonzero()
-        rows = _BEGINNINGS.searchsorted(beginnings[some])
-        ends = self.starts[some] + _STEM_LENGTHS[:, rows]
-        fits = (self._prefixes(some, ends) == _STEMS[:, rows]) & (ends <= self._ends[some])
+        rows = _BEGINNINGS.searchsorted(beginnings.take(some))
+        ends = _STEM_LENGTHS.take(rows, axis=1)
+        ends += self.starts.take(some)
+        fits = self._prefixes(some, ends) == _STEMS.take(rows, axis=1)
+        fits &= ends <= self._ends.take(some)
         sizes, columns = fits.nonzero()
         numbers[some[columns]] = _STEM_NUMBERS[sizes, rows[columns]]  # the longest last
         (some,) = _MAY_BE_WORD[self.hashes >> _SIEVE].nonzero()
