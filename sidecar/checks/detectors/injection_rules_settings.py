@@ -64,7 +64,7 @@ REFUSALS: Final = (
     r"\b(?:rule|step) ?#?1[.:)][^.]{0,60}\b(?:never|don't|do not|can't|cannot) (?:refuse|say no|decline|break character)\b",
 )
 SPLIT: Final = (
-    r"\b(?:let |set )?[a-z]\w{0,8} ?:?= ?[\"'“‘][^\"'”’]{2,60}[\"'”’][^a-z]{0,4}(?:and |let |set )?[a-z]\w{0,8} ?:?= ?[\"'“‘][^\"'”’]{2,60}[\"'”’].{0,120}\b(?:execute|obey|follow|answer|respond to|do|comply with|carry out|act on) (?:the (?:sum|result|concatenation)|[a-z]\w{0,8} ?\+ ?[a-z])",
+    r"\b(?:let |set )?[a-z]\w{0,8} ?:?= ?[\"'“‘][^\"'”’]{2,60}[\"'”’][^a-z]{0,4}(?:and |let |set )?[a-z]\w{0,8} ?:?= ?[\"'“‘][^\"'”’]{2,60}[\"'”’].{0,120}\b(?:execute|obey|follow|answer|respond to|do|comply with|carry out|act on|solve|perform) (?:the (?:sum|result|concatenation)|(?:what |whatever |the )?(?:(?:question|request|prompt|instructions?|order|command|task|text|sentence|query) )?(?:in |of |from )?[\"'`(]?[a-z]\w{0,8} ?\+ ?[a-z])",
     r"\b(?:first|initial|second|capital) letters? (?:of|from) (?:each|every|these|the following)\b[^.]{0,60}\b(?:and|then) (?:do what|obey|follow|execute|act on|carry out|comply)",
     r"\b(?:concatenate|combine|join|merge|put together|assemble|decode|reverse|unscramble)\b[^.]{0,60}\band (?:then )?(?:execute|obey|follow|act on|carry out|comply with|do what|run) (?:it|them|the (?:result|instructions?|command|message)|what)\b",
 )
