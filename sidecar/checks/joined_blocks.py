@@ -17,6 +17,7 @@ from sidecar.model.finding import Action, Finding
 
 MOST: Final = 4_096
 """Characters of the blocks before that a match may begin in."""
+_MOST_PIECES: Final = 512
 GLUES: Final = ("", "\n")
 """What clients put between two blocks."""
 
@@ -77,8 +78,8 @@ class BorderStage:
         """Of the block, as long as a border is open."""
         self._flown = 0
         """So many of its characters."""
-        self._said = ""
-        """What flowed last."""
+        self._said: list[str] = []
+        """What flowed last, piece by piece: joining them each time would copy all for every piece."""
         self._found: list[tuple[SpanCheck, Match]] = []
 
     def feed(self, text: str, *, end: bool) -> tuple[str, Sequence[Match], bool]:
@@ -88,9 +89,12 @@ class BorderStage:
             text, found, blocked = self._at_border(text, end=end)
             if blocked:
                 return "", found, True
-        self._said = (self._said + text)[-MOST:]
-        if end:
-            self._blocks.ended(self._said)
+        said = self._said
+        said.append(text)
+        if end or len(said) > _MOST_PIECES:
+            said[:] = ["".join(said)[-MOST:]]
+            if end:
+                self._blocks.ended(said[0])
         return text, found, False
 
     def findings(self, matches: Sequence[Match], location: str) -> list[Finding]:  # noqa: ARG002 - it knows whose they are
