@@ -29,6 +29,8 @@ from bartizan.errors import (
 
 T = TypeVar("T")
 SECONDS = 30.0
+_OTHER_NAME = (62, 64)
+"""OpenSSL: X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
 
 
 class Transport:
@@ -108,9 +110,13 @@ class Transport:
                 retry = response.headers.get("Retry-After", "")
                 return response.status, got, float(retry) if retry.isdigit() else None
         except aiohttp.ClientConnectorCertificateError as error:
-            raise DependencyUnavailable(
-                f"{self._url} has a certificate that the CA file does not vouch for"
-            ) from error
+            code = getattr(error.certificate_error, "verify_code", 0)
+            wrong = (
+                "has a certificate for other names: ask it by the one that it advertises"
+                if code in _OTHER_NAME
+                else "has a certificate that the CA file does not vouch for"
+            )
+            raise DependencyUnavailable(f"{self._url} {wrong}") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             why = str(error) or type(error).__name__
             raise DependencyUnavailable(f"no answer from the control plane at {self._url}: {why}") from error

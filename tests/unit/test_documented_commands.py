@@ -135,6 +135,11 @@ def test_every_policy_that_is_shown_is_valid(page: Path) -> None:
         assert all("ha256" in problem.path for problem in problems_of({**whole, "spec": spec})), text
 
 
+def test_the_policy_of_the_first_page_is_the_one_that_its_command_names() -> None:
+    (shown,) = blocks(ROOT / "README.md", "yaml")
+    assert yaml.safe_load(shown) == yaml.safe_load((ROOT / "examples/quickstart/policy.yaml").read_text())
+
+
 def problems_of(document: dict[str, Any]) -> tuple[Problem, ...]:
     try:
         validate_document(document)

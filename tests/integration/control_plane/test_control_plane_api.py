@@ -12,6 +12,7 @@ import pytest
 
 from bartizan.cli.audit import records
 from bartizan.cli.scan_audit import verdict_of
+from bartizan.client import Client
 from bartizan.errors import DependencyUnavailable, Forbidden, InvalidInput, NotFound
 from bartizan.identity import JoinToken, secret_hash
 from bartizan.policy.keyset import key_hash
@@ -133,6 +134,13 @@ async def test_readiness_names_its_reasons(house: Any) -> None:
         assert (await client.health()).status == "ok"
         house.reasons.append("vault_unavailable")
         assert (await client.health()).reasons == ("vault_unavailable",)
+
+
+async def test_a_good_certificate_under_another_name_is_not_blamed_on_the_ca(house: Any) -> None:
+    other = Client(house.url.replace("127.0.0.1", "localhost"), house.admin, ca_file=house.ca_file)
+    async with other as client:
+        with pytest.raises(DependencyUnavailable, match="for other names"):
+            await client.tokens()
 
 
 async def test_a_client_with_another_ca_gets_no_answer(house: Any) -> None:
