@@ -6,17 +6,17 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
-import yaml
 
 from bartizan.api import Applied, Difference, InstanceStatus, MeshStatus, PolicyStatus, ProblemItem, Revision
 from bartizan.cli.clock import moment
 from bartizan.cli.output import Output
+from bartizan.policy.documents import dump_document
 from bartizan.policy.order import in_order
 
 
 def as_yaml(document: dict[str, Any]) -> str:
     """Without a line break at its end."""
-    return yaml.safe_dump(document, sort_keys=False).rstrip()
+    return dump_document(document).rstrip()
 
 
 def show_document(output: Output, document: dict[str, Any]) -> None:

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
 from bartizan.errors import PolicyInvalid, Problem
 from bartizan.local.up_state import UpState
+from bartizan.policy.documents import dump_document
 from bartizan.policy.validate import read_policy
 
 
@@ -57,7 +56,7 @@ def as_told(text: str, running: UpState) -> tuple[str, list[str]]:
     if written.problems or written.is_mesh or written.qualified_name != running.policy:
         return text, []
     filled = fill_in(written.document, told_to(running))
-    return (yaml.safe_dump(written.document, sort_keys=False), filled) if filled else (text, [])
+    return (dump_document(written.document), filled) if filled else (text, [])
 
 
 def fill_in(document: object, told: Told) -> list[str]:

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-import yaml
-
 from bartizan.client import Client
 from bartizan.errors import Conflict, DependencyUnavailable, InvalidInput, PolicyInvalid, Problem
 from bartizan.local.certificates import make_server_certificate
@@ -24,6 +22,7 @@ from bartizan.local.stack import Stack
 from bartizan.local.told import Told, contradictions, fill_in
 from bartizan.local.up_state import write_state
 from bartizan.local.watch import watch
+from bartizan.policy.documents import dump_document
 from bartizan.policy.validate import dump_policy, read_policy, validate_document
 
 
@@ -142,7 +141,7 @@ async def _apply(house: Stack, document: dict[str, Any], secrets: dict[str, Path
             await client.put_secret(secret, read_yaml(file, f"the definition of secret {secret}"))
             await client.wait_rotated(secret, timeout_seconds=60)
         await _secret_is_defined(client, document)
-        applied = await client.apply(yaml.safe_dump(document), reason="bartizan up")
+        applied = await client.apply(dump_document(document), reason="bartizan up")
         await house.start_sidecar(ready=False)
         status = await client.wait_settled(name, applied.version, timeout_seconds=60)
     if not status.enforced:

@@ -99,6 +99,20 @@ def _check_text(text: str, path: str) -> None:
         raise _unreadable("invalid_value", "half of a surrogate pair is no text", path)
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes texts that `load_document` would take for numbers: YAML itself knows "1e5" as a text, and we do not."""
+
+
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(rf"(?:{_FLOAT.pattern})\Z", re.ASCII), list("-+0123456789")
+)
+
+
+def dump_document(document: Any) -> str:
+    """YAML that `load_document` reads as the same values."""
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False)
+
+
 # --- JSON ---------------------------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ import yaml
 
 from bartizan.local.told import as_told
 from bartizan.local.up_state import UpState
+from bartizan.policy.validate import read_policy
 
 FILE = (Path(__file__).resolve().parents[4] / "examples" / "quickstart" / "policy.yaml").read_text()
 
@@ -60,3 +61,9 @@ def test_what_the_file_says_stays() -> None:
 )
 def test_any_other_text_is_left_for_the_control_plane_to_judge(text: str) -> None:
     assert as_told(text, running()) == (text, [])
+
+
+def test_a_text_that_looks_like_a_number_stays_a_text() -> None:
+    text, filled = as_told(FILE.replace("[team-a]", '["1e5"]'), running())
+    assert filled
+    assert read_policy(text).document["spec"]["tenants"] == ["1e5"]

@@ -6,11 +6,18 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bartizan.errors import PolicyInvalid
-from bartizan.policy.documents import MAX_BYTES, Unreadable, check_tree, join, load_document
+from bartizan.policy.documents import (
+    MAX_BYTES,
+    Unreadable,
+    check_tree,
+    dump_document,
+    join,
+    load_document,
+)
 from bartizan.policy.validate import parse_policy
 
 
@@ -46,6 +53,28 @@ def test_only_plain_words_and_decimal_numbers_are_not_text(text: str, value: obj
     assert problems == []
     assert loaded == {"key": value}
     assert type(loaded["key"]) is type(value)
+
+
+NUMBERS = st.from_regex(r"[-+]?[0-9]{1,3}(\.[0-9]{1,3})?([eE][-+]?[0-9]{1,2})?", fullmatch=True)
+WORDS = st.sampled_from(
+    ["no", "~", "", "null", "True", "0755", "1_000", "12:30:00", "2026-01-01", ".5", "=", "<<", "- a", "#"]
+)
+TEXTS = st.one_of(st.text(st.characters(codec="utf-8"), max_size=8), NUMBERS, WORDS)
+SCALARS = st.one_of(
+    TEXTS, st.none(), st.booleans(), st.integers(-(10**17), 10**17), st.sampled_from([0.5, 1e20, -1e-7])
+)
+
+
+@given(
+    value=st.recursive(
+        SCALARS,
+        lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXTS, inner, max_size=3)),
+        max_leaves=6,
+    )
+)
+@example(value=["1e5", "12E4", "1.5e3"])
+def test_what_is_written_is_read_as_the_same(value: object) -> None:
+    assert load_document(dump_document({"a": value})) == ({"a": value}, [])
 
 
 def test_keys_are_always_text() -> None:
