@@ -18,6 +18,8 @@ from tests.support.guard import guard_plan
 from tests.support.names import made
 from tests.unit.sidecar.wire.test_ext_proc_bounds import CALL, handler, stream, until_withheld
 
+pytestmark = pytest.mark.usefixtures("patient_children")
+
 PATH = "/v1/chat/completions"
 BODY = {"messages": [{"role": "user", "content": "tea for Anna"}]}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from onnx import TensorProto, load_from_string
 
 from bartizan.errors import ResourceRejected
 from bartizan.policy.checks import SelfTest
-from sidecar.checks.classifier import model_files, process
+from sidecar.checks.classifier import model_files
 from sidecar.checks.classifier.child import OnnxClassifier
 from sidecar.checks.classifier.process import ClassifierProcess
 from sidecar.checks.classifier.runtime import MOST_CHARS, OnnxModel
@@ -23,12 +22,7 @@ from tests.support.classifiers import ATTACK, BENIGN, WORD, Made, digest, graph,
 
 FILLER = "tea "
 
-
-@pytest.fixture(autouse=True)
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine's answers count as well."""
-    monkeypatch.setattr(model_files, "READING_SECONDS", 60.0)
-    monkeypatch.setattr(process, "KIND", dataclasses.replace(process.KIND, seconds=90.0))
+pytestmark = pytest.mark.usefixtures("patient_children")
 
 
 @pytest.fixture

@@ -33,6 +33,8 @@ from sidecar.scan.judge import Judge
 from tests.support.names import Made, made
 from tests.support.streams import split
 
+pytestmark = pytest.mark.usefixtures("patient_children")
+
 ALL = get_args(NameType)
 TEXT = "Anna Rivera (anna@example.org) of Acme left Bogota in May."
 

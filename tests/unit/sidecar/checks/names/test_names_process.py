@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,11 +14,10 @@ from bartizan.errors import ResourceRejected
 from bartizan.policy.checks import Names, NamesSelfTest
 from sidecar.checks.child.process import MOST_WAITING, ChildFailed
 from sidecar.checks.classifier import model_files
-from sidecar.checks.classifier import process as classifier_process
 from sidecar.checks.classifier.model_files import SETTING
 from sidecar.checks.classifier.process import ClassifierProcess
 from sidecar.checks.classifier.runtime import OnnxModel
-from sidecar.checks.names import process, shipped
+from sidecar.checks.names import shipped
 from sidecar.checks.names.child import NameModel
 from sidecar.checks.names.messages import Answer, Question
 from sidecar.checks.names.process import NamesProcess
@@ -29,13 +27,7 @@ from tests.support.names import NAMED, NAMELESS, Made, graph, made, tokenizer
 
 LABELS = {"person": (1, 2), "place": (3,), "organisation": (4,)}
 
-
-@pytest.fixture(autouse=True)
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine's answers count as well."""
-    monkeypatch.setattr(model_files, "READING_SECONDS", 60.0)
-    for module in (process, classifier_process):
-        monkeypatch.setattr(module, "KIND", dataclasses.replace(module.KIND, seconds=90.0))
+pytestmark = pytest.mark.usefixtures("patient_children")
 
 
 @pytest.fixture
