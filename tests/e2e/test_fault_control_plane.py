@@ -111,12 +111,15 @@ async def test_a_stopped_control_plane_is_waited_for_and_found_again(hurt: Stand
     async def connected() -> bool:
         return not await away()
 
+    async def ready() -> bool:
+        return bool((await hurt.stack.sidecar_status())["ready"])
+
     await hurt.until(connected)  # the test before, or revival, may have restarted it
     async with hurt.traffic() as answers:
         hurt.control_plane.signal(signal.SIGSTOP)
         try:
             print(f"\na frozen control plane is noticed after {await hurt.until(away):.1f} s")
-            assert (await hurt.stack.sidecar_status())["ready"]
+            await hurt.until(ready)
         finally:
             hurt.control_plane.signal(signal.SIGCONT)
         async with hurt.stack.client() as client:
@@ -139,6 +142,7 @@ async def test_a_revoked_key_stays_revoked_whoever_restarts(hurt: Stand) -> None
         await hurt.until(good)
         await client.revoke_key("hurt", issued.id)
         print(f"\na revoked key is refused after {await hurt.until(refused) * 1000:.0f} ms")
+        assert (await client.wait_key_set("hurt", timeout_seconds=60)).behind == (), "reported, so it is kept"
     await hurt.kill_control_plane()
     assert hurt.stack.sidecar is not None
     hurt.stack.sidecar.signal(signal.SIGKILL)

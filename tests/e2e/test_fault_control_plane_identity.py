@@ -77,7 +77,7 @@ async def attest(hurt: Stand, token: JoinToken) -> Pod:
     key, roots = new_key(), hurt.stack.ca_file.read_bytes()
     async with grpc.aio.secure_channel(token.attest, grpc.ssl_channel_credentials(roots)) as channel:
         request = identity_pb2.AttestRequest(join_token=token.secret, csr=make_csr(key))
-        made = await identity_pb2_grpc.IdentityStub(channel).Attest(request, timeout=10)
+        made = await identity_pb2_grpc.IdentityStub(channel).Attest(request, timeout=60)
     material = KeyMaterial(key_pem=key, chain_pem=pem(made.chain), roots_pem=roots)
     return Pod(material=material, instance_id=made.instance_id, address=token.grpc)
 
@@ -143,13 +143,13 @@ async def test_nobody_speaks_for_another_instance(hurt: Stand) -> None:
     async with pod.channel() as channel:
         for call in (
             fleet_pb2_grpc.FleetStub(channel).Report(
-                fleet_pb2.InstanceReport(instance_id=victim.instance_id, boot_id="b", sequence=9), timeout=10
+                fleet_pb2.InstanceReport(instance_id=victim.instance_id, boot_id="b", sequence=9), timeout=60
             ),
             identity_pb2_grpc.IdentityStub(channel).Renew(
-                identity_pb2.RenewRequest(instance_id=victim.instance_id, csr=make_csr(new_key())), timeout=10
+                identity_pb2.RenewRequest(instance_id=victim.instance_id, csr=make_csr(new_key())), timeout=60
             ),
             audit_pb2_grpc.AuditStub(channel).Upload(
-                audit_pb2.Batch(instance_id=victim.instance_id, records=[b"{}"]), timeout=10
+                audit_pb2.Batch(instance_id=victim.instance_id, records=[b"{}"]), timeout=60
             ),
         ):
             with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -175,7 +175,7 @@ async def test_a_certificate_that_is_not_ours_opens_nothing(hurt: Stand, kind: s
     async with grpc.aio.secure_channel(pod.address, credentials) as channel:
         report = fleet_pb2.InstanceReport(instance_id=pod.instance_id, boot_id="b", sequence=1)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await fleet_pb2_grpc.FleetStub(channel).Report(report, timeout=10)
+            await fleet_pb2_grpc.FleetStub(channel).Report(report, timeout=60)
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
 
 

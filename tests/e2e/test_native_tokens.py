@@ -12,6 +12,7 @@ import os
 import signal
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ import pytest
 
 from bartizan.policy.keyset import KeyRecord, KeySet, key_hash, new_key
 from tests.support.local_sidecar import LocalSidecar, enforced
-from tests.support.raw_client import wait_until
+from tests.support.raw_client import shed, wait_until
 from tests.support.raw_model import RawModel
 from tests.support.token_cases import NATIVE, Headers, bearer, cases
 from tests.support.tokens import AUDIENCE, Issuer
@@ -70,6 +71,15 @@ class World:
         self.sidecar.until(lambda now: enforced(now, self.version))
 
     def ask(self, headers: Headers, path: str = "/in", body: bytes = b'{"text": "hi"}') -> Answer:
+        """Asked again where the answer came only of waiting."""
+        for _ in range(20):
+            asked = time.monotonic()
+            answer = self._asked(headers, path, body)
+            if not shed(answer.status, asked):
+                break
+        return answer
+
+    def _asked(self, headers: Headers, path: str, body: bytes) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.sidecar.port, timeout=20)
         with contextlib.closing(connection):
             connection.putrequest("POST", path)
@@ -135,10 +145,10 @@ def native_world(**environment: str) -> Iterator[World]:
 
 
 def test_no_status_differs_between_envoy_and_the_guard(world: World) -> None:
-    table = cases(world.issuer, KEY)
-    wanted = {name: status for name, (_, status) in table.items()}
     for spec in (RATES, {}):
         world.use(**spec)
+        table = cases(world.issuer, KEY)  # some are good for a while only
+        wanted = {name: status for name, (_, status) in table.items()}
         answers = {name: world.ask(headers) for name, (headers, _) in table.items()}
         assert {name: answer.status for name, answer in answers.items()} == wanted
         for name, answer in answers.items():
@@ -194,7 +204,7 @@ def test_good_tokens_pass_without_any_guard_and_no_other_does(world: World) -> N
     world.sidecar.until(lambda now: enforced(now, world.version))
 
 
-@pytest.mark.timeout(60 + 6 * FLIPS)
+@pytest.mark.timeout(120 + 15 * FLIPS)
 def test_no_bad_token_passes_while_plans_flip_under_load(world: World) -> None:
     """Between Envoy and the guard as judge (a change of routes), and other keys for callers (a change of the chain)."""
     others = {"authn": {**SPEC["authn"], "apiKeys": {"set": "keys"}}}
