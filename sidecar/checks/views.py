@@ -143,11 +143,11 @@ def decoded(text: str, bounds: Bounds) -> Iterator[str]:
     if _LINES_SIGN.search(data):
         yield from _texts_of(map(_base64, _joined_lines(data, bounds)), bounds)
     yield from _texts_of(map(_hex, _runs(_HEX.finditer(data), bounds)), bounds)
-    for stretch in _stretches(_PERCENT, text, bounds):
+    for stretch in _stretches(_PERCENT, text, bounds) if "%" in text else ():
         yield unquote(stretch)
-    for stretch in _stretches(_ENTITY, text, bounds):
+    for stretch in _stretches(_ENTITY, text, bounds) if "&" in text else ():
         yield html.unescape(stretch)
-    for stretch in _stretches(_ESCAPES, text, bounds):
+    for stretch in _stretches(_ESCAPES, text, bounds) if "\\" in text else ():
         written = _ESCAPES.sub(lambda found: chr(int(found[1] or found[2], 16)), stretch)
         # two escapes may be one character; what is left of halves is no text
         yield written.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

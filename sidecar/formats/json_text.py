@@ -60,7 +60,7 @@ def decode(body: bytes, *, max_depth: int = DEFAULT_DEPTH, any_case: bool = Fals
         raise FormatError(Cause.DUPLICATE_KEYS, "a key stands twice in one object") from None
     except (ValueError, RecursionError):
         raise FormatError(Cause.MALFORMED_BODY, "not valid JSON") from None
-    if _SURROGATE_ESCAPE.search(text) and has_surrogate(value):
+    if "\\" in text and _SURROGATE_ESCAPE.search(text) and has_surrogate(value):
         raise FormatError(Cause.MALFORMED_BODY, "an escaped surrogate without its pair")
     return text, value
 

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 
+import re2
+
 from sidecar.checks.base import Match
 from sidecar.checks.detectors import pii_phones
 from sidecar.checks.detectors.iban_lengths import IBAN_LENGTHS
@@ -66,13 +68,17 @@ def open_length(tail: str, kinds: Sequence[str]) -> int:
 
 
 _LONG_ENOUGH = re.compile(r"[0-9](?:[^0-9]{0,3}[0-9]){5}")
+_IN_LONG = re2.compile(_LONG_ENOUGH.pattern)
+"""Reads on to the first digit three times as fast, but takes longer to begin."""
+_LONG_TEXT = 4_096
 LONGEST_SIGN = 21
 """Characters of what `has_number` looks for, at most."""
 
 
 def has_number(text: str, start: int = 0) -> bool:
     """Whether there are six digits close together, as in everything that is found here."""
-    return _LONG_ENOUGH.search(text, start) is not None
+    sign = _IN_LONG if len(text) > _LONG_TEXT and text.isascii() else _LONG_ENOUGH
+    return sign.search(text, start) is not None
 
 
 def _open_iban(window: str) -> int:
