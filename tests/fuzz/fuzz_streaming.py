@@ -1,7 +1,8 @@
 """The long form of the streaming guarantee: answers of every wire, split anywhere, against the unstreamed ones.
 
-`python -m tests.fuzz.play streaming --cases 150000` makes that many; a third each is redacted, cut, and has tokens put
-back. What is compared is in tests/unit/sidecar/formats/test_streaming_guarantee.py and test_restoring_guarantee.py.
+`python -m tests.fuzz.play streaming --cases 150000` makes that many; two of seven each are redacted, cut, and have tokens
+put back, one has its text in blocks. What is compared is in tests/unit/sidecar/formats/test_streaming_guarantee.py and
+test_restoring_guarantee.py, and in tests/unit/sidecar/checks/test_joined_blocks.py.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import random
 
 from tests.fuzz.program import Program
 from tests.support.wires import ARGUMENTS, WIRES
+from tests.unit.sidecar.checks.test_joined_blocks import blocks_alike
 from tests.unit.sidecar.formats.test_restoring_guarantee import CHANGED, SAID, restored_alike
 from tests.unit.sidecar.formats.test_streaming_guarantee import (
     PLANTED,
@@ -28,13 +30,17 @@ _LONGEST = 700
 def one_input(data: bytes) -> None:
     """Its first byte: which property."""
     program = Program(data)
-    match program.byte() % 6:
+    match program.byte() % 7:
         case 0 | 1:
             redacted_alike(case_of(program, PLANTED))
         case 2 | 3:
             cut_alike(case_of(program, PLANTED))
         case 4:
             restored_alike(case_of(program, _TOKENS), checked=True)
+        case 5:
+            text = "".join(_piece(program, PLANTED) for _ in range(program.byte() % 7))
+            places = [program.byte() for _ in range(1 + program.byte() % 3)]
+            blocks_alike(program.choice(("anthropic", "openai")), text, places, 1 + program.byte() % 40)
         case _:
             restored_alike(case_of(program, _TOKENS), checked=False)
 

@@ -174,11 +174,18 @@ SAID = st.lists(st.one_of(PIECES, st.text(alphabet="ab9 -@./<", max_size=8)), ma
 def test_a_stream_of_blocks_is_cut_where_the_whole_answer_is_denied(
     protocol: str, text: str, places: list[int], step: int
 ) -> None:
+    blocks_alike(protocol, text, places, step)
+
+
+def blocks_alike(protocol: str, text: str, places: Sequence[int], step: int) -> None:
+    """A text in blocks that end at these places, in deltas of so many characters."""
     ends = sorted({place % (len(text) + 1) for place in places})
     texts = [text[start:end] for start, end in zip([0, *ends], [*ends, len(text)], strict=True)]
     over = checks()
     said, cut, _ = streamed(protocol, texts, over, step=step)
-    assert cut is denied(protocol, texts, over)
+    refused = denied(protocol, texts, over)
+    # a block between two others ends before the last is there, and is judged as if nothing followed
+    assert (cut or not refused) if len(texts) > 2 else cut is refused
     alone = [streamed(protocol, [one], over, step=step)[0].get(0, "") for one in texts]
     for index, one in enumerate(alone):
         assert one.startswith(said.get(index, ""))
