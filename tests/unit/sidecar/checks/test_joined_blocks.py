@@ -19,6 +19,7 @@ from sidecar.formats.anthropic import AnthropicFormat
 from sidecar.formats.base import Format
 from sidecar.formats.mcp import McpFormat
 from sidecar.formats.openai import OpenAIFormat
+from sidecar.formats.responses_stream import responses_stream
 from sidecar.formats.sse import EventSplitter
 from sidecar.model.finding import Action
 
@@ -190,6 +191,18 @@ def blocks_alike(protocol: str, text: str, places: Sequence[int], step: int) -> 
     for index, one in enumerate(alone):
         assert one.startswith(said.get(index, ""))
         assert cut or said.get(index, "") == one
+
+
+@pytest.mark.parametrize("stream", ["response.reasoning_summary_text", "response.reasoning_text"])
+def test_parts_of_one_items_reasoning_are_joined_and_those_of_two_items_are_not(stream: str) -> None:
+    for owners, cut in (((0, 0), True), ((0, 1), False)):
+        on = StreamInspector(responses_stream(), checks(), shadow=False)
+        outputs = []
+        for number, (item, text) in enumerate(zip(owners, (f"key {KEY[:9]}", f"{KEY[9:]} ok"), strict=True)):
+            place = {"output_index": item, "summary_index": number}
+            outputs.append(on.feed(event(f"{stream}.delta", delta=text, **place), end=False))
+            outputs.append(on.feed(event(f"{stream}.done", text=text, **place), end=False))
+        assert any(output.cut for output in outputs) is cut
 
 
 @pytest.mark.parametrize("action", ["flag", "redact"])
