@@ -163,8 +163,21 @@ class Client(MeshCalls):
         ttl_seconds: int = api.MAX_JOIN_SECONDS,
     ) -> str:
         """One word to hand to the sidecar; shown only now."""
-        ask = api.NewJoinToken(spiffe_id=spiffe_id, labels=labels or {}, ttl_seconds=ttl_seconds)
-        return (await self.send("POST", "/v1/join-tokens", api.IssuedJoinToken, body=ask)).token
+        return (await self.issue_join_token(spiffe_id, labels or {}, ttl_seconds)).token
+
+    async def issue_join_token(
+        self, spiffe_id: str, labels: dict[str, str], ttl_seconds: int
+    ) -> api.IssuedJoinToken:
+        """The same with the id by which it can be revoked."""
+        ask = api.NewJoinToken(spiffe_id=spiffe_id, labels=labels, ttl_seconds=ttl_seconds)
+        return await self.send("POST", "/v1/join-tokens", api.IssuedJoinToken, body=ask)
+
+    async def join_tokens(self) -> tuple[api.JoinTokenInfo, ...]:
+        """Those that may still be used."""
+        return (await self.send("GET", "/v1/join-tokens", api.JoinTokenList)).join_tokens
+
+    async def revoke_join_token(self, token_id: str) -> None:
+        await self.send("DELETE", f"/v1/join-tokens/{word(token_id)}", None)
 
     async def instances(self) -> tuple[api.InstanceInfo, ...]:
         return (await self.send("GET", "/v1/instances", api.InstanceList)).instances

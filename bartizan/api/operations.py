@@ -21,8 +21,26 @@ class NewJoinToken(Ask, frozen=True):
 
 
 class IssuedJoinToken(Answer, frozen=True):
+    """The only time that the token is shown."""
+
     token: str
     expires_at: float
+    id: str = ""
+
+
+class JoinTokenInfo(Answer, frozen=True):
+    id: str
+    spiffe_id: str
+    labels: dict[str, str]
+    created_at: float
+    created_by: str
+    expires_at: float
+
+
+class JoinTokenList(Answer, frozen=True):
+    """Those that nobody has used yet and that have not ended."""
+
+    join_tokens: tuple[JoinTokenInfo, ...]
 
 
 class InstanceInfo(Answer, frozen=True):

@@ -1,4 +1,4 @@
-"""`bartizan endpoints`, `instances`, `join-token`, `trust`, `remove-instance`: what is guarded, and by which sidecars."""
+"""`bartizan endpoints`, `instances`, `trust`, join tokens: what is guarded, by which sidecars, and who may become one."""
 
 from __future__ import annotations
 
@@ -96,16 +96,47 @@ def join_token(
     pairs = dict(label.partition("=")[::2] for label in labels)
 
     def make() -> Shown:
-        token = connection.call(lambda client: client.join_token(spiffe_id, pairs, ttl_seconds=ttl))
+        issued = connection.call(lambda client: client.issue_join_token(spiffe_id, pairs, ttl))
         return Shown(
-            name=f"join token of {spiffe_id}",
-            about={"spiffe_id": spiffe_id},
-            secret=token,
-            data={"token": token},
-            undo=f"it ends by itself in {ttl} s",
+            name=f"join token {issued.id}",
+            about={"id": issued.id},
+            secret=issued.token,
+            data=issued,
+            undo=f"it ends in {ttl} s, or with `bartizan revoke-join-token {issued.id}`",
         )
 
     show_once(connection.output, out, make)
+
+
+@click.command("join-tokens")
+@pass_connection
+def join_tokens(connection: Connection) -> None:
+    """Join tokens that may still be used; never the tokens themselves."""
+    found = connection.call(lambda client: client.join_tokens())
+    connection.output.rows(
+        ("id", "identity", "labels", "created", "by", "expires"),
+        [
+            (
+                each.id,
+                each.spiffe_id,
+                " ".join(f"{key}={value}" for key, value in each.labels.items()),
+                moment(each.created_at),
+                each.created_by,
+                moment(each.expires_at),
+            )
+            for each in found
+        ],
+        data=found,
+    )
+
+
+@click.command("revoke-join-token")
+@click.argument("token_id")
+@pass_connection
+def revoke_join_token(connection: Connection, token_id: str) -> None:
+    """Revoke a join token that nobody has used yet."""
+    connection.call(lambda client: client.revoke_join_token(token_id))
+    connection.output.text(f"join token {token_id} revoked", data={"revoked": token_id})
 
 
 @click.command()

@@ -86,6 +86,8 @@ for command in (
     fleet.endpoints,
     fleet.instances,
     fleet.join_token,
+    fleet.join_tokens,
+    fleet.revoke_join_token,
     fleet.trust,
     fleet.remove_instance,
     tokens.tokens,

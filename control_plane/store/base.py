@@ -103,6 +103,14 @@ class AdminTokenStore(Protocol):
 
 class JoinTokenStore(Protocol):
     async def add(self, row: JoinTokenRow) -> None: ...
+    async def open(self, *, at: float) -> Sequence[JoinTokenRow]:
+        """Neither used nor at their end, the newest first."""
+        ...
+
+    async def revoke(self, token_id: str, *, at: float) -> bool:
+        """False when there is no open one of that id."""
+        ...
+
     async def spend(self, digest: str, *, at: float) -> JoinTokenRow | None:
         """Marks the token used and returns it; None when unknown, used or expired. At most one caller wins."""
         ...

@@ -111,6 +111,9 @@ class AdminTokenRow:
     revoked_at: float | None = None
 
 
+JOIN_ID_LENGTH = 16
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinTokenRow:
     """A single-use join token, by the hash of its secret part (bartizan.identity.secret_hash)."""
@@ -122,6 +125,11 @@ class JoinTokenRow:
     created_by: str
     expires_at: float
     used_at: float | None = None
+
+    @property
+    def id(self) -> str:
+        """What it is called by, without a hint at its secret."""
+        return self.hash[:JOIN_ID_LENGTH]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bartizan.api import InstanceList, IssuedJoinToken, NewJoinToken
+from bartizan.api import InstanceList, IssuedJoinToken, JoinTokenInfo, JoinTokenList, NewJoinToken
 from bartizan.errors import IdentityRefused, InvalidInput, NotFound, Problem
 from bartizan.identity import WorkloadId, new_secret, secret_hash
 from control_plane.api.auth import Permission
@@ -49,9 +49,34 @@ def operations(parts: Parts) -> list[Operation]:
             )
             await work.join_tokens.purge(before=now - _KEEP_EXPIRED_SECONDS)
             await work.join_tokens.add(row)
-            detail = {"labels": ask.labels, "ttl_seconds": ask.ttl_seconds}
+            detail = {"id": row.id, "labels": ask.labels, "ttl_seconds": ask.ttl_seconds}
             await work.events.record(call.actor.event(now, "join_token.create", ask.spiffe_id[:256], detail))
-        return IssuedJoinToken(token=token, expires_at=row.expires_at)
+        return IssuedJoinToken(token=token, expires_at=row.expires_at, id=row.id)
+
+    async def join_tokens(_call: Call) -> JoinTokenList:
+        async with parts.store.begin() as work:
+            rows = await work.join_tokens.open(at=await work.now())
+        return JoinTokenList(
+            join_tokens=tuple(
+                JoinTokenInfo(
+                    id=row.id,
+                    spiffe_id=row.spiffe_id,
+                    labels=dict(row.labels),
+                    created_at=row.created_at,
+                    created_by=row.created_by,
+                    expires_at=row.expires_at,
+                )
+                for row in rows
+            )
+        )
+
+    async def revoke(call: Call) -> None:
+        token_id = call.path["token"]
+        async with parts.store.begin() as work:
+            now = await work.now()
+            if not await work.join_tokens.revoke(token_id, at=now):
+                raise NotFound(f"no join token {token_id} that may still be used")
+            await work.events.record(call.actor.event(now, "join_token.revoke", token_id))
 
     return [
         Operation(
@@ -82,6 +107,25 @@ def operations(parts: Parts) -> list[Operation]:
             request=NewJoinToken,
             answer=IssuedJoinToken,
             status=201,
+            tag="fleet",
+        ),
+        Operation(
+            method="GET",
+            path="/v1/join-tokens",
+            summary="Join tokens that may still be used, never the tokens themselves",
+            handler=join_tokens,
+            permission=Permission.READ,
+            answer=JoinTokenList,
+            tag="fleet",
+        ),
+        Operation(
+            method="DELETE",
+            path="/v1/join-tokens/{token}",
+            summary="Revoke a join token that was not used yet",
+            handler=revoke,
+            permission=Permission.MANAGE_FLEET,
+            answer=None,
+            status=204,
             tag="fleet",
         ),
     ]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import RowMapping, delete, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control_plane.store.base import AdminEvent, AdminTokenRow, EventQuery, JoinTokenRow
+from control_plane.store.rows import JOIN_ID_LENGTH
 from control_plane.store.sql.tables import ADMIN_EVENTS, ADMIN_TOKENS, BOOTSTRAP_TOKENS, JOIN_TOKENS
 
 
@@ -95,22 +96,30 @@ class SqlJoinTokens:
             )
         )
 
+    async def open(self, *, at: float) -> Sequence[JoinTokenRow]:
+        table = JOIN_TOKENS.c
+        found = await self._connection.execute(
+            select(JOIN_TOKENS).where(*_open(at)).order_by(table.created_at.desc(), table.hash)
+        )
+        return [_join_token(row) for row in found.mappings()]
+
+    async def revoke(self, token_id: str, *, at: float) -> bool:
+        """It ends now; the row stays for investigations as that of any other does."""
+        called = func.substr(JOIN_TOKENS.c.hash, 1, JOIN_ID_LENGTH) == token_id
+        done = await self._connection.execute(
+            update(JOIN_TOKENS).where(called, *_open(at)).values(expires_at=at)
+        )
+        return done.rowcount > 0
+
     async def spend(self, digest: str, *, at: float) -> JoinTokenRow | None:
         """The update is the test: of two callers only one sees its row changed."""
         done = await self._connection.execute(
-            update(JOIN_TOKENS)
-            .where(
-                JOIN_TOKENS.c.hash == digest,
-                JOIN_TOKENS.c.used_at.is_(None),
-                JOIN_TOKENS.c.expires_at > at,
-            )
-            .values(used_at=at)
+            update(JOIN_TOKENS).where(JOIN_TOKENS.c.hash == digest, *_open(at)).values(used_at=at)
         )
         if done.rowcount == 0:
             return None
         found = await self._connection.execute(select(JOIN_TOKENS).where(JOIN_TOKENS.c.hash == digest))
-        row = found.mappings().one()
-        return JoinTokenRow(**{**row, "labels": msgspec.json.decode(row["labels"])})
+        return _join_token(found.mappings().one())
 
     async def purge(self, *, before: float) -> int:
         """Forget tokens that expired before that time."""
@@ -169,6 +178,14 @@ class SqlAdminEvents:
             )
             for row in found.mappings()
         ]
+
+
+def _open(at: float) -> tuple[ColumnElement[bool], ...]:
+    return JOIN_TOKENS.c.used_at.is_(None), JOIN_TOKENS.c.expires_at > at
+
+
+def _join_token(row: RowMapping) -> JoinTokenRow:
+    return JoinTokenRow(**{**row, "labels": msgspec.json.decode(row["labels"])})
 
 
 def _token(row: RowMapping) -> AdminTokenRow:

@@ -12,7 +12,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from bartizan.cli.root import cli
-from bartizan.identity import JoinToken
+from bartizan.identity import JoinToken, secret_hash
 
 SPIFFE = "spiffe://test.local/ns/prod/sa/model"
 
@@ -158,8 +158,31 @@ async def test_a_join_token_goes_into_a_file_that_nobody_else_reads(
 ) -> None:
     out = tmp_path / "join"
     told = await commands.told("join-token", SPIFFE, "--label", "app=chat", "--ttl", "1m", "--out", str(out))
-    assert told == {"spiffe_id": SPIFFE, "file": str(out)}
+    assert told["file"] == str(out)
     assert JoinToken.decode(out.read_text()).secret
     assert out.stat().st_mode & 0o777 == 0o600
     (event,) = await commands.told("events", "--act", "join_token.create")
-    assert event["detail"] == {"labels": {"app": "chat"}, "ttl_seconds": 60}
+    assert event["detail"] == {"id": told["id"], "labels": {"app": "chat"}, "ttl_seconds": 60}
+
+
+async def test_a_join_token_is_listed_until_it_is_revoked_and_then_lets_nobody_in(
+    house: Any, commands: Commands
+) -> None:
+    made = [await commands.told("join-token", SPIFFE, "--label", "app=chat") for _ in range(2)]
+    listed = await commands.told("join-tokens")
+    assert {each["id"] for each in listed} == {each["id"] for each in made}
+    assert (listed[0]["spiffe_id"], listed[0]["labels"]) == (SPIFFE, {"app": "chat"})
+    assert not any(JoinToken.decode(each["token"]).secret in str(listed) for each in made)
+    revoked, other = made
+    assert await commands.told("revoke-join-token", revoked["id"]) == {"revoked": revoked["id"]}
+    assert [each["id"] for each in await commands.told("join-tokens")] == [other["id"]]
+    for gone in (revoked["id"], other["id"][:8], "%", "0" * 16):
+        assert (await commands.run("revoke-join-token", gone)).exit_code == 3
+    async with house.store.begin() as work:
+        now = await work.now()
+        digests = [secret_hash(JoinToken.decode(each["token"]).secret) for each in made]
+        spent = [await work.join_tokens.spend(digest, at=now) for digest in digests]
+    assert [row is not None for row in spent] == [False, True]
+    assert await commands.told("join-tokens") == []
+    events = await commands.told("events", "--act", "join_token.revoke")
+    assert [each["target"] for each in events] == [revoked["id"]]

@@ -66,6 +66,8 @@ PLAYS: list[tuple[str, dict[str, str], dict[str, str], Any]] = [
     ("get_endpoints", {}, {}, None),
     ("get_instances", {}, {}, None),
     ("post_join_tokens", {}, {}, {"spiffe_id": "spiffe://test.local/ns/prod/sa/m", "labels": {"app": "x"}}),
+    ("get_join_tokens", {}, {}, None),
+    ("delete_join_tokens_token", {"token": "{id}"}, {}, None),
     ("put_secrets_name", {"name": "upstream"}, {}, {"class": "provider"}),
     ("get_secrets", {}, {}, None),
     ("get_secrets_name", {"name": "upstream"}, {}, None),
