@@ -12,6 +12,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from bartizan.cli.root import cli
+from bartizan.errors import InvalidInput
 from bartizan.identity import JoinToken, secret_hash
 
 SPIFFE = "spiffe://test.local/ns/prod/sa/model"
@@ -151,6 +152,9 @@ async def test_all_events_are_there_page_by_page(house: Any) -> None:
         assert (second.events[0].act, second.events[0].target) == ("key_set.create", "a")
         assert second.cursor == ""
         assert await client.events() == (*first.events, *second.events)
+        assert (await client.events_page(cursor="9" * 18)).events == await client.events()
+        with pytest.raises(InvalidInput):
+            await client.events_page(cursor="-1")
 
 
 async def test_a_join_token_goes_into_a_file_that_nobody_else_reads(
