@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from bartizan.policy.checks import NameType, Pii, PiiType
 from sidecar.checks.base import CheckSet
 from sidecar.checks.catalog import build_checks
 from sidecar.checks.classifier.model_files import SETTING
-from sidecar.checks.content import apply_edits
+from sidecar.checks.content import apply_edits, inspect_document
 from sidecar.checks.detectors import canary, exfiltration, markup, secrets
 from sidecar.checks.detectors.pii_names import FAILED, STANDS_FOR, Asks, NamesCheck
 from sidecar.checks.detectors.pii_replacement import Pseudonyms
@@ -28,6 +29,7 @@ from sidecar.checks.scope import Scope
 from sidecar.checks.segments import LONGEST, complete
 from sidecar.checks.tokens import MOST, Tokens
 from sidecar.formats.base import DEFINITION, TextPart
+from sidecar.formats.openai import OpenAIFormat
 from sidecar.model.finding import Action
 from sidecar.scan.judge import Judge
 from tests.support.names import Made, made
@@ -302,3 +304,12 @@ def test_a_scan_finds_names_where_they_stand(files: Made) -> None:
 def test_a_scan_without_the_policys_model_does_not_begin(files: Made) -> None:
     with pytest.raises(ResourceRejected, match="SHA-256"):
         Judge([Pii(types=("person",), names=files.using(sha256="0" * 64))])
+
+
+def test_parts_of_a_message_that_stand_without_a_blank_make_no_name() -> None:
+    """A request that holds none is not denied for a word that only their joining makes."""
+    content = [{"type": "text", "text": text} for text in ("Notes from Tuesday", "Dear reader", "the river")]
+    body = json.dumps({"messages": [{"role": "user", "content": content}]}).encode()
+    document = OpenAIFormat().decode_request("/v1/chat/completions", "application/json", body)
+    check = NamesCheck(Pii(types=ALL), Words({"tuesdaydear": "person", "readerthe": "place"}))
+    assert not inspect_document(document, CheckSet(texts=(check,)), shadow=False).findings
