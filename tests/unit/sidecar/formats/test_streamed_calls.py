@@ -151,7 +151,7 @@ def test_no_client_gets_a_secret_that_is_cut_over_pieces(
     for number, (start, end) in enumerate(pairwise(places)):
         more = {"id": f"call_{number}"} if ids and key == "name" else {}
         pieces += [event(piece(**{**more, key: said[start:end]})), between[number]]
-    checks = [Canary(tokens=(TOKEN,), action="redact"), Secrets(action="redact")]
+    checks = (Canary(tokens=(TOKEN,), action="redact"), Secrets(action="redact"))
     out, _ = answered(pieces, *checks)
     # by what finds it: a key that stands right behind other letters ("call_0AKIA...") has not the form of one
     for check in map(span_check, build_checks(checks).texts):
