@@ -15,7 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,17 @@ def checks_of(at_once: int, *, content: bool = False) -> Play:
     return play
 
 
-def streams_of(at_once: int, *, content_type: str, chunks: int) -> Play:
+def _counted(number: int, event: bytes) -> bytes:
+    """The event of an engine that says the time and the tokens so far in each."""
+    value = json.loads(event.removeprefix(b"data: "))
+    count = {"prompt_tokens": 9, "completion_tokens": number, "total_tokens": number + 9}
+    said = json.dumps({**value, "created": 1_764_500_000 + number, "usage": count}, separators=(",", ":"))
+    return b"data: " + said.encode() + b"\n\n"
+
+
+def streams_of(
+    at_once: int, *, content_type: str, chunks: int, events: Sequence[bytes] = tuple(_EVENTS)
+) -> Play:
     """ext_proc: requests, then their streamed answers, a chunk of each in one write."""
 
     async def play(caller: Caller, revision: str) -> int:
@@ -88,7 +98,7 @@ def streams_of(at_once: int, *, content_type: str, chunks: int) -> Play:
                 await caller.flush()
             for at in range(chunks):
                 for number, each in zip(numbers, said, strict=True):
-                    caller.say(number, each.piece(_EVENTS[at % len(_EVENTS)]))
+                    caller.say(number, each.piece(events[at % len(events)]))
                 await caller.flush()
             for number, each in zip(numbers, said, strict=True):
                 if chunks:
@@ -123,6 +133,7 @@ def prompts_of(at_once: int, *, size: int) -> Play:
 _NOTHING: dict[str, Any] = {"output": [{"canary": {"tokens": ["canary-0123456789"]}}]}
 _SHADOW = {**_NOTHING, "mode": "shadow"}
 _OUTPUT = {"output": OUTPUT}
+_COUNTED = tuple(_counted(*each) for each in enumerate(_EVENTS))
 PARTS = (
     Part(name="check_1", unit="call", checks={}, play=checks_of(1)),
     Part(name="check_8", unit="call", checks={}, play=checks_of(8)),
@@ -137,6 +148,7 @@ PARTS = (
     Part(name="chunk_passed_8", unit="chunk", checks=_SHADOW, play=streams_of(8, content_type="text/html", chunks=200)),
     Part(name="chunk_canary_8", unit="chunk", checks=_NOTHING, play=streams_of(8, content_type=_SSE, chunks=200)),
     Part(name="chunk_all_8", unit="chunk", checks=_OUTPUT, play=streams_of(8, content_type=_SSE, chunks=200)),
+    Part(name="chunk_counted_8", unit="chunk", checks=_OUTPUT, play=streams_of(8, content_type=_SSE, chunks=200, events=_COUNTED)),
     Part(name="chunk_all_1", unit="chunk", checks=_OUTPUT, play=streams_of(1, content_type=_SSE, chunks=400)),
 )  # fmt: skip
 

@@ -17,6 +17,7 @@ from sidecar.formats.identifiers import MAX_IDENTIFIER
 from sidecar.formats.json_text import DEFAULT_DEPTH, Path, as_json
 from sidecar.formats.openai_fields import unread
 from sidecar.formats.reading import Reading, index_of, malformed
+from sidecar.formats.same_shape import NO_ASIDES
 from sidecar.formats.sse import EventSplitter, encode
 from sidecar.formats.unsaid import block_says
 from sidecar.model.decision import Cause
@@ -53,6 +54,7 @@ class MessageEvents:
 
     event_names = frozenset(kind.encode() for kind in _TYPES)
     repeats = True
+    asides = NO_ASIDES
 
     def __init__(self) -> None:
         self._started = False
@@ -112,9 +114,12 @@ class MessageEvents:
                 pass
         reading.rest(rest, (), words=ANTHROPIC_WORDS)
 
-    def sent(self, reading: Reading) -> Mapping[Path, str]:
-        if reading.mark is not None:
-            reading.mark()
+    def again(self, said: Mapping[Path, bytes]) -> Any:  # noqa: ARG002
+        return None
+
+    def sent(self, mark: Any) -> Mapping[Path, str]:
+        if mark is not None:
+            mark()
         return {}
 
     def unsaid(self) -> Sequence[str]:

@@ -16,7 +16,7 @@ import msgspec
 
 from sidecar.formats.base import FormatError, StreamPiece, TextPart
 from sidecar.formats.faults import MODEL_ERROR, take_traces
-from sidecar.formats.identifiers import unseen
+from sidecar.formats.identifiers import is_new, unseen
 from sidecar.formats.json_text import (
     DEFAULT_DEPTH,
     Path,
@@ -28,7 +28,7 @@ from sidecar.formats.json_text import (
 )
 from sidecar.formats.openai_fields import UNREADABLE
 from sidecar.formats.reading import WHOLE, Reading, malformed
-from sidecar.formats.same_shape import LastShape
+from sidecar.formats.same_shape import Alike, Asides, LastShape
 from sidecar.formats.split_names import Chunk, RawEvent, SplitNames
 from sidecar.formats.streamed_json import StreamedJson
 from sidecar.formats.walk import WHOLE_NUMBERS, take_unreadable
@@ -62,14 +62,23 @@ class EventReader(Protocol):
     @property
     def repeats(self) -> bool:
         """Whether an event that was read needs not be read again with another text: then `read` and `sent` of the second
-        would list the same, and change nothing in the reader. Not of events for which the reading has a mark.
+        would list the same, and change nothing in the reader but by their marks.
         """
+
+    @property
+    def asides(self) -> Asides:
+        """Members in which such events may differ, too. Strings among them are listed as identifiers, and nowhere else."""
+
+    def again(self, said: Mapping[Path, bytes]) -> Any:
+        """The mark of an event that differs from one that was read only in its text and these asides."""
 
     def read(self, value: dict[str, Any], reading: Reading) -> None:
         """List what this event holds. Raises FormatError ANSWER_MALFORMED for what can't be."""
 
-    def sent(self, reading: Reading) -> Mapping[Path, str]:
-        """An event goes out now. Returns JSON tokens that must change in it for the protocol's own order."""
+    def sent(self, mark: Any) -> Mapping[Path, str]:
+        """An event goes out now whose reading had this mark. Returns JSON tokens that must change in it for the protocol's
+        own order.
+        """
 
     def unsaid(self) -> Sequence[str]:
         """Text streams of answers that said nothing, now that the stream ends; each once."""
@@ -109,7 +118,7 @@ class JsonEventStream:
         self._known: set[str] = set()
         """Identifiers of events so far."""
         self._names = SplitNames(self._chunks)
-        self._shapes = LastShape()
+        self._shapes = LastShape(reader.asides, reader.again)
         self._last = b""
         """The event that went out last."""
 
@@ -135,17 +144,18 @@ class JsonEventStream:
         return said
 
     def _said(self, chunk: Chunk, texts: Sequence[str] | None) -> bytes:
-        if chunk.shape is not None:
-            (was,), (now,) = chunk.piece.texts, texts or (None,)
-            if now is None or now == was.text:
+        if (alike := chunk.alike) is not None:
+            moved = self._reader.sent(alike.mark)
+            text = alike.text if texts is None else texts[0]
+            if text == alike.text and not moved:
                 return chunk.event.raw
-            if has_surrogate(now):
+            if has_surrogate(text):
                 raise ValueError("text that UTF-8 can't carry")
-            return chunk.event.with_data(chunk.shape.written(now))
+            return chunk.event.with_data(alike.written(text, moved))
         if chunk.reading is None:
             return chunk.event.raw
         reading = chunk.reading
-        edits = dict(self._reader.sent(reading))
+        edits = dict(self._reader.sent(reading.mark))
         said = [place.text for place in reading.places] if texts is None else texts
         if any(has_surrogate(text) for text in said):
             raise ValueError("text that UTF-8 can't carry")
@@ -187,8 +197,9 @@ class JsonEventStream:
             return Chunk(event, "", None, StreamPiece(texts=()))
         if data.strip() == DONE:
             return Chunk(event, "", None, StreamPiece(texts=(), final=True, objects=self.unsaid()))
-        if self._reader.repeats and (found := self._shapes.find(data)) is not None:
-            return Chunk(event, "", None, found[0].piece(found[1]), found[0])
+        if self._reader.repeats and (alike := self._shapes.find(data)) is not None:
+            identifiers = self._asides(alike) if self._conceal and self._reader.asides else ()
+            return Chunk(event, "", None, alike.shape.piece(alike.text, identifiers), alike)
         try:
             text, value = decode(data, max_depth=self._max_depth)
         except FormatError as error:
@@ -231,13 +242,18 @@ class JsonEventStream:
             joined=tuple(map(tuple, reading.joined.values())),
             whole=reading.indivisible,
         )
-        plain = reading.mark is None and not (reading.names or reading.ids or reading.encoded or taken)
+        plain = not (reading.names or reading.ids or reading.encoded or taken)
         if self._reader.repeats and len(reading.places) == 1 and plain:
             (place,) = reading.places
             if not place.names:
                 known = msgspec.structs.replace(piece, identifiers=())
-                self._shapes.learn(text, place.path, known)
+                self._shapes.learn(text, value, place.path, known, reading.mark)
         return Chunk(event, text, reading, piece)
+
+    def _asides(self, alike: Alike) -> tuple[TextPart, ...]:
+        """Identifiers of an event that was not read: it can have new ones in its asides alone."""
+        new = [(at, text, False) for at, text in alike.words() if is_new(text, self._known)]
+        return self._told(new, lambda _at: "") if new else ()
 
     def _identifiers(self, value: dict[str, Any], reading: Reading) -> tuple[TextPart, ...]:
         """Strings of an event that are none of its texts and that no event before it had: most repeat the same ones.
@@ -251,8 +267,11 @@ class JsonEventStream:
         new = unseen(value, self._known, listed)
         found = [(at, text, False) for text, at in new.items()]
         found += [(at, text, True) for at, text in reading.ids if at not in listed and new.get(text) != at]
-        if not found:
-            return ()
+        return self._told(found, reading.joins) if found else ()
+
+    def _told(
+        self, found: Sequence[tuple[Path, str, bool]], joins: Callable[[Path], str]
+    ) -> tuple[TextPart, ...]:
         if len(self._known) > _MAX_KNOWN:
             self._known.clear()
         self._known.update(text for _, text, _ in found)
@@ -263,7 +282,7 @@ class JsonEventStream:
                 role="assistant",
                 identifier=True,
                 again=again,
-                joins=reading.joins(at),
+                joins=joins(at),
             )
             for at, text, again in found
         )

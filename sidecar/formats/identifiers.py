@@ -35,6 +35,11 @@ def unlisted(value: Any, texts: Sequence[TextAt], *, most: int = MAX_IDENTIFIER)
     return [TextAt(path, text, identifier=True) for text, path in unseen(value, (), listed, most).items()]
 
 
+def is_new(text: str, known: Collection[str]) -> bool:
+    """Whether `unseen` would list this string, which is short."""
+    return bool(text) and text not in _WORDS and text not in known
+
+
 def unseen(
     value: Any, known: Collection[str], listed: Mapping[Path, str], most: int = MAX_IDENTIFIER
 ) -> dict[str, Path]:

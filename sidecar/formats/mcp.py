@@ -26,6 +26,7 @@ from sidecar.formats.json_text import DEFAULT_DEPTH, Path, decode, location
 from sidecar.formats.media_type import demand_json, is_event_stream
 from sidecar.formats.openai_fields import shaped
 from sidecar.formats.reading import Reading
+from sidecar.formats.same_shape import NO_ASIDES
 from sidecar.formats.sse import MAX_WHOLE_BYTES, EventSplitter, encode
 from sidecar.model.decision import Cause
 
@@ -112,6 +113,7 @@ class McpEvents:
 
     event_names = frozenset({b"message"})
     repeats = False
+    asides = NO_ASIDES
 
     def __init__(self) -> None:
         self._waiting: deque[Any] = deque()
@@ -123,7 +125,10 @@ class McpEvents:
         reading.unscanned.update(dict.fromkeys(unscanned))
         self._waiting.append(None if "method" in value else value.get("id"))
 
-    def sent(self, reading: Reading) -> Mapping[Path, str]:  # noqa: ARG002
+    def again(self, said: Mapping[Path, bytes]) -> Any:  # noqa: ARG002
+        return None
+
+    def sent(self, mark: Any) -> Mapping[Path, str]:  # noqa: ARG002
         self._waiting.popleft()
         return {}
 

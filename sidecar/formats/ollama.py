@@ -22,6 +22,7 @@ from sidecar.formats.ndjson import MEDIA_TYPES, LineSplitter
 from sidecar.formats.openai_fields import WORDS, engines_own
 from sidecar.formats.openai_reader import OpenAIReader
 from sidecar.formats.reading import Reading
+from sidecar.formats.same_shape import WORD, Asides
 from sidecar.model.decision import Cause
 
 _DEFINITIONS = ("system", "template", "format")
@@ -33,6 +34,7 @@ _COUNTS = frozenset(
     f"{part}{what}" for part in ("total", "load", "prompt_eval", "eval") for what in ("_duration", "_count")
 )
 """Nanoseconds and tokens: as long as phone numbers."""
+_ASIDES: Asides = {("created_at",): WORD}
 _STREAMED = ("response", "thinking")
 _OF_MESSAGE = ("content", "thinking")
 
@@ -140,7 +142,8 @@ class OllamaEvents:
     """EventReader: deltas of one message or one text, calls of tools whole."""
 
     event_names = frozenset[bytes]()
-    repeats = False
+    repeats = True
+    asides = _ASIDES
 
     def __init__(self, max_depth: int, *, chat: bool) -> None:
         self._max_depth = max_depth
@@ -196,7 +199,10 @@ class OllamaEvents:
         silent, self._said = not self._said, True
         return ["message.content" if self._chat else "response"] if silent else []
 
-    def sent(self, reading: Reading) -> Mapping[Path, str]:  # noqa: ARG002
+    def again(self, said: Mapping[Path, bytes]) -> Any:  # noqa: ARG002
+        return None
+
+    def sent(self, mark: Any) -> Mapping[Path, str]:  # noqa: ARG002
         return {}
 
     def closing(self, pending: Sequence[TextPart]) -> bytes:

@@ -16,6 +16,7 @@ from sidecar.formats.event_stream import DONE, JsonEventStream
 from sidecar.formats.json_text import DEFAULT_DEPTH, Path, as_json
 from sidecar.formats.openai_fields import TEXTS, engines_own, unread
 from sidecar.formats.reading import Reading, index_of, malformed
+from sidecar.formats.same_shape import MOMENT, NUMBER, Asides
 from sidecar.formats.sse import EventSplitter, encode
 from sidecar.formats.streamed_calls import StreamedCalls
 from sidecar.formats.unsaid import message_says
@@ -25,6 +26,13 @@ _CALL = re.compile(
 )
 _FIELD = re.compile(r"choices\[(\d+)\]\.delta\.([a-z_]+)")
 _LEGACY = re.compile(r"choices\[(\d+)\]\.text")
+
+
+_ASIDES: Asides = {
+    ("created",): MOMENT,
+    **{("usage", f"{what}_tokens"): NUMBER for what in ("prompt", "completion", "total")},
+}
+"""Some servers say the time and the count of tokens in every event."""
 
 
 def openai_stream(*, legacy: bool, max_depth: int = DEFAULT_DEPTH, conceal: bool = True) -> JsonEventStream:
@@ -37,6 +45,7 @@ class ChatEvents:
 
     event_names = frozenset({b"message", b"error"})
     repeats = True
+    asides = _ASIDES
 
     def __init__(self, *, legacy: bool) -> None:
         self._legacy = legacy
@@ -68,7 +77,10 @@ class ChatEvents:
             keys = ("id", "object", "created", "model", "system_fingerprint")
             self._envelope = {key: value[key] for key in keys if engines_own(key, value.get(key))}
 
-    def sent(self, reading: Reading) -> Mapping[Path, str]:  # noqa: ARG002
+    def again(self, said: Mapping[Path, bytes]) -> Any:  # noqa: ARG002
+        return None
+
+    def sent(self, mark: Any) -> Mapping[Path, str]:  # noqa: ARG002
         return {}
 
     def unsaid(self) -> Sequence[str]:

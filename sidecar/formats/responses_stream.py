@@ -19,6 +19,7 @@ from sidecar.formats.openai_fields import engines_own, shaped
 from sidecar.formats.openai_reader import OpenAIReader
 from sidecar.formats.reading import Reading, index_of
 from sidecar.formats.response_items import STREAMS, judged
+from sidecar.formats.same_shape import NUMBER, WORD, Asides
 from sidecar.formats.sse import MAX_WHOLE_BYTES, EventSplitter, encode
 from sidecar.model.decision import Cause
 
@@ -36,6 +37,9 @@ _STREAMED = {
 _BLOCK = re.compile(
     r"(?:output\[\d+\]\.response\.output_text|(output\[\d+\]\.response\.reasoning(?:_summary)?_text))\[\d+, \d+\]\.delta"
 )
+_NUMBER: Path = ("sequence_number",)
+_PADDING: Path = ("obfuscation",)
+_ASIDES: Asides = {_NUMBER: NUMBER, _PADDING: WORD}
 _INDEXES = ("output_index", "content_index", "summary_index")
 _ENDINGS = frozenset({"response.completed", "response.incomplete", "response.failed", "error"})
 _FAILED = frozenset({"response.failed", "error"})
@@ -70,7 +74,8 @@ class ResponseEvents:
     """EventReader of this protocol."""
 
     event_names = _EventNames()
-    repeats = False
+    repeats = True
+    asides = _ASIDES
 
     def __init__(self, max_depth: int) -> None:
         self._max_depth = max_depth
@@ -104,13 +109,16 @@ class ResponseEvents:
         number = value.get("sequence_number")
         reading.mark = (number if type(number) is int else None, ended)
 
-    def sent(self, reading: Reading) -> Mapping[Path, str]:
-        number, ended = reading.mark
+    def again(self, said: Mapping[Path, bytes]) -> Any:
+        return (int(said[_NUMBER]) if _NUMBER in said else None, False)
+
+    def sent(self, mark: Any) -> Mapping[Path, str]:
+        number, ended = mark
         self._ended = self._ended or ended
         if number is None:
             return {}
         self._number = number + self._inserted
-        return {("sequence_number",): str(self._number)} if self._inserted else {}
+        return {_NUMBER: str(self._number)} if self._inserted else {}
 
     def unsaid(self) -> Sequence[str]:
         silent, self._said = not self._said, True
@@ -162,7 +170,7 @@ class ResponseEvents:
         if phase == "done":
             reading.finished.append(name)
         else:
-            shape = {at: item for at, item in value.items() if _position(at, item)}
+            shape = {at: item for at, item in value.items() if _position(at, item) and at != _PADDING[0]}
             self._shapes[name + phase] = {**shape, "type": stream, "output_index": output}
 
     def _whole(self, kind: str, value: dict[str, Any], rest: dict[str, Any], reading: Reading) -> None:

@@ -1,76 +1,156 @@
-"""Events of a stream that differ from an earlier one in one text alone, as nearly all of a model's answer do.
+"""Events of a stream that differ from an earlier one in one text, and in members that say nothing, as nearly all of a
+model's answer do.
 
-Such an event is JSON that has been read strictly, with another plain string in the place of one: it needs no second
-reading. Used by event_stream.py for protocols whose reader says so (`EventReader.repeats`).
+Such an event is JSON that has been read strictly, with another plain string, number or time in the place of one: it needs
+no second reading. Used by event_stream.py for protocols whose reader says so (`EventReader.repeats`).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
 from sidecar.formats.base import StreamPiece, TextPart
 from sidecar.formats.json_text import Path, span, string_token
 
+Asides = Mapping[Path, re.Pattern[bytes]]
+"""Members beside the text that differ from event to event, each with the JSON tokens that say nothing there."""
+NO_ASIDES: Final[Asides] = {}
+NUMBER: Final = re.compile(rb"0|[1-9][0-9]{0,5}")
+"""Smaller than what any reader sees a text in (`walk.scalars`)."""
+MOMENT: Final = re.compile(rb"0|[1-9][0-9]{0,9}")
+"""Of a member that holds seconds since the epoch, or a number of its own."""
+WORD: Final = re.compile(rb'"[A-Za-z0-9_.:/+\-]{0,128}"')
+"""A string without escapes that is one by which programs go."""
 _PLAIN = re.compile(rb'[^"\\\x00-\x1f]+')
 _PATIENCE = 8
 """So many events that are of no earlier shape, one after the other, end the search for shapes: they cost more than they save."""
 
 
-class Shape(msgspec.Struct, frozen=True, gc=False):
-    """An event without its text: `head` ends with the opening quote, `tail` begins with the closing one."""
+class Gap(msgspec.Struct, frozen=True, gc=False):
+    """What differs: `before` are the bytes that stand between it and the gap before it."""
 
-    head: bytes
+    before: bytes
+    path: Path
+    pattern: re.Pattern[bytes]
+
+
+class Shape(msgspec.Struct, frozen=True, gc=False):
+    """An event without its text and its asides."""
+
+    gaps: tuple[Gap, ...]
     tail: bytes
-    part: TextPart
+    text: Path
+    """Where the text stands. Its gap is between the quotes."""
+    like: StreamPiece
     """Of the event that it was taken from."""
 
-    def text_of(self, data: bytes) -> str | None:
-        """The text of an event of this shape, None for another event."""
-        start, end = len(self.head), len(data) - len(self.tail)
-        if start < end and data.startswith(self.head) and data.endswith(self.tail):
-            text = _PLAIN.fullmatch(data, start, end)
-            if text is not None:
-                try:
-                    return text[0].decode()
-                except UnicodeDecodeError:
-                    return None
-        return None
+    def read(self, data: bytes) -> dict[Path, bytes] | None:
+        """What an event of this shape has in its gaps, None for another event."""
+        said: dict[Path, bytes] = {}
+        at = 0
+        for gap in self.gaps:
+            if not data.startswith(gap.before, at):
+                return None
+            found = gap.pattern.match(data, at + len(gap.before))
+            if found is None:
+                return None
+            said[gap.path] = found[0]
+            at = found.end()
+        return said if data[at:] == self.tail else None
 
-    def piece(self, text: str) -> StreamPiece:
+    def piece(self, text: str, identifiers: tuple[TextPart, ...] = ()) -> StreamPiece:
         """The event of this shape with this text."""
-        part = self.part
-        return StreamPiece(texts=(TextPart(location=part.location, text=text, role=part.role),))
+        (part,) = self.like.texts
+        said = TextPart(location=part.location, text=text, role=part.role)
+        return StreamPiece(texts=(said,), identifiers=identifiers, whole=self.like.whole)
 
-    def written(self, text: str) -> bytes:
-        """The event's data with this text, whatever it holds."""
-        return b"".join((self.head, string_token(text)[1:-1].encode(), self.tail))
+    def written(self, said: Mapping[Path, bytes]) -> bytes:
+        """The event's data with this in its gaps."""
+        pieces = [piece for gap in self.gaps for piece in (gap.before, said[gap.path])]
+        return b"".join((*pieces, self.tail))
+
+
+class Alike(msgspec.Struct, frozen=True, gc=False):
+    """One event of a known shape."""
+
+    shape: Shape
+    said: dict[Path, bytes]
+    text: str
+    mark: Any
+    """The reader's own, as if it had read the event."""
+
+    def words(self) -> list[tuple[Path, str]]:
+        """The asides that are strings: in the text is no quote."""
+        return [(at, token[1:-1].decode()) for at, token in self.said.items() if token[:1] == b'"']
+
+    def written(self, text: str, edits: Mapping[Path, str]) -> bytes:
+        """The event's data with this text, whatever it holds, and these asides in place of its own."""
+        tokens = {at: token.encode() for at, token in edits.items()}
+        if text != self.text:
+            tokens[self.shape.text] = string_token(text)[1:-1].encode()
+        return self.shape.written({**self.said, **tokens})
 
 
 class LastShape:
     """The newest shape of one stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, asides: Asides, mark_of: Callable[[Mapping[Path, bytes]], Any]) -> None:
+        self._asides = asides
+        self._mark_of = mark_of
         self._shape: Shape | None = None
         self._misses = 0
 
-    def find(self, data: bytes) -> tuple[Shape, str] | None:
-        """The event's shape and text, when its shape is known."""
+    def find(self, data: bytes) -> Alike | None:
+        """The event as its shape, if that is known, reads it."""
         shape = self._shape
-        if shape is None or (text := shape.text_of(data)) is None:
+        if shape is None or (said := shape.read(data)) is None:
+            return None
+        try:
+            text = said[shape.text].decode()
+        except UnicodeDecodeError:
             return None
         self._misses = 0
-        return shape, text
+        return Alike(shape, said, text, self._mark_of(said))
 
-    def learn(self, text: str, path: Path, piece: StreamPiece) -> None:
-        """Keep the shape of an event that was read in full: `text` is its data, its one text stands at `path`."""
+    def learn(self, text: str, value: Any, path: Path, piece: StreamPiece, mark: Any) -> None:
+        """Keep the shape of an event that was read in full: `text` is its data, its one text stands at `path` of `value`."""
         if self._misses >= _PATIENCE:
             return
         self._misses += 1
         start, end = span(text, path)
-        head, tail = text[: start + 1].encode(), text[end - 1 :].encode()
-        shape = Shape(head=head, tail=tail, part=piece.texts[0])
+        spans = [(start + 1, end - 1, path, _PLAIN)]
+        for at, pattern in self._asides.items():
+            if _has(value, at):
+                first, last = span(text, at)
+                if pattern.fullmatch(text[first:last].encode()):
+                    spans.append((first, last, at, pattern))
+        shape = _shape(text, sorted(spans, key=lambda one: one[0]), path, piece)
+        said = shape.read(text.encode())
+        if said is None or self._mark_of(said) != mark:
+            return
         # not of one whose string has escapes: then this says so
-        if shape.text_of(text.encode()) == piece.texts[0].text and shape.piece(piece.texts[0].text) == piece:
+        if said[path].decode() == piece.texts[0].text and shape.piece(piece.texts[0].text) == piece:
             self._shape = shape
+
+
+def _shape(
+    text: str, spans: Sequence[tuple[int, int, Path, re.Pattern[bytes]]], path: Path, piece: StreamPiece
+) -> Shape:
+    gaps: list[Gap] = []
+    done = 0
+    for start, end, at, pattern in spans:
+        gaps.append(Gap(text[done:start].encode(), at, pattern))
+        done = end
+    return Shape(gaps=tuple(gaps), tail=text[done:].encode(), text=path, like=piece)
+
+
+def _has(value: Any, path: Path) -> bool:
+    for step in path:
+        if not isinstance(value, dict) or step not in value:
+            return False
+        value = value[step]
+    return True

@@ -14,7 +14,7 @@ import msgspec
 from sidecar.formats.base import StreamPiece
 from sidecar.formats.json_text import splice, string_token
 from sidecar.formats.reading import Reading, malformed
-from sidecar.formats.same_shape import Shape
+from sidecar.formats.same_shape import Alike
 
 MAX_NAME: Final = 1_024
 """Characters of a name that comes in pieces; protocols know 64 to 128, and events are held back meanwhile."""
@@ -39,8 +39,8 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     text: str
     reading: Reading | None
     piece: StreamPiece
-    shape: Shape | None = None
-    """Of one that was not read, as it differs from an earlier one in its text alone."""
+    alike: Alike | None = None
+    """Of one that was not read, as it is an earlier one but for its text and asides."""
 
     def saying(self, name: str, text: str) -> Chunk:
         """The same event with other text in the last place of this text stream."""
@@ -77,7 +77,7 @@ class SplitNames:
         """Names that the newest event goes on with are joined in the event that began them. Raises FormatError."""
         last = self._chunks[-1]
         if last.reading is None:
-            if last.piece.final or last.shape is not None:
+            if last.piece.final or last.alike is not None:
                 self._open.clear()
             return
         going_on = False
