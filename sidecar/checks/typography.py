@@ -84,11 +84,11 @@ class Plain(msgspec.Struct, frozen=True, gc=False):
         ]
         return [match for match in moved if match.end - match.start <= longest]
 
-    def settled(self, index: int, length: int) -> int:
-        """Where in a text of this length it began to be unsettled."""
+    def settled(self, index: int, length: int, longest: int) -> int:
+        """Where in a text of this length it began to be unsettled: what was longer there is no match."""
         if self.places is None:
             return index
-        return self.places[index] if index < len(self.places) else length
+        return max(length - longest + 1, self.places[index] if index < len(self.places) else length)
 
 
 def plain(text: str) -> Plain:

@@ -97,7 +97,7 @@ class PiiCheck:
 
     def settled(self, text: str) -> int:
         read = plain(text)
-        return read.settled(self._settled(read.text), len(text))
+        return read.settled(self._settled(read.text), len(text), self.max_match)
 
     def calm(self, text: str, seen: int = 0) -> int | None:
         """By the signs that every match of the chosen types has: an at-sign, digits, mostly many of them."""

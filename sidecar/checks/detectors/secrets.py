@@ -84,7 +84,7 @@ class SecretsCheck:
 
     def settled(self, text: str) -> int:
         read = plain(text)
-        return read.settled(self._settled(read.text), len(text))
+        return read.settled(self._settled(read.text), len(text), self.max_match)
 
     def calm(self, text: str, seen: int = 0) -> int | None:
         """By the hints: without one there is no secret, but a key in PEM begins with dashes."""

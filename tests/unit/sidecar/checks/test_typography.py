@@ -125,3 +125,9 @@ def test_every_character_of_a_plain_text_leads_back_to_where_it_stood(text: str)
 def test_digits_of_every_script_are_known() -> None:
     digits = {code for code in range(0x80, sys.maxunicode + 1) if unicodedata.category(chr(code)) == "Nd"}
     assert digits == typography._DIGITS.keys()
+
+
+def test_signs_that_nobody_sees_hold_back_no_more_than_the_longest_match() -> None:
+    check = pii.build(Pii())
+    text = "jane@example.org" * 40 + "FP32\x05"
+    assert check.settled(text) > len(text) - check.max_match
