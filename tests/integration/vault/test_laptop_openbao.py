@@ -1,12 +1,14 @@
-"""The script that sets up the laptop cluster's OpenBao, run against a real development server."""
+"""What sets up an OpenBao, the laptop cluster's script and the commands of docs/operations.md, run against a real server."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from bartizan.local.binaries import find_binary
 from bartizan.local.processes import free_port, start
@@ -15,18 +17,33 @@ from control_plane.identity.issuer import Issuer
 from control_plane.push.sign import TransitSigner
 from control_plane.secrets.vault import Vault, VaultSettings
 
-SCRIPT = Path(__file__).parents[3] / "deploy/k8s/overlays/dev/openbao-setup.sh"
+ROOT = Path(__file__).parents[3]
+SCRIPT = ROOT / "deploy/k8s/overlays/dev/openbao-setup.sh"
 
 
-async def test_the_script_leaves_what_the_control_plane_needs(tmp_path: Path) -> None:
+SECTION = (ROOT / "docs/operations.md").read_text().split("## Vault or OpenBao")[1].split("\n## ")[0]
+
+
+def block(language: str) -> str:
+    (found,) = re.findall(rf"```{language}\n(.*?)```", SECTION, re.DOTALL)
+    return str(found)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["sh", str(SCRIPT), "vault-token"], ["bash", "-euc", block("sh")]],
+    ids=["the script", "the document"],
+)
+async def test_it_leaves_what_the_control_plane_needs(tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / "bartizan.hcl").write_text(block("hcl"))
     bao, port = find_binary("bao"), free_port()
     address = f"http://127.0.0.1:{port}"
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/bao").symlink_to(bao)
-    command = ["server", "-dev", "-dev-no-store-token", f"-dev-listen-address=127.0.0.1:{port}"]
+    server_command = ["server", "-dev", "-dev-no-store-token", f"-dev-listen-address=127.0.0.1:{port}"]
     server = await start(
         "openbao",
-        [str(bao), *command, "-dev-root-token-id=laptop"],
+        [str(bao), *server_command, "-dev-root-token-id=laptop"],
         log=tmp_path / "bao.log",
         env={"HOME": str(tmp_path)},
     )
@@ -42,9 +59,8 @@ async def test_the_script_leaves_what_the_control_plane_needs(tmp_path: Path) ->
                     pass
                 await asyncio.sleep(0.05)
         setup = await asyncio.create_subprocess_exec(
-            "sh",
-            str(SCRIPT),
-            str(tmp_path / "token"),
+            *command,
+            cwd=tmp_path,
             env={
                 "PATH": f"{tmp_path}/bin:{os.environ['PATH']}",
                 "HOME": str(tmp_path),
@@ -53,11 +69,11 @@ async def test_the_script_leaves_what_the_control_plane_needs(tmp_path: Path) ->
             },
         )
         assert await setup.wait() == 0
-        assert (tmp_path / "token").stat().st_mode & 0o077 == 0
+        assert (tmp_path / "vault-token").stat().st_mode & 0o077 == 0
         vault = Vault(
             VaultSettings(
                 address=address,
-                token_file=tmp_path / "token",
+                token_file=tmp_path / "vault-token",
                 ca_file=None,
                 kv="bartizan-kv",
                 pki="bartizan-pki",
