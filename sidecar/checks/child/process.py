@@ -130,18 +130,18 @@ class _Child:
         assert self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin.fileno(), self._process.stdout.fileno()
         os.set_blocking(self._stdin, False)
-        self._ended = weakref.finalize(self, _end, self._process)
+        self._held = weakref.finalize(self, _let_go, self._process)
         try:
             ready = self.ask(first, Ready, time.monotonic() + _START_SECONDS)
         except (OSError, EOFError, msgspec.MsgspecError) as error:
             raise ResourceRejected(f"{kind.title} did not start", kind.field) from error
         if ready.error:
-            self._ended()
+            self._end()
             raise ResourceRejected(f"{kind.title}: {ready.error}", kind.field)
 
     @property
     def alive(self) -> bool:
-        return self._ended.alive and self._process.poll() is None
+        return self._held.alive and self._process.poll() is None
 
     def ask(self, question: Part, answer: type[Answer], deadline: float) -> Answer:
         """Raises TimeoutError, OSError, EOFError or MsgspecError, and the child is ended."""
@@ -149,8 +149,14 @@ class _Child:
             self._send(question, deadline)
             return msgspec.msgpack.decode(self._receive(deadline), type=answer)
         except BaseException:
-            self._ended()  # an answer that came late would be taken for the next question's
+            self._end()  # an answer that came late would be taken for the next question's
             raise
+
+    def _end(self) -> None:
+        """It is gone before another one takes its place."""
+        if self._held.detach() is not None:
+            _kill(self._process)
+            self._process.wait()
 
     def _send(self, message: Part, deadline: float) -> None:
         data = msgspec.msgpack.encode(message)
@@ -185,9 +191,19 @@ def _wait(descriptor: int, event: int, deadline: float) -> None:
         raise TimeoutError
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _let_go(process: subprocess.Popen[bytes]) -> None:
+    """Nobody waits here until it is gone: with a large model that takes long, and the last plan or request that held it
+    may be let go of on the worker's loop.
+    """
+    _kill(process)
+    try:
+        threading.Thread(target=process.wait, name="ended-child", daemon=True).start()
+    except RuntimeError:  # the interpreter ends, and takes no new thread
+        process.wait()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
     process.kill()
-    process.wait()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             pipe.close()

