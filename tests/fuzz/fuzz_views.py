@@ -129,8 +129,8 @@ def _settled(check: SpanCheck, text: str) -> None:
     settled = check.settled(half)
     before = [match for match in check.matches(half) if match.end <= settled]
     after = [match for match in check.matches(text) if match.start < settled]
-    if any(match.kind == TOO_MANY for match in after):
-        return  # nobody judged the whole; a stream judges each piece
+    if any(match.kind == TOO_MANY for match in (*before, *after)):
+        return  # nobody judged it all; a stream judges each piece
     assert after[: len(before)] == before, check.name
 
 
