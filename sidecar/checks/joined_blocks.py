@@ -18,6 +18,8 @@ from sidecar.model.finding import Action, Finding
 MOST: Final = 4_096
 """Characters of the blocks before that a match may begin in."""
 _MOST_PIECES: Final = 512
+_LONG_PIECE: Final = 256
+"""Characters from which on a piece is no token of a model: so many of those would fill the memory."""
 GLUES: Final = ("", "\n")
 """What clients put between two blocks."""
 
@@ -91,7 +93,7 @@ class BorderStage:
                 return "", found, True
         said = self._said
         said.append(text)
-        if end or len(said) > _MOST_PIECES:
+        if end or len(said) > _MOST_PIECES or len(text) > _LONG_PIECE:
             said[:] = ["".join(said)[-MOST:]]
             if end:
                 self._blocks.ended(said[0])

@@ -10,6 +10,7 @@ import pytest
 
 from bartizan.policy.checks import Canary, Pii, Secrets, Structured
 from sidecar.checks.catalog import build_checks
+from sidecar.checks.joined_blocks import BorderStage, JoinedBlocks
 from sidecar.checks.stream import StreamInspector
 from sidecar.formats.anthropic_stream import anthropic_stream
 from sidecar.formats.base import AnswerStream
@@ -140,3 +141,11 @@ def test_an_empty_reason_to_end_is_no_end() -> None:
     outputs = [on.feed(one, end=False) for one in events]
     assert not outputs[-1].cut
     assert contents(b"".join(output.data for output in outputs)) == '{"a": "[REDACTED]"}'
+
+
+@pytest.mark.parametrize("size", [1, 200, 10_000, 1_000_000])
+def test_what_was_said_last_is_kept_within_a_bound(size: int) -> None:
+    stage = BorderStage(JoinedBlocks(()), shadow=False)
+    for _ in range(600):
+        stage.feed("x" * size, end=False)
+        assert sum(map(len, stage._said)) < 200_000
