@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import grpc
 import uvloop
 
 from bartizan.policy.bundle import GuardPlan
@@ -32,7 +31,6 @@ from benchmarks.cases import DETECTORS, OUTPUT, Case, prose
 from benchmarks.envoy_calls import Caller, Exchanged, check
 from control_plane.compile.bundle import compile_bundle
 from sidecar.agent.messages import AgentMessage, Configure, Listen, Load, SetKeys
-from sidecar.agent.otlp import SpanForwarder
 from sidecar.agent.worker import Worker
 
 ROUNDS = 7
@@ -167,16 +165,10 @@ async def running(plan: GuardPlan, checkout: str) -> AsyncIterator[tuple[Worker,
     folder that its code is taken from, "" for this one.
     """
     with tempfile.TemporaryDirectory(prefix="bzb") as folder:
-        socket, sink = Path(folder) / "guard-0.sock", Path(folder) / "otlp.sock"
-        spans = grpc.aio.server()
-        SpanForwarder("").register(spans)
-        spans.add_insecure_port(f"unix:{sink}")
-        await spans.start()
+        socket = Path(folder) / "guard-0.sock"
         record = KeyRecord(id="bench", hash=key_hash(KEY), tenant="acme")
         state: list[AgentMessage] = [
-            Configure(
-                instance_id="bench", worker=0, workers=1, probe_key=bytes(32), trace_endpoint=f"unix:{sink}"
-            ),
+            Configure(instance_id="bench", worker=0, workers=1, probe_key=bytes(32), traces=True),
             SetKeys(key_set=KeySet(name="bench", version=1, keys=(record,))),
             Load(plan=plan),
             Listen(),
@@ -184,7 +176,7 @@ async def running(plan: GuardPlan, checkout: str) -> AsyncIterator[tuple[Worker,
         changed = asyncio.Event()
         elsewhere = {"PYTHONSAFEPATH": "1", "PYTHONPATH": checkout} if checkout else {}
         environment = {"BARTIZAN_LOG_LEVEL": "error", **elsewhere}
-        worker = Worker(0, socket, environment, changed.set, lambda _records: None)
+        worker = Worker(0, socket, environment, changed.set, lambda _records: None, lambda _spans: None)
         swarm = Swarm()
         swarm.start(worker.run(lambda: state), name="worker", context=None)
         try:
@@ -195,7 +187,6 @@ async def running(plan: GuardPlan, checkout: str) -> AsyncIterator[tuple[Worker,
             yield worker, socket
         finally:
             await swarm.close(0)
-            await spans.stop(0)
 
 
 def cpu_clock(pid: int) -> Callable[[], float]:

@@ -75,7 +75,6 @@ class Agent:
         self.identity = Identity(settings, self.seal, self.conditions)
         self.link = Link(self.identity, self.conditions, self._identified)
         local, probe_key = settings.bundle_file is not None, secrets.token_bytes(32)
-        otlp = f"unix:{run_dir / paths.OTLP_SOCKET}"
         self.shipping = Shipping(
             FileSink(state / "audit.jsonl")
             if local
@@ -84,6 +83,7 @@ class Agent:
             on_loss=lambda losing: self.conditions.set(names.AUDIT_LOSING, holds=losing),
             spool=None if local else Spool(state / "audit.spool"),
         )
+        self.spans = SpanForwarder(settings.otlp_endpoint)
         self.prober = Prober(probe_key)
         self.workers = WorkerPool(
             count=settings.workers,
@@ -97,7 +97,7 @@ class Agent:
             },
             changes=self.changes,
             on_audit=self.shipping.put,
-            trace_endpoint=otlp if settings.otlp_endpoint else "",
+            on_spans=self.spans.put if settings.otlp_endpoint else None,
         )
         self.seen = SeenVersions(state / "versions.json", self.conditions)
         self.verifier = Verifier(self.seen, capabilities())
@@ -155,7 +155,6 @@ class Agent:
             changes=self.changes,
         )
         self.around = AroundWatch(settings, self.applier, self.conditions)
-        self.spans = SpanForwarder(settings.otlp_endpoint)
         self.health = Health(
             conditions=self.conditions,
             applier=self.applier,

@@ -6,13 +6,11 @@ Composition root: `python -m sidecar.worker`, started by the agent with two inhe
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -47,11 +45,9 @@ from sidecar.plan.load import load_plan
 from sidecar.plan.plan import Plan
 from sidecar.wire import ext_authz, ext_proc
 from sidecar.wire.engine import Engine, Services
+from sidecar.wire.span_queue import SpanQueue
 from sidecar.wire.trace import Spans
 from sidecar.worker_settings import WorkerSettings
-
-if TYPE_CHECKING:
-    from sidecar.wire.span_export import SpanExporter
 
 log = get_logger()
 _DRAIN = 1.0
@@ -89,34 +85,35 @@ class Worker:
     pseudonym_keys: dict[str, bytes] = field(default_factory=dict, repr=False)
     buckets: Buckets = field(default_factory=lambda: Buckets(clock=time.monotonic))
     spans: Spans = field(default_factory=Spans)
-    exporter: SpanExporter | None = None
     services: Services = field(default_factory=lambda: Services(unary={}, stream={}))
+    finished: SpanQueue = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.finished = SpanQueue(self.audit_channel.send)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Serve until the agent closes the channel or the process is told to stop."""
-        queue = AuditQueue(
+        records = AuditQueue(
             send=self.audit_channel.send,
             clock=time.time,
             instance_id=lambda: self.current.snapshot.instance_id,
         )
-        check = ext_authz.ExtAuthz(current=self.current, audit=queue.put, spans=self.spans)
-        process = ext_proc.ExtProc(current=self.current, audit=queue.put, spans=self.spans)
+        check = ext_authz.ExtAuthz(current=self.current, audit=records.put, spans=self.spans)
+        process = ext_proc.ExtProc(current=self.current, audit=records.put, spans=self.spans)
         self.services = Services(unary={ext_authz.METHOD: check}, stream={ext_proc.METHOD: process})
-        try:
-            async with asyncio.TaskGroup() as group:
-                sending = start(group, queue.run(), name="audit")
-                serving = start(group, self.serve_agent(), name="channel")
-                stopped = start(group, stopping.wait(), name="stop-signal")
-                await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
-                await self.engine.stop(_DRAIN)
-                queue.close()
-                with contextlib.suppress(TimeoutError, ConnectionError):
-                    async with asyncio.timeout(_DRAIN):
-                        await asyncio.shield(sending)
-                await cancel(sending, serving, stopped)
-        finally:
-            if self.exporter is not None:
-                await asyncio.to_thread(self.exporter.close)
+        async with asyncio.TaskGroup() as group:
+            sending = {
+                start(group, records.run(), name="audit"),
+                start(group, self.finished.run(), name="spans"),
+            }
+            serving = start(group, self.serve_agent(), name="channel")
+            stopped = start(group, stopping.wait(), name="stop-signal")
+            await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            await self.engine.stop(_DRAIN)
+            records.close()
+            self.finished.close()
+            await asyncio.wait(sending, timeout=_DRAIN)
+            await cancel(*sending, serving, stopped)
 
     async def serve_agent(self) -> None:
         """Answer the agent's messages until it closes the channel."""
@@ -177,12 +174,7 @@ class Worker:
     def _configure(self, message: Configure) -> None:
         self.current.configure(instance_id=message.instance_id, probe_key=message.probe_key)
         self.history.share = self.buckets.share = 1.0 / max(1, message.workers)
-        if self.exporter is None and message.trace_endpoint:
-            # brings grpcio along, which a guard worker without tracing does not need
-            from sidecar.wire.span_export import SpanExporter
-
-            self.exporter = SpanExporter(message.trace_endpoint)
-            self.spans.export = self.exporter.put
+        self.spans.export = self.finished.put if message.traces else None
 
 
 async def serve(settings: WorkerSettings) -> None:

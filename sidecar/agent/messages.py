@@ -24,8 +24,8 @@ class Configure(Message, frozen=True, tag="configure"):
     worker: int
     workers: int
     probe_key: bytes
-    trace_endpoint: str = ""
-    """OTLP gRPC address ("unix:…/otlp.sock" or host:port); empty = no export."""
+    traces: bool = False
+    """Whether anybody takes spans: without, a worker makes none."""
 
 
 class Load(Message, frozen=True, tag="load"):
@@ -101,4 +101,10 @@ class AuditBatch(Message, frozen=True, tag="audit"):
     records: tuple[bytes, ...]
 
 
-WorkerMessage = Loaded | KeysSet | Listening | Pong | AuditBatch
+class SpanBatch(Message, frozen=True, tag="spans"):
+    """An OTLP ExportTraceServiceRequest, on the second pair only."""
+
+    request: bytes
+
+
+WorkerMessage = Loaded | KeysSet | Listening | Pong | AuditBatch | SpanBatch

@@ -1,4 +1,5 @@
-"""otlp.sock: takes spans of Envoy and workers and forwards them to the operator's collector; bounded, never in the way.
+"""Takes spans of Envoy (otlp.sock) and workers (their channel) and forwards them to the operator's collector; bounded,
+never in the way.
 
 Envoy needs no address and no credential of the collector that way. Without a collector spans are taken and dropped.
 """
@@ -9,8 +10,10 @@ import asyncio
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
+from bartizan.errors import ProtocolViolation
 from bartizan.telemetry import metrics
 
 QUEUE = 256
@@ -29,12 +32,22 @@ class SpanForwarder(trace_service_pb2_grpc.TraceServiceServicer):
         trace_service_pb2_grpc.add_TraceServiceServicer_to_server(self, server)  # type: ignore[no-untyped-call]
 
     async def Export(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+        self._take(request)
+        return trace_service_pb2.ExportTraceServiceResponse()
+
+    def put(self, request: bytes) -> None:
+        """A worker's ExportTraceServiceRequest. Raises ProtocolViolation when it is none."""
+        try:
+            self._take(trace_service_pb2.ExportTraceServiceRequest.FromString(request))
+        except DecodeError as error:
+            raise ProtocolViolation("spans that are no OTLP request") from error
+
+    def _take(self, request: trace_service_pb2.ExportTraceServiceRequest) -> None:
         if self._endpoint:
             try:
                 self._queue.put_nowait(request)
             except asyncio.QueueFull:
                 metrics.SPANS_DROPPED.labels("queue_full").inc()
-        return trace_service_pb2.ExportTraceServiceResponse()
 
     async def run(self) -> None:
         """Until cancelled."""

@@ -26,6 +26,7 @@ from sidecar.agent.messages import (
     Loaded,
     Ping,
     Pong,
+    SpanBatch,
     WorkerMessage,
 )
 from sidecar.agent.scheduling import scheduling
@@ -53,6 +54,7 @@ class Worker:
         environment: Mapping[str, str],
         on_change: Callable[[], None],
         on_audit: Callable[[tuple[bytes, ...]], None],
+        on_spans: Callable[[bytes], None],
     ) -> None:
         self.index = index
         self.loaded: dict[str, Loaded] = {}
@@ -62,6 +64,7 @@ class Worker:
         self._environment = environment
         self._on_change = on_change
         self._on_audit = on_audit
+        self._on_spans = on_spans
         self._loading = 0
         self._sequence = 0
         self._silence = Silence(PING_EVERY, time.monotonic())
@@ -176,16 +179,21 @@ class Worker:
                     self.key_sets[name] = version
                 case Listening():
                     self._listening = True
-                case AuditBatch(records=records):
-                    self._on_audit(records)
+                case AuditBatch() | SpanBatch():
+                    raise ProtocolViolation("records and spans come on the second pair")
             self._on_change()
         await asyncio.sleep(REAP_WITHIN)
         raise ProcessFailed("closed its channel")
 
     async def _read_audit(self, audit: Channel[AgentMessage, WorkerMessage]) -> None:
         while (message := await audit.receive()) is not None:
-            if isinstance(message, AuditBatch):
-                self._on_audit(message.records)
+            match message:
+                case AuditBatch(records=records):
+                    self._on_audit(records)
+                case SpanBatch(request=request):
+                    self._on_spans(request)
+                case _:
+                    raise ProtocolViolation("no more than records and spans comes on the second pair")
         # An ending worker closes it: what it sent last is taken, and how it ended is the better reason to give.
         self._heard_out.set()
         await asyncio.sleep(REAP_WITHIN)

@@ -39,6 +39,10 @@ _COUNTERS = ("_total", "_bucket", "_sum", "_count", "_created")
 log = get_logger()
 
 
+def _nobody(_request: bytes) -> None:
+    """Takes spans of which a worker was told that nobody takes them."""
+
+
 class WorkerPool:
     """N workers on guard-0.sock … guard-N.sock in the run folder."""
 
@@ -51,7 +55,7 @@ class WorkerPool:
         environment: Mapping[str, str],
         changes: Changes,
         on_audit: Callable[[tuple[bytes, ...]], None],
-        trace_endpoint: str = "",
+        on_spans: Callable[[bytes], None] | None = None,
     ) -> None:
         self.count = count
         self._run_dir = run_dir
@@ -59,7 +63,7 @@ class WorkerPool:
         self._environment = environment
         self._changes = changes
         self._on_audit = on_audit
-        self._trace_endpoint = trace_endpoint
+        self._on_spans = on_spans
         self._instance_id = ""
         self._plans: dict[str, GuardPlan] = {}
         self._key_sets: dict[str, KeySet] = {}
@@ -195,7 +199,7 @@ class WorkerPool:
             worker=index,
             workers=self.count,
             probe_key=self._probe_key,
-            trace_endpoint=self._trace_endpoint,
+            traces=self._on_spans is not None,
         )
 
     def _state(self, index: int) -> list[AgentMessage]:
@@ -218,6 +222,7 @@ class WorkerPool:
                 self._environment,
                 self._changes.notify,
                 self._on_audit,
+                self._on_spans or _nobody,
             )
             self._workers[index] = worker
             try:

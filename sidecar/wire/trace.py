@@ -54,7 +54,7 @@ class DecisionSpans(Value, frozen=True, kw_only=True):
 
 @dataclass(slots=True, kw_only=True)
 class Spans:
-    """Hands on the spans of decisions to `export` (set when the agent names an endpoint); without it there are none."""
+    """Hands on the spans of decisions to `export` (set when the agent says that somebody takes them); without it there are none."""
 
     export: Callable[[DecisionSpans], None] | None = None
 

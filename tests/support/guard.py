@@ -15,6 +15,8 @@ from typing import Any
 
 import grpc
 import msgspec
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from bartizan.local.processes import Child
 from bartizan.policy import names
@@ -35,6 +37,7 @@ from sidecar.agent.messages import (
     Ping,
     Pong,
     SetKeys,
+    SpanBatch,
     WorkerMessage,
 )
 from sidecar.audit.record import AuditRecord, Gap, Record
@@ -111,6 +114,7 @@ class GuardWorker:
     wire: grpc.aio.Channel
     records: list[Record] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
 
     async def ask(self, message: AgentMessage) -> WorkerMessage:
         """Send and wait for the answer."""
@@ -146,16 +150,33 @@ class GuardWorker:
     async def next_record(self) -> Record:
         """The next decision record; gaps go to `gaps`."""
         while not self.records:
-            async with asyncio.timeout(60):
-                batch = await self.audit.receive()
-            assert isinstance(batch, AuditBatch)
-            for encoded in batch.records:
-                match msgspec.json.decode(encoded, type=AuditRecord):
-                    case Record() as record:
-                        self.records.append(record)
-                    case Gap() as gap:
-                        self.gaps.append(gap)
+            await self._hear()
         return self.records.pop(0)
+
+    async def next_spans(self, count: int) -> dict[str, Span]:
+        """The next spans by name; records that come before them stay for later."""
+        while len(self.spans) < count:
+            await self._hear()
+        taken, self.spans[:] = self.spans[:count], self.spans[count:]
+        return {span.name: span for span in taken}
+
+    async def _hear(self) -> None:
+        async with asyncio.timeout(60):
+            message = await self.audit.receive()
+        match message:
+            case AuditBatch(records=records):
+                for encoded in records:
+                    match msgspec.json.decode(encoded, type=AuditRecord):
+                        case Record() as record:
+                            self.records.append(record)
+                        case Gap() as gap:
+                            self.gaps.append(gap)
+            case SpanBatch(request=request):
+                for resource in ExportTraceServiceRequest.FromString(request).resource_spans:
+                    for scope in resource.scope_spans:
+                        self.spans += scope.spans
+            case _:
+                raise AssertionError(message)
 
     async def record(self, decision: str) -> Record:
         """The record of this decision; those of others stay for later."""
@@ -168,7 +189,7 @@ class GuardWorker:
 
 @contextlib.asynccontextmanager
 async def guard_worker(
-    *, trace_endpoint: str = "", run_dir: Path | None = None, wire: str = ""
+    *, traces: bool = False, run_dir: Path | None = None, wire: str = ""
 ) -> AsyncIterator[GuardWorker]:
     """Start a worker, configured and with keys, and end it by closing its channel."""
     with contextlib.ExitStack() as stack:
@@ -199,9 +220,7 @@ async def guard_worker(
         worker = GuardWorker(child=child, channel=channel, audit=audit, socket=path, wire=connection)
         try:
             await channel.send(
-                Configure(
-                    instance_id="i1", worker=0, workers=1, probe_key=PROBE_KEY, trace_endpoint=trace_endpoint
-                )
+                Configure(instance_id="i1", worker=0, workers=1, probe_key=PROBE_KEY, traces=traces)
             )
             await worker.set_keys(key_set())
             assert isinstance(await worker.ask(Listen()), Listening)

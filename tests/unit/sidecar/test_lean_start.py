@@ -39,6 +39,9 @@ load_plan(plan, Buckets(clock=float))
     [
         pytest.param("import sidecar.__main__", AGENT, id="agent"),
         pytest.param(KEYS_ALONE, WORKER, id="worker with a policy of API keys"),
+        pytest.param(
+            f"{KEYS_ALONE}import sidecar.wire.span_export", WORKER, id="the same, and its requests are traced"
+        ),
     ],
 )
 def test_a_process_starts_without(start: str, unwanted: set[str]) -> None:

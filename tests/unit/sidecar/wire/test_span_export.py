@@ -1,15 +1,10 @@
-"""What the guard's spans say as OTLP, and that a receiver that is not there costs spans only."""
+"""What the guard's spans say as OTLP."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from bartizan.telemetry import metrics
-from sidecar.wire import span_export
-from sidecar.wire.span_export import BATCH, MOST, SpanExporter, encode
+from sidecar.wire.span_export import encode
 from sidecar.wire.trace import NO_PARENT, DecisionSpans, Parent
 
 PARENT = Parent(trace_id="0af7651916cd43dd8448eb211c80319c", span_id="b7ad6b7169203331", sampled=True)
@@ -57,24 +52,3 @@ def test_without_envoys_span_a_trace_begins_here() -> None:
     assert one.parent_span_id == b""
     assert one.trace_id != other.trace_id
     assert one.flags & 0x200 == 0
-
-
-def test_a_receiver_that_is_not_there_costs_spans_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(span_export, "_GATHER", 60.0)  # nothing is taken from the queue before the end
-
-    def dropped(reason: str) -> float:
-        count: float = metrics.SPANS_DROPPED.labels(reason)._value.get()
-        return count
-
-    full, unsent = dropped("worker_queue_full"), dropped("agent")
-    exporter = SpanExporter(f"unix:{tmp_path / 'none.sock'}")
-    for _ in range(MOST + BATCH):
-        exporter.put(decision())
-    assert len(exporter._waiting) == MOST
-    exporter.close()
-    exporter._thread.join(60)
-    assert not exporter._thread.is_alive()
-    lost = (dropped("worker_queue_full") - full, dropped("agent") - unsent)
-    assert lost == (BATCH, BATCH), "and they are counted"
