@@ -97,6 +97,7 @@ class Agent:
             },
             changes=self.changes,
             on_audit=self.shipping.put,
+            on_lost=lambda: self.shipping.lose(0, "worker_ended"),
             on_spans=self.spans.put if settings.otlp_endpoint else None,
         )
         self.seen = SeenVersions(state / "versions.json", self.conditions)

@@ -84,6 +84,11 @@ class Worker:
         """Whether Envoy's calls reach it."""
         return self._listening and self._started
 
+    @property
+    def served(self) -> bool:
+        """Whether Envoy's calls have ever reached it: it may then have ended with records that nobody got."""
+        return self._listening
+
     def terminate(self) -> None:
         """Ask it to finish what runs, to hand in its records and to end."""
         if self._process is not None and self._process.returncode is None:

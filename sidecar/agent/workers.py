@@ -55,14 +55,17 @@ class WorkerPool:
         environment: Mapping[str, str],
         changes: Changes,
         on_audit: Callable[[tuple[bytes, ...]], None],
+        on_lost: Callable[[], None],
         on_spans: Callable[[bytes], None] | None = None,
     ) -> None:
+        """`on_lost`: a worker ended with records that nobody can count; `on_spans`: who takes spans, if anybody does."""
         self.count = count
         self._run_dir = run_dir
         self._probe_key = probe_key
         self._environment = environment
         self._changes = changes
         self._on_audit = on_audit
+        self._on_lost = on_lost
         self._on_spans = on_spans
         self._instance_id = ""
         self._plans: dict[str, GuardPlan] = {}
@@ -83,7 +86,8 @@ class WorkerPool:
         self._stopping = True
         for worker in self._workers.values():
             worker.terminate()
-        await self._changes.until(lambda: not self._workers, deadline)
+        if not await self._changes.until(lambda: not self._workers, deadline):
+            self._on_lost()
 
     def set_instance(self, instance_id: str) -> None:
         """The id that audit records carry; known only after attestation."""
@@ -231,6 +235,8 @@ class WorkerPool:
                 if self._stopping:
                     return
                 log.warning("worker_ended", worker=index, reason=str(error))
+                if worker.served:
+                    self._on_lost()
             finally:
                 self._bury(worker)
             metrics.CHILD_RESTARTS.labels("worker").inc()

@@ -33,7 +33,13 @@ UNLOADABLE = msgspec.structs.replace(PLAN, tenants=())
 
 
 @pytest.fixture
-async def pool() -> AsyncIterator[WorkerPool]:
+def lost() -> list[None]:
+    """One for each worker that may have ended with records."""
+    return []
+
+
+@pytest.fixture
+async def pool(lost: list[None]) -> AsyncIterator[WorkerPool]:
     with tempfile.TemporaryDirectory(prefix="bz-") as folder:
         made = WorkerPool(
             count=1,
@@ -42,6 +48,7 @@ async def pool() -> AsyncIterator[WorkerPool]:
             environment={"PATH": os.environ["PATH"]},
             changes=Changes(),
             on_audit=lambda _records: None,
+            on_lost=lambda: lost.append(None),
         )
         async with asyncio.TaskGroup() as group:
             made.start(group)
@@ -73,7 +80,15 @@ async def test_a_refused_plan_of_a_new_id_is_held_by_nobody(pool: WorkerPool) ->
     assert (pool.loaded("1.1"), pool.loaded("1.2")) == (1, 0)
 
 
-async def test_a_stopped_worker_is_killed_and_replaced(pool: WorkerPool) -> None:
+async def test_workers_that_are_told_to_end_lose_no_records(pool: WorkerPool, lost: list[None]) -> None:
+    await pool.load(PLAN)
+    await pool.stop(60.0)
+    assert not lost
+
+
+async def test_a_stopped_worker_is_killed_and_replaced_and_its_records_are_called_lost(
+    pool: WorkerPool, lost: list[None]
+) -> None:
     await pool.load(PLAN)
     # It has answered once: until then it may take long to start.
     await until(lambda: pool.metrics() and pool.pids())
@@ -81,6 +96,7 @@ async def test_a_stopped_worker_is_killed_and_replaced(pool: WorkerPool) -> None
     os.kill(stopped, signal.SIGSTOP)
     await until(lambda: pool.pids() not in ([], [stopped]))
     await until_loaded(pool, PLAN.id)
+    assert lost == [None]
 
 
 @contextlib.contextmanager

@@ -35,6 +35,7 @@ def pool(tmp_path: Path) -> WorkerPool:
         environment={},
         changes=Changes(),
         on_audit=lambda _: None,
+        on_lost=lambda: None,
     )
 
 
