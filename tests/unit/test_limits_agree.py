@@ -12,6 +12,7 @@ from control_plane.compile.envoy import connection_manager, grpc_service, route
 from control_plane.compile.envoy.filters import ext_proc as ext_proc_filter
 from control_plane.compile.envoy.filters.limits import BODY_IN_CHECK, CONNECTION_BUFFER, SMALL_BODY
 from sidecar.agent.bootstrap import MAX_CONNECTIONS, bootstrap
+from sidecar.checks.classifier import model_files
 from sidecar.checks.classifier import process as classifier
 from sidecar.checks.images import decoder as image_decoder
 from sidecar.checks.names import process as names_process
@@ -62,7 +63,7 @@ def test_who_waits_longer_waits_for_who_waits_shorter() -> None:
     for seconds in (image_decoder.SECONDS, classifier.KIND.seconds, names_process.KIND.seconds):
         assert seconds + ext_proc_filter.MESSAGE_TIMEOUT <= ext_proc_filter.ASKING_TIMEOUT
     for asked in (classifier, names_process):
-        assert asked.KIND.seconds > asked.READING_SECONDS
+        assert asked.KIND.seconds > model_files.READING_SECONDS
     # the guard ends an answer that is withheld no later than Envoy ends a silent one
     assert ext_proc.ANSWER_SECONDS <= route.IDLE_SECONDS
     assert names.CHECK_SECONDS < connection_manager.REQUEST_SECONDS
