@@ -20,7 +20,7 @@ from sidecar.plan.plan import Plan
 _NEEDED: Final = frozenset({"content-type", "content-encoding", "content-length", "transfer-encoding"})
 """An answer can't be read without them."""
 _USUAL: Final = frozenset(
-    [
+    {
         "uvicorn",
         "hypercorn",
         "daphne",
@@ -35,8 +35,10 @@ _USUAL: Final = frozenset(
         "application/json",
         "text/event-stream",
         "application/x-ndjson",
-    ]
-) | frozenset({"application/json; charset=utf-8", "text/event-stream; charset=utf-8"})
+        "application/json; charset=utf-8",
+        "text/event-stream; charset=utf-8",
+    }
+)
 _DATE: Final = re.compile("[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
 _SHORTEST: Final = 8
 """Characters of the shortest token of a canary; secrets are longer."""
