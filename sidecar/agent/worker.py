@@ -152,6 +152,7 @@ class Worker:
         channel: Channel[AgentMessage, WorkerMessage],
         audit: Channel[AgentMessage, WorkerMessage],
     ) -> None:
+        failure = None
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._exit(process), name=f"worker-{self.index}-exit")
@@ -160,7 +161,10 @@ class Worker:
                 group.create_task(self._write(channel), name=f"worker-{self.index}-write")
                 group.create_task(self._ping(process.pid), name=f"worker-{self.index}-ping")
         except* (ProcessFailed, ProtocolViolation, ConnectionError) as failed:
-            raise ProcessFailed(f"guard worker {self.index}: {failed.exceptions[0]}") from failed
+            failure = failed
+        # Not inside `except*`: up to Python 3.11.3 what is raised there comes out in a group of its own.
+        if failure is not None:
+            raise ProcessFailed(f"guard worker {self.index}: {failure.exceptions[0]}") from failure
 
     async def _exit(self, process: asyncio.subprocess.Process) -> None:
         status = await process.wait()
