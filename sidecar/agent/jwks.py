@@ -34,6 +34,9 @@ MAX_AGE = 24 * 3600.0
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Source = tuple[str, str]
 _NONE: _Source = ("", "")
+_SPECIAL = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "64:ff9b:1::/48", "2001::/23", "2002::/16")))
+"""Which of IANA's special-purpose addresses `is_global` calls public changed with Python's patch releases: the same here
+everywhere. The last two hold Teredo and 6to4, tunnels to any IPv4 address, private ones, too."""
 NO_KEYS: dict[str, Any] = {"keys": []}
 log = get_logger()
 
@@ -241,14 +244,11 @@ def permitted(address: Address, allow: Sequence[str]) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return permitted(address.ipv4_mapped, allow)
-        # tunnels lead to the IPv4 address inside; NAT64's 64:ff9b::/96 is reserved, so refused below
-        inner = [address.sixtofour, *(address.teredo or ())]
-        if not all(permitted(one, allow) for one in inner if one is not None):
-            return False
     networks = [ipaddress.ip_network(entry) for entry in allow if "/" in entry]
     if any(address.version == network.version and address in network for network in networks):
         return True
-    return address.is_global and not address.is_multicast and not address.is_reserved
+    special = any(address.version == network.version and address in network for network in _SPECIAL)
+    return address.is_global and not address.is_multicast and not address.is_reserved and not special
 
 
 class _Pinned(AbstractResolver):
