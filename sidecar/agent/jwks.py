@@ -241,9 +241,8 @@ async def _resolve(host: str, port: int) -> tuple[Address, ...]:
 
 def permitted(address: Address, allow: Sequence[str]) -> bool:
     """Whether an issuer may be fetched from this address: a public one, or one in a CIDR that the operator allows."""
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return permitted(address.ipv4_mapped, allow)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return permitted(address.ipv4_mapped, allow)
     networks = [ipaddress.ip_network(entry) for entry in allow if "/" in entry]
     if any(address.version == network.version and address in network for network in networks):
         return True
