@@ -60,6 +60,8 @@ class Shipping:
         self._queue: deque[bytes] = deque()
         self._bytes = 0
         self._losses: dict[str, Loss] = {}
+        self._telling: Gap | None = None
+        """Of losses that are no longer among those; kept with its id until it is stored: told again it is the same one."""
         self._some = asyncio.Event()
         self._spool = spool
         self._spooled = 0
@@ -88,12 +90,16 @@ class Shipping:
 
     def lose(self, count: int, reason: str) -> None:
         """So many records are lost, 0 where nobody knows how many: a gap says so."""
-        if not self._losses:
+        if not self._untold:
             log.error("audit_losing", reason=reason)
             self._on_loss(True)
         self._losses.setdefault(reason, Loss(since=time.time())).count += count
         metrics.AUDIT_LOST.inc(count)
         self._some.set()
+
+    @property
+    def _untold(self) -> bool:
+        return bool(self._losses) or self._telling is not None
 
     async def run(self) -> None:
         """Until cancelled. A batch that the sink can't take waits, with a growing, jittered pause."""
@@ -102,7 +108,7 @@ class Shipping:
             await self._some.wait()
             await asyncio.sleep(GATHER)
             self._some.clear()
-            while self._queue or self._losses:
+            while self._queue or self._untold:
                 try:
                     await self._ship()
                     failures = 0
@@ -114,12 +120,13 @@ class Shipping:
         """At the end of the process: ship what is left for at most `deadline` seconds, and leave the rest in the spool."""
         try:
             async with asyncio.timeout(deadline):
-                while self._queue or self._losses:
+                while self._queue or self._untold:
                     await self._ship()
         except (TimeoutError, DependencyUnavailable):
             log.warning("audit_not_flushed", count=len(self._queue))
-        if self._spool is not None and (self._queue or self._losses):
-            gaps = [self._gap(reason, loss.since, loss.count) for reason, loss in self._losses.items()]
+        if self._spool is not None and (self._queue or self._untold):
+            told = [] if self._telling is None else [self._telling]
+            gaps = told + [self._gap(reason, loss) for reason, loss in self._losses.items()]
             await asyncio.to_thread(self._spool.write, list(self._queue), gaps, self._instance_id())
 
     async def _ship(self) -> None:
@@ -144,25 +151,24 @@ class Shipping:
             raise DependencyUnavailable("the sink took only a part")
 
     async def _ship_gap(self) -> None:
-        reason, loss = next(iter(self._losses.items()))
-        told = loss.count
-        gap = self._gap(reason, loss.since, told)
+        if self._telling is None:
+            reason = next(iter(self._losses))
+            self._telling = self._gap(reason, self._losses.pop(reason))
         try:
-            await self._sink.store([msgspec.json.encode(gap, order="deterministic")])
+            if not await self._sink.store([msgspec.json.encode(self._telling, order="deterministic")]):
+                raise DependencyUnavailable("the sink took no gap")
         except DependencyRefused as error:
-            log.error("audit_gap_refused", reason=str(error), count=told)
-        loss.count -= told
-        if not loss.count:
-            del self._losses[reason]
-        if not self._losses:
+            log.error("audit_gap_refused", reason=str(error), count=self._telling.lost)
+        self._telling = None
+        if not self._untold:
             self._on_loss(False)
 
-    def _gap(self, reason: str, since: float, lost: int) -> Gap:
+    def _gap(self, reason: str, loss: Loss) -> Gap:
         return Gap(
             id=secrets.token_hex(16),
             time=time.time(),
-            since=since,
-            lost=lost,
+            since=loss.since,
+            lost=loss.count,
             reason=reason,
             instance_id=self._instance_id(),
         )

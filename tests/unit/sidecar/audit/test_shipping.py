@@ -88,6 +88,46 @@ async def test_each_reason_has_a_gap_of_its_own_and_an_unknown_number_is_told_to
     assert [(gap.reason, gap.lost) for gap in sink.gaps] == [("access_log_full", 7), ("agent_ended", 0)]
 
 
+async def test_what_is_lost_while_a_gap_is_told_gets_one_of_its_own() -> None:
+    class Losing(Store):
+        async def store(self, records: Sequence[bytes]) -> int:
+            if not self.stored:
+                made.lose(0, "worker_ended")
+            return await super().store(records)
+
+    sink = Losing()
+    made = shipping(sink)
+    made.lose(0, "worker_ended")
+    await ship(made, lambda: len(sink.gaps) >= 2)
+    first, second = sink.gaps
+    assert first.time <= second.since
+
+
+@pytest.mark.parametrize("nothing", [DependencyUnavailable("no answer came"), 0])
+async def test_a_gap_that_may_not_have_arrived_is_told_again_as_the_same_one(
+    nothing: int | Exception, tmp_path: Path
+) -> None:
+    asked: list[bytes] = []
+
+    class Noting(Store):
+        async def store(self, records: Sequence[bytes]) -> int:
+            asked.extend(records)
+            return await super().store(records)
+
+    sink = Noting(nothing, nothing)
+    told: list[bool] = []
+    spool = Spool(tmp_path / "audit.spool")
+    made = shipping(sink, on_loss=told.append, spool=spool)
+    made.lose(3, "queue_full")
+    await made.close(60)
+    assert spool.read() == asked
+    await ship(made, lambda: bool(sink.gaps))
+    assert len(asked) == 3
+    assert len({msgspec.json.decode(one, type=Gap).id for one in asked}) == 1
+    assert [gap.lost for gap in sink.gaps] == [3]
+    assert told == [True, False]
+
+
 async def test_memory_is_bounded_by_bytes_too() -> None:
     sink = Store()
     made = shipping(sink, max_bytes=10)
