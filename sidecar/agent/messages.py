@@ -101,10 +101,14 @@ class AuditBatch(Message, frozen=True, tag="audit"):
     records: tuple[bytes, ...]
 
 
+class HandedIn(Message, frozen=True, tag="handed_in"):
+    """All audit records are out and none follow; on the second pair only. Who ends without it may have had some."""
+
+
 class SpanBatch(Message, frozen=True, tag="spans"):
     """An OTLP ExportTraceServiceRequest, on the second pair only."""
 
     request: bytes
 
 
-WorkerMessage = Loaded | KeysSet | Listening | Pong | AuditBatch | SpanBatch
+WorkerMessage = Loaded | KeysSet | Listening | Pong | AuditBatch | HandedIn | SpanBatch

@@ -20,6 +20,7 @@ from sidecar.agent.channel import Channel
 from sidecar.agent.messages import (
     AgentMessage,
     AuditBatch,
+    HandedIn,
     KeysSet,
     Listening,
     Load,
@@ -71,6 +72,7 @@ class Worker:
         self._greeted = False
         self._started = False
         self._listening = False
+        self._handed_in = False
         self._outgoing: asyncio.Queue[AgentMessage] = asyncio.Queue(OUTGOING)
         self._process: asyncio.subprocess.Process | None = None
         self._heard_out = asyncio.Event()
@@ -85,9 +87,9 @@ class Worker:
         return self._listening and self._started
 
     @property
-    def served(self) -> bool:
-        """Whether Envoy's calls have ever reached it: it may then have ended with records that nobody got."""
-        return self._listening
+    def may_owe(self) -> bool:
+        """Whether it may have records that nobody got: Envoy's calls have reached it, and it has not said that it is done."""
+        return self._listening and not self._handed_in
 
     def terminate(self) -> None:
         """Ask it to finish what runs, to hand in its records and to end."""
@@ -188,7 +190,7 @@ class Worker:
                     self.key_sets[name] = version
                 case Listening():
                     self._listening = True
-                case AuditBatch() | SpanBatch():
+                case AuditBatch() | HandedIn() | SpanBatch():
                     raise ProtocolViolation("records and spans come on the second pair")
             self._on_change()
         await asyncio.sleep(REAP_WITHIN)
@@ -199,6 +201,8 @@ class Worker:
             match message:
                 case AuditBatch(records=records):
                     self._on_audit(records)
+                case HandedIn():
+                    self._handed_in = True
                 case SpanBatch(request=request):
                     self._on_spans(request)
                 case _:

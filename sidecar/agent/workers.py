@@ -86,7 +86,8 @@ class WorkerPool:
         self._stopping = True
         for worker in self._workers.values():
             worker.terminate()
-        if not await self._changes.until(lambda: not self._workers, deadline):
+        ended = await self._changes.until(lambda: not self._workers, deadline)
+        if not ended and any(worker.may_owe for worker in self._workers.values()):
             self._on_lost()
 
     def set_instance(self, instance_id: str) -> None:
@@ -232,11 +233,11 @@ class WorkerPool:
             try:
                 await worker.run(partial(self._state, index))
             except (ProcessFailed, OSError) as error:
+                if worker.may_owe:
+                    self._on_lost()
                 if self._stopping:
                     return
                 log.warning("worker_ended", worker=index, reason=str(error))
-                if worker.served:
-                    self._on_lost()
             finally:
                 self._bury(worker)
             metrics.CHILD_RESTARTS.labels("worker").inc()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from bartizan.telemetry import metrics
-from sidecar.agent.messages import AuditBatch
+from sidecar.agent.messages import AuditBatch, HandedIn
 from sidecar.audit.record import AuditRecord, Gap, Record
 
 CAPACITY = 20_000
@@ -26,7 +26,7 @@ class AuditQueue:
     says how many and since when; it is sent before the first record that comes after them.
     """
 
-    send: Callable[[AuditBatch], Awaitable[None]]
+    send: Callable[[AuditBatch | HandedIn], Awaitable[None]]
     clock: Callable[[], float]
     instance_id: Callable[[], str]
     capacity: int = CAPACITY
@@ -71,7 +71,7 @@ class AuditQueue:
         return AuditBatch(records=tuple(_encode(self._waiting.popleft()) for _ in range(count)))
 
     async def run(self) -> None:
-        """Send until closed and empty. Errors of `send` are the caller's: without its agent a worker ends."""
+        """Send until closed and empty, and then that this was all. Errors of `send` are the caller's: without its agent a worker ends."""
         while True:
             await self._ready.wait()
             if not self._closing:
@@ -82,6 +82,7 @@ class AuditQueue:
             while (batch := self.take()) is not None:
                 await self.send(batch)
             if closing:
+                await self.send(HandedIn())
                 return
 
     def close(self) -> None:

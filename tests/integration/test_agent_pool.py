@@ -86,6 +86,29 @@ async def test_workers_that_are_told_to_end_lose_no_records(pool: WorkerPool, lo
     assert not lost
 
 
+async def test_a_worker_that_ends_by_itself_hands_in_its_records(pool: WorkerPool, lost: list[None]) -> None:
+    await pool.load(PLAN)
+    (ended,) = pool.pids()
+    os.kill(ended, signal.SIGTERM)
+    await until(lambda: pool.pids() not in ([], [ended]))
+    await until_loaded(pool, PLAN.id)
+    assert not lost
+
+
+async def test_a_worker_that_dies_while_all_are_told_to_end_may_have_lost_records(
+    pool: WorkerPool, lost: list[None]
+) -> None:
+    await pool.load(PLAN)
+    (stopped,) = pool.pids()
+    os.kill(stopped, signal.SIGSTOP)
+    async with asyncio.TaskGroup() as group:
+        stopping = group.create_task(pool.stop(60.0))
+        await asyncio.sleep(0)
+        os.kill(stopped, signal.SIGKILL)
+        await stopping
+    assert lost == [None]
+
+
 async def test_a_stopped_worker_is_killed_and_replaced_and_its_records_are_called_lost(
     pool: WorkerPool, lost: list[None]
 ) -> None:

@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.agent.messages import AuditBatch
+from sidecar.agent.messages import AuditBatch, HandedIn
 from sidecar.audit.queue import BATCH, AuditQueue
 from sidecar.audit.record import AuditRecord, Gap, Record
 
@@ -27,9 +27,9 @@ def record(number: int) -> Record:
     )
 
 
-def queue(capacity: int, sent: list[AuditRecord]) -> AuditQueue:
-    async def send(batch: AuditBatch) -> None:
-        sent.extend(decoded(batch))
+def queue(capacity: int, sent: list[AuditBatch | HandedIn]) -> AuditQueue:
+    async def send(message: AuditBatch | HandedIn) -> None:
+        sent.append(message)
 
     return AuditQueue(send=send, clock=lambda: 99.0, instance_id=lambda: "i1", capacity=capacity)
 
@@ -68,12 +68,15 @@ def test_a_gap_says_how_many_since_when_and_why() -> None:
     assert (gap.lost, gap.since, gap.time, gap.reason, gap.instance_id) == (3, 1.0, 99.0, "queue_full", "i1")
 
 
-async def test_closing_sends_what_waits_and_ends() -> None:
-    sent: list[AuditRecord] = []
+async def test_closing_sends_what_waits_then_that_this_was_all_and_ends() -> None:
+    sent: list[AuditBatch | HandedIn] = []
     tested = queue(10_000, sent)
     for number in range(2 * BATCH + 1):
         tested.put(record(number))
     tested.close()
     async with asyncio.timeout(5):
         await tested.run()
-    assert [int(item.id) for item in sent] == list(range(2 * BATCH + 1))
+    *batches, last = sent
+    assert last == HandedIn()
+    records = [record for batch in batches if isinstance(batch, AuditBatch) for record in decoded(batch)]
+    assert [int(item.id) for item in records] == list(range(2 * BATCH + 1))
