@@ -30,6 +30,7 @@ logger = get_logger()
 
 _MAX_BYTES = 64 * 1024
 _MAX_SEQUENCE = 2**63 - 1
+_MAX_BOOT_ID = 64
 _MAX_TEXT = 256
 _MAX_LIST = 128
 _RETRY_SECONDS = 5.0
@@ -50,7 +51,7 @@ def checked(report: fleet_pb2.InstanceReport) -> Observation:
     """
     if report.ByteSize() > _MAX_BYTES:
         raise InvalidInput(f"a report has at most {_MAX_BYTES} bytes")
-    if report.sequence > _MAX_SEQUENCE or "\0" in report.boot_id:
+    if report.sequence > _MAX_SEQUENCE or "\0" in report.boot_id or len(report.boot_id) > _MAX_BOOT_ID:
         raise InvalidInput("sequence or boot id of the report can't be stored")
     try:
         return observation_of(report)
@@ -62,7 +63,7 @@ def observation_of(report: fleet_pb2.InstanceReport) -> Observation:
     """A report as the ledger takes it; texts and lists are cut to what is shown anyway."""
     policy = report.policy
     return Observation(
-        boot_id=report.boot_id[:_MAX_TEXT],
+        boot_id=report.boot_id,
         sequence=report.sequence,
         sent_at=report.sent_at.ToNanoseconds() / 1e9,
         agent_version=report.agent_version[:_MAX_TEXT],

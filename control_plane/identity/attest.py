@@ -157,7 +157,7 @@ class Attestor:
         await work.events.record(
             AdminEvent(
                 time=now,
-                actor=spiffe_id[:128],
+                actor=spiffe_id,
                 act="instance.attest",
                 target=instance_id,
                 detail={"pod": bound.pod_name, "pod_uid": bound.pod_uid} if bound else {},

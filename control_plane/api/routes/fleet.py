@@ -50,7 +50,7 @@ def operations(parts: Parts) -> list[Operation]:
             await work.join_tokens.purge(before=now - _KEEP_EXPIRED_SECONDS)
             await work.join_tokens.add(row)
             detail = {"id": row.id, "labels": ask.labels, "ttl_seconds": ask.ttl_seconds}
-            await work.events.record(call.actor.event(now, "join_token.create", ask.spiffe_id[:256], detail))
+            await work.events.record(call.actor.event(now, "join_token.create", ask.spiffe_id, detail))
         return IssuedJoinToken(token=token, expires_at=row.expires_at, id=row.id)
 
     async def join_tokens(_call: Call) -> JoinTokenList:

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from sqlalchemy import ColumnElement, RowMapping, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, String, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control_plane.store.base import AdminEvent, AdminTokenRow, EventQuery, JoinTokenRow
 from control_plane.store.rows import JOIN_ID_LENGTH
 from control_plane.store.sql.tables import ADMIN_EVENTS, ADMIN_TOKENS, BOOTSTRAP_TOKENS, JOIN_TOKENS
+
+_EVENT_WIDTHS = {
+    column.name: column.type.length
+    for column in ADMIN_EVENTS.c
+    if isinstance(column.type, String) and column.type.length
+}
 
 
 class SqlAdminTokens:
@@ -132,17 +138,10 @@ class SqlAdminEvents:
         self._connection = connection
 
     async def record(self, event: AdminEvent) -> None:
-        await self._connection.execute(
-            insert(ADMIN_EVENTS).values(
-                time=event.time,
-                actor=event.actor,
-                act=event.act,
-                target=event.target,
-                detail=msgspec.json.encode(event.detail).decode(),
-                request_id=event.request_id,
-                peer=event.peer,
-            )
-        )
+        """Names that are longer than their columns are cut: PostgreSQL would refuse them, and with them the act."""
+        names = {name: getattr(event, name)[:width] for name, width in _EVENT_WIDTHS.items()}
+        detail = msgspec.json.encode(event.detail).decode()
+        await self._connection.execute(insert(ADMIN_EVENTS).values(time=event.time, detail=detail, **names))
 
     async def recent(self, *, limit: int = 100) -> Sequence[AdminEvent]:
         """Newest first."""

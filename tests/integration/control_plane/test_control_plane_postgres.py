@@ -11,7 +11,14 @@ from sqlalchemy import text
 
 from bartizan.errors import BartizanError, Conflict, DependencyUnavailable, InvalidInput
 from control_plane.policies.service import Policies
-from control_plane.store.base import AuditRow, JoinTokenRow, PublicationRow, RevisionRow, RotationRow
+from control_plane.store.base import (
+    AdminEvent,
+    AuditRow,
+    JoinTokenRow,
+    PublicationRow,
+    RevisionRow,
+    RotationRow,
+)
 from control_plane.store.sql.store import SqlStore, open_store
 from tests.support.postgres import needs_postgres, postgres
 from tests.unit.control_plane.policies.test_mesh_service import policy
@@ -135,6 +142,15 @@ async def test_a_replica_that_stands_still_in_a_transaction_does_not_hold_the_ot
     async with still.begin() as work:
         assert (lease := await work.leases.acquire("rotation", "other", now=2.5, ttl=1.0)), "not the other's"
         assert lease.holder == "other"
+
+
+async def test_an_act_of_somebody_with_a_long_name_is_recorded(replicas: list[SqlStore]) -> None:
+    event = AdminEvent(time=1.0, actor="spiffe://" + "a" * 500, act="instance.attest", target="t" * 500)
+    async with replicas[0].begin() as work:
+        await work.events.record(event)
+        [stored] = await work.events.recent()
+    assert event.actor.startswith(stored.actor)
+    assert event.target.startswith(stored.target)
 
 
 async def test_why_postgresql_failed_is_told_by_its_own_word(replicas: list[SqlStore]) -> None:

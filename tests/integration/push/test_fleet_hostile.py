@@ -23,11 +23,12 @@ def _late(report: Report) -> None:
     [
         lambda report: report.MergeFrom(Report(sequence=2**64 - 1)),
         lambda report: report.MergeFrom(Report(boot_id="boot\0")),
+        lambda report: report.MergeFrom(Report(boot_id="b" * 65)),
         lambda report: report.MergeFrom(Report(conditions=["x" * 1000] * 100)),
         lambda report: report.MergeFrom(Report(secret_versions={"x" * 100_000: "1"})),
         _late,
     ],
-    ids=["sequence", "nul", "list", "name", "time"],
+    ids=["sequence", "nul", "boot", "list", "name", "time"],
 )
 async def test_a_report_that_cannot_be_stored_is_refused_and_others_are_stored(
     plane: Plane, change: Callable[[Report], None]
