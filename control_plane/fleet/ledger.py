@@ -44,7 +44,8 @@ class Ledger(Bell):
         self._wanted: dict[str, Wanted] = {}
         self._key_sets: dict[str, int] = {}
         self._entries: dict[str, Entry] = {}
-        self._live: frozenset[str] = frozenset()
+        self._live: set[str] = set()
+        """By the last word of each, or the last sweep: one report must not cost a look at the whole fleet."""
         self._replicas: frozenset[str] = frozenset()
 
     # what is wanted
@@ -109,6 +110,7 @@ class Ledger(Bell):
     def dismiss(self, instance_id: str) -> None:
         """Removed: it no longer counts anywhere."""
         if self._entries.pop(instance_id, None) is not None:
+            self._live.discard(instance_id)
             self._ring()
 
     def instance(self, instance_id: str) -> Instance | None:
@@ -137,6 +139,7 @@ class Ledger(Bell):
         entry.sent = entry.sending | (entry.sent & seen.secret_versions.keys())
         entry.received_at = self._clock()
         entry.lease_until = self._monotonic() + self.lease
+        self._live.add(instance_id)
         if fresh or before is None or content(before) != content(seen):
             self._ring()
         return True
@@ -156,6 +159,7 @@ class Ledger(Bell):
             if entry is not None and entry.older_than(each):
                 entry.take(each.seen)
                 entry.received_at, entry.holder, entry.held = each.received_at, each.replica, each.live
+                (self._live.add if self.is_live(each.instance_id) else self._live.discard)(each.instance_id)
                 changed = True
         if changed:
             self._ring()
@@ -169,6 +173,7 @@ class Ledger(Bell):
                 # Its sidecars need a moment to find another one.
                 entry.lease_until = self._monotonic() + self.lease
         self._replicas = alive
+        self._live = set(self.live())
         self._ring()
 
     def sent(self, instance_id: str, secrets: frozenset[str]) -> None:
@@ -221,14 +226,10 @@ class Ledger(Bell):
 
     def rows(self, policy: str) -> tuple[Row, ...]:
         """Every sidecar that the policy selects, sorted by instance id; empty when nothing is wanted."""
-        wanted = self._wanted.get(policy)
-        if wanted is None:
+        if (wanted := self._wanted.get(policy)) is None:
             return ()
-        return tuple(
-            self._row(wanted, entry)
-            for _, entry in sorted(self._entries.items())
-            if wanted.selects(entry.instance)
-        )
+        chosen = {name: entry for name, entry in self._entries.items() if wanted.selects(entry.instance)}
+        return tuple(self._row(wanted, chosen[name]) for name in sorted(chosen))
 
     def secret_users(self, secret: str, entitled: Iterable[str]) -> Mapping[str, Use]:
         """Every admitted sidecar that may emit a secret, with the version that its Envoy showed last.
@@ -256,15 +257,14 @@ class Ledger(Bell):
 
     def sweep(self) -> float:
         """Notice expired leases; returns in how many seconds to look again."""
-        live = self.live()
-        if live != self._live:
+        if (live := self.live()) != self._live:
+            self._live = set(live)
             self._ring()
         now = self._monotonic()
         ends = [self._entries[name].lease_until - now for name in live if not self._entries[name].holder]
         return max(0.05, min([*ends, self.lease / 4]))
 
     def _ring(self) -> None:
-        self._live = self.live()
         INSTANCES.set(len(self._live))
         self.ring()
 

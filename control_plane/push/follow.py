@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
+from control_plane.fleet.bell import Pace
 from control_plane.fleet.ledger import Ledger
 from control_plane.push.publish import Publisher
 
@@ -15,16 +15,19 @@ async def follow(ledger: Ledger, publisher: Publisher, wake: Callable[[], None] 
     """Until cancelled. `wake` is called after every change."""
     told: dict[str, object] = {}
     generation = -1
+    # A fleet that reports at once is one look, not a thousand.
+    pace = Pace(_GATHER_SECONDS)
     while True:
         generation = await ledger.changed(generation)
-        for instance in ledger.instances():
-            seen = ledger.observation(instance.instance_id)
-            said = (seen[0].capabilities, seen[0].policy, seen[0].version) if seen else None
-            if said is not None and told.get(instance.instance_id) != said:
-                told[instance.instance_id] = said
-                publisher.reported(instance.instance_id)
-        for gone in told.keys() - {each.instance_id for each in ledger.instances()}:
-            del told[gone]
+        with pace.look():
+            present = ledger.instances()
+            for instance in present:
+                seen = ledger.observation(instance.instance_id)
+                said = (seen[0].capabilities, seen[0].policy, seen[0].version) if seen else None
+                if said is not None and told.get(instance.instance_id) != said:
+                    told[instance.instance_id] = said
+                    publisher.reported(instance.instance_id)
+            for gone in told.keys() - {each.instance_id for each in present}:
+                del told[gone]
         wake()
-        # A fleet that reports at once is one look, not a thousand.
-        await asyncio.sleep(_GATHER_SECONDS)
+        await pace.rest()

@@ -25,6 +25,7 @@ from control_plane.api.auth import Permission
 from control_plane.api.openapi import Call, Operation, Reply
 from control_plane.api.ports import Parts
 from control_plane.api.routes.history import HistoryRoutes
+from control_plane.fleet.bell import Pace
 from control_plane.fleet.ledger import Ledger
 from control_plane.fleet.status import policy_status
 from control_plane.policies.revisions import plain
@@ -126,16 +127,19 @@ def operations(parts: Parts) -> list[Operation]:
 async def wait_for(read: Callable[[], Awaitable[_Status]], query: StatusQuery, ledger: Ledger) -> _Status:
     """With wait: the newest status when the time is over, whatever it says; the caller looks."""
     deadline = asyncio.get_running_loop().time() + (query.timeout if query.wait else 0.0)
+    pace = Pace()
     while True:
         # The mark comes first: what changes while the status is read ends the wait at once.
         seen = ledger.generation
-        status = await read()
+        with pace.look():
+            status = await read()
         if not query.wait or _reached(status, query) or asyncio.get_running_loop().time() >= deadline:
             return status
         # Only the waiting is cut short: a query to the store that is cancelled costs its connection.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(deadline):
                 await ledger.changed(seen)
+                await pace.rest()
 
 
 def _reached(status: PolicyStatus | MeshStatus, query: StatusQuery) -> bool:

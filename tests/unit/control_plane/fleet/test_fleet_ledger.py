@@ -250,6 +250,26 @@ async def test_waiters_wake_for_changes_and_not_for_repetitions(world: World) ->
     assert policy_status(ledger, "prod/chat").enforced
 
 
+def test_a_report_costs_no_look_at_the_rest_of_the_fleet() -> None:
+    asked = 0
+
+    def monotonic() -> float:  # every look at a lease asks it
+        nonlocal asked
+        asked += 1
+        return 0.0
+
+    ledger = Ledger(monotonic=monotonic)
+    for number in range(1000):
+        ledger.admit(replace(ONE, instance_id=f"i{number}"))
+        ledger.observe(f"i{number}", OLD)
+    asked = 0
+    generation = ledger.generation
+    ledger.observe("i1", replace(PROVEN, sequence=3))
+    assert ledger.generation > generation
+    assert asked < 10
+    assert len(ledger.live()) == 1000
+
+
 def test_an_expiring_lease_is_a_change(world: World) -> None:
     world.ledger.observe("i1", PROVEN)
     generation = world.ledger.generation
