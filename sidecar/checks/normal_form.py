@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import partial
 from typing import Literal
 
 import re2
+
+from sidecar.checks.pieces import rewritten
 
 MAX_MARKS = 30
 _LAST_MARK = 0x1EFFF
@@ -34,4 +37,5 @@ def normal_form(form: Literal["NFC", "NFD", "NFKC"], text: str) -> str:
     """The text in this form, in time linear in its length; of a longer run of marks the first 30 stay."""
     if _LONG_RUN_SIGN.search(text):
         text = _LONG_RUN.sub(r"\1", text)
-    return unicodedata.normalize(form, text)
+    # an ASCII character is never put together with one before it
+    return rewritten(text, partial(unicodedata.normalize, form))

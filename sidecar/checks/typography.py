@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 import msgspec
 import re2
 
 from sidecar.checks.base import Match
+from sidecar.checks.pieces import rewritten
 
 SPREAD = 4
 """So many characters of the text at most stand for one of the plain text."""
@@ -64,6 +66,24 @@ _INVISIBLE = r"[\x00-\x08\x0e-\x1f\x7f\u00ad\u034f\u061c\u180e\u200b-\u200f\u202
 _GAP = re.compile(f"{_INVISIBLE}(?<!{_INVISIBLE}.){_INVISIBLE}{{0,{SPREAD - 2}}}(?!{_INVISIBLE})")
 
 
+class _Places(Sequence[int]):
+    """Where each character stood of a text without these gaps."""
+
+    def __init__(self, gaps: Sequence[tuple[int, int]], length: int) -> None:
+        self._gone = list(accumulate((end - start for start, end in gaps), initial=0))
+        self._seams = [start - gone for (start, _), gone in zip(gaps, self._gone, strict=False)]
+        """Where the gaps were, in the text that is left."""
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> int:  # type: ignore[override]
+        if not 0 <= index < self._length:
+            raise IndexError(index)
+        return index + self._gone[bisect_right(self._seams, index)]
+
+
 class Plain(msgspec.Struct, frozen=True, gc=False):
     """`text`, and where each of its characters stood; without `places` each stands where it stood."""
 
@@ -99,13 +119,8 @@ def plain(text: str) -> Plain:
     gaps = [gap.span() for gap in _GAP.finditer(made)]
     if not gaps:
         return Plain(_DASH.sub("-", made))
-    places: list[int] = []
-    done = 0
-    for start, end in gaps:
-        places += range(done, start)
-        done = end
-    places += range(done, len(made))
-    return Plain(_DASH.sub("-", _GAP.sub("", made)), places)
+    left = _GAP.sub("", made)
+    return Plain(_DASH.sub("-", left), _Places(gaps, len(left)))
 
 
 def has_controls(text: str) -> bool:
@@ -117,4 +132,8 @@ def has_controls(text: str) -> bool:
 
 def ascii_signs(text: str) -> str:
     """Full-width letters and signs, and digits of any script, as ASCII, what nobody sees as one blank: one for one."""
-    return text if text.isascii() or not _SIGN.search(text) else text.translate(_SIGNS)
+    return text if text.isascii() or not _SIGN.search(text) else rewritten(text, _translated)
+
+
+def _translated(piece: str) -> str:
+    return piece.translate(_SIGNS) if _SIGN.search(piece) else piece

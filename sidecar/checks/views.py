@@ -71,6 +71,8 @@ _PLAIN = bytes(ord(" ") if chr(code).isspace() else ord(chr(code).lower()) for c
     range(128, 256)
 )
 """Of ASCII: lower case, and a blank for every white space."""
+_WORDS = re.compile(r".{1,256}[^ ]*", re.DOTALL)
+"""Some, up to a blank: of a text in which not all is ASCII nearly all of these are."""
 _LEET = bytes.maketrans(b"013457@$!|+69", b"oieastasiltgg")
 _ROT13 = bytes.maketrans(
     b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
@@ -89,13 +91,21 @@ class Bounds:
 
 def plain(text: str) -> str:
     """NFKC, without invisible characters, lower case, white space collapsed."""
-    if text.isascii():
-        words = text.encode().translate(_PLAIN).split(b"  ")
-        return b" ".join(filter(None, map(bytes.strip, words))).decode()
-    text = normal_form("NFKC", text)
-    if _INVISIBLE_SIGN.search(text):
-        text = _INVISIBLE.sub("", text)
-    return " ".join(text.split()).lower()
+    if not text.isascii():
+        text = normal_form("NFKC", text)
+        if _INVISIBLE_SIGN.search(text):
+            text = _INVISIBLE.sub("", text)
+        if not text.isascii():
+            # no letter's lower case depends on what stands beyond a blank
+            return " ".join(filter(None, map(_plain_words, _WORDS.findall(text))))
+    return _plain_words(text)
+
+
+def _plain_words(text: str) -> str:
+    if not text.isascii():
+        return " ".join(text.split()).lower()
+    words = text.encode().translate(_PLAIN).split(b"  ")
+    return b" ".join(filter(None, map(bytes.strip, words))).decode()
 
 
 def folded(normal: str) -> str:
