@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import hashlib
 import json
 import statistics
 import sys
@@ -75,6 +76,17 @@ def _counted(number: int, event: bytes) -> bytes:
     return b"data: " + said.encode() + b"\n\n"
 
 
+def _padded(number: int, event: bytes) -> bytes:
+    """The event of an engine that pads each, by other signs each time."""
+    said = hashlib.sha256(b"%d" % number).hexdigest()[: 2 + number % 14].translate(_LETTERS)
+    return event.removesuffix(b"}\n\n") + b', "obfuscation": "%s"}\n\n' % said.encode()
+
+
+def _of_two(number: int, event: bytes) -> bytes:
+    """The same of two answers to one prompt, in turn."""
+    return event.replace(b'"index": 0', b'"index": %d' % (number % 2))
+
+
 def streams_of(
     at_once: int, *, content_type: str, chunks: int, events: Sequence[bytes] = tuple(_EVENTS)
 ) -> Play:
@@ -131,7 +143,10 @@ def prompts_of(at_once: int, *, size: int) -> Play:
 _NOTHING: dict[str, Any] = {"output": [{"canary": {"tokens": ["canary-0123456789"]}}]}
 _SHADOW = {**_NOTHING, "mode": "shadow"}
 _OUTPUT = {"output": OUTPUT}
+_LETTERS = str.maketrans("0123456789", "ghijklmnop")
 _COUNTED = tuple(_counted(*each) for each in enumerate(_EVENTS))
+_PADDED = tuple(_padded(*each) for each in enumerate(_EVENTS * 4))
+_TWO = tuple(_of_two(*each) for each in enumerate(_EVENTS))
 PARTS = (
     Part(name="check_1", unit="call", checks={}, play=checks_of(1)),
     Part(name="check_8", unit="call", checks={}, play=checks_of(8)),
@@ -147,6 +162,8 @@ PARTS = (
     Part(name="chunk_canary_8", unit="chunk", checks=_NOTHING, play=streams_of(8, content_type=_SSE, chunks=200)),
     Part(name="chunk_all_8", unit="chunk", checks=_OUTPUT, play=streams_of(8, content_type=_SSE, chunks=200)),
     Part(name="chunk_counted_8", unit="chunk", checks=_OUTPUT, play=streams_of(8, content_type=_SSE, chunks=200, events=_COUNTED)),
+    Part(name="chunk_padded_8", unit="chunk", checks=_OUTPUT, play=streams_of(8, content_type=_SSE, chunks=200, events=_PADDED)),
+    Part(name="chunk_two_8", unit="chunk", checks=_OUTPUT, play=streams_of(8, content_type=_SSE, chunks=200, events=_TWO)),
     Part(name="chunk_all_1", unit="chunk", checks=_OUTPUT, play=streams_of(1, content_type=_SSE, chunks=400)),
 )  # fmt: skip
 

@@ -28,7 +28,7 @@ from sidecar.formats.json_text import (
 )
 from sidecar.formats.openai_fields import UNREADABLE
 from sidecar.formats.reading import WHOLE, Reading, malformed
-from sidecar.formats.same_shape import Alike, Asides, LastShape
+from sidecar.formats.same_shape import Alike, Asides, LastShapes
 from sidecar.formats.split_names import Chunk, RawEvent, SplitNames
 from sidecar.formats.streamed_json import StreamedJson
 from sidecar.formats.walk import WHOLE_NUMBERS, take_unreadable
@@ -118,7 +118,7 @@ class JsonEventStream:
         self._known: set[str] = set()
         """Identifiers of events so far."""
         self._names = SplitNames(self._chunks)
-        self._shapes = LastShape(reader.asides, reader.again)
+        self._shapes = LastShapes(reader.asides, reader.again)
         self._last = b""
         """The event that went out last."""
 

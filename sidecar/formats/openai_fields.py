@@ -7,6 +7,8 @@ from collections.abc import Container
 from enum import Enum, auto
 from typing import Any
 
+from sidecar.formats.same_shape import PADDING
+
 
 class Holds(Enum):
     """TEXT: what the model says. ENGINE: what the engine says of itself. UNREADABLE: text in a form that no check reads."""
@@ -91,6 +93,11 @@ def engines_own(key: str, value: Any) -> bool:
 def shaped(value: Any) -> bool:
     """Whether it is an identifier."""
     return isinstance(value, str) and _SHAPE.fullmatch(value) is not None
+
+
+def padding(value: Any) -> bool:
+    """Whether it is what engines pad an event of a stream with (`obfuscation`)."""
+    return isinstance(value, str) and PADDING.fullmatch(f'"{value}"'.encode("utf-8", "replace")) is not None
 
 
 def unread(value: dict[str, Any], known: Container[str]) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from typing import Any
 from sidecar.formats.base import TextPart
 from sidecar.formats.event_stream import DONE, JsonEventStream
 from sidecar.formats.json_text import DEFAULT_DEPTH, Path, as_json
-from sidecar.formats.openai_fields import TEXTS, engines_own, unread
+from sidecar.formats.openai_fields import TEXTS, engines_own, padding, unread
 from sidecar.formats.reading import Reading, index_of, malformed
-from sidecar.formats.same_shape import MOMENT, NUMBER, Asides
+from sidecar.formats.same_shape import MOMENT, NUMBER, PADDING, Asides
 from sidecar.formats.sse import EventSplitter, encode
 from sidecar.formats.streamed_calls import StreamedCalls
 from sidecar.formats.unsaid import message_says
@@ -27,12 +27,13 @@ _CALL = re.compile(
 _FIELD = re.compile(r"choices\[(\d+)\]\.delta\.([a-z_]+)")
 _LEGACY = re.compile(r"choices\[(\d+)\]\.text")
 
-
+_PADDING = "obfuscation"
 _ASIDES: Asides = {
     ("created",): MOMENT,
     **{("usage", f"{what}_tokens"): NUMBER for what in ("prompt", "completion", "total")},
+    (_PADDING,): PADDING,
 }
-"""Some servers say the time and the count of tokens in every event."""
+"""Some servers say the time and the count of tokens in every event, or pad it."""
 
 
 def openai_stream(*, legacy: bool, max_depth: int = DEFAULT_DEPTH, conceal: bool = True) -> JsonEventStream:
@@ -70,6 +71,8 @@ class ChatEvents:
             reading.text(fault["message"], ("error", "message"), "error.message")
             reading.finished.append("error.")
         self._failed = self._failed or "error" in rest
+        if padding(rest.get(_PADDING)):
+            del rest[_PADDING]
         if (usage := rest.pop("usage", None)) is not None:
             reading.rest({"usage": usage}, (), known=True)
         reading.rest(rest, ())

@@ -15,11 +15,11 @@ from typing import Any
 from sidecar.formats.base import TextPart
 from sidecar.formats.event_stream import JsonEventStream
 from sidecar.formats.json_text import DEFAULT_DEPTH, Path, as_json
-from sidecar.formats.openai_fields import engines_own, shaped
+from sidecar.formats.openai_fields import engines_own, padding, shaped
 from sidecar.formats.openai_reader import OpenAIReader
 from sidecar.formats.reading import Reading, index_of
 from sidecar.formats.response_items import STREAMS, judged
-from sidecar.formats.same_shape import NUMBER, WORD, Asides
+from sidecar.formats.same_shape import NUMBER, PADDING, Asides
 from sidecar.formats.sse import MAX_WHOLE_BYTES, EventSplitter, encode
 from sidecar.model.decision import Cause
 
@@ -39,7 +39,7 @@ _BLOCK = re.compile(
 )
 _NUMBER: Path = ("sequence_number",)
 _PADDING: Path = ("obfuscation",)
-_ASIDES: Asides = {_NUMBER: NUMBER, _PADDING: WORD}
+_ASIDES: Asides = {_NUMBER: NUMBER, _PADDING: PADDING}
 _INDEXES = ("output_index", "content_index", "summary_index")
 _ENDINGS = frozenset({"response.completed", "response.incomplete", "response.failed", "error"})
 _FAILED = frozenset({"response.failed", "error"})
@@ -231,4 +231,4 @@ def _position(key: str, value: Any) -> bool:
         return value is None or type(value) is int
     if key == "sequence_number":
         return type(value) is int and 0 <= value < 10**9
-    return key in {"item_id", "obfuscation"} and shaped(value)
+    return (key == "item_id" and shaped(value)) or (key == _PADDING[0] and padding(value))

@@ -25,8 +25,12 @@ MOMENT: Final = re.compile(rb"0|[1-9][0-9]{0,9}")
 """Of a member that holds seconds since the epoch, or a number of its own."""
 WORD: Final = re.compile(rb'"[A-Za-z0-9_.:/+\-]{0,128}"')
 """A string without escapes that is one by which programs go."""
+PADDING: Final = re.compile(rb'"(?![A-Za-z0-9]{0,26}[0-9]{6})[A-Za-z0-9]{0,32}"')
+"""Random letters and digits, by which engines hide how long a piece of text is. None that could be a card or a phone."""
 _PLAIN = re.compile(rb'[^"\\\x00-\x1f]+')
-_PATIENCE = 8
+_KEPT = 8
+"""Text streams whose shapes are known at one time: alternatives of one answer come in turn."""
+_PATIENCE = 2 * _KEPT
 """So many events that are of no earlier shape, one after the other, end the search for shapes: they cost more than they save."""
 
 
@@ -47,6 +51,11 @@ class Shape(msgspec.Struct, frozen=True, gc=False):
     """Where the text stands. Its gap is between the quotes."""
     like: StreamPiece
     """Of the event that it was taken from."""
+
+    @property
+    def location(self) -> str:
+        """The text stream."""
+        return self.like.texts[0].location
 
     def read(self, data: bytes) -> dict[Path, bytes] | None:
         """What an event of this shape has in its gaps, None for another event."""
@@ -95,26 +104,29 @@ class Alike(msgspec.Struct, frozen=True, gc=False):
         return self.shape.written({**self.said, **tokens})
 
 
-class LastShape:
-    """The newest shape of one stream."""
+class LastShapes:
+    """The newest shape of each text stream of one answer, the one that was found last first."""
 
     def __init__(self, asides: Asides, mark_of: Callable[[Mapping[Path, bytes]], Any]) -> None:
         self._asides = asides
         self._mark_of = mark_of
-        self._shape: Shape | None = None
+        self._shapes: list[Shape] = []
         self._misses = 0
 
     def find(self, data: bytes) -> Alike | None:
         """The event as its shape, if that is known, reads it."""
-        shape = self._shape
-        if shape is None or (said := shape.read(data)) is None:
-            return None
-        try:
-            text = said[shape.text].decode()
-        except UnicodeDecodeError:
-            return None
-        self._misses = 0
-        return Alike(shape, said, text, self._mark_of(said))
+        for number, shape in enumerate(self._shapes):
+            if (said := shape.read(data)) is None:
+                continue
+            try:
+                text = said[shape.text].decode()
+            except UnicodeDecodeError:
+                return None
+            if number:
+                self._keep(shape)
+            self._misses = 0
+            return Alike(shape, said, text, self._mark_of(said))
+        return None
 
     def learn(self, text: str, value: Any, path: Path, piece: StreamPiece, mark: Any) -> None:
         """Keep the shape of an event that was read in full: `text` is its data, its one text stands at `path` of `value`."""
@@ -134,7 +146,12 @@ class LastShape:
             return
         # not of one whose string has escapes: then this says so
         if said[path].decode() == piece.texts[0].text and shape.piece(piece.texts[0].text) == piece:
-            self._shape = shape
+            self._keep(shape)
+
+    def _keep(self, shape: Shape) -> None:
+        """One of a text stream: what its reader knows of that follows the newest event that it read."""
+        others = [each for each in self._shapes if each.location != shape.location]
+        self._shapes = [shape, *others[: _KEPT - 1]]
 
 
 def _shape(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from sidecar.formats.ndjson import LineSplitter
 from sidecar.formats.ollama import OllamaEvents
 from sidecar.formats.openai_stream import ChatEvents
 from sidecar.formats.responses_stream import ResponseEvents
-from sidecar.formats.same_shape import _PATIENCE, NO_ASIDES, LastShape
+from sidecar.formats.same_shape import _KEPT, _PATIENCE, NO_ASIDES, LastShapes
 from sidecar.formats.sse import EventSplitter, encode
 
 
@@ -100,6 +101,9 @@ NUMBERS = st.one_of(
         [-1, 10**6 - 1, 10**6, 10**9, 10**10, 10**11, 4111111111111111, 1.5, True, None, "7", "a@b.de"]
     ),
 )
+PADDINGS = st.sampled_from(
+    ["", "ZGF", "lRK2aBv", "msg_1", "a b", 'a"b', "x@y.de", "4111111111111111", "a" * 33, 7, None]
+)
 AROUND = st.fixed_dictionaries(
     {},
     optional={
@@ -110,11 +114,13 @@ AROUND = st.fixed_dictionaries(
                 {"prompt_tokens": NUMBERS}, optional={"total_tokens": NUMBERS, "strange": NUMBERS}
             ),
         ),
+        "obfuscation": PADDINGS,
     },
 )
 EVENTS = st.one_of(
     st.builds(chunk, TEXTS, ascii_only=st.booleans()),
     st.builds(chunk, TEXTS, around=AROUND),
+    st.builds(chunk, TEXTS, index=st.integers(0, 3), around=st.just({"obfuscation": "ZGF"})),
     st.builds(chunk, TEXTS, index=st.integers(0, 1), key=st.sampled_from(["content", "reasoning", "strange"])),
     st.builds(chunk, TEXTS, finish_reason=st.just("stop")),
     st.builds(chunk, TEXTS, logprobs=st.just({"content": [{"token": "a"}]})),
@@ -141,6 +147,10 @@ EVENTS = st.one_of(
 @example([chunk("a"), chunk("b").replace(b'"b"', b'"b\xff"')], True)
 @example([chunk("a"), chunk("b", around={"created": 4111111111111111})], True)
 @example([chunk("a", around={"usage": {"total_tokens": each}}) for each in (1, 10**6)], True)
+@example(
+    [chunk("a", around={"obfuscation": each}) for each in ("x", "yZ", "x", "4111111111111111", "a b")], True
+)
+@example([chunk(text, index=number % 2) for number, text in enumerate("abcdef")], True)
 def test_reading_by_shape_changes_nothing(events: list[bytes], conceal: bool) -> None:
     sent = [encode(event) for event in events]
     assert said(ChatEvents, sent, conceal=conceal) == said(ReadsAll, sent, conceal=conceal)
@@ -284,6 +294,7 @@ def test_events_of_a_shape_move_up_behind_one_that_was_put_in(reader: Reader, te
     ("reader", "events"),
     [
         (ChatEvents, [encode(chunk("a")), encode(chunk("b"))]),
+        (ChatEvents, [encode(chunk(text, around={"obfuscation": word})) for text, word in (("a", "ZGF"), ("b", ""))]),
         (ChatEvents, [encode(chunk(text, around={"created": at, "usage": {"total_tokens": at}})) for text, at in (("a", 9), ("b", 10))]),
         (MessageEvents, [delta("a"), delta("b")]),
         (ResponseEvents, [response("a", 9, "x"), response("b", 10, "yz")]),
@@ -299,8 +310,38 @@ def test_the_second_event_of_a_shape_is_not_read_again(reader: Reader, events: l
     assert [part.text for part in second.piece.texts] == ["b"]
 
 
+@pytest.mark.parametrize(
+    "piece",
+    [
+        lambda text, number: encode(chunk(text, index=number)),
+        lambda text, number: response(text, 9, "x", item_id=f"msg_{number}", output_index=number),
+    ],
+)
+@pytest.mark.parametrize("many", [2, _KEPT])
+def test_text_streams_that_come_in_turn_are_read_by_shape(
+    many: int, piece: Callable[[str, int], bytes]
+) -> None:
+    answers = stream(ResponseEvents if b"response." in piece("a", 0) else ChatEvents)
+    for text in "abc":
+        answers.feed(b"".join(piece(text, number) for number in range(many)), end=False)
+    read = [each.alike is not None for each in answers._chunks]
+    assert read == [False] * many + [True] * 2 * many
+    assert [part.text for each in answers.events() for part in each.texts] == [
+        text for text in "abc" for _ in range(many)
+    ]
+
+
+def test_what_was_held_back_goes_out_as_the_item_that_was_said_last() -> None:
+    answers = stream(ResponseEvents)
+    for item in ("msg_1", "msg_2", "msg_1"):
+        answers.feed(response("a", item_id=item), end=False)
+    (held,) = answers.events()[-1].texts
+    (out,) = answers.closing([held]).split(b"\n\n")[:-1]
+    assert json.loads(out.partition(b"data: ")[2])["item_id"] == "msg_1"
+
+
 def test_streams_whose_events_never_repeat_are_no_longer_asked_for_their_shape() -> None:
-    shapes = LastShape(NO_ASIDES, lambda _said: None)
+    shapes = LastShapes(NO_ASIDES, lambda _said: None)
     piece = StreamPiece(texts=())
     read = stream(ChatEvents)
     for number in range(_PATIENCE + 1):
