@@ -31,7 +31,7 @@ class Problem:
 
     path is the document path ("spec.limits.requests[0].rate"), code a constant snake_case name,
     message says what is wrong, hint how to mend it. document: kind and name of the document that the path is of, where
-    that is another one than the one at hand ("MeshPolicy baseline").
+    that is another one than the one at hand ("MeshPolicy baseline"). line: of the document's text, 0 where not known.
     """
 
     path: str
@@ -39,11 +39,13 @@ class Problem:
     message: str
     hint: str = ""
     document: str = ""
+    line: int = 0
 
     @property
     def place(self) -> str:
-        """Document and path for people."""
-        return f"{self.document}, {self.path}" if self.document else self.path or "(document)"
+        """Document or line, and path, for people."""
+        where = self.document or (f"line {self.line}" if self.line else "")
+        return f"{where}, {self.path}" if where else self.path or "(document)"
 
 
 class BartizanError(Exception):
@@ -51,12 +53,14 @@ class BartizanError(Exception):
 
 
 class InvalidInput(BartizanError):
-    """A document, argument or setting is wrong; `problems` holds all of them, sorted by path."""
+    """A document, argument or setting is wrong; `problems` holds all of them, sorted by line and path."""
 
     def __init__(self, summary: str, problems: Iterable[Problem] = ()) -> None:
         super().__init__(summary)
         self.summary = summary
-        self.problems = tuple(sorted(problems, key=lambda each: (each.document, each.path, each.code)))
+        self.problems = tuple(
+            sorted(problems, key=lambda each: (each.document, each.line, each.path, each.code))
+        )
 
     def __str__(self) -> str:
         lines = [f"{p.place}: {p.message}{f' ({p.hint})' if p.hint else ''}" for p in self.problems]

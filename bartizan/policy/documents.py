@@ -25,7 +25,8 @@ _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?([eE][-+]?[0-9]{1,3})?", re.ASCII)
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_START = "indent with spaces, not tabs; quote a text that begins with @ or `"
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Unreadable(Exception):
@@ -173,7 +174,9 @@ def _load_yaml(text: str) -> tuple[Any, list[Problem]]:
     except yaml.MarkedYAMLError as error:
         where = error.problem_mark or error.context_mark
         place = f"line {where.line + 1}, column {where.column + 1}: " if where else ""
-        raise _unreadable("malformed", f"{place}{error.problem or error.context or 'no YAML'}") from None
+        what = error.problem or error.context or "no YAML"
+        hint = _START if "cannot start any token" in what else ""
+        raise _unreadable("malformed", f"{place}{what}", hint=hint) from None
     except yaml.YAMLError:
         raise _unreadable("malformed", "no YAML: it holds characters that text can't have") from None
 
@@ -187,7 +190,7 @@ class _Builder:
         self.root: list[Any] = []
 
     def build(self, text: str) -> tuple[Any, list[Problem]]:
-        for event in yaml.parse(text, Loader=_LOADER):
+        for event in yaml.parse(text, Loader=LOADER):
             line = event.start_mark.line + 1 if event.start_mark else 0
             if getattr(event, "tag", None) is not None:
                 raise _unreadable(
@@ -286,5 +289,5 @@ def _duplicate(path: str, where: str) -> Problem:
     return Problem(path=path, code="duplicate_field", message=message, hint="keep one of them")
 
 
-def _unreadable(code: str, message: str, path: str = "") -> Unreadable:
-    return Unreadable(Problem(path=path, code=code, message=message))
+def _unreadable(code: str, message: str, path: str = "", hint: str = "") -> Unreadable:
+    return Unreadable(Problem(path=path, code=code, message=message, hint=hint))

@@ -60,6 +60,7 @@ PATTERNS: dict[str, str] = {get_args(alias)[1].pattern: meaning for alias, meani
 """What each pattern of the schema means to an author. A test finds forgotten ones."""
 
 
+_DOCUMENTS = ("ModelPolicy", "MeshPolicy")
 _ENOUGH = 1000
 """A document with more problems is not worth reading to its end."""
 
@@ -133,10 +134,14 @@ def _problems(error: ValidationError) -> Iterable[Problem]:
             expected = " or ".join(_KINDS.get(kind, kind) for kind in kinds)
             return [_problem(path, "wrong_type", f"expected {expected}, not {_kind_of(instance)}")]
         case "enum":
+            if value == [_DOCUMENTS[0]]:
+                value = _DOCUMENTS  # what is neither is judged as the kind that most documents are
             allowed = ", ".join(map(str, value))
             if not isinstance(instance, str):
                 return [_problem(path, "wrong_type", f"expected one of: {allowed}; not {_kind_of(instance)}")]
-            close = difflib.get_close_matches(instance, value, n=1)
+            close = [each for each in value if each.lower() == instance.lower()] or difflib.get_close_matches(
+                instance, value, n=1
+            )
             hint = f"did you mean {close[0]}?" if close else ""
             return [_problem(path, "invalid_value", f"expected one of: {allowed}", hint)]
         case "pattern":
