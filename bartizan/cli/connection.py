@@ -6,15 +6,18 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from bartizan.cli.output import Output
-from bartizan.client import Client
 from bartizan.errors import InvalidInput, Problem
 from bartizan.local.paths import state_folder
-from bartizan.local.up_state import UpState, read_state
+
+if TYPE_CHECKING:
+    # An HTTP client, wanted by most commands, but not by the servers.
+    from bartizan.client import Client
+    from bartizan.local.up_state import UpState
 
 T = TypeVar("T")
 
@@ -30,6 +33,9 @@ class Connection:
 
     def client(self) -> Client:
         """Raises InvalidInput that names every missing part and how to give it."""
+        from bartizan.client import Client
+        from bartizan.local.up_state import read_state
+
         running = read_state(state_folder())
         url = self.url or (running and running.api)
         token_file = self.token_file or (running and running.token_file)
@@ -62,6 +68,8 @@ class Connection:
 
     def laptop(self) -> UpState | None:
         """The running stack of `bartizan up` that commands go to; None where another control plane was named."""
+        from bartizan.local.up_state import read_state
+
         return read_state(state_folder()) if self.url is None else None
 
     def call(self, work: Callable[[Client], Awaitable[T]]) -> T:

@@ -8,8 +8,6 @@ from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.table import Table
 
 PIPE_WIDTH = 400
 
@@ -25,6 +23,9 @@ class Output:
         if self.json:
             self.data(data)
             return
+        from rich.console import Console
+        from rich.table import Table
+
         table = Table(box=None, header_style="bold", pad_edge=False)
         for column in columns:
             table.add_column(column, overflow="fold")

@@ -5,6 +5,7 @@ Exit codes: 0 done · 1 fault · 2 wrong input · 3 not found · 4 refused or co
 
 from __future__ import annotations
 
+import importlib
 import sys
 from dataclasses import replace
 from typing import Any
@@ -12,25 +13,6 @@ from typing import Any
 import click
 
 from bartizan import errors
-from bartizan.cli import (
-    analyze,
-    audit,
-    capture,
-    doctor,
-    events,
-    fleet,
-    inject,
-    injector,
-    keys,
-    laptop,
-    mesh,
-    policy,
-    scan,
-    secrets,
-    servers,
-    status,
-    tokens,
-)
 from bartizan.cli.connection import Connection
 from bartizan.cli.output import Output
 
@@ -47,8 +29,46 @@ CODES: tuple[tuple[type[errors.BartizanError], int], ...] = (
 )
 
 
+MODULES = {
+    "laptop": ("demo", "up", "down"),
+    "servers": ("control-plane", "sidecar"),
+    "policy": ("policy",),
+    "mesh": ("mesh",),
+    "keys": ("keys",),
+    "secrets": ("secrets",),
+    "status": ("status",),
+    "fleet": (
+        "endpoints", "instances", "join-token", "join-tokens", "revoke-join-token", "trust", "remove-instance",
+    ),
+    "tokens": ("tokens",),
+    "audit": ("audit",),
+    "events": ("events",),
+    "capture": ("capture",),
+    "inject": ("inject",),
+    "injector": ("injector",),
+    "analyze": ("analyze",),
+    "scan": ("scan",),
+    "doctor": ("doctor",),
+}  # fmt: skip
+PLACES = {command: module for module, commands in MODULES.items() for command in commands}
+
+
 class Root(click.Group):
-    """A click group whose commands end with a message and a code, never with a traceback, for expected errors."""
+    """A click group whose commands end with a message and a code, never with a traceback, for expected errors.
+
+    Each is imported when it is asked for: `bartizan sidecar` stays in memory for as long as its pod lives.
+    """
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return sorted(PLACES)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name in PLACES and name not in self.commands:
+            module = importlib.import_module(f"bartizan.cli.{PLACES[name]}")
+            command: click.Command = getattr(module, name.replace("-", "_"))
+            _accept_output(command)
+            self.add_command(command)
+        return super().get_command(context, name)
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -70,37 +90,6 @@ class Root(click.Group):
 def cli(context: click.Context, output: str, url: str | None, token_file: str | None, ca: str | None) -> None:
     """Guard a model with an Envoy sidecar; manage policies, keys and secrets through the control plane."""
     context.obj = Connection(url=url, token_file=token_file, ca=ca, output=Output(output))
-
-
-for command in (
-    laptop.demo,
-    laptop.up,
-    laptop.down,
-    servers.control_plane,
-    servers.sidecar,
-    policy.policy,
-    mesh.mesh,
-    keys.keys,
-    secrets.secrets,
-    status.status,
-    fleet.endpoints,
-    fleet.instances,
-    fleet.join_token,
-    fleet.join_tokens,
-    fleet.revoke_join_token,
-    fleet.trust,
-    fleet.remove_instance,
-    tokens.tokens,
-    audit.audit,
-    events.events,
-    capture.capture,
-    inject.inject,
-    injector.injector,
-    analyze.analyze,
-    scan.scan,
-    doctor.doctor,
-):
-    cli.add_command(command)
 
 
 def _say_output(context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
@@ -126,7 +115,3 @@ def _accept_output(command: click.Command) -> None:
         help="How results are printed.",
     )
     command.params.append(option)
-
-
-for command in cli.commands.values():
-    _accept_output(command)

@@ -65,9 +65,10 @@ def mistake(words: list[str]) -> str:
         if word == "…":
             return ""
         if isinstance(command, click.Group) and not word.startswith("-"):
-            if word not in command.commands:
+            below = command.get_command(click.Context(command), word)
+            if below is None:
                 return f"no command {word}"
-            command = command.commands[word]
+            command = below
             known |= {option for parameter in command.params for option in parameter.opts}
         elif word.startswith("-") and word != "-":
             if word.partition("=")[0] not in known:

@@ -23,6 +23,12 @@ NEVER = {
 LATER = {"numpy", "phonenumbers", "joserfc", "cel_expr_python", "opentelemetry.sdk", "yaml", "libmodsecurity"}
 AGENT = NEVER | LATER | {"re2", "sidecar.checks.pipeline", "sidecar.exchange", "sidecar.worker"}
 WORKER = NEVER | LATER | {"cryptography", "grpc", "aiohttp", "sidecar.app", "sidecar.formats.anthropic"}
+COMMAND = """
+import click
+from bartizan.cli.root import cli
+assert cli.get_command(click.Context(cli), "sidecar")
+import sidecar.__main__
+"""
 KEYS_ALONE = """
 import sidecar.worker
 from sidecar.wire.engine_ngh2 import Ngh2Engine
@@ -38,6 +44,7 @@ load_plan(plan, Buckets(clock=float))
     ("start", "unwanted"),
     [
         pytest.param("import sidecar.__main__", AGENT, id="agent"),
+        pytest.param(COMMAND, AGENT - {"click"}, id="agent by the images' command"),
         pytest.param(KEYS_ALONE, WORKER, id="worker with a policy of API keys"),
         pytest.param(
             f"{KEYS_ALONE}import sidecar.wire.span_export", WORKER, id="the same, and its requests are traced"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -18,6 +19,15 @@ POLICY = ROOT / "examples" / "policies" / "sentiment.yaml"
 def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
     monkeypatch.setenv("BARTIZAN_HOME", str(tmp_path))
     return CliRunner()
+
+
+def test_each_command_is_found_under_its_own_name() -> None:
+    context = click.Context(cli)
+    found = {name: cli.get_command(context, name) for name in cli.list_commands(context)}
+    assert {name: command and command.name for name, command in found.items()} == {
+        name: name for name in found
+    }
+    assert {"up", "sidecar", "join-token"} <= found.keys()
 
 
 def test_a_valid_policy_is_said_to_be_valid(runner: CliRunner) -> None:
