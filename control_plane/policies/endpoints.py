@@ -117,7 +117,7 @@ class Endpoints:
             async with self._store.begin() as work:
                 await work.meshes.hold(plan.meshes.versions)
                 seen = {row.name: row.version for row in plan.policies}
-                if {row.name: row.version for row in await work.policies.in_effect()} != seen:
+                if await work.policies.heads() != seen:
                     raise Conflict("policies were changed by somebody else meanwhile; try again")
                 yield work
                 for row in plan.publications:
@@ -125,5 +125,6 @@ class Endpoints:
                     detail = {"revision": row.revision, "version": row.version, "mesh": name}
                     event = actor.event(self._clock(), "policy.inherit", row.policy, detail)
                     await work.events.record(event)
-            for endpoint in plan.endpoints:
-                await self._changed(endpoint)
+            documents = {row.name: row.document for row in plan.policies}
+            for row in plan.publications:
+                await self._changed(row.policy, row, documents[row.policy])

@@ -5,8 +5,7 @@ service.py (ModelPolicies) and meshes.py (MeshPolicies) build on it and say what
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic
 
@@ -76,8 +75,8 @@ class History(Generic[Published]):
 
     async def roll_out(self, name: str, number: int, actor: Actor) -> Applied:
         """Put a stored revision in effect under a new version. Raises NotFound, PolicyInvalid, PolicyConflict."""
-        async with self._exclusive(name, actor) as known:
-            return await self._put_in_effect(self._present(known, name), number, actor, "rollout")
+        async with self._publishing.turn():
+            return await self._put_in_effect(name, number, actor, "rollout")
 
     async def undo(self, name: str, actor: Actor) -> Applied:
         """Put in effect again what was before the present revision. Twice undone is as before.
@@ -85,16 +84,16 @@ class History(Generic[Published]):
         Of MeshPolicies those of now hold for a ModelPolicy: an override is not undone with it. Raises Conflict when
         there is nothing to undo, and as `roll_out` does.
         """
-        async with self._exclusive(name, actor) as known:
-            present = self._present(known, name)
+        async with self._publishing.turn():
             async with self._store.begin() as work:
-                past = await self._of(work).publications(name)
-            if not present.published:
-                raise Conflict(f"nothing to undo: nothing of {name} is in effect")
-            earlier = next((row.revision for row in past if row.revision != past[0].revision), None)
+                await self._changeable(work, name, actor)
+                present = await self._of(work).published(name)
+                if not present:
+                    raise Conflict(f"nothing to undo: nothing of {name} is in effect")
+                earlier = await self._of(work).revision_before(name, present[0].revision)
             if earlier is None:
                 raise Conflict(f"nothing to undo: only one revision of {name} was ever in effect")
-            return await self._put_in_effect(present, earlier, actor, "undo")
+            return await self._put_in_effect(name, earlier, actor, "undo")
 
     async def revision(self, name: str, number: int) -> RevisionRow:
         """Raises NotFound."""
@@ -102,38 +101,42 @@ class History(Generic[Published]):
             await self._alive(work, name)
             return await self._stored(work, name, number)
 
-    async def revisions(self, name: str) -> Sequence[RevisionRow]:
-        """Newest first. Raises NotFound."""
+    async def revisions(
+        self, name: str, *, limit: int = 200, before: int | None = None
+    ) -> Sequence[RevisionRow]:
+        """Newest first; before: number of the last one seen. Raises NotFound."""
         async with self._store.begin() as work:
             await self._alive(work, name)
-            return await self._of(work).revisions(name)
+            return await self._of(work).revisions(name, limit=limit, before=before)
 
-    async def publications(self, name: str) -> Sequence[Published]:
-        """Newest first. Raises NotFound."""
+    async def publications(
+        self, name: str, *, limit: int = 200, before: int | None = None
+    ) -> Sequence[Published]:
+        """Newest first; before: version of the last one seen. Raises NotFound."""
         async with self._store.begin() as work:
             await self._alive(work, name)
-            return await self._of(work).publications(name)
+            return await self._of(work).publications(name, limit=limit, before=before)
 
-    async def _put_in_effect(self, known: PolicyRow, number: int, actor: Actor, act: str) -> Applied:
+    async def _put_in_effect(self, name: str, number: int, actor: Actor, act: str) -> Applied:
         raise NotImplementedError
 
-    @contextlib.asynccontextmanager
-    async def _exclusive(self, name: str, actor: Actor) -> AsyncIterator[PolicyRow | None]:
-        async with self._publishing.turn():
-            async with self._store.begin() as work:
-                known = await self._of(work).get(name)
-            check_origin(known, actor)
-            yield known
+    async def _changeable(self, work: Work, name: str, actor: Actor) -> PolicyRow:
+        """Raises NotFound, KeptElsewhere."""
+        known = await self._alive(work, name)
+        check_origin(known, actor)
+        return known
 
-    async def _draft(self, work: Work, known: PolicyRow | None, asked: Asked) -> Draft:
-        """Raises PreconditionFailed."""
+    async def _draft(self, work: Work, asked: Asked) -> Draft:
+        """Raises PreconditionFailed, KeptElsewhere."""
+        known = await self._of(work).get(asked.name)
+        check_origin(known, asked.actor)
         current = known.revision if known is not None and known.deleted_at is None else 0
         if asked.expected is not None and asked.expected != current:
             raise PreconditionFailed(
                 f"the newest revision of {asked.name} is {current}, not {asked.expected}"
             )
         newest = await self._of(work).revision(asked.name, current)
-        published = await self._of(work).publication(asked.name, known.published) if known else None
+        published = await self._of(work).published(asked.name)
         changed = newest is None or newest.document != asked.document
         number = (known.revision if known else 0) + int(changed)
         return Draft(
@@ -147,7 +150,7 @@ class History(Generic[Published]):
                 created_at=self._clock(),
             ),
             changed=changed,
-            holds=published.version if published is not None and published.revision == number else 0,
+            holds=published[0].version if published and published[0].revision == number else 0,
             version=(known.version if known else 0) + 1,
         )
 

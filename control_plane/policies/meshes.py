@@ -72,9 +72,9 @@ class MeshPolicies(History[MeshPublicationRow]):
         asked = Asked(
             name=name, document=document_of(mesh.document), actor=actor, reason=reason, expected=expected
         )
-        async with self._exclusive(name, actor) as known:
+        async with self._publishing.turn():
             async with self._store.begin() as work:
-                draft = await self._draft(work, known, asked)
+                draft = await self._draft(work, asked)
             warnings = await self._endpoints.warnings(mesh)
             if (unchanged := draft.unchanged(rollout=rollout)) is not None:
                 return replace(unchanged, warnings=warnings)
@@ -98,8 +98,9 @@ class MeshPolicies(History[MeshPublicationRow]):
 
     async def delete(self, name: str, actor: Actor) -> None:
         """Its endpoints are as without it. Raises PolicyInvalid when one of them can't be: it needs its defaults."""
-        async with self._exclusive(name, actor) as known:
-            self._present(known, name)
+        async with self._publishing.turn():
+            async with self._store.begin() as work:
+                await self._changeable(work, name, actor)
             plan = await self._endpoints.plan(name, None, actor)
             now = self._clock()
             async with self._endpoints.carried_out(plan, name, actor) as work:
@@ -147,18 +148,19 @@ class MeshPolicies(History[MeshPublicationRow]):
                 loosens += [f"{row.name}: {change.loosens}" for change in changes if change.loosens]
         return mesh_differences(one.policy, other.policy), tuple(loosens)
 
-    async def _put_in_effect(self, known: PolicyRow, number: int, actor: Actor, act: str) -> Applied:
+    async def _put_in_effect(self, name: str, number: int, actor: Actor, act: str) -> Applied:
         async with self._store.begin() as work:
-            stored = await self._stored(work, known.name, number)
+            known = await self._changeable(work, name, actor)
+            stored = await self._stored(work, name, number)
         mesh = mesh_of(stored.document)
         warnings = await self._endpoints.warnings(mesh)
-        plan = await self._endpoints.plan(known.name, mesh, actor)
+        plan = await self._endpoints.plan(name, mesh, actor)
         version, now = known.version + 1, self._clock()
-        async with self._endpoints.carried_out(plan, known.name, actor) as work:
-            await work.meshes.publish(self._publication(known.name, version, number, actor))
-            await work.events.record(_event(actor, now, act, known.name, plan, number, version))
+        async with self._endpoints.carried_out(plan, name, actor) as work:
+            await work.meshes.publish(self._publication(name, version, number, actor))
+            await work.events.record(_event(actor, now, act, name, plan, number, version))
         return Applied(
-            name=known.name, revision=number, version=version, endpoints=plan.endpoints, warnings=warnings
+            name=name, revision=number, version=version, endpoints=plan.endpoints, warnings=warnings
         )
 
     def _publication(self, name: str, version: int, revision: int, actor: Actor) -> MeshPublicationRow:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -36,8 +36,13 @@ class Signer(Protocol):
         ...
 
 
-PolicyChanged = Callable[[str], Awaitable[None]]
-"""Tells the push side that a policy's newest publication changed or that the policy is gone."""
+class PolicyChanged(Protocol):
+    """Tells the push side that a policy's newest publication changed or that the policy is gone."""
+
+    async def __call__(self, name: str, row: PublicationRow | None = None, document: str = "", /) -> None:
+        """row, document: that publication and its revision, where they are at hand and need not be read."""
+        ...
+
 
 _ELSEWHERE: Mapping[Origin, str] = {
     "kubernetes": "{} is kept in Kubernetes and can only be read here: change the {} object",

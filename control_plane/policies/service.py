@@ -32,7 +32,7 @@ from control_plane.policies.publishing import (
     written_of,
 )
 from control_plane.policies.revisions import check_conflicts, document_of
-from control_plane.store.base import PolicyRow, PublicationRow, Store
+from control_plane.store.base import PolicyRow, PublicationHead, Store
 
 __all__ = ["KeptElsewhere", "Policies", "PolicyState", "PreconditionFailed", "Signer"]
 
@@ -42,10 +42,10 @@ class PolicyState:
     """A policy with its newest publication, None when nothing is published."""
 
     row: PolicyRow
-    publication: PublicationRow | None
+    publication: PublicationHead | None
 
 
-class Policies(History[PublicationRow]):
+class Policies(History[PublicationHead]):
     """The service of ModelPolicies; `meshes` is that of MeshPolicies. Changes run one after the other."""
 
     def __init__(
@@ -98,13 +98,14 @@ class Policies(History[PublicationRow]):
         asked = Asked(
             name=name, document=document_of(written.document), actor=actor, reason=reason, expected=expected
         )
-        async with self._exclusive(name, actor) as known:
+        async with self._publishing.turn():
             async with self._store.begin() as work:
-                draft = await self._draft(work, known, asked)
+                draft = await self._draft(work, asked)
                 others = await work.policies.current_documents(policy.metadata.namespace)
-                now_touching = in_effect(await work.meshes.in_effect())
-            if now_touching.versions != touching.versions:
-                touching = now_touching
+                moved = await work.meshes.heads() != touching.versions
+                if moved:
+                    touching = in_effect(await work.meshes.in_effect())
+            if moved:
                 effective = await self._publishing.judge(written, touching.meshes)
             # Not within the transaction: one that is open keeps every other writer waiting.
             check_conflicts(policy, others)
@@ -131,7 +132,7 @@ class Policies(History[PublicationRow]):
                     event = actor.event(draft.revision.created_at, "policy.apply", name, detail)
                     await work.events.record(event)
                 if prepared is not None:
-                    await self._changed(name)
+                    await self._changed(name, prepared, asked.document)
             return Applied(
                 name=name,
                 revision=number,
@@ -142,10 +143,10 @@ class Policies(History[PublicationRow]):
 
     async def delete(self, name: str, actor: Actor) -> None:
         """Sidecars that it selected then deny everything. Numbers go on if it comes back."""
-        async with self._exclusive(name, actor) as known:
-            self._present(known, name)
+        async with self._publishing.turn():
             now = self._clock()
             async with self._store.begin() as work:
+                await self._changeable(work, name, actor)
                 await work.policies.delete(name, at=now)
                 await work.events.record(actor.event(now, "policy.delete", name))
             await self._changed(name)
@@ -154,7 +155,8 @@ class Policies(History[PublicationRow]):
         """Raises NotFound."""
         async with self._store.begin() as work:
             row = await self._alive(work, name)
-            return PolicyState(row=row, publication=await work.policies.publication(name, row.published))
+            published = await work.policies.published(name)
+        return PolicyState(row=row, publication=published[0] if published else None)
 
     async def states(self, namespace: str = "") -> Sequence[PolicyState]:
         async with self._store.begin() as work:
@@ -169,8 +171,8 @@ class Policies(History[PublicationRow]):
         """
         async with self._store.begin() as work:
             row = await self._alive(work, name)
-            published = await work.policies.publication(name, row.published)
-            wanted = number or (published.revision if published else row.revision)
+            published = await work.policies.published(name)
+            wanted = number or (published[0].revision if published else row.revision)
             stored = await self._stored(work, name, wanted)
             rows = await work.meshes.in_effect()
         return await self._publishing.judge(written_of(stored.document), in_effect(rows).meshes)
@@ -181,9 +183,10 @@ class Policies(History[PublicationRow]):
         changes = differences(one.policy, other.policy)
         return changes, tuple(change.loosens for change in changes if change.loosens)
 
-    async def _put_in_effect(self, known: PolicyRow, number: int, actor: Actor, act: str) -> Applied:
+    async def _put_in_effect(self, name: str, number: int, actor: Actor, act: str) -> Applied:
         async with self._store.begin() as work:
-            stored = await self._stored(work, known.name, number)
+            known = await self._changeable(work, name, actor)
+            stored = await self._stored(work, name, number)
             others = await work.policies.current_documents(known.namespace)
             touching: InEffect = in_effect(await work.meshes.in_effect())
         written = written_of(stored.document)
@@ -197,10 +200,10 @@ class Policies(History[PublicationRow]):
                 await work.meshes.hold(touching.versions)
                 await work.policies.publish(prepared)
                 detail = _detail(effective, number, version)
-                await work.events.record(actor.event(self._clock(), f"policy.{act}", known.name, detail))
-            await self._changed(known.name)
+                await work.events.record(actor.event(self._clock(), f"policy.{act}", name, detail))
+            await self._changed(name, prepared, stored.document)
         warnings = await self._publishing.warnings(written, effective)
-        return Applied(name=known.name, revision=number, version=version, warnings=warnings)
+        return Applied(name=name, revision=number, version=version, warnings=warnings)
 
 
 def _detail(effective: Effective, revision: int, version: int) -> Mapping[str, object]:

@@ -80,8 +80,7 @@ class Publisher:
                 heads = await work.policies.heads()
                 moved = [name for name in heads if heads[name] != self._looked_at.get(name)]
                 for name in moved:
-                    if (row := await work.policies.publication(name, heads[name])) is not None:
-                        await self._take(work, row)
+                    await self._read(work, name, heads[name])
                 versions = await work.key_sets.versions()
                 named = self._named_key_sets()
                 older = [name for name in named if self._key_sets.newest(name) != versions.get(name, 0)]
@@ -99,18 +98,26 @@ class Publisher:
             if moved or older or gone:
                 self._refresh(self._subscribers)
 
-    async def policy_changed(self, name: str) -> None:
-        """Its newest publication is another one now, or it was deleted. Raises DependencyError."""
+    async def policy_changed(self, name: str, row: PublicationRow | None = None, document: str = "") -> None:
+        """Its newest publication is another one now, or it was deleted. Raises DependencyError.
+
+        row, document: that publication and its revision; without them they are read.
+        """
         async with self._lock:
-            async with self._store.begin() as work:
-                policy = await work.policies.get(name)
-                row = await work.policies.publication(name, policy.published) if policy else None
-                if row is None:
-                    self._drop(name)
-                else:
-                    await self._take(work, row)
-                    if name in self._published and self._published[name].key_set:
-                        await self._load_key_set(work, self._published[name].key_set)
+            named = self._named_key_sets()
+            if row is not None:
+                self._take(row, document)
+            else:
+                async with self._store.begin() as work:
+                    policy = await work.policies.get(name)
+                    if policy is None or not policy.published:
+                        self._drop(name)
+                    else:
+                        await self._read(work, name, policy.published)
+            # A set that was named before is followed by `key_set_changed`.
+            for key_set in self._named_key_sets() - named:
+                async with self._store.begin() as work:
+                    await self._load_key_set(work, key_set)
             PUBLISHED.inc()
             namespace = name.partition("/")[0]
             self._refresh(s for s, one in self._subscribers.items() if one.instance.namespace == namespace)
@@ -199,14 +206,19 @@ class Publisher:
         if subscriber.streams == 0 and self._subscribers.get(name) is subscriber:
             del self._subscribers[name]
 
-    async def _take(self, work: Work, row: PublicationRow) -> None:
+    async def _read(self, work: Work, name: str, version: int) -> None:
+        row = await work.policies.publication(name, version)
+        revision = await work.policies.revision(name, row.revision) if row else None
+        if row is not None:
+            self._take(row, revision.document if revision else "")
+
+    def _take(self, row: PublicationRow, document: str) -> None:
         known = self._published.get(row.policy)
         if known is not None and known.wanted.version >= row.version:
             return
         self._looked_at[row.policy] = row.version
-        revision = await work.policies.revision(row.policy, row.revision)
         try:
-            taken = published(row, revision.document if revision else "")
+            taken = published(row, document)
         except InvalidInput as error:
             logger.error("publication_unreadable", policy=row.policy, version=row.version, reason=str(error))
             return

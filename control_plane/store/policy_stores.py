@@ -10,14 +10,16 @@ from control_plane.store.rows import (
     MeshPublicationRow,
     Origin,
     PolicyRow,
+    PublicationHead,
     PublicationRow,
     RevisionRow,
 )
 
-Published = TypeVar("Published", bound=PublicationRow | MeshPublicationRow)
+Published = TypeVar("Published", bound=PublicationHead | MeshPublicationRow)
+_Published_co = TypeVar("_Published_co", bound=PublicationHead | MeshPublicationRow, covariant=True)
 
 
-class DocumentStore(Protocol[Published]):
+class DocumentStore(Protocol[_Published_co]):
     """Policies of one kind, their revisions and their publications. Lists of these: newest first."""
 
     async def get(self, name: str) -> PolicyRow | None:
@@ -29,15 +31,28 @@ class DocumentStore(Protocol[Published]):
         self, row: RevisionRow, *, origin: Origin = "api", namespace: str = ""
     ) -> None: ...
     async def revision(self, name: str, number: int) -> RevisionRow | None: ...
-    async def revisions(self, name: str, *, limit: int = 200) -> Sequence[RevisionRow]: ...
-    async def publish(self, row: Published) -> None:
-        """Raises Conflict unless its version is the one after the newest."""
+    async def revisions(
+        self, name: str, *, limit: int = 200, before: int | None = None
+    ) -> Sequence[RevisionRow]:
+        """before: number of the last one seen."""
         ...
 
-    async def publication(self, name: str, version: int) -> Published | None: ...
-    async def publications(self, name: str, *, limit: int = 200) -> Sequence[Published]: ...
-    async def published(self) -> Sequence[Published]:
-        """What is in effect of each policy: the newest publication, unless it was deleted after it."""
+    async def publications(
+        self, name: str, *, limit: int = 200, before: int | None = None
+    ) -> Sequence[_Published_co]:
+        """before: version of the last one seen."""
+        ...
+
+    async def published(self, name: str = "") -> Sequence[_Published_co]:
+        """What is in effect of each policy, or of this one: the newest publication, unless it was deleted after it."""
+        ...
+
+    async def revision_before(self, name: str, number: int) -> int | None:
+        """The revision that was published last before this one."""
+        ...
+
+    async def heads(self) -> Mapping[str, int]:
+        """The version in effect of every policy that has one."""
         ...
 
     async def in_effect(self) -> Sequence[InEffectRow]:
@@ -49,14 +64,15 @@ class DocumentStore(Protocol[Published]):
         ...
 
 
-class PolicyStore(DocumentStore[PublicationRow], Protocol):
+class PolicyStore(DocumentStore[PublicationHead], Protocol):
     """ModelPolicies."""
 
     async def all(self, *, namespace: str = "") -> Sequence[PolicyRow]: ...
-    async def heads(self) -> Mapping[str, int]:
-        """The version in effect of every policy that has one."""
+    async def publish(self, row: PublicationRow) -> None:
+        """Raises Conflict unless its version is the one after the newest."""
         ...
 
+    async def publication(self, name: str, version: int) -> PublicationRow | None: ...
     async def alone(self, namespace: str, others: Sequence[tuple[str, str]]) -> None:
         """Until this transaction ends no other one is past this point: of two policies that clash one is stored.
 
@@ -71,6 +87,10 @@ class PolicyStore(DocumentStore[PublicationRow], Protocol):
 
 class MeshStore(DocumentStore[MeshPublicationRow], Protocol):
     """MeshPolicies. What they do to endpoints are publications of the endpoints' policies."""
+
+    async def publish(self, row: MeshPublicationRow) -> None:
+        """Raises Conflict unless its version is the one after the newest."""
+        ...
 
     async def hold(self, seen: Mapping[str, int]) -> None:
         """Until this transaction ends no other one changes what is in effect.

@@ -50,17 +50,23 @@ class RevisionRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PublicationRow:
-    """What was published; `bundle` is the serialized SignedBundle message."""
+class PublicationHead:
+    """Which revision was published when: all that lists need, because bundles are large."""
 
     policy: str
     version: int
     revision: int
-    bundle: bytes
-    key_id: str
     plan_hash: str
     published_at: float
     published_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicationRow(PublicationHead):
+    """What was published; `bundle` is the serialized SignedBundle message."""
+
+    bundle: bytes
+    key_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

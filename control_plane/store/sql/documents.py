@@ -5,7 +5,7 @@ policies.py and meshes.py add what only theirs have.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic
 
@@ -18,6 +18,7 @@ from control_plane.store.base import (
     MeshPublicationRow,
     Origin,
     PolicyRow,
+    PublicationHead,
     PublicationRow,
     Published,
     RevisionRow,
@@ -40,7 +41,11 @@ class Kind(Generic[Published]):
     policies: Table
     revisions: Table
     publications: Table
-    publication: type[Published]
+    published: type[Published]
+
+    def heads(self) -> list[ColumnElement[Any]]:
+        """The columns that lists of publications have."""
+        return [self.publications.c[name] for name in self.published.__dataclass_fields__]
 
     def newest(self) -> ColumnElement[bool]:
         """Of a policy and a publication: that one is in effect, as far as the policy is not deleted."""
@@ -52,7 +57,7 @@ class Kind(Generic[Published]):
         )
 
 
-MODEL: Final = Kind(POLICIES, REVISIONS, PUBLICATIONS, PublicationRow)
+MODEL: Final = Kind(POLICIES, REVISIONS, PUBLICATIONS, PublicationHead)
 MESH: Final = Kind(MESH_POLICIES, MESH_REVISIONS, MESH_PUBLICATIONS, MeshPublicationRow)
 
 
@@ -107,15 +112,29 @@ class SqlDocuments(Generic[Published]):
         row = found.mappings().one_or_none()
         return RevisionRow(**row) if row is not None else None
 
-    async def revisions(self, name: str, *, limit: int = 200) -> Sequence[RevisionRow]:
+    async def revisions(
+        self, name: str, *, limit: int = 200, before: int | None = None
+    ) -> Sequence[RevisionRow]:
         """Newest first."""
         table = self._kind.revisions
-        found = await self._connection.execute(
-            select(table).where(table.c.policy == name).order_by(table.c.number.desc()).limit(limit)
-        )
+        query = select(table).where(table.c.policy == name).order_by(table.c.number.desc()).limit(limit)
+        if before is not None:
+            query = query.where(table.c.number < before)
+        found = await self._connection.execute(query)
         return [RevisionRow(**row) for row in found.mappings()]
 
-    async def publish(self, row: Published) -> None:
+    async def revision_before(self, name: str, number: int) -> int | None:
+        table = self._kind.publications.c
+        found = await self._connection.execute(
+            select(table.revision)
+            .where(table.policy == name, table.revision != number)
+            .order_by(table.version.desc())
+            .limit(1)
+        )
+        earlier: int | None = found.scalar_one_or_none()
+        return earlier
+
+    async def _publish(self, row: PublicationRow | MeshPublicationRow) -> None:
         """Raises Conflict unless its version is the one after the newest: versions never come twice."""
         table = self._kind.policies
         taken = await self._connection.execute(
@@ -127,31 +146,36 @@ class SqlDocuments(Generic[Published]):
             raise Conflict(f"{row.policy} was published by somebody else meanwhile; try again")
         await self._connection.execute(insert(self._kind.publications).values(**_columns(row)))
 
-    async def publication(self, name: str, version: int) -> Published | None:
-        table = self._kind.publications
-        found = await self._connection.execute(
-            select(table).where(table.c.policy == name, table.c.version == version)
-        )
-        row = found.mappings().one_or_none()
-        return self._kind.publication(**row) if row is not None else None
-
-    async def publications(self, name: str, *, limit: int = 200) -> Sequence[Published]:
+    async def publications(
+        self, name: str, *, limit: int = 200, before: int | None = None
+    ) -> Sequence[Published]:
         """Newest first; of a policy that was deleted meanwhile those before that, too."""
-        table = self._kind.publications
-        found = await self._connection.execute(
-            select(table).where(table.c.policy == name).order_by(table.c.version.desc()).limit(limit)
-        )
-        return [self._kind.publication(**row) for row in found.mappings()]
+        kind, table = self._kind, self._kind.publications.c
+        query = select(*kind.heads()).where(table.policy == name).order_by(table.version.desc()).limit(limit)
+        if before is not None:
+            query = query.where(table.version < before)
+        found = await self._connection.execute(query)
+        return [kind.published(**row) for row in found.mappings()]
 
-    async def published(self) -> Sequence[Published]:
-        kind = self._kind
-        found = await self._connection.execute(
-            select(kind.publications)
+    async def published(self, name: str = "") -> Sequence[Published]:
+        kind, table = self._kind, self._kind.policies.c
+        query = (
+            select(*kind.heads())
             .join(kind.policies, kind.newest())
-            .where(kind.policies.c.deleted_at.is_(None))
-            .order_by(kind.policies.c.name)
+            .where(table.deleted_at.is_(None))
+            .order_by(table.name)
         )
-        return [kind.publication(**row) for row in found.mappings()]
+        found = await self._connection.execute(query.where(table.name == name) if name else query)
+        return [kind.published(**row) for row in found.mappings()]
+
+    async def heads(self) -> Mapping[str, int]:
+        table = self._kind.policies.c
+        found = await self._connection.execute(
+            select(table.name, table.version).where(
+                table.deleted_at.is_(None), table.version > table.withdrawn
+            )
+        )
+        return {row.name: row.version for row in found}
 
     async def in_effect(self) -> Sequence[InEffectRow]:
         kind = self._kind

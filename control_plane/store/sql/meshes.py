@@ -16,7 +16,10 @@ class SqlMeshes(SqlDocuments[MeshPublicationRow]):
     def __init__(self, connection: AsyncConnection) -> None:
         super().__init__(connection, MESH)
 
+    async def publish(self, row: MeshPublicationRow) -> None:
+        await self._publish(row)
+
     async def hold(self, seen: Mapping[str, int]) -> None:
         await hold_changes(self._connection)
-        if {row.name: row.version for row in await self.in_effect()} != seen:
+        if await self.heads() != seen:
             raise Conflict("MeshPolicies were changed by somebody else meanwhile; try again")

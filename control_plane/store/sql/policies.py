@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bartizan.errors import Conflict
-from control_plane.store.base import PublicationRow
+from control_plane.store.base import PublicationHead, PublicationRow
 from control_plane.store.sql.announce import Note
 from control_plane.store.sql.changes_lock import hold_changes
 from control_plane.store.sql.documents import MODEL, SqlDocuments
 from control_plane.store.sql.tables import POLICIES, PUBLICATIONS, REVISIONS
 
 
-class SqlPolicies(SqlDocuments[PublicationRow]):
+class SqlPolicies(SqlDocuments[PublicationHead]):
     def __init__(self, connection: AsyncConnection, note: Note) -> None:
         super().__init__(connection, MODEL)
         self._note = note
 
     async def publish(self, row: PublicationRow) -> None:
-        await super().publish(row)
+        await self._publish(row)
         self._note("policy", row.policy)
+
+    async def publication(self, name: str, version: int) -> PublicationRow | None:
+        found = await self._connection.execute(
+            select(PUBLICATIONS).where(PUBLICATIONS.c.policy == name, PUBLICATIONS.c.version == version)
+        )
+        row = found.mappings().one_or_none()
+        return PublicationRow(**row) if row is not None else None
 
     async def delete(self, name: str, *, at: float) -> None:
         await super().delete(name, at=at)
         self._note("policy", name)
-
-    async def heads(self) -> Mapping[str, int]:
-        found = await self._connection.execute(
-            select(POLICIES.c.name, POLICIES.c.version).where(
-                POLICIES.c.deleted_at.is_(None), POLICIES.c.version > POLICIES.c.withdrawn
-            )
-        )
-        return {row.name: row.version for row in found}
 
     async def current_documents(self, namespace: str) -> Sequence[tuple[str, str]]:
         found = await self._connection.execute(

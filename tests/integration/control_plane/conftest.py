@@ -122,7 +122,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     reasons: list[str] = []
     trust = TrustDocument(trust_domain="test.local", roots=(), verification_keys={signer.key_id: "x"})
 
-    async def note(name: str) -> None:
+    async def note(name: str, *_newest: object) -> None:
         changed.append(name)
 
     async def trust_bytes() -> bytes:

@@ -178,5 +178,5 @@ async def test_what_no_column_can_hold_is_the_callers_fault(url: str, ask: Any) 
     await store.close()
 
 
-async def _ignore(_name: str) -> None:
+async def _ignore(*_told: object) -> None:
     pass

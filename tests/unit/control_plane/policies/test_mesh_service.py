@@ -53,13 +53,15 @@ class House:
         self.policies = Policies(store, self.signer, self.changed)
         self.meshes = self.policies.meshes
 
-    async def changed(self, name: str) -> None:
+    async def changed(self, name: str, *_newest: object) -> None:
         self.told.append(name)
 
     async def bundle(self, name: str) -> Bundle:
         """What sidecars of this policy get now."""
         async with self.store.begin() as work:
-            (row, *_) = await work.policies.publications(name, limit=1)
+            (newest,) = await work.policies.publications(name, limit=1)
+            row = await work.policies.publication(name, newest.version)
+        assert row is not None
         message = policy_pb2.SignedBundle.FromString(row.bundle)
         return msgspec.json.decode(message.payload, type=Bundle)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ async def store(tmp_path: Path) -> AsyncIterator[SqlStore]:
     await made.close()
 
 
-async def ignore(_name: str) -> None:
+async def ignore(*_told: object) -> None:
     pass
 
 
@@ -90,7 +91,7 @@ async def test_a_change_that_never_gets_its_turn_is_not_carried_out_later(
 async def test_without_a_record_there_is_no_act(store: SqlStore, tmp_path: Path) -> None:
     told: list[str] = []
 
-    async def changed(name: str) -> None:
+    async def changed(name: str, *_newest: object) -> None:
         told.append(name)
 
     engine = create_engine(f"sqlite:///{tmp_path}/store.db")
@@ -163,6 +164,32 @@ async def test_undo_after_undo_is_as_before(store: SqlStore) -> None:
     await policies.apply(POLICY.replace(b"acme", b"globex"), ACTOR)
     found = [(await policies.undo("prod/chat", ACTOR)).revision for _ in range(3)]
     assert found == [1, 2, 1]
+
+
+async def test_undo_finds_the_earlier_revision_behind_hundreds_of_publications(store: SqlStore) -> None:
+    """Each change of a MeshPolicy publishes the revision of its endpoints again."""
+    policies = Policies(store, Signer(), ignore)
+    for tenant in (b"acme", b"other"):
+        await policies.apply(POLICY.replace(b"acme", tenant), ACTOR)
+    async with store.begin() as work:
+        newest = await work.policies.publication("prod/chat", 2)
+        assert newest is not None
+        for version in range(3, 300):
+            await work.policies.publish(replace(newest, version=version))
+    undone = await policies.undo("prod/chat", ACTOR)
+    assert (undone.revision, undone.version) == (1, 300)
+
+
+async def test_what_is_there_to_look_back_at_comes_in_pages(store: SqlStore) -> None:
+    policies = Policies(store, Signer(), ignore)
+    for number in range(5):
+        await policies.apply(POLICY.replace(b"acme", b"t%d" % number), ACTOR)
+    first = await policies.revisions("prod/chat", limit=3)
+    rest = await policies.revisions("prod/chat", limit=3, before=first[-1].number)
+    assert [row.number for row in (*first, *rest)] == [5, 4, 3, 2, 1]
+    newest = await policies.publications("prod/chat", limit=3)
+    older = await policies.publications("prod/chat", limit=3, before=newest[-1].version)
+    assert [row.version for row in (*newest, *older)] == [5, 4, 3, 2, 1]
 
 
 async def test_what_was_deleted_and_comes_back_is_in_effect_when_it_is_rolled_out(store: SqlStore) -> None:
