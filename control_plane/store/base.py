@@ -142,7 +142,11 @@ class InstanceStore(Protocol):
         ...
 
     async def reports(self, *, since: float = 0.0, of: Collection[str] | None = None) -> Sequence[ReportRow]:
-        """since: changed at that time or later, by the clock of `now`."""
+        """Of those that were not removed. since: changed at that time or later, by the clock of `now`."""
+        ...
+
+    async def purge(self, *, before: float, limit: int) -> int:
+        """Forget at most `limit` that were removed before that time; returns how many there were."""
         ...
 
 

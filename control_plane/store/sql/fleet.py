@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import msgspec
-from sqlalchemy import RowMapping, and_, insert, or_, select, update
+from sqlalchemy import RowMapping, and_, delete, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -110,13 +110,27 @@ class SqlInstances:
 
     async def reports(self, *, since: float = 0.0, of: Collection[str] | None = None) -> Sequence[ReportRow]:
         table = INSTANCE_REPORTS.c
-        query = select(*(table[name] for name in ReportRow.__dataclass_fields__))
+        query = (
+            select(*(table[name] for name in ReportRow.__dataclass_fields__))
+            .join(INSTANCES, INSTANCES.c.instance_id == table.instance_id)
+            .where(INSTANCES.c.removed_at.is_(None))
+        )
         if since:
             query = query.where(table.changed_at >= since)
         if of is not None:
             query = query.where(table.instance_id.in_(list(of)))
         found = await self._connection.execute(query)
         return [ReportRow(**{**row, "report": bytes(row["report"])}) for row in found.mappings()]
+
+    async def purge(self, *, before: float, limit: int) -> int:
+        table = INSTANCES.c
+        found = await self._connection.execute(
+            select(table.instance_id).where(table.removed_at < before).limit(limit)
+        )
+        gone = list(found.scalars())
+        for each in (INSTANCE_REPORTS, INSTANCES):
+            await self._connection.execute(delete(each).where(each.c.instance_id.in_(gone)))
+        return len(gone)
 
 
 def _instance(row: RowMapping) -> InstanceRow:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from control_plane.audit.retention import DAY, Retention
-from control_plane.store.base import AuditQuery, AuditRow
+from control_plane.store.base import AuditQuery, AuditRow, InstanceRow, ReportRow
 from control_plane.store.sql.store import SqlStore, open_store
 
 NOW = 1_000 * DAY
@@ -43,6 +43,31 @@ async def test_old_records_go_in_pieces_and_leave_a_trace(store: SqlStore) -> No
         ("audit.expire", 4),
     ]
     assert await retention.expire() == 0
+
+
+def instance(number: int) -> InstanceRow:
+    return InstanceRow(
+        instance_id=f"i{number}", spiffe_id="spiffe://t/ns/n/sa/a", namespace="n", labels={}, created_at=1.0
+    )
+
+
+async def test_removed_sidecars_are_forgotten_when_their_records_are(store: SqlStore) -> None:
+    """A cluster makes new ones every day, each with a last report that would be read at every start."""
+    async with store.begin() as work:
+        for number in range(8):
+            await work.instances.add(instance(number))
+            if number:
+                await work.instances.remove(f"i{number}", at=NOW - (86 + number) * DAY - 1)
+        rows = [
+            ReportRow(instance_id=f"i{number}", boot_id="b", sequence=1, received_at=1.0, report=b"")
+            for number in range(8)
+        ]
+        await work.instances.put_reports(rows, now=1.0)
+        assert [row.instance_id for row in await work.instances.reports()] == ["i0"]
+    await Retention(store, 90, clock=lambda: NOW).expire(piece=2)
+    async with store.begin() as work:
+        left = await work.instances.all(removed=True)
+    assert [row.instance_id for row in left] == ["i0", "i1", "i2", "i3"]
 
 
 async def test_zero_days_keep_everything(store: SqlStore) -> None:
