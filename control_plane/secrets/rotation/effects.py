@@ -98,12 +98,17 @@ class Hands:
         known = self._published.get(name)
         if known == generation or (value is None and known is None):
             return known == generation
-        await self._publish(name, generation, value)
         if value is None:
-            del self._published[name]
-        else:
-            self._published[name] = generation
-        return value is not None
+            await self.withdraw(name)
+            return False
+        await self._publish(name, generation, value)
+        self._published[name] = generation
+        return True
+
+    async def withdraw(self, name: str) -> None:
+        """Nobody gets it anew: which generation counts, or its value, is not known here."""
+        if (generation := self._published.pop(name, None)) is not None:
+            await self._publish(name, generation, None)
 
     async def revoke(self, definition: SecretDefinition, generation: int, key_id: str) -> bool:
         """Revoke where we can; returns whether the verifier still accepts the generation."""

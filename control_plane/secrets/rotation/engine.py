@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from bartizan.errors import BartizanError, Conflict, DependencyError, NotFound
+from bartizan.errors import BartizanError, Conflict, DependencyError, InvalidInput, NotFound
 from bartizan.telemetry.logging import get_logger
 from bartizan.telemetry.tracing import step, traceparent
 from control_plane.secrets.base import SecretBackend
@@ -157,12 +157,14 @@ class RotationEngine:
         """What other replicas' rotations made sidecars use holds here, too. Raises DependencyError."""
         async with self._store.begin() as work:
             rows, journal = await work.secrets.all(), await work.rotations.all()
-        entries = {row.secret: entry_of(row) for row in journal}
-        for row in rows:
-            if row.name in entries and await self._emits.hold(
-                parse_definition(row.definition), entries[row.name]
-            ):
-                self._wake.set()
+        known = {each.secret: each for each in journal}
+        for row in (row for row in rows if row.name in known):
+            try:
+                if await self._emits.hold(parse_definition(row.definition), entry_of(known[row.name])):
+                    self._wake.set()
+            except InvalidInput as error:  # of a newer release: no reason not to follow the rest
+                self._faults.tell(row.name, error)
+                await self._hands.withdraw(row.name)
 
     def wake(self) -> None:
         """Something changed (a definition, a report): look now instead of at the next tick."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from bartizan.errors import Conflict
+from bartizan.errors import Conflict, InvalidInput
 from control_plane.secrets.rotation.machine import Rotation
 from control_plane.store.base import AdminEvent, RotationRow, Store
 
@@ -72,5 +72,9 @@ class Journal:
 
 
 def entry_of(row: RotationRow) -> Entry:
-    """A stored row."""
-    return Entry(state=msgspec.json.decode(row.state, type=Rotation), version=row.version)
+    """A stored row. Raises InvalidInput for one of a newer release that this one can't read."""
+    try:
+        state = msgspec.json.decode(row.state, type=Rotation)
+    except msgspec.MsgspecError:
+        raise InvalidInput(f"the rotation of {row.secret} can't be read by this release") from None
+    return Entry(state=state, version=row.version)
