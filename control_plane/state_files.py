@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from bartizan.errors import DependencyRefused
+from bartizan.telemetry.logging import get_logger
+
+_log = get_logger()
 
 
 @contextmanager
@@ -28,13 +32,27 @@ def alone_in(state_dir: Path) -> Iterator[None]:
 def replica_name(state_dir: Path) -> str:
     """Our name among the replicas, the same after a restart."""
     path = state_dir / "replica"
-    if not path.exists():
-        path.write_text(f"replica-{secrets.token_hex(6)}\n", encoding="ascii")
-    return path.read_text(encoding="ascii").strip()
+    known = path.read_text(encoding="ascii").strip() if path.exists() else ""
+    if known:
+        return known
+    # Whole or not at all: one that a crash left empty would be the name of every replica that it happened to.
+    made = f"replica-{secrets.token_hex(6)}"
+    _replace(path, made + "\n")
+    return made
 
 
 def write_ca(state_dir: Path, roots_pem: Iterable[str]) -> None:
-    """ca.pem: what clients of the API on this machine verify us with."""
-    partial = state_dir / "ca.partial"
-    partial.write_text("".join(roots_pem), encoding="ascii")
-    partial.replace(state_dir / "ca.pem")
+    """ca.pem: what clients of the API on this machine verify us with. On a full disk they keep the one they have."""
+    try:
+        _replace(state_dir / "ca.pem", "".join(roots_pem))
+    except OSError as error:
+        _log.warning("ca_not_written", file=str(state_dir / "ca.pem"), reason=error.strerror)
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_suffix(".partial")
+    with partial.open("w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
