@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from sidecar.checks.base import CLEAN, Inspection, Match
@@ -51,6 +51,14 @@ def disjoint(candidates: Iterable[Match]) -> list[Match]:
             kept.append(replace(match, start=done))
         done = max(done, match.end)
     return kept
+
+
+def occurrences(text: str, sign: str, start: int = 0) -> Iterator[int]:
+    """Where a literal stands, from `start` on."""
+    at = text.find(sign, start)
+    while at >= 0:
+        yield at
+        at = text.find(sign, at + len(sign))
 
 
 class Allowance:

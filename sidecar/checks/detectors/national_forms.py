@@ -41,11 +41,12 @@ def _id(
     opening: re.Pattern[str] = _DIGITS_OPEN,
     flags: int = 0,
 ) -> Form:
-    """`needs`: without one of the words (of the country, or of any) the number is none."""
+    """`needs`: without one of the words (of the country, or of any) the number is none. Those that begin with a digit have six
+    and more, no more than three signs between two of them.
+    """
     return Form(
         kind="national_id",
         rule=rule,
-        # the boundary stands after the first character: such a pattern is searched much faster
         pattern=re.compile(rf"(?<![\w.,+\-/])({body})(?![\w\-/]|[.,][0-9])", flags),
         sign=("(?i)" if flags & re.IGNORECASE else "") + body,
         opening=opening,
@@ -53,10 +54,10 @@ def _id(
         valid=valid,
         announced=announced(*words, *_ANY_ID) if needs else None,
         score=0.9 if needs else 1.0,
+        in_run=opening is _DIGITS_OPEN,
     )
 
 
-# The look-behind stands after the first digit: a pattern that begins with a class of characters is searched much faster.
 SSN: Final = (
     Form(
         kind="ssn",
@@ -67,6 +68,7 @@ SSN: Final = (
         longest=_LONGEST,
         valid=world.us_ssn,
         score=0.9,
+        in_run=True,
     ),
     Form(
         kind="ssn",
@@ -80,6 +82,7 @@ SSN: Final = (
         valid=world.us_ssn,
         announced=_SSN_WORDS,
         score=0.9,
+        in_run=True,
     ),
 )
 

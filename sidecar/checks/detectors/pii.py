@@ -11,17 +11,19 @@ import copy
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from heapq import merge
 
 from bartizan.policy.checks import Pii
 from sidecar.checks.base import Inspection, Match, SpanCheck
 from sidecar.checks.detectors import pii_forms, pii_numbers, pii_phones
+from sidecar.checks.detectors.digit_runs import LONGEST_SIGN, digit_runs, has_digit_run
 from sidecar.checks.detectors.national_forms import NATIONAL_IDS, SSN
 from sidecar.checks.detectors.pii_forms import Form, Forms, also_announced
 from sidecar.checks.detectors.pii_places import PLACES
 from sidecar.checks.detectors.pii_replacement import in_pseudonym
 from sidecar.checks.detectors.pii_treatment import Treatment
 from sidecar.checks.scope import Scope
-from sidecar.checks.spans import TOO_MANY, Allowance, disjoint, inspection
+from sidecar.checks.spans import TOO_MANY, Allowance, disjoint, inspection, occurrences
 from sidecar.checks.typography import SPREAD, Plain, has_controls, plain
 from sidecar.formats.base import TextPart
 
@@ -37,7 +39,7 @@ _RUN_REVERSED = re.compile(rf"[{_LOCAL_CHARS}@\uff20]+")
 _NUMBER_SIGN = re.compile(r"[0-9+(]")
 """Without one of them an ASCII text holds no number, and none can begin in it but an IBAN in its last word."""
 _LONG = frozenset({"card", "ssn"})
-"""Kinds of forms that have at least as many digits as `pii_numbers.has_number` asks for."""
+"""Kinds of forms that have at least as many digits as a run has."""
 _CHARS_PER_ADDRESS = 12
 _LOCAL_EDGE = "./=&?#|{}*!^~$"
 """Characters legal in a local part that in prose or URLs stand before an address."""
@@ -79,11 +81,12 @@ class PiiCheck:
 
     def _found(self, text: str, start: int, read: Plain, written: str) -> list[Match]:
         """Of a plain text; `written` is as it came."""
-        found = list(self._forms.find(text, start))
+        runs = digit_runs(text, start)
+        found = list(self._forms.find(text, start, runs))
         if self._email:
             found += _emails(text, start)
         if self._numbers:
-            found += pii_numbers.find(text, start, self._numbers, self._notations)
+            found += pii_numbers.find(text, start, self._numbers, self._notations, runs)
         if found:
             found = [one for one in found if not in_pseudonym(one.kind, text, one.start, one.end)]
             allows = self.treatment.allows
@@ -105,7 +108,7 @@ class PiiCheck:
         if not fresh.isascii() or "@" in fresh or "%" in fresh or has_controls(fresh):
             return None
         if _NUMBER_SIGN.search(text):
-            closer = not self._long or pii_numbers.has_number(text, max(0, seen - pii_numbers.LONGEST_SIGN))
+            closer = not self._long or has_digit_run(text, max(0, seen - LONGEST_SIGN))
             return None if closer else self._settled(text)
         if not self._forms.begin_with_digits:
             return None
@@ -159,22 +162,23 @@ def _of(rule: str, regions: Sequence[str]) -> bool:
 
 def _emails(text: str, start: int) -> Iterator[Match]:
     """Grown from every at-sign: the longest local part before it, the longest domain after it."""
-    if not any(sign in text for sign in _AT_SIGNS):
-        return
+    # literals one by one: each is found many times as fast as any of them by a regular expression
+    signs = (occurrences(text, sign, start) for sign in _AT_SIGNS)
     allowance = Allowance(text, _CHARS_PER_ADDRESS)
-    for at in _AT.finditer(text, start):
+    for at in merge(*signs):
         if not allowance.spend():
-            low = max(start, at.start() - _LOCAL_MAX)
+            low = max(start, at - _LOCAL_MAX)
             yield Match(start=low, end=len(text), kind=TOO_MANY, replacement="[EMAIL]")
             return
-        domain = _DOMAIN.match(text, at.end(), at.end() + _DOMAIN_MAX)
+        end = at + (len("%40") if text[at] == "%" else 1)
+        domain = _DOMAIN.match(text, end, end + _DOMAIN_MAX)
         if domain is None:
             continue
-        reversed_head = text[max(start, at.start() - _LOCAL_MAX) : at.start()][::-1]
+        reversed_head = text[max(start, at - _LOCAL_MAX) : at][::-1]
         local = _LOCAL_REVERSED.match(reversed_head)
         if local is None or not (name := local.group()[::-1].lstrip(_LOCAL_EDGE)):
             continue
-        yield Match(start=at.start() - len(name), end=domain.end(), kind="email", replacement="[EMAIL]")
+        yield Match(start=at - len(name), end=domain.end(), kind="email", replacement="[EMAIL]")
 
 
 def _open_email(tail: str) -> int:

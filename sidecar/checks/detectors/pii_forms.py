@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final
 
 import re2
 
 from sidecar.checks.base import Match
+from sidecar.checks.detectors.digit_runs import BEHIND, Runs
 from sidecar.checks.pattern_set import PatternSet
 from sidecar.checks.spans import TOO_MANY, Allowance
 
@@ -44,7 +46,8 @@ class Form:
     """One form. `pattern` begins and ends at a boundary and says where; group 1, if there is one, is the match.
 
     sign: an RE2 pattern without which the form needs no look. opening: what the end of a text looks like while a match
-    may begin in it. announced: must be found at the end of the text before the match.
+    may begin in it. announced: must be found at the end of the text before the match. in_run: every match begins with the
+    digits of a run (digit_runs.py), and takes no more than a few signs behind it.
     """
 
     kind: str
@@ -56,6 +59,7 @@ class Form:
     valid: Callable[[str], bool] | None = None
     announced: re.Pattern[str] | None = None
     score: float = 1.0
+    in_run: bool = False
 
 
 class Forms:
@@ -70,13 +74,14 @@ class Forms:
         """Whether a match of any of them begins with a digit."""
         self._openings = tuple(dict.fromkeys((form.opening, form.longest) for form in forms))
 
-    def find(self, text: str, start: int) -> Iterator[Match]:
-        """Matches that begin at `start` or later; those of different forms may overlap."""
+    def find(self, text: str, start: int, runs: Runs) -> Iterator[Match]:
+        """Matches that begin at `start` or later; those of different forms may overlap. `runs`: of the digits from there on."""
         if not self._forms:
             return
         allowance = Allowance(text, _CHARS_PER_CANDIDATE)
         for number in self._signs.matches(text):
-            yield from _matches(self._forms[number], text, start, allowance)
+            form = self._forms[number]
+            yield from _matches(form, text, _candidates(form, text, start, runs), allowance)
 
     def open_length(self, tail: str) -> int:
         """How much of the tail's end may be, or become, a match."""
@@ -105,14 +110,20 @@ def also_announced(form: Form, words: Sequence[str]) -> Form:
     )
 
 
-def _matches(form: Form, text: str, start: int, allowance: Allowance) -> Iterator[Match]:
+def _candidates(form: Form, text: str, start: int, runs: Runs) -> Iterator[re.Match[str]]:
+    if not form.in_run:
+        return form.pattern.finditer(text, start)
+    return chain.from_iterable(form.pattern.finditer(text, begin, end + BEHIND) for begin, end in runs)
+
+
+def _matches(
+    form: Form, text: str, candidates: Iterator[re.Match[str]], allowance: Allowance
+) -> Iterator[Match]:
     group = form.pattern.groups
-    for found in form.pattern.finditer(text, start):
+    for found in candidates:
         first, end = found.span(group)
         if not allowance.spend():
-            yield Match(
-                start=max(first, start), end=len(text), kind=TOO_MANY, replacement=PLACEHOLDERS[form.kind]
-            )
+            yield Match(start=first, end=len(text), kind=TOO_MANY, replacement=PLACEHOLDERS[form.kind])
             return
         if form.announced is not None and not form.announced.search(text[max(0, first - CONTEXT) : first]):
             continue

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import phonenumbers
 
 from sidecar.checks.base import Match
+from sidecar.checks.detectors.digit_runs import BEHIND, Runs
 from sidecar.checks.spans import TOO_MANY, Allowance
 
 DEFAULT_REGIONS = ("US", "GB", "DE", "FR", "AT", "CH", "IT", "NL", "ES")
@@ -33,6 +34,8 @@ _PHONE = re.compile(
     r"(?:(?<=[+(])\+? ?[0-9]|(?<=[0-9]))"
     r"(?:[ ().\-/\u00a0\u2009\u202f]{0,2}[0-9]){5,15}(?![\w@]|[.,\-/][0-9])"
 )
+_LEAD = 3
+"""Signs before the first digit at most: "(+ "."""
 _ANNOUNCED = re.compile(
     r"(?i)(?:phone|tel|telephone|telefon|t[ée]l[ée]phone|tel[ée]fono|mobile|mobil|handy|cell|call|fax|sms|whatsapp|ring)"
     r"(?: (?:number|no|nr|me|us|at|on|is|my))*[ .:=(#]{0,4}\Z"
@@ -76,34 +79,40 @@ def notations(regions: Sequence[str] = (), words: Sequence[str] = ()) -> Notatio
     )
 
 
-def find(text: str, start: int, known: Notations) -> Iterator[Match]:
+def find(text: str, start: int, known: Notations, runs: Runs) -> Iterator[Match]:
     """Every group of digits may begin a number; of its possible ends the longest that is valid counts."""
     allowance = Allowance(text, _CHARS_PER_CANDIDATE)
     checks = 0
-    at = start
-    while candidate := _PHONE.search(text, at):
-        written = candidate.group()
-        head = text[max(0, candidate.start() - CONTEXT) : candidate.start()]
-        if not allowance.spend():
-            yield Match(start=candidate.start(), end=len(text), kind=TOO_MANY, replacement="[PHONE]")
-            return
-        regions = _regions(written, head, known)
-        length, kind = 0, "phone"
-        if regions and regions != (None,) and checks >= MAX_PHONE_CHECKS:
-            length, kind = len(written), TOO_MANY
-        elif regions and checks < MAX_PHONE_CHECKS:
-            ends = [m.end() for m in _GROUP_END.finditer(written) if m.end() >= _PHONE_MIN][-4:]
-            checks += 1
-            length = next((end for end in reversed(ends) if _valid(written[:end], regions)), 0)
-        elif regions == (None,):
-            length = len(written)
-        first = candidate.start()
-        if length:
-            yield Match(start=first, end=first + length, kind=kind, replacement="[PHONE]")
-            at = first + length
-        else:
-            group = _FIRST_GROUP.match(written)
-            at = first + (group.end() if group else 1)
+    for begin, end in runs:
+        at = max(start, begin - _LEAD)
+        while candidate := _PHONE.search(text, at, end + BEHIND):
+            written = candidate.group()
+            first = candidate.start()
+            head = text[max(0, first - CONTEXT) : first]
+            if not allowance.spend():
+                yield Match(start=first, end=len(text), kind=TOO_MANY, replacement="[PHONE]")
+                return
+            regions = _regions(written, head, known)
+            length, kind = 0, "phone"
+            if regions and regions != (None,) and checks >= MAX_PHONE_CHECKS:
+                length, kind = len(written), TOO_MANY
+            elif regions and checks < MAX_PHONE_CHECKS:
+                checks += 1
+                length = _valid_length(written, regions)
+            elif regions == (None,):
+                length = len(written)
+            if length:
+                yield Match(start=first, end=first + length, kind=kind, replacement="[PHONE]")
+                at = first + length
+            else:
+                group = _FIRST_GROUP.match(written)
+                at = first + (group.end() if group else 1)
+
+
+def _valid_length(written: str, regions: tuple[str | None, ...]) -> int:
+    """Of the longest number that this begins with, 0 without one."""
+    ends = [group.end() for group in _GROUP_END.finditer(written) if group.end() >= _PHONE_MIN][-4:]
+    return next((end for end in reversed(ends) if _valid(written[:end], regions)), 0)
 
 
 def _regions(written: str, head: str, known: Notations) -> tuple[str | None, ...]:

@@ -73,6 +73,7 @@ PLACES: Final = (
             r"carta di credito",
         ),
         score=0.9,
+        in_run=True,
     ),
     _form(
         "ip",
