@@ -86,6 +86,15 @@ def test_signs_of_life_do_not_end_a_name_and_the_end_of_the_stream_does() -> Non
     assert inspector(TOOLS).feed(event(delta(name="get_")), end=True).cut
 
 
+def test_a_text_ends_a_name_also_where_its_event_is_read_by_the_shape_of_an_earlier_one() -> None:
+    stream = inspector(TOOLS)
+    said = [{"choices": [{"index": 0, "delta": {"content": text}}]} for text in ("one", "two")]
+    first, name, second = (event(each) for each in (said[0], delta(name="get"), said[1]))
+    assert stream.feed(first, end=False).data == first
+    assert stream.feed(name, end=False).data == b""
+    assert stream.feed(second, end=False).data == name + second
+
+
 def test_a_name_that_is_said_again_is_not_joined_with_itself() -> None:
     on = inspector(Canary(tokens=(TOKEN,), action="cut"))
     data = event(delta(name="get")) + event(delta(name="get", arguments="{}"))
