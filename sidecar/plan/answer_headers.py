@@ -1,4 +1,4 @@
-"""What a plan says of the headers of an answer: `canary` and `secrets` read them as they read identifiers.
+"""What a plan says of the headers of an answer: `canary` and `secrets` read them, as they read identifiers, however long.
 
 A model writes no headers, but what stands around it may put a prompt or a key of its own into one. Called by
 sidecar/exchange.py.
@@ -17,8 +17,8 @@ from sidecar.model.finding import Action
 from sidecar.plan.judge import Judgement
 from sidecar.plan.plan import Plan
 
-_NEEDED: Final = frozenset({"content-type", "content-encoding", "content-length", "transfer-encoding"})
-"""An answer can't be read without them."""
+_KEPT: Final = frozenset({"content-type", "content-encoding", "content-length", "transfer-encoding", "host"})
+"""An answer can't be read without them, or Envoy lets nobody take them out."""
 _USUAL: Final = frozenset(
     {
         "uvicorn",
@@ -57,10 +57,10 @@ def judge_headers(plan: Plan, headers: Mapping[str, str]) -> Judgement:
         return made  # as nearly always
     for name, value in unusual.items():
         part = TextPart(location=f"headers.{name[:_LONGEST_NAME]}", text=value, identifier=True)
-        found = tuple(one for check in plan.output.judging(part) for one in check.inspect(part).findings)
+        found = tuple(one for check in readers for one in check.inspect(part).findings)
         made.findings += found
         action = strongest(found)
-        if action is Action.DENY or (action is Action.REDACT and name in _NEEDED):
+        if action is Action.DENY or (action is Action.REDACT and name in _KEPT):
             made.refusal = deny(Cause.ANSWER_DENIED)
         elif action is Action.REDACT:
             made.without += (name,)

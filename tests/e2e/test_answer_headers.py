@@ -65,10 +65,11 @@ def ask(served: Gateway) -> Any:
         (b"oh no", "text/plain", 500),
     ],
 )
+@pytest.mark.parametrize("before", ["", "one word after another " * 40], ids=["short", "long"])
 async def test_a_header_with_a_secret_is_taken_out_and_the_answer_goes_on(
-    served: Gateway, body: bytes, kind: str, status: int
+    served: Gateway, body: bytes, kind: str, status: int, before: str
 ) -> None:
-    served.model = answers(body, kind, status, x_used=f"key {SECRET}", x_kept="fine")
+    served.model = answers(body, kind, status, x_used=f"{before}key {SECRET}", x_kept="fine")
     async with ask(served) as got:
         assert got.status == status
         assert "x-used" not in got.headers
@@ -84,4 +85,14 @@ async def test_an_answer_with_a_canary_in_a_header_is_refused(served: Gateway) -
     async with ask(served) as got:
         assert got.status == 403
         assert CANARY not in str(got.headers) + await got.text()
+    assert (await served.guard.next_record()).cause == "answer_denied"
+
+
+async def test_an_answer_with_a_secret_in_a_header_that_envoy_takes_out_for_nobody_is_refused(
+    served: Gateway,
+) -> None:
+    served.model = answers(WHOLE, "application/json", host=f"key {SECRET}")
+    async with ask(served) as got:
+        assert got.status == 403
+        assert SECRET not in str(got.headers)
     assert (await served.guard.next_record()).cause == "answer_denied"

@@ -168,13 +168,14 @@ def test_a_canary_in_an_answer_of_unknown_shape_is_not_let_out() -> None:
     assert on.decision.cause is Cause.ANSWER_DENIED
 
 
+@pytest.mark.parametrize("before", ["", "one word after another " * 200], ids=["short", "long"])
 @pytest.mark.parametrize("shadow", [False, True])
 @pytest.mark.parametrize("action", ["flag", "redact", "cut"])
-def test_headers_of_an_answer_are_read_by_canaries(action: str, shadow: bool) -> None:
+def test_headers_of_an_answer_are_read_by_canaries(action: str, shadow: bool, before: str) -> None:
     checks = (Canary(tokens=(CANARY,), action=action),)  # type: ignore[arg-type]
     on = exchange(plan(output=checks, mode="shadow" if shadow else "enforce"))
     clean = json.dumps({"echo": "fine", "scores": []}).encode()
-    events = answer(clean, headers={**JSON, "x-used": f"the word {CANARY}", "x-kept": "fine"})
+    events = answer(clean, headers={**JSON, "x-used": f"{before}the word {CANARY}", "x-kept": "fine"})
     replies = play(on, [*request(), *events])
     refused = isinstance(replies[-1], Refuse)
     assert refused is (action == "cut" and not shadow)
