@@ -22,7 +22,8 @@ MAX_NODES = 20_000
 """Counted after aliases are expanded, so that a few lines can't become millions of values."""
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})", re.ASCII)
-_FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?([eE][-+]?[0-9]{1,3})?", re.ASCII)
+# As many decimals as Python writes of any number without an exponent.
+_FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})(\.[0-9]{1,21})?([eE][-+]?[0-9]{1,3})?", re.ASCII)
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
 _START = "indent with spaces, not tabs; quote a text that begins with @ or `"

@@ -60,9 +60,8 @@ WORDS = st.sampled_from(
     ["no", "~", "", "null", "True", "0755", "1_000", "12:30:00", "2026-01-01", ".5", "=", "<<", "- a", "#"]
 )
 TEXTS = st.one_of(st.text(st.characters(codec="utf-8"), max_size=8), NUMBERS, WORDS)
-SCALARS = st.one_of(
-    TEXTS, st.none(), st.booleans(), st.integers(-(10**17), 10**17), st.sampled_from([0.5, 1e20, -1e-7])
-)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+SCALARS = st.one_of(TEXTS, st.none(), st.booleans(), st.integers(-(10**17), 10**17), FLOATS)
 
 
 @given(
@@ -73,6 +72,7 @@ SCALARS = st.one_of(
     )
 )
 @example(value=["1e5", "12E4", "1.5e3"])
+@example(value=[0.5, 1e20, -1e-7, 0.01 / 3, 0.00012345678901234567])
 def test_what_is_written_is_read_as_the_same(value: object) -> None:
     assert load_document(dump_document({"a": value})) == ({"a": value}, [])
 
