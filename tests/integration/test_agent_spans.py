@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
-from sidecar.agent.otlp import QUEUE, SpanForwarder
+from bartizan.telemetry import metrics
+from sidecar.agent.otlp import MOST_BYTES, QUEUE, SpanForwarder
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer):
@@ -55,10 +57,43 @@ async def test_spans_reach_the_collector(tmp_path: Path) -> None:
     assert collector.received == [batch("one")]
 
 
-async def test_without_a_collector_spans_are_taken_and_dropped_and_a_full_queue_never_waits() -> None:
+async def test_without_a_collector_spans_are_taken_and_dropped() -> None:
     nowhere = SpanForwarder("")
-    await nowhere.run()
-    assert await nowhere.Export(batch("x"), None) is not None
-    away = SpanForwarder("http://127.0.0.1:1")
+    before = dropped()
     for _ in range(QUEUE + 5):
-        await away.Export(batch("x"), None)
+        nowhere.put(b"x")
+    await nowhere.run()
+    assert dropped() == before
+
+
+@pytest.mark.parametrize(("size", "room"), [(1, QUEUE), (MOST_BYTES // 10, 10), (MOST_BYTES + 1, 0)])
+async def test_what_waits_is_bounded_in_number_and_bytes_and_nobody_waits(size: int, room: int) -> None:
+    away = SpanForwarder("http://127.0.0.1:1")
+    before = dropped()
+    for _ in range(room + 5):
+        away.put(bytes(size))
+    assert dropped() == before + 5
+
+
+async def test_a_collector_that_refuses_makes_room() -> None:
+    away = SpanForwarder("http://127.0.0.1:1")
+    before = lost()
+    running = asyncio.get_running_loop().create_task(away.run())
+    for number in range(1, 4):
+        away.put(bytes(MOST_BYTES))
+        async with asyncio.timeout(60):
+            while lost() < before + number:
+                await asyncio.sleep(0.01)
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+def dropped() -> float:
+    count: float = metrics.SPANS_DROPPED.labels("queue_full")._value.get()
+    return count
+
+
+def lost() -> float:
+    count: float = metrics.SPANS_DROPPED.labels("collector")._value.get()
+    return count
