@@ -40,6 +40,16 @@ print(answer.read().decode())
 """
 
 
+_ASK_AGAIN = """
+import json, sys, urllib.request
+for line in sys.stdin:
+    try:
+        print(json.dumps(json.load(urllib.request.urlopen(sys.argv[1], timeout=30))), flush=True)
+    except OSError:
+        print("{}", flush=True)
+"""
+
+
 def get(network: PodNetwork, url: str) -> tuple[str, str, str]:
     """Status, decision id and body, asked from outside of the pod."""
     head, _, body = network.run(network.outside, sys.executable, "-c", _GET, url).stdout.partition("\n")
@@ -48,21 +58,31 @@ def get(network: PodNetwork, url: str) -> tuple[str, str, str]:
 
 
 async def until(network: PodNetwork, *, ready: bool, around: bool) -> None:
-    """The agent's own word, as kubelet and Prometheus reach it."""
+    """The agent's own word, as kubelet and Prometheus reach it; asked by one process, however often."""
+    asker = await asyncio.create_subprocess_exec(
+        *network.inside(network.outside), sys.executable, "-c", _ASK_AGAIN, f"http://{POD}:{HEALTH}/status",
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert asker.stdin is not None
+    assert asker.stdout is not None
     seen: dict[str, Any] = {}
-    for _ in range(150):
-        status, _, body = await asyncio.to_thread(get, network, f"http://{POD}:{HEALTH}/status")
-        if status == "200":
-            seen = json.loads(body)
-            held = set(seen["conditions"])
+    try:
+        for _ in range(150):
+            asker.stdin.write(b"again\n")
+            seen = json.loads(await asker.stdout.readline())
+            held = set(seen.get("conditions", ()))
             if (
-                seen["ready"] is ready
+                seen
+                and seen["ready"] is ready
                 and (conditions.MODEL_REACHABLE_AROUND in held) is around
                 and conditions.MODEL_UNCHECKED_AROUND not in held
             ):
                 return
-        await asyncio.sleep(0.2)
-    raise AssertionError(seen)
+            await asyncio.sleep(0.2)
+        raise AssertionError(seen)
+    finally:
+        asker.stdin.close()
+        await asker.wait()
 
 
 @pytest.fixture
