@@ -1,12 +1,13 @@
 """Counters and histograms for the hot path of one thread: no locks and no objects per sample, the same exposition.
 
-prometheus_client's own cost 0.6 and 1.3 microseconds a sample, several times for each request; these cost a fifth. Samples of
-histograms wait in a list, and are sorted into their buckets many at a time.
+prometheus_client's own cost 0.6 and 1.3 microseconds a sample, several times for each request; these cost a fifth or less.
+What a histogram is given waits in a list, and is sorted into its buckets many at a time.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from bartizan.telemetry.lean_prometheus import (
@@ -19,7 +20,7 @@ from bartizan.telemetry.lean_prometheus import (
     floatToGoString,
 )
 
-_MOST_WAITING = 512
+_MOST_WAITING = 256
 
 
 class HotCounter(Collector):
@@ -47,8 +48,14 @@ class HotCounter(Collector):
         yield family
 
 
+Time = tuple[str, int, int]
+"""A label, and when it began and ended: nanoseconds."""
+
+
 class HotHistogram(Collector):
-    """A histogram with one label; `bounds` are its buckets' upper ends. Call `observe` and `collect` from one thread only."""
+    """A histogram of seconds with one label; `bounds` are its buckets' upper ends. Call `observe` and `collect` from one
+    thread only.
+    """
 
     def __init__(
         self,
@@ -62,32 +69,32 @@ class HotHistogram(Collector):
         self._bounds = tuple(bounds)
         self._counts: dict[str, list[int]] = {}
         self._sums: dict[str, float] = {}
-        self._waiting: dict[str, list[float]] = {}
+        self._waiting: list[tuple[Time, ...]] = []
         registry.register(self)
 
-    def observe(self, samples: Iterable[tuple[str, float]]) -> None:
-        """More samples: labels and values."""
-        for label, value in samples:
-            waiting = self._waiting.get(label)
-            if waiting is None:
-                waiting = self._waiting[label] = []
-                self._counts[label] = [0] * (len(self._bounds) + 1)
-                self._sums[label] = 0.0
-            waiting.append(value)
-            if len(waiting) >= _MOST_WAITING:
-                self._sort(label)
+    def observe(self, times: Sequence[Time]) -> None:
+        """More samples."""
+        self._waiting.append(tuple(times))
+        if len(self._waiting) >= _MOST_WAITING:
+            self._sort()
 
-    def _sort(self, label: str) -> None:
+    def _sort(self) -> None:
         """Count the samples that wait in their buckets."""
-        waiting, self._waiting[label] = self._waiting[label], []
-        self._sums[label] = sum(waiting, self._sums[label])
-        waiting.sort()
-        counts, below = self._counts[label], 0
-        for bucket, bound in enumerate(self._bounds):
-            up_to = bisect_right(waiting, bound)
-            counts[bucket] += up_to - below
-            below = up_to
-        counts[-1] += len(waiting) - below
+        seconds: defaultdict[str, list[float]] = defaultdict(list)
+        for times in self._waiting:
+            for label, began, ended in times:
+                seconds[label].append((ended - began) / 1e9)
+        self._waiting.clear()
+        for label, values in seconds.items():
+            counts = self._counts.setdefault(label, [0] * (len(self._bounds) + 1))
+            self._sums[label] = sum(values, self._sums.get(label, 0.0))
+            values.sort()
+            below = 0
+            for bucket, bound in enumerate(self._bounds):
+                up_to = bisect_right(values, bound)
+                counts[bucket] += up_to - below
+                below = up_to
+            counts[-1] += len(values) - below
 
     def describe(self) -> Iterable[Metric]:
         return self.collect()
@@ -95,8 +102,8 @@ class HotHistogram(Collector):
     def collect(self) -> Iterable[Metric]:
         family = HistogramMetricFamily(self._name, self._documentation, labels=[self._label])
         ends = [*map(floatToGoString, self._bounds), "+Inf"]
+        self._sort()
         for label, counts in tuple(self._counts.items()):
-            self._sort(label)
             below, buckets = 0, []
             for end, count in zip(ends, tuple(counts), strict=True):
                 below += count

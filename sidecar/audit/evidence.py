@@ -9,9 +9,11 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, cast
 
+import msgspec
+
 from bartizan.telemetry import metrics
 from sidecar.audit.record import FindingRecord, Record
-from sidecar.model.decision import Decision
+from sidecar.model.decision import Cause, Decision
 from sidecar.model.finding import Action, Finding
 from sidecar.model.request import Identity, RequestHead
 from sidecar.model.value import Value
@@ -104,31 +106,72 @@ def decision_record(
     shadow: bool = False,
 ) -> Record:
     """Everything that audit keeps about one request."""
-    return Record(
+    record = msgspec.structs.replace(
+        _record_of_case(
+            plan.policy if plan else "",
+            revision[:64],
+            phase,
+            decision.action,
+            decision.cause,
+            status,
+            head.method[:16],
+            plan.declared_path(head.method, head.path) if plan else "",
+            identity,
+            decision.detail,
+            shadow,
+            instance_id,
+        ),
         id=decision_id,
         time=time,
-        policy=plan.policy if plan else "",
-        revision=revision[:64],
-        source="guard",
-        phase=phase,
-        action=action_name(decision.action),
-        cause=decision.cause,
-        status=status,
-        method=head.method[:16],
-        path=plan.declared_path(head.method, head.path) if plan else "",
-        tenant=identity.tenant if identity else "",
-        key_id=identity.key_id if identity else "",
-        subject_hash=subject_hash(identity.subject) if identity else "",
+        trace_id=head.trace_id,
+        source_address=truncated_address(head.source_address),
+    )
+    if coverage is NOTHING_SEEN and not decision.findings:
+        return record
+    return msgspec.structs.replace(
+        record,
         findings=finding_records(decision.findings),
-        detail=decision.detail,
         request_bytes=coverage.request_bytes,
         request_scanned=coverage.request_scanned,
         response_bytes=coverage.response_bytes,
         response_scanned=coverage.response_scanned,
         unscanned_reason=coverage.unscanned_reason,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _record_of_case(
+    policy: str,
+    revision: str,
+    phase: Phase,
+    action: Action,
+    cause: Cause,
+    status: int,
+    method: str,
+    path: str,
+    identity: Identity | None,
+    detail: str,
+    shadow: bool,
+    instance_id: str,
+) -> Record:
+    """The record of all requests of one caller that are decided alike, but for what is each request's own."""
+    return Record(
+        id="",
+        time=0.0,
+        policy=policy,
+        revision=revision,
+        source="guard",
+        phase=phase,
+        action=action_name(action),
+        cause=cause,
+        status=status,
+        method=method,
+        path=path,
+        tenant=identity.tenant if identity else "",
+        key_id=identity.key_id if identity else "",
+        subject_hash=subject_hash(identity.subject) if identity else "",
+        detail=detail,
         shadow=shadow,
-        trace_id=head.trace_id,
-        source_address=truncated_address(head.source_address),
         instance_id=instance_id,
     )
 
@@ -194,4 +237,4 @@ def count(record: Record, marks: Sequence[Mark]) -> None:
 
 def observe(marks: Sequence[Mark]) -> None:
     """Times of phases."""
-    metrics.PHASE_SECONDS.observe([(phase, (end - start) / 1e9) for phase, start, end in marks])
+    metrics.PHASE_SECONDS.observe(marks)
