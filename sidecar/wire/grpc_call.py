@@ -127,7 +127,11 @@ def admit(
     number: int, headers: tuple[tuple[bytes, bytes], ...], methods: Mapping[bytes, Method], now: float
 ) -> Stream | status.Headers:
     """The call that a header block opens, or the whole answer that refuses it."""
-    fields = dict(headers)
+    fields: dict[bytes, bytes] = {}
+    size = _PER_FIELD * len(headers)
+    for name, value in headers:  # for each call: costs less than a dict() and joins
+        fields[name] = value
+        size += len(name) + len(value)
     if fields.get(b":method") != b"POST":
         return _NOT_POST
     kind = fields.get(b"content-type", b"")
@@ -138,7 +142,7 @@ def admit(
         return refusal(status.UNIMPLEMENTED, "no such method")
     if fields.get(b"te") != b"trailers":
         return refusal(status.INTERNAL, "te: trailers is missing")
-    if len(b"".join(fields)) + len(b"".join(fields.values())) + _PER_FIELD * len(headers) > MAX_HEADERS:
+    if size > MAX_HEADERS:
         return refusal(status.RESOURCE_EXHAUSTED, "too much metadata")
     left = due = None
     if (timeout := fields.get(b"grpc-timeout")) is not None:

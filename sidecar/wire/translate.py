@@ -134,13 +134,15 @@ def allow_reply(handed: Handed) -> bytes:
     if len(decision) != len(_ANY_DECISION) or not handed.decision_id.isalnum():
         return _allow(handed)
     kept = _kept_allow(handed.revision, handed.source_address, handed.identity, handed.probe)
-    return kept.replace(_ANY_DECISION, decision)
+    return decision.join(kept)
 
 
 @lru_cache(maxsize=1024)
-def _kept_allow(revision: str, source_address: str, identity: Identity | None, probe: Probe | None) -> bytes:
-    """The reply for a caller but for the decision id, in whose place stands one of the same length."""
-    return _allow(
+def _kept_allow(
+    revision: str, source_address: str, identity: Identity | None, probe: Probe | None
+) -> list[bytes]:
+    """The reply for a caller around the decision id, wherever that stands in it. All ids are of one length."""
+    kept = _allow(
         Handed(
             decision_id=_ANY_DECISION.decode(),
             revision=revision,
@@ -149,6 +151,7 @@ def _kept_allow(revision: str, source_address: str, identity: Identity | None, p
             probe=probe,
         )
     )
+    return kept.split(_ANY_DECISION)
 
 
 def _allow(handed: Handed) -> bytes:
