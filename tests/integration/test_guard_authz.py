@@ -43,6 +43,14 @@ async def worker() -> AsyncIterator[GuardWorker]:
         yield running
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lasting() -> AsyncIterator[GuardWorker]:
+    """One worker for all cases of a table: each leaves it as it was, with every record read."""
+    async with guard_worker() as running:
+        await running.load(guard_plan())
+        yield running
+
+
 def denied_headers(reply: CheckResponse) -> dict[str, str]:
     return {item.header.key: item.header.value for item in reply.denied_response.headers}
 
@@ -103,6 +111,8 @@ async def test_a_valid_key_passes_and_its_identity_goes_on_without_the_credentia
     assert (record.revision, record.policy, record.instance_id) == ("1.1", "default/test", "i1")
 
 
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.xdist_group("guard_authz")
 @pytest.mark.parametrize(
     ("headers", "status", "cause"),
     [
@@ -120,13 +130,12 @@ async def test_a_valid_key_passes_and_its_identity_goes_on_without_the_credentia
     ],
 )
 async def test_refusals_have_status_cause_body_and_decision_id(
-    worker: GuardWorker, headers: dict[str, str], status: int, cause: str
+    lasting: GuardWorker, headers: dict[str, str], status: int, cause: str
 ) -> None:
-    await worker.load(guard_plan())
-    reply = await worker.check(headers)
+    reply = await lasting.check(headers)
     assert reply.denied_response.status.code == status
     said = denied_headers(reply)
-    record = await worker.next_record()
+    record = await lasting.next_record()
     assert (record.cause, record.status, record.action) == (cause, status, "deny")
     assert said[names.HEADER_DECISION] == record.id
     assert said["content-type"].startswith("application/")

@@ -35,6 +35,14 @@ async def worker() -> AsyncIterator[GuardWorker]:
         yield running
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lasting() -> AsyncIterator[GuardWorker]:
+    """One worker for all cases of a table: each leaves it as it was, with every record read."""
+    async with guard_worker() as running:
+        await running.load(guard_plan(output=OUTPUT))
+        yield running
+
+
 def headers(handed: dict[str, Any] | None = None, *, revision: str = "1.1", end: bool = False) -> bytes:
     message = proc.ProcessingRequest()
     request = message.request_headers
@@ -127,9 +135,11 @@ SO_FAR: dict[str, list[bytes]] = {
 }
 
 
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.xdist_group("guard_process")
 @pytest.mark.parametrize("stage", sorted(SO_FAR))
-async def test_a_stream_that_ends_early_never_ends_with_ok(worker: GuardWorker, stage: str) -> None:
-    stream = Stream(worker)
+async def test_a_stream_that_ends_early_never_ends_with_ok(lasting: GuardWorker, stage: str) -> None:
+    stream = Stream(lasting)
     for message in SO_FAR[stage]:
         await stream.say(message)
     await stream.call.done_writing()
@@ -137,7 +147,7 @@ async def test_a_stream_that_ends_early_never_ends_with_ok(worker: GuardWorker, 
         await stream.drain()
     assert await stream.call.code() is not grpc.StatusCode.OK
     if SO_FAR[stage]:
-        record = await worker.next_record()
+        record = await lasting.next_record()
         assert record.unscanned_reason.split(",")[-1] in {"aborted", "no_answer_seen"}
 
 
@@ -148,6 +158,8 @@ async def test_a_cancelled_stream_leaves_its_record(worker: GuardWorker) -> None
     assert "aborted" in (await worker.next_record()).unscanned_reason
 
 
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.xdist_group("guard_process")
 @pytest.mark.parametrize(
     ("first", "cause"),
     [
@@ -162,14 +174,14 @@ async def test_a_cancelled_stream_leaves_its_record(worker: GuardWorker) -> None
     ],
 )
 async def test_without_its_context_an_exchange_is_refused(
-    worker: GuardWorker, first: bytes, cause: str
+    lasting: GuardWorker, first: bytes, cause: str
 ) -> None:
-    stream = Stream(worker)
+    stream = Stream(lasting)
     reply = await stream.ask(first)
     assert reply.WhichOneof("response") == "immediate_response"
     assert reply.immediate_response.status.code == 503
     assert reply.immediate_response.details == f"ext_proc_bartizan_{cause}"
-    record = await worker.next_record()
+    record = await lasting.next_record()
     assert (record.cause, record.status) == (cause, 503)
 
 
