@@ -1,6 +1,8 @@
 # Everything a developer or a newcomer does. `make` alone lists the targets.
 # uv trusts what the machine trusts, as pip does: set-up works behind a proxy with a CA of its own.
 export UV_SYSTEM_CERTS ?= 1
+# Tests and the demo start Python some hundreds of times; without bytecode each start compiles for seconds.
+unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
