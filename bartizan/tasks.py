@@ -1,13 +1,91 @@
-"""The only creator of asyncio tasks: every task has a name, an owner and a place where its error ends."""
+"""The only creator of asyncio tasks: every task has a name, an owner and a place where its error ends.
+
+Groups and timeouts are asyncio's with what later releases of Python mended: a cancellation is never lost, and none is
+made up. Debian 12 comes with 3.11.2.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Coroutine
 from contextvars import Context
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
+
+
+def _asked() -> int:
+    """How many cancellations of this task are asked for and not yet taken back."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
+
+
+class Group(asyncio.TaskGroup):
+    """asyncio.TaskGroup as in Python 3.13 (gh-116720): before, a task whose group failed while it waited for its members
+    counted as cancelled ever after, and one that was cancelled while its group failed went on as if nobody had asked.
+    """
+
+    _parent_cancel_requested: bool  # asyncio's, up to 3.12 as in 3.11.0: the group itself has cancelled its task
+
+    async def __aenter__(self) -> Self:
+        self._asked_before = _asked()
+        return await super().__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        taken_back = self._parent_cancel_requested
+        try:
+            await super().__aexit__(kind, error, trace)
+        except BaseExceptionGroup:
+            if sys.version_info < (3, 13):
+                self._settle(own=self._parent_cancel_requested and not taken_back)
+            raise
+
+    def _settle(self, *, own: bool) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        if own:
+            task.uncancel()
+        if task.cancelling() > self._asked_before:
+            # Somebody else's: the failure came first, the cancellation comes at the next wait.
+            task.uncancel()
+            task.cancel()
+
+
+class Timeout:
+    """asyncio.Timeout as from Python 3.11.3 on (gh-102780): before, one that ran out in a task that was being cancelled, or
+    that counted as such, raised CancelledError.
+    """
+
+    def __init__(self, when: float | None) -> None:
+        self._inner = asyncio.Timeout(when)
+        self._asked_before = 0
+
+    async def __aenter__(self) -> Self:
+        self._asked_before = _asked()
+        await self._inner.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._inner.__aexit__(kind, error, trace)
+        ours = self._inner.expired() and isinstance(error, asyncio.CancelledError)
+        if ours and _asked() <= self._asked_before:
+            raise TimeoutError from error
+
+
+def timeout(seconds: float | None) -> Timeout:
+    """For `async with`: raises TimeoutError when its body takes longer; None: it may take for ever."""
+    return Timeout(None if seconds is None else asyncio.get_running_loop().time() + seconds)
+
+
+def timeout_at(when: float) -> Timeout:
+    """The same up to a moment of the loop's clock."""
+    return Timeout(when)
 
 
 def start(group: asyncio.TaskGroup, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:

@@ -142,7 +142,7 @@ class ControlPlane:
         bootstrap = await self.tokens.prepare_bootstrap()
         if bootstrap is not None:
             _log.info("bootstrap_ready", file=str(bootstrap))
-        async with asyncio.TaskGroup() as group:
+        async with tasks.Group() as group:
             background: list[asyncio.Task[Any]] = [tasks.start(group, self.vault.run(), name="vault")]
             async with AsyncExitStack() as edge:
                 await self._serve_api(edge)

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from bartizan.tasks import start
+from bartizan.tasks import Group, start
 from bartizan.telemetry.logging import get_logger
 from sidecar.agent import bootstrap as paths
 from sidecar.agent import conditions as names
@@ -283,7 +283,7 @@ async def run(settings: Settings) -> None:
 
 
 async def _run(settings: Settings, stopping: asyncio.Event) -> None:
-    async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
+    async with AsyncExitStack() as stack, Group() as group:
         agent = Agent(settings, group, stack)
         await agent.start()
         if settings.bundle_file is not None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import uvloop
 
+from bartizan import tasks
 from bartizan.errors import BartizanError, InvalidInput, ProtocolViolation, RolledBack
 from bartizan.policy.bundle import GuardPlan
 from bartizan.tasks import cancel, start
@@ -102,7 +103,7 @@ class Worker:
         check = ext_authz.ExtAuthz(current=self.current, audit=records.put, spans=self.spans)
         process = ext_proc.ExtProc(current=self.current, audit=records.put, spans=self.spans)
         self.services = Services(unary={ext_authz.METHOD: check}, stream={ext_proc.METHOD: process})
-        async with asyncio.TaskGroup() as group:
+        async with tasks.Group() as group:
             sending = {
                 start(group, records.run(), name="audit"),
                 start(group, self.finished.run(), name="spans"),

@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 
+from bartizan import tasks
 from bartizan.errors import DependencyUnavailable, NotFound
 from bartizan.local import processes
 
@@ -42,7 +43,7 @@ class ExampleModel:
             "model", [sys.executable, str(APP), *arguments], log=self.state / "model.log"
         )
         try:
-            async with asyncio.timeout(seconds):
+            async with tasks.timeout(seconds):
                 while True:
                     self.child.check()
                     try:

@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 
+from bartizan import tasks
 from bartizan.errors import Conflict, DependencyRefused, DependencyUnavailable
 from bartizan.local import processes
 from bartizan.local.binaries import find_binary
@@ -184,7 +185,7 @@ class OpenBao:
     async def _answers(self) -> None:
         """Wait until the API answers at all."""
         try:
-            async with asyncio.timeout(self.start_seconds):
+            async with tasks.timeout(self.start_seconds):
                 while True:
                     self.child.check()
                     try:
@@ -210,7 +211,7 @@ class OpenBao:
             )
         await self.call("PUT", "sys/unseal", {"key": keys_now["unseal_key"]})
         try:
-            async with asyncio.timeout(self.start_seconds):
+            async with tasks.timeout(self.start_seconds):
                 while True:  # raft has to elect itself
                     health, _ = await self._request("GET", "sys/health", None)
                     if health == 200:

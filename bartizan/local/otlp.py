@@ -11,6 +11,8 @@ import grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as messages
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as service
 
+from bartizan import tasks
+
 MAX_TRACES = 5000
 
 
@@ -97,7 +99,7 @@ class Receiver(service.TraceServiceServicer):
     async def wait(self, trace_id: str, *names: str, seconds: float = 60.0) -> list[Span]:
         """The trace once spans whose names contain each of `names` arrived, or what there is after `seconds`."""
         try:
-            async with asyncio.timeout(seconds):
+            async with tasks.timeout(seconds):
                 while not all(any(name in span.name for span in self.trace(trace_id)) for name in names):
                     self._arrived.clear()
                     await self._arrived.wait()

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bartizan import tasks
 from bartizan.errors import ProcessFailed
 
 LAUNCH = Path(__file__).with_name("launch.py")
@@ -51,7 +52,7 @@ class Child:
             self.process.send_signal(signal.SIGCONT)
             self.process.terminate()
         try:
-            async with asyncio.timeout(grace):
+            async with tasks.timeout(grace):
                 await self.process.wait()
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):

@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from bartizan import tasks
 from bartizan.client import Client
 from bartizan.errors import DependencyUnavailable, NotFound
 from bartizan.local import processes
@@ -212,7 +213,7 @@ class Stack:
         last = "no answer yet"
         timeout = aiohttp.ClientTimeout(total=2)
         try:
-            async with asyncio.timeout(seconds), aiohttp.ClientSession(timeout=timeout) as session:
+            async with tasks.timeout(seconds), aiohttp.ClientSession(timeout=timeout) as session:
                 while True:
                     child.check()
                     with contextlib.suppress(aiohttp.ClientError, TimeoutError):

@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 
+from bartizan import tasks
 from bartizan.errors import BartizanError, DependencyUnavailable
 from bartizan.local.stack import TOKEN_HOURS, Stack
 
@@ -38,7 +39,7 @@ async def watch(house: Stack, ended: asyncio.Event, note: Callable[[], Awaitable
 
 async def _pause(ended: asyncio.Event) -> bool:
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(PAUSE):
+        async with tasks.timeout(PAUSE):
             await ended.wait()
     return ended.is_set()
 

@@ -141,16 +141,13 @@ class AdsClient:
 
     async def run(self) -> None:
         """Until cancelled. A broken stream is opened again after a back-off."""
-        async with asyncio.TaskGroup() as group:
+        async with tasks.Group() as group:
             self._group = group
             try:
                 for type_url in self._interests:
                     tasks.start(group, self._work(type_url), name="ads-handler")
                 while True:
                     reason = await self._one_stream()
-                    # A task group that fails while it is cancelled raises its failure only (until Python 3.13).
-                    if (task := asyncio.current_task()) is not None and task.cancelling():
-                        raise asyncio.CancelledError
                     self._attempt += 1
                     self._tell(ConnectionState(connected=False, reason=reason, attempt=self._attempt))
                     if not self._reconnect.is_set():
@@ -181,7 +178,7 @@ class AdsClient:
         return reason
 
     async def _exchange(self, call: Any) -> str:
-        async with asyncio.TaskGroup() as group:
+        async with tasks.Group() as group:
             writer = tasks.start(group, self._write(call), name="ads-write")
             reader = tasks.start(group, self._read(call), name="ads-read")
             asked = tasks.start(group, self._reconnect.wait(), name="ads-reconnect")

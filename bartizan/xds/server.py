@@ -142,7 +142,7 @@ class _Exchange:
     async def run(
         self, first: discovery_pb2.DiscoveryRequest, requests: AsyncIterator[discovery_pb2.DiscoveryRequest]
     ) -> None:
-        async with asyncio.TaskGroup() as group:
+        async with tasks.Group() as group:
             helpers = (
                 tasks.start(group, self._write(), name="xds-write"),
                 tasks.start(group, self._watch(), name="xds-watch"),

@@ -6,7 +6,6 @@ Only what is declared in an Operation is served.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
 import secrets
@@ -19,6 +18,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 from opentelemetry import trace
 
+from bartizan import tasks
 from bartizan.errors import DependencyUnavailable, InvalidInput, Problem
 from bartizan.tasks import Shelter
 from bartizan.telemetry.logging import get_logger
@@ -145,7 +145,7 @@ def _bounded() -> Middleware:
 
 def _endpoint(operation: Operation, tokens: Tokens, shelter: Shelter) -> NextHandler:
     async def endpoint(request: web.Request) -> web.StreamResponse:
-        async with asyncio.timeout(operation.timeout):
+        async with tasks.timeout(operation.timeout):
             actor, token = await _actor(operation, tokens, request)
             call = Call(
                 actor=actor,

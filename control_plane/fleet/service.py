@@ -16,6 +16,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
+from bartizan import tasks
 from bartizan.errors import BartizanError, DependencyError, DependencyUnavailable, Forbidden, InvalidInput
 from bartizan.telemetry.logging import get_logger
 from bartizan.xds.server import peer_info
@@ -180,7 +181,7 @@ class FleetService(fleet_pb2_grpc.FleetServicer):
         """Write reports behind; at most one unsaved per instance waits. Until cancelled."""
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_SECONDS):
+                async with tasks.timeout(_LOOK_SECONDS):
                     await self._wake.wait()
             self._wake.clear()
             rows, self._unsaved = self._unsaved, {}

@@ -56,7 +56,7 @@ async def run(settings: Standalone, stop: asyncio.Event) -> None:
     if config.placeholder:
         log.warning("image_is_placeholder", config=str(settings.config))
     source = CertificateSource(_material(settings.hosts, settings.life))
-    async with connect(settings.kubernetes) as server, AsyncExitStack() as edge, asyncio.TaskGroup() as group:
+    async with connect(settings.kubernetes) as server, AsyncExitStack() as edge, tasks.Group() as group:
         upkeep = Upkeep(server, config, lambda: source.current.roots_pem, None)
         webhook = Webhook(
             config,

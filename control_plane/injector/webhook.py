@@ -6,13 +6,13 @@ one of it anyway, but without a reason).
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from aiohttp import web
 
+from bartizan import tasks
 from bartizan.errors import BartizanError, InvalidInput, Problem
 from bartizan.policy.schema import ModelPolicy
 from bartizan.telemetry.logging import get_logger
@@ -86,7 +86,7 @@ class Webhook:
                 return web.json_response({"error": str(error)}, status=400)
             began = time.perf_counter()
             try:
-                async with asyncio.timeout(SECONDS):
+                async with tasks.timeout(SECONDS):
                     outcome, answer = await decide(review)
             except (BartizanError, TimeoutError) as error:
                 why = str(error) or "it took too long"

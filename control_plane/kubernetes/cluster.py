@@ -5,7 +5,6 @@ app.py imports this only where a cluster is set: the client is an extra, and tak
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -58,7 +57,7 @@ class Cluster:
             objects = ClusterPolicies(self.server, MESH_PLURAL)
             meshes = MeshReconciler(objects, policies.meshes, ledger, leads=election.leads)
             reaper = PodReaper(store, self._pod, live=ledger.is_live, removed=removed)
-            async with asyncio.TaskGroup() as group:
+            async with tasks.Group() as group:
                 tasks.start(group, reconciler.run(), name="reconciler")
                 tasks.start(group, meshes.run(), name="mesh-reconciler")
                 tasks.start(group, reaper.run(), name="pod-reaper")

@@ -88,7 +88,7 @@ class Election:
     async def _lead(self, work: Callable[[], Awaitable[None]]) -> None:
         RECONCILE_LEADER.set(1)
         try:
-            async with asyncio.TaskGroup() as group:
+            async with tasks.Group() as group:
                 running = tasks.start(group, _awaited(work), name="reconciler")
                 await self._keep()
                 await tasks.cancel(running)
@@ -104,7 +104,7 @@ class Election:
             await asyncio.sleep(RENEW)
             before = time.monotonic()
             try:
-                async with asyncio.timeout(self._until - before):
+                async with tasks.timeout(self._until - before):
                     if not await self._claim():
                         return
                 self._until = before + GIVE_UP
@@ -141,7 +141,7 @@ class Election:
     async def _release(self) -> None:
         """At our end the next one need not wait. Best effort: the lease runs out by itself."""
         try:
-            async with asyncio.timeout(2):
+            async with tasks.timeout(2):
                 lease = await self._server.get(f"{self._leases}/{NAME}")
                 if (lease.get("spec") or {}).get("holderIdentity") == self._me:
                     await self._server.put(

@@ -90,7 +90,7 @@ class Reconciler:
     _unit: Unit = SIDECARS
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
+        async with tasks.Group() as group:
             tasks.start(group, self._follow_cluster(), name="kubernetes-watch")
             tasks.start(group, self._follow_fleet(), name="kubernetes-fleet")
             tasks.start(group, self._show(), name="kubernetes-status")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
+from bartizan import tasks
 from bartizan.api import InstanceStatus, MeshStatus, PolicyStatus
 from bartizan.errors import NotFound
 from control_plane.fleet.ledger import Ledger
@@ -33,7 +33,7 @@ class MeshReconciler(Reconciler):
         generation = -1
         while True:
             try:
-                async with asyncio.timeout(_LOOK_SECONDS):
+                async with tasks.timeout(_LOOK_SECONDS):
                     generation = await self._changed(generation)
             except TimeoutError:
                 pass

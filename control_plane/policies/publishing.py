@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from bartizan import tasks
 from bartizan.api import ProblemItem, items
 from bartizan.errors import Conflict, DependencyUnavailable, PolicyInvalid
 from bartizan.policy.bundle import Bundle
@@ -96,7 +97,7 @@ class Publishing:
     async def turn(self) -> AsyncIterator[None]:
         """Policies of any kind change one after the other. Raises DependencyUnavailable: too many are before this one."""
         try:
-            async with asyncio.timeout(_TURN_SECONDS):
+            async with tasks.timeout(_TURN_SECONDS):
                 await self._lock.acquire()
         except TimeoutError:
             raise DependencyUnavailable(

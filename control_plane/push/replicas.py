@@ -90,13 +90,13 @@ class Replicas:
         if not self._store.shared:
             return
         try:
-            async with asyncio.TaskGroup() as group:
+            async with tasks.Group() as group:
                 tasks.start(group, self._store.listen(self._hear), name="replicas-listen")
                 tasks.start(group, self._follow(), name="replicas-follow")
         finally:
             # If it can't be told, our sign of life ends by itself.
             with contextlib.suppress(BartizanError, TimeoutError):
-                async with asyncio.timeout(_LEAVE_SECONDS), self._store.begin() as work:
+                async with tasks.timeout(_LEAVE_SECONDS), self._store.begin() as work:
                     await work.replicas.leave(self._name)
 
     async def look(self, *, within: float = 0.0) -> None:
@@ -136,11 +136,11 @@ class Replicas:
         said = ""
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, self._next - boot_time())):
+                async with tasks.timeout(max(0.0, self._next - boot_time())):
                     await self._wake.wait()
             self._wake.clear()
             try:
-                async with asyncio.timeout(BEHIND):
+                async with tasks.timeout(BEHIND):
                     if boot_time() >= self._next or "everything" in self._told:
                         await self.look()
                     else:

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import requests
 
+from bartizan import tasks
 from bartizan.errors import BartizanError, Conflict, DependencyRefused, DependencyUnavailable, NotFound
 from bartizan.telemetry import metrics
 from bartizan.telemetry.tracing import step
@@ -59,7 +60,7 @@ class Calls:
         started = time.monotonic()
         try:
             with step(f"vault.{operation}"):
-                async with asyncio.timeout(self._deadline):
+                async with tasks.timeout(self._deadline):
                     return await self._retried(work, safe=safe)
         except TimeoutError:
             metrics.VAULT_ERRORS.labels(operation).inc()

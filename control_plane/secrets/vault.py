@@ -21,6 +21,7 @@ import hvac.exceptions
 import requests
 from hvac.adapters import JSONAdapter
 
+from bartizan import tasks
 from bartizan.errors import BartizanError, Conflict, DependencyUnavailable, NotFound
 from bartizan.telemetry.logging import get_logger
 from control_plane.secrets.base import Health, SecretMetadata, SecretVersion
@@ -109,7 +110,7 @@ class Vault:
 
     async def run(self) -> None:
         """Renew the token at half its life and check health until cancelled."""
-        async with asyncio.TaskGroup() as group:
+        async with tasks.Group() as group:
             group.create_task(self._keep_token(), name="vault-token")
             group.create_task(self._watch_health(), name="vault-health")
 
@@ -231,7 +232,7 @@ class Vault:
         """One canary write and read within one deadline."""
         reason = ""
         try:
-            async with asyncio.timeout(self._settings.deadline):
+            async with tasks.timeout(self._settings.deadline):
                 await self._canary()
         except TimeoutError:
             reason = "timeout"

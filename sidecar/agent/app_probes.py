@@ -17,6 +17,8 @@ import msgspec
 from aiohttp import web
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from bartizan import tasks
+
 PATH = "/app-probes"
 FRESH_SECONDS = 0.25
 """An answer this young is given again. The kubelet asks once a second at most."""
@@ -85,7 +87,7 @@ class _Shared:
         # What those get who wait for one that was cancelled.
         reason = "not_asked"
         try:
-            async with asyncio.timeout(self._probe.timeout_seconds):
+            async with tasks.timeout(self._probe.timeout_seconds):
                 reason = await _ask(self._probe)
         except TimeoutError:
             reason = "timeout"

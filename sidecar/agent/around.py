@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 
+from bartizan import tasks
 from bartizan.policy.bundle import Bundle
 from bartizan.policy.names import CLUSTER_MODEL, HEADER_DECISION
 from bartizan.telemetry.logging import get_logger
@@ -123,7 +124,7 @@ def model_ports(bundle: Bundle) -> frozenset[int]:
 async def reachable_around(address: str, port: int, leaf_sha256: bytes | None, capture: Capture) -> bool:
     """True when something else than our Envoy takes the connection. leaf_sha256: what Envoy serves, None for HTTP."""
     try:
-        async with asyncio.timeout(TIMEOUT):
+        async with tasks.timeout(TIMEOUT):
             _, writer = await asyncio.open_connection(address, port)
     except (OSError, TimeoutError):
         return False

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from bartizan import tasks
+
 
 class Changes:
     """`await until(predicate)` returns as soon as the predicate holds after some `notify()`."""
@@ -31,7 +33,7 @@ class Changes:
     async def until(self, predicate: Callable[[], bool], timeout: float | None = None) -> bool:
         """True once the predicate holds, False when `timeout` seconds pass before."""
         try:
-            async with asyncio.timeout(timeout):
+            async with tasks.timeout(timeout):
                 while not predicate():
                     await self._event.wait()
         except TimeoutError:

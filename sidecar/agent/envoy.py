@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from bartizan import tasks
 from bartizan.errors import DependencyUnavailable
 from bartizan.telemetry import metrics
 from bartizan.telemetry.logging import get_logger
@@ -146,7 +147,7 @@ class EnvoyProcess:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
         try:
-            async with asyncio.timeout(5.0):
+            async with tasks.timeout(5.0):
                 await process.wait()
         except TimeoutError:
             self._kill()

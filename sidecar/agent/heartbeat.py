@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import grpc
 
+from bartizan import tasks
 from bartizan.telemetry.logging import get_logger
 from protos.gen.bartizan.fleet.v1 import fleet_pb2, fleet_pb2_grpc
 from sidecar.agent.apply import Applier
@@ -83,7 +84,7 @@ class Heartbeat:
                 sent_at = time.monotonic()
             pause = max(0.0, min(EVERY - (time.monotonic() - sent_at), EVERY if last else 1.0))
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
+                async with tasks.timeout(pause):
                     await self._changes.after(seen)
             # several changes of one moment make one report
             await asyncio.sleep(GATHER)

@@ -19,6 +19,7 @@ import aiohttp
 import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from bartizan import tasks
 from bartizan.errors import DependencyRefused, DependencyUnavailable
 from bartizan.policy.schema import Jwt
 from bartizan.telemetry.logging import get_logger
@@ -232,7 +233,7 @@ async def _bounded(stream: aiohttp.StreamReader) -> bytes:
 
 async def _resolve(host: str, port: int) -> tuple[Address, ...]:
     try:
-        async with asyncio.timeout(TIMEOUT):
+        async with tasks.timeout(TIMEOUT):
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, ValueError) as error:
         raise DependencyUnavailable("the name can't be resolved") from error

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import grpc
 
+from bartizan import tasks
 from bartizan.errors import BartizanError, DependencyUnavailable
 from bartizan.telemetry.logging import get_logger
 from bartizan.tls import KeyMaterial, channel_credentials
@@ -56,7 +57,7 @@ class Link:
         else:
             await self._attest()
         try:
-            async with asyncio.TaskGroup() as group:
+            async with tasks.Group() as group:
                 group.create_task(self._channels(), name="link-channels")
                 group.create_task(self._identity.keep_fresh(), name="link-identity")
                 group.create_task(self._attest_when_refused(), name="link-refused")

@@ -8,6 +8,7 @@ import time
 
 import msgspec
 
+from bartizan import tasks
 from bartizan.errors import DependencyUnavailable
 from bartizan.telemetry import metrics
 from sidecar.agent import conditions as names
@@ -63,7 +64,7 @@ class Monitor:
 
     async def _next_change(self, seen: int) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_EVERY - SETTLE):
+            async with tasks.timeout(LOOK_EVERY - SETTLE):
                 await self._changes.after(seen)
 
     async def probe(self) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from bartizan import tasks
 from bartizan.errors import ResourceRejected
 from bartizan.policy.bundle import Bundle
 from bartizan.policy.names import HEADER_PROBE, HEADER_PROOF
@@ -132,7 +133,7 @@ def _target(address: str) -> str:
 async def _open(address: str, port: int) -> bool:
     host = _local(address)[0] if ipaddress.ip_address(address).is_unspecified else address
     try:
-        async with asyncio.timeout(TIMEOUT):
+        async with tasks.timeout(TIMEOUT):
             _, writer = await asyncio.open_connection(host, port)
     except TimeoutError:
         return True  # somebody listens, and does not come to it

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from bartizan import tasks
 from bartizan.errors import ProcessFailed, ProtocolViolation
 from bartizan.telemetry.logging import get_logger
 from sidecar import allocator
@@ -156,7 +157,7 @@ class Worker:
     ) -> None:
         failure = None
         try:
-            async with asyncio.TaskGroup() as group:
+            async with tasks.Group() as group:
                 group.create_task(self._exit(process), name=f"worker-{self.index}-exit")
                 group.create_task(self._read(channel), name=f"worker-{self.index}-read")
                 group.create_task(self._read_audit(audit), name=f"worker-{self.index}-audit")
@@ -171,7 +172,7 @@ class Worker:
     async def _exit(self, process: asyncio.subprocess.Process) -> None:
         status = await process.wait()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(REAP_WITHIN):
+            async with tasks.timeout(REAP_WITHIN):
                 await self._heard_out.wait()
         raise ProcessFailed(f"ended with status {status}")
 
@@ -237,7 +238,7 @@ class Worker:
             return
         # a dead one is reaped here first: Popen.kill would take its status away from the event loop
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(REAP_WITHIN):
+            async with tasks.timeout(REAP_WITHIN):
                 await process.wait()
                 return
         with contextlib.suppress(ProcessLookupError):

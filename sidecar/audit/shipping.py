@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from bartizan import tasks
 from bartizan.errors import DependencyRefused, DependencyUnavailable
 from bartizan.telemetry import metrics
 from bartizan.telemetry.logging import get_logger
@@ -119,7 +120,7 @@ class Shipping:
     async def close(self, deadline: float) -> None:
         """At the end of the process: ship what is left for at most `deadline` seconds, and leave the rest in the spool."""
         try:
-            async with asyncio.timeout(deadline):
+            async with tasks.timeout(deadline):
                 while self._queue or self._untold:
                     await self._ship()
         except (TimeoutError, DependencyUnavailable):

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
+from bartizan import tasks
 from bartizan.telemetry.logging import get_logger
 from protos.gen.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
 from sidecar.audit.evidence import count, exchange_record, refusal_record
@@ -87,7 +88,7 @@ class ExtProc:
 async def _within(patience: float, source: AsyncIterator[bytes]) -> bytes:
     """The next message; raises TimeoutError after `patience` seconds."""
     await asyncio.sleep(0)  # makes this a task, which a timeout asks for
-    async with asyncio.timeout(patience):
+    async with tasks.timeout(patience):
         return await anext(source)
 
 

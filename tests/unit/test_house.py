@@ -74,3 +74,13 @@ def test_nothing_is_raised_inside_an_except_star_block() -> None:
         if isinstance(raised, ast.Raise)
     ]
     assert not raising
+
+
+def test_groups_and_timeouts_are_those_of_bartizan_tasks() -> None:
+    """asyncio's own lose cancellations or make them up, depending on the release of Python."""
+    own = re.compile(r"asyncio\.(TaskGroup\(\)|timeout\(|timeout_at\()")
+    assert not [
+        name
+        for name in names(PRODUCT)
+        if name != "bartizan/tasks.py" and own.search((ROOT / name).read_text())
+    ]

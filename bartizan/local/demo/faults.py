@@ -10,6 +10,7 @@ from collections import Counter
 
 import aiohttp
 
+from bartizan import tasks
 from bartizan.local.demo.content import INJECTION
 from bartizan.local.demo.runner import Observation, Step
 from bartizan.local.demo.scene import POLICY, Scene
@@ -22,7 +23,7 @@ def steps(scene: Scene) -> list[Step]:
     async def back(name: str, old: int, seconds: float = 60) -> bool:
         """Whether the supervisor started a new `name` and the endpoint answers 200 again."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with tasks.timeout(seconds):
                 while True:
                     with contextlib.suppress(aiohttp.ClientError, KeyError):
                         new = await child_pid(name)
@@ -75,7 +76,7 @@ def steps(scene: Scene) -> list[Step]:
             finally:
                 done.set()
 
-        async with asyncio.TaskGroup() as group:
+        async with tasks.Group() as group:
             group.create_task(attack(), name="attack")
             restarted = group.create_task(kill(), name="kill")
         passed = await injections_seen() - reached

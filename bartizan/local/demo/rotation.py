@@ -7,6 +7,7 @@ from collections import Counter
 
 import aiohttp
 
+from bartizan import tasks
 from bartizan.local.demo.runner import Observation, Step
 from bartizan.local.demo.scene import SECRET, Scene
 
@@ -41,7 +42,7 @@ def steps(scene: Scene) -> list[Step]:
             finally:
                 finished.set()
 
-        async with asyncio.TaskGroup() as group:
+        async with tasks.Group() as group:
             for number in range(CLIENTS):
                 group.create_task(load(), name=f"client-{number}")
             outcome = group.create_task(rotate(), name="rotate")

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from bartizan import tasks
 from bartizan.api import (
     EffectivePolicy,
     FieldOrigin,
@@ -137,7 +138,7 @@ async def wait_for(read: Callable[[], Awaitable[_Status]], query: StatusQuery, l
             return status
         # Only the waiting is cut short: a query to the store that is cancelled costs its connection.
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(deadline):
+            async with tasks.timeout_at(deadline):
                 await ledger.changed(seen)
                 await pace.rest()
 

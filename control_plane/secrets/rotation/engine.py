@@ -10,8 +10,10 @@ import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
+from bartizan import tasks
 from bartizan.errors import BartizanError, Conflict, DependencyError, InvalidInput, NotFound
 from bartizan.telemetry.logging import get_logger
 from bartizan.telemetry.tracing import step, traceparent
@@ -102,11 +104,9 @@ class RotationEngine:
                     log.warning("rotation_held", reason=str(error))
                 # a fleet's reports wake us all the time: one look for many of them
                 await asyncio.sleep(self._settings.tick / 5 if self._busy else self._settings.tick)
-                try:
-                    async with asyncio.timeout(self._settings.tick if self._busy else self._settings.poll):
+                with suppress(TimeoutError):
+                    async with tasks.timeout(self._settings.tick if self._busy else self._settings.poll):
                         await self._wake.wait()
-                except TimeoutError:
-                    pass
         finally:
             await self._lead.resign()
 

@@ -13,6 +13,7 @@ from typing import Any, get_args
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from bartizan import tasks
 from bartizan.telemetry.logging import get_logger
 from control_plane.store.rows import Change, ChangeKind
 
@@ -91,10 +92,10 @@ async def _hear(driver: Any, origin: str, tell: Callable[[Change], None]) -> Non
     tell(Change(kind="everything"))
     while not over.is_set():
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_PING_SECONDS):
+            async with tasks.timeout(_PING_SECONDS):
                 await over.wait()
                 return
-        async with asyncio.timeout(_PING_SECONDS):
+        async with tasks.timeout(_PING_SECONDS):
             await driver.execute("SELECT 1")
 
 

@@ -6,7 +6,6 @@ does not poll); PostgreSQL gets a pool.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import secrets
 import sqlite3
@@ -24,6 +23,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
+from bartizan import tasks
 from bartizan.errors import BartizanError, Conflict, DependencyRefused, DependencyUnavailable, InvalidInput
 from control_plane.store.rows import Change
 from control_plane.store.sql import postgres
@@ -103,7 +103,7 @@ class SqlStore:
     async def close(self) -> None:
         """Connections that can't be closed in good order, because nobody answers, are dropped after a while."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_SECONDS):
+            async with tasks.timeout(CLOSE_SECONDS):
                 await self._engine.dispose()
 
 
