@@ -45,7 +45,9 @@ class Client(MeshCalls):
 
     async def validate(self, document: str | bytes) -> api.Validated:
         """Raises PolicyInvalid with every problem."""
-        return await self.send("POST", "/v1/policies:validate", api.Validated, document=document)
+        return await self.send(
+            "POST", "/v1/policies:validate", api.Validated, document=document, seconds=LONG_SECONDS
+        )
 
     async def policies(self, namespace: str = "") -> tuple[api.PolicySummary, ...]:
         query = {"namespace": namespace} if namespace else {}
@@ -62,13 +64,19 @@ class Client(MeshCalls):
         await self.send("DELETE", _policy(name), None)
 
     async def revisions(self, name: str) -> tuple[api.Revision, ...]:
-        return (await self.send("GET", f"{_policy(name)}/revisions", api.RevisionList)).revisions
+        """All, newest first."""
+        return await self.send_all(
+            f"{_policy(name)}/revisions", api.RevisionList, lambda page: page.revisions
+        )
 
     async def revision(self, name: str, number: int) -> api.RevisionDetail:
         return await self.send("GET", f"{_policy(name)}/revisions/{number}", api.RevisionDetail)
 
     async def publications(self, name: str) -> tuple[api.Publication, ...]:
-        return (await self.send("GET", f"{_policy(name)}/publications", api.PublicationList)).publications
+        """All, newest first."""
+        return await self.send_all(
+            f"{_policy(name)}/publications", api.PublicationList, lambda page: page.publications
+        )
 
     async def diff(self, name: str, before: int, after: int | None = None) -> api.Difference:
         query = {"from": str(before), **({} if after is None else {"to": str(after)})}
@@ -99,19 +107,14 @@ class Client(MeshCalls):
         self, name: str, version: int = 0, *, timeout_seconds: float = 60.0
     ) -> api.PolicyStatus:
         """Until every instance provably enforces that version (or a newer one), or the time is over: look at `.enforced`."""
-        return await self._wait(name, version, "enforced", timeout_seconds)
+        return await self.wait(f"{_policy(name)}/status", api.PolicyStatus, version, timeout_seconds)
 
     async def wait_settled(
         self, name: str, version: int = 0, *, timeout_seconds: float = 60.0
     ) -> api.PolicyStatus:
         """Until no instance is pending, or the time is over."""
-        return await self._wait(name, version, "settled", timeout_seconds)
-
-    async def _wait(self, name: str, version: int, wanted: str, seconds: float) -> api.PolicyStatus:
-        query = {"wait": wanted, "version": str(version), "timeout": f"{min(seconds, 300.0):.3f}"}
-        return await self.send(
-            "GET", f"{_policy(name)}/status", api.PolicyStatus, query=query, seconds=seconds + SECONDS
-        )
+        path = f"{_policy(name)}/status"
+        return await self.wait(path, api.PolicyStatus, version, timeout_seconds, settled=True)
 
     # Keys
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from bartizan import api
-from bartizan.transport import SECONDS, Transport, word
+from bartizan.transport import Transport, word
 
 LONG_SECONDS: Final = 310.0
 """A change of a MeshPolicy is compiled and signed for each of its endpoints."""
@@ -21,9 +21,9 @@ class MeshCalls(Transport):
         return await self.send("GET", f"/v1/mesh-policies/{word(name)}", api.MeshDetail)
 
     async def mesh_revisions(self, name: str) -> tuple[api.Revision, ...]:
-        return (
-            await self.send("GET", f"/v1/mesh-policies/{word(name)}/revisions", api.RevisionList)
-        ).revisions
+        """All, newest first."""
+        path = f"/v1/mesh-policies/{word(name)}/revisions"
+        return await self.send_all(path, api.RevisionList, lambda page: page.revisions)
 
     async def mesh_diff(self, name: str, before: int, after: int) -> api.Difference:
         query = {"from": str(before), "to": str(after)}
@@ -46,8 +46,7 @@ class MeshCalls(Transport):
 
     async def mesh_status(self, name: str, version: int = 0, *, wait_seconds: float = 0.0) -> api.MeshStatus:
         """wait_seconds: until all its endpoints provably enforce that version, or the time is over."""
-        query = {"wait": "enforced", "version": str(version), "timeout": f"{min(wait_seconds, 300.0):.3f}"}
-        path, seconds = f"/v1/mesh-policies/{word(name)}/status", wait_seconds + SECONDS
-        return await self.send(
-            "GET", path, api.MeshStatus, query=query if wait_seconds else {}, seconds=seconds
-        )
+        path = f"/v1/mesh-policies/{word(name)}/status"
+        if not wait_seconds:
+            return await self.send("GET", path, api.MeshStatus)
+        return await self.wait(path, api.MeshStatus, version, wait_seconds)

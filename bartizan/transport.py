@@ -6,6 +6,8 @@ Below bartizan/client.py, which knows the routes.
 from __future__ import annotations
 
 import ssl
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -28,7 +30,11 @@ from bartizan.errors import (
 )
 
 T = TypeVar("T")
+Page = TypeVar("Page", api.RevisionList, api.PublicationList)
+Status = TypeVar("Status", api.PolicyStatus, api.MeshStatus)
 SECONDS = 30.0
+LONGEST_WAIT = 300.0
+"""Seconds after which the control plane answers whoever waits for a status, whatever it is by then."""
 _OTHER_NAME = (62, 64)
 """OpenSSL: X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
 
@@ -82,6 +88,36 @@ class Transport:
         if not 200 <= status < 300:
             raise fault(status, got, retry)
         return decode(got, answer) if answer is not None else None  # type: ignore[return-value]
+
+    async def send_all(
+        self, path: str, answer: type[Page], of: Callable[[Page], tuple[T, ...]]
+    ) -> tuple[T, ...]:
+        """What all pages of a list hold."""
+        found: tuple[T, ...] = ()
+        cursor = ""
+        while True:
+            page = await self.send("GET", path, answer, query={"cursor": cursor} if cursor else {})
+            found += of(page)
+            if not (cursor := page.cursor):
+                return found
+
+    async def wait(
+        self, path: str, answer: type[Status], version: int, seconds: float, *, settled: bool = False
+    ) -> Status:
+        """Until that version is enforced (or settled), or the time is over."""
+        until = time.monotonic() + seconds
+        while True:
+            left = max(0.0, until - time.monotonic())
+            now = min(left, LONGEST_WAIT)
+            query = {
+                "wait": "settled" if settled else "enforced",
+                "version": str(version),
+                "timeout": f"{now:.3f}",
+            }
+            status = await self.send("GET", path, answer, query=query, seconds=now + SECONDS)
+            reached = status.version >= version and (status.settled if settled else status.enforced)
+            if reached or left <= LONGEST_WAIT:
+                return status
 
     async def exchange(
         self,

@@ -74,7 +74,10 @@ class RevisionDetail(Revision, frozen=True):
 
 
 class RevisionList(Answer, frozen=True):
+    """Newest first; `cursor` leads to the next page, "" at the end."""
+
     revisions: tuple[Revision, ...]
+    cursor: str = ""
 
 
 class Publication(Answer, frozen=True):
@@ -86,7 +89,10 @@ class Publication(Answer, frozen=True):
 
 
 class PublicationList(Answer, frozen=True):
+    """Newest first; `cursor` leads to the next page, "" at the end."""
+
     publications: tuple[Publication, ...]
+    cursor: str = ""
 
 
 class Change(Answer, frozen=True):
@@ -156,7 +162,8 @@ class PolicyStatus(Answer, frozen=True):
 class EndpointInfo(Answer, frozen=True):
     """A guarded model. enforced_count of total sidecars provably enforce the published version.
 
-    key_set: the one whose API keys it takes, "" where it takes none.
+    key_set: the one whose API keys it takes, "" where it takes none. problem: why this release can't read the policy,
+    "" when it can; nothing but names and numbers is told then.
     """
 
     policy: str
@@ -170,6 +177,7 @@ class EndpointInfo(Answer, frozen=True):
     enforced_count: int
     total: int
     key_set: str = ""
+    problem: str = ""
 
 
 class EndpointList(Answer, frozen=True):

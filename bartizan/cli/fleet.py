@@ -36,7 +36,7 @@ def endpoints(connection: Connection) -> None:
                 each.policy,
                 each.model,
                 each.protocol,
-                each.listen,
+                each.listen or each.problem,
                 " ".join(each.tenants),
                 " ".join(each.authn),
                 each.key_set,

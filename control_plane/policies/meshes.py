@@ -25,7 +25,7 @@ from control_plane.policies.publishing import (
     written_of,
 )
 from control_plane.policies.revisions import document_of, plain
-from control_plane.store.base import AdminEvent, MeshPublicationRow, PolicyRow, Store
+from control_plane.store.base import AdminEvent, MeshPublicationRow, PolicyRow, Store, Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,16 +110,17 @@ class MeshPolicies(History[MeshPublicationRow]):
     async def state(self, name: str) -> MeshState:
         """Raises NotFound."""
         async with self._store.begin() as work:
-            await self._alive(work, name)
-        return next(state for state in await self.states() if state.row.name == name)
+            [state] = await self._states(work, [await self._alive(work, name)])
+        return state
 
     async def states(self) -> Sequence[MeshState]:
         async with self._store.begin() as work:
-            rows = await work.meshes.all()
-            published = {row.policy: row for row in await work.meshes.published()}
-            holding = {row.name: mesh_of(row.document) for row in await work.meshes.in_effect()}
-            policies = await work.policies.in_effect()
-        documents = {each.name: plain(each.document) for each in policies}
+            return await self._states(work, await work.meshes.all())
+
+    async def _states(self, work: Work, rows: Sequence[PolicyRow]) -> Sequence[MeshState]:
+        published = {row.policy: row for row in await work.meshes.published()}
+        holding = {row.name: mesh_of(row.document) for row in await work.meshes.in_effect()}
+        documents = {each.name: plain(each.document) for each in await work.policies.in_effect()}
         return [
             MeshState(
                 row=row,

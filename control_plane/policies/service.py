@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from bartizan.api import Applied, Change, Validated
+from bartizan.errors import PolicyInvalid
 from bartizan.policy.effective import Effective
 from bartizan.policy.validate import Written
 from bartizan.telemetry.tracing import step
@@ -32,7 +33,7 @@ from control_plane.policies.publishing import (
     written_of,
 )
 from control_plane.policies.revisions import check_conflicts, document_of
-from control_plane.store.base import PolicyRow, PublicationHead, Store
+from control_plane.store.base import InEffectRow, PolicyRow, PublicationHead, Store
 
 __all__ = ["KeptElsewhere", "Policies", "PolicyState", "PreconditionFailed", "Signer"]
 
@@ -163,6 +164,19 @@ class Policies(History[PublicationHead]):
             published = {row.policy: row for row in await work.policies.published()}
             rows = await work.policies.all(namespace=namespace)
         return [PolicyState(row=row, publication=published.get(row.name)) for row in rows]
+
+    async def in_effect(self) -> Sequence[tuple[InEffectRow, Effective | PolicyInvalid]]:
+        """Every published policy with the MeshPolicies that hold now, or why this release no longer accepts it."""
+        async with self._store.begin() as work:
+            rows = await work.policies.in_effect()
+            meshes = in_effect(await work.meshes.in_effect()).meshes
+        found: list[tuple[InEffectRow, Effective | PolicyInvalid]] = []
+        for row in rows:
+            try:
+                found.append((row, await self._publishing.judge(written_of(row.document), meshes)))
+            except PolicyInvalid as refusal:
+                found.append((row, refusal))
+        return found
 
     async def effective(self, name: str, number: int | None = None) -> Effective:
         """A revision (default: the published one, else the newest) with the MeshPolicies that hold now.

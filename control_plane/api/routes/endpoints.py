@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from bartizan.api import EndpointInfo, EndpointList
+from bartizan.errors import PolicyInvalid
+from bartizan.policy.effective import Effective
 from control_plane.api.auth import Permission
 from control_plane.api.openapi import Call, Operation
 from control_plane.api.ports import Parts
+from control_plane.fleet.ledger import Ledger
 from control_plane.fleet.status import policy_status
-from control_plane.policies.service import PolicyState
+from control_plane.store.base import InEffectRow
 
 
 def operations(parts: Parts) -> list[Operation]:
     async def endpoints(_call: Call) -> EndpointList:
-        published = [state for state in await parts.policies.states() if state.publication is not None]
-        return EndpointList(endpoints=tuple([await _endpoint(parts, state) for state in published]))
+        found = await parts.policies.in_effect()
+        return EndpointList(endpoints=tuple(_endpoint(parts.ledger, row, made) for row, made in found))
 
     return [
         Operation(
@@ -28,21 +33,30 @@ def operations(parts: Parts) -> list[Operation]:
     ]
 
 
-async def _endpoint(parts: Parts, state: PolicyState) -> EndpointInfo:
-    assert state.publication is not None
-    spec = (await parts.policies.effective(state.row.name)).policy.spec
-    status = policy_status(parts.ledger, state.row.name)
-    methods = (*(["apiKeys"] if spec.authn.api_keys else []), *(["jwt"] if spec.authn.jwt else []))
-    return EndpointInfo(
-        policy=state.row.name,
+def _endpoint(ledger: Ledger, row: InEffectRow, made: Effective | PolicyInvalid) -> EndpointInfo:
+    status = policy_status(ledger, row.name)
+    info = EndpointInfo(
+        policy=row.name,
+        model="",
+        protocol="",
+        listen="",
+        tenants=(),
+        authn=(),
+        mode="",
+        version=row.version,
+        enforced_count=status.enforced_count,
+        total=status.total,
+    )
+    if isinstance(made, PolicyInvalid):
+        return replace(info, problem="; ".join(f"{one.place}: {one.message}" for one in made.problems))
+    spec = made.policy.spec
+    return replace(
+        info,
         model=spec.model.name,
         protocol=spec.model.protocol,
         listen=f"{'http' if spec.listener.tls == 'none' else 'https'}://{spec.listener.address}:{spec.listener.port}",
         tenants=spec.tenants,
-        authn=methods,
+        authn=(*(["apiKeys"] if spec.authn.api_keys else []), *(["jwt"] if spec.authn.jwt else [])),
         mode=spec.mode,
-        version=state.publication.version,
-        enforced_count=status.enforced_count,
-        total=status.total,
         key_set=spec.authn.api_keys.set if spec.authn.api_keys else "",
     )

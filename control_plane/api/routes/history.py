@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -25,6 +25,21 @@ class DiffQuery(
 
     before: Annotated[int, Meta(ge=1)]
     after: Annotated[int, Meta(ge=1)] | None = None
+
+
+class PageQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """cursor: from the page before."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 200
+    cursor: Annotated[str, Meta(pattern=r"^([0-9]{1,9})?$")] = ""
+
+    @property
+    def before(self) -> int | None:
+        return int(self.cursor) if self.cursor else None
+
+    def next(self, numbers: Sequence[int]) -> str:
+        """The cursor behind a page with these numbers."""
+        return str(numbers[-1]) if len(numbers) == self.limit else ""
 
 
 class HistoryRoutes:
@@ -81,7 +96,7 @@ class HistoryRoutes:
         """deleted: what a deletion means."""
         return [
             self.change("DELETE", "", f"Delete: {deleted}", self.delete, None, status=204),
-            self.read("/revisions", "All revisions, newest first", self.revisions, RevisionList),
+            self.read("/revisions", "All revisions, newest first", self.revisions, RevisionList, query=PageQuery),
             self.read("/revisions/{number}", "One revision", self.revision, RevisionDetail),
             self.read("/diff", "What changed, and what does it loosen?", self.diff, Difference, query=DiffQuery),
             self.change("POST", "/rollouts", "Put a stored revision in effect", self.roll_out, Applied, request=RollOut),
@@ -92,8 +107,12 @@ class HistoryRoutes:
         await self._service.delete(self._name(call), call.actor)
 
     async def revisions(self, call: Call) -> RevisionList:
-        rows = await self._service.revisions(self._name(call))
-        return RevisionList(revisions=tuple(Revision(**_fields(row)) for row in rows))
+        page: PageQuery = call.query
+        rows = await self._service.revisions(self._name(call), limit=page.limit, before=page.before)
+        return RevisionList(
+            revisions=tuple(Revision(**_fields(row)) for row in rows),
+            cursor=page.next([row.number for row in rows]),
+        )
 
     async def revision(self, call: Call) -> RevisionDetail:
         row = await self._service.revision(self._name(call), _number(call))

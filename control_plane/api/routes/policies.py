@@ -25,7 +25,7 @@ from bartizan.api import (
 from control_plane.api.auth import Permission
 from control_plane.api.openapi import Call, Operation, Reply
 from control_plane.api.ports import Parts
-from control_plane.api.routes.history import HistoryRoutes
+from control_plane.api.routes.history import HistoryRoutes, PageQuery
 from control_plane.fleet.bell import Pace
 from control_plane.fleet.ledger import Ledger
 from control_plane.fleet.status import policy_status
@@ -78,8 +78,10 @@ def operations(parts: Parts) -> list[Operation]:
         return Reply(value=detail, headers={"ETag": f'"{newest.number}"'})
 
     async def publications(call: Call) -> PublicationList:
-        rows = await policies.publications(_name(call))
+        page: PageQuery = call.query
+        rows = await policies.publications(_name(call), limit=page.limit, before=page.before)
         return PublicationList(
+            cursor=page.next([row.version for row in rows]),
             publications=tuple(
                 Publication(
                     version=row.version,
@@ -89,7 +91,7 @@ def operations(parts: Parts) -> list[Operation]:
                     plan_hash=row.plan_hash,
                 )
                 for row in rows
-            )
+            ),
         )
 
     async def effective(call: Call) -> EffectivePolicy:
@@ -119,7 +121,7 @@ def operations(parts: Parts) -> list[Operation]:
         routes.read("", "All policies", listed, PolicyList, path=ALL, query=ListQuery),
         routes.read("", "A policy with its newest document", one, PolicyDetail),
         *routes.operations(deleted="its sidecars then deny everything"),
-        routes.read("/publications", "What was published when", publications, PublicationList),
+        routes.read("/publications", "What was published when", publications, PublicationList, query=PageQuery),
         routes.read("/effective", holding, effective, EffectivePolicy, query=EffectiveQuery, other_statuses=(422,)),
         routes.read("/status", "What is proven, instance by instance", status, PolicyStatus, query=StatusQuery, timeout=MAX_WAIT + 10),
     ]  # fmt: skip

@@ -171,10 +171,22 @@ async def test_no_operation_but_the_public_ones_answers_without_a_token(house: A
     assert public == {"get_healthz", "get_readyz", "get_trust"}
 
 
-async def test_a_viewer_is_refused_everything_that_is_not_reading(house: Any, caller: Caller) -> None:
-    token = await house.token("viewer")
+@pytest.mark.parametrize(
+    ("role", "may"),
+    [
+        ("viewer", {"read"}),
+        ("author", {"read", "write_policies", "roll_out"}),
+        ("platform", {"read", "write_policies", "write_mesh_policies", "roll_out"}),
+        ("operator", {"read", "roll_out", "manage_keys", "manage_fleet", "manage_secrets"}),
+        ("auditor", {"read", "read_audit"}),
+    ],
+)
+async def test_each_role_is_refused_every_operation_that_is_not_its_own(
+    house: Any, caller: Caller, role: str, may: set[str]
+) -> None:
+    token = await house.token(role)
     for name, (_, _, operation) in caller.operations.items():
-        if operation.get("x-bartizan-permission", "read") != "read":
+        if operation.get("x-bartizan-permission", "read") not in may:
             values = {p["name"]: "x" for p in operation["parameters"] if p["in"] == "path"}
             status, value = await caller.play(name, values, {}, None, token)
             assert (status, value["code"]) == (403, "forbidden"), name

@@ -3,17 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import yaml
 
 from bartizan.errors import Conflict, NotFound, PolicyInvalid
+from bartizan.policy.canonical import canonical
 from bartizan.policy.signing import verify_bundle
 from control_plane.fleet.proof import Instance, Observation, Wanted
+from control_plane.policies.revisions import plain
 from protos.gen.bartizan.policy.v1 import policy_pb2
 
 SPIFFE = "spiffe://test.local/ns/prod/sa/model"
+WANTED = Wanted(
+    policy="prod/chat",
+    namespace="prod",
+    match_labels={"app": "chat"},
+    version=1,
+    revision=1,
+    plan_hash="h",
+)
+PROVEN = Observation(
+    boot_id="b",
+    sequence=1,
+    policy="prod/chat",
+    version=1,
+    revision=1,
+    plan_hash="h",
+    workers=1,
+    workers_loaded=1,
+    envoy_acked=True,
+    probe_good=True,
+    ready=True,
+    sent_at=1000.0,
+    probe_at=999.0,
+    key_set_versions={"chat": 10},
+)
 
 
 def edited(text: str, path: str, value: Any) -> str:
@@ -115,43 +142,65 @@ async def test_a_deleted_policy_returns_with_higher_numbers(house: Any, policy_t
         assert (back.revision, back.version) == (2, 2)
 
 
+async def test_all_revisions_and_publications_are_there_page_by_page(house: Any, policy_text: str) -> None:
+    """A publication for each change of a MeshPolicy, and a revision for each apply of a pipeline, are soon hundreds."""
+    async with house.client() as client:
+        await client.apply(policy_text)
+        async with house.store.begin() as work:
+            revision = await work.policies.revision("prod/chat", 1)
+            publication = await work.policies.publication("prod/chat", 1)
+            for number in range(2, 450):
+                await work.policies.add_revision(replace(revision, number=number))
+                await work.policies.publish(replace(publication, version=number, revision=number))
+        newest_first = list(range(449, 0, -1))
+        assert [each.number for each in await client.revisions("prod/chat")] == newest_first
+        assert [each.version for each in await client.publications("prod/chat")] == newest_first
+
+
+async def test_a_policy_that_this_release_can_not_read_is_listed_with_the_reason_beside_the_others(
+    house: Any, policy_text: str
+) -> None:
+    async with house.client() as client:
+        await client.apply(policy_text)
+        await client.apply(policy_text.replace("chat", "other"))
+        async with house.store.begin() as work:
+            revision = await work.policies.revision("prod/other", 1)
+            document = {**plain(revision.document), "kind": "ModelPolicy", "spec": {"ofAnEarlierRelease": 1}}
+            await work.policies.add_revision(
+                replace(revision, number=2, document=canonical(document).decode())
+            )
+            publication = await work.policies.publication("prod/other", 1)
+            await work.policies.publish(replace(publication, version=2, revision=2))
+        good, bad = await client.endpoints()
+    assert (good.policy, good.version, good.problem) == ("prod/chat", 1, "")
+    assert good.listen.startswith("http")
+    assert (bad.policy, bad.version, bad.listen) == ("prod/other", 2, "")
+    assert "spec" in bad.problem
+
+
+async def test_a_long_wait_is_as_many_short_ones_as_it_takes(
+    house: Any, policy_text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control plane answers after five minutes at the latest; whoever has more patience asks again."""
+    monkeypatch.setattr("bartizan.transport.LONGEST_WAIT", 0.05)
+    house.ledger.admit(Instance(instance_id="i", spiffe_id=SPIFFE, namespace="prod", labels={"app": "chat"}))
+    async with house.client() as client:
+        await client.apply(policy_text)
+        house.ledger.want(WANTED)
+        waiting = asyncio.get_running_loop().create_task(client.wait_enforced("prod/chat", 1))
+        await asyncio.sleep(0.3)
+        house.ledger.observe("i", PROVEN)
+        assert (await waiting).enforced
+
+
 async def test_status_waits_until_every_instance_proves_the_version(house: Any, policy_text: str) -> None:
     house.ledger.admit(Instance(instance_id="i", spiffe_id=SPIFFE, namespace="prod", labels={"app": "chat"}))
     async with house.client() as client:
         applied = await client.apply(policy_text)
-        async with house.store.begin() as work:
-            row = await work.policies.publication("prod/chat", applied.version)
-        house.ledger.want(
-            Wanted(
-                policy="prod/chat",
-                namespace="prod",
-                match_labels={"app": "chat"},
-                version=1,
-                revision=1,
-                plan_hash=row.plan_hash,
-            )
-        )
+        house.ledger.want(replace(WANTED, version=applied.version))
         early = await client.wait_enforced("prod/chat", 1, timeout_seconds=0.05)
         assert (early.enforced, early.summary) == (False, "0/1")
         waiting = asyncio.get_running_loop().create_task(client.wait_enforced("prod/chat", 1))
         await asyncio.sleep(0)
-        house.ledger.observe(
-            "i",
-            Observation(
-                boot_id="b",
-                sequence=1,
-                policy="prod/chat",
-                version=1,
-                revision=1,
-                plan_hash=row.plan_hash,
-                workers=1,
-                workers_loaded=1,
-                envoy_acked=True,
-                probe_good=True,
-                ready=True,
-                sent_at=1000.0,
-                probe_at=999.0,
-                key_set_versions={"chat": 10},
-            ),
-        )
+        house.ledger.observe("i", PROVEN)
         assert (await waiting).enforced
