@@ -99,15 +99,15 @@ class Hands:
         if known == generation or (value is None and known is None):
             return known == generation
         if value is None:
-            await self.withdraw(name)
+            await self.withdraw(name, generation)
             return False
         await self._publish(name, generation, value)
         self._published[name] = generation
         return True
 
-    async def withdraw(self, name: str) -> None:
-        """Nobody gets it anew: which generation counts, or its value, is not known here."""
-        if (generation := self._published.pop(name, None)) is not None:
+    async def withdraw(self, name: str, generation: int = 0) -> None:
+        """Nobody gets it anew: the value of the generation that counts is not known here, or (0) not even which it is."""
+        if self._published.pop(name, None) is not None:
             await self._publish(name, generation, None)
 
     async def revoke(self, definition: SecretDefinition, generation: int, key_id: str) -> bool:

@@ -28,7 +28,7 @@ from control_plane.secrets.rotation.journal import By, Entry, Journal, entry_of
 from control_plane.secrets.rotation.lead import Leadership
 from control_plane.secrets.rotation.machine import ENDED, Observation, Phase, Rotation, Start, Timing
 from control_plane.secrets.rotation.traces import PhaseSpans, gauge, show
-from control_plane.store.base import SecretRow, Store
+from control_plane.store.base import RotationRow, SecretRow, Store
 
 log = get_logger()
 Users = Callable[[str], Awaitable[Mapping[str, Use]]]
@@ -113,9 +113,8 @@ class RotationEngine:
     async def advance_all(self) -> None:
         """Move every secret on as far as it goes now."""
         lead = await self._lead.ask()
-        async with self._store.begin() as work:
-            rows = await work.secrets.all()
-        still_open = await asyncio.gather(*(self._guarded(row, lead=lead) for row in rows))
+        known = await self._known_secrets()
+        still_open = await asyncio.gather(*(self._guarded(*each, lead=lead) for each in known))
         self._busy = any(still_open)
 
     async def rotate(self, name: str, *, by: str, peer: str = "", request_id: str = "") -> Rotation:
@@ -155,12 +154,9 @@ class RotationEngine:
 
     async def catch_up(self) -> None:
         """What other replicas' rotations made sidecars use holds here, too. Raises DependencyError."""
-        async with self._store.begin() as work:
-            rows, journal = await work.secrets.all(), await work.rotations.all()
-        known = {each.secret: each for each in journal}
-        for row in (row for row in rows if row.name in known):
+        for row, told in await self._known_secrets():
             try:
-                if await self._emits.hold(parse_definition(row.definition), entry_of(known[row.name])):
+                if told and await self._emits.hold(parse_definition(row.definition), entry_of(told)):
                     self._wake.set()
             except InvalidInput as error:  # of a newer release: no reason not to follow the rest
                 self._faults.tell(row.name, error)
@@ -170,19 +166,23 @@ class RotationEngine:
         """Something changed (a definition, a report): look now instead of at the next tick."""
         self._wake.set()
 
-    async def _guarded(self, row: SecretRow, *, lead: bool) -> bool:
+    async def _known_secrets(self) -> list[tuple[SecretRow, RotationRow | None]]:
+        async with self._store.begin() as work:
+            told = {each.secret: each for each in await work.rotations.all()}
+            return [(row, told.get(row.name)) for row in await work.secrets.all()]
+
+    async def _guarded(self, row: SecretRow, told: RotationRow | None, *, lead: bool) -> bool:
         """One secret's trouble stops only itself. True while there is something to come back to soon."""
         with self._faults.trying(row.name):
             try:
-                return await self._advance(parse_definition(row.definition), lead=lead)
+                return await self._advance(parse_definition(row.definition), entry_of(told), lead=lead)
             except Conflict:
-                return True  # another replica moved it on
+                pass  # another replica moved it on
             except BartizanError as error:
                 self._faults.tell(row.name, error)
-                return True
+        return True
 
-    async def _advance(self, definition: SecretDefinition, *, lead: bool) -> bool:
-        entry = await self._journal.load(definition.name)
+    async def _advance(self, definition: SecretDefinition, entry: Entry, *, lead: bool) -> bool:
         while True:
             state = entry.state
             if state is not None:

@@ -37,7 +37,7 @@ class Journal:
     async def load(self, secret: str) -> Entry:
         async with self._store.begin() as work:
             row = await work.rotations.load(secret)
-        return Entry(state=None, version=0) if row is None else entry_of(row)
+        return entry_of(row)
 
     async def save(self, before: Entry, state: Rotation, *, now: float, by: By) -> Entry:
         """The event of a new phase is written in the same transaction. Raises Conflict when another replica wrote first: load again and go on from there."""
@@ -71,8 +71,10 @@ class Journal:
         return after
 
 
-def entry_of(row: RotationRow) -> Entry:
-    """A stored row. Raises InvalidInput for one of a newer release that this one can't read."""
+def entry_of(row: RotationRow | None) -> Entry:
+    """A stored row; None: there is none yet. Raises InvalidInput for one that only a newer release can read."""
+    if row is None:
+        return Entry(state=None, version=0)
     try:
         state = msgspec.json.decode(row.state, type=Rotation)
     except msgspec.MsgspecError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -14,13 +15,25 @@ from control_plane.secrets.rotation.engine import RotationEngine
 from control_plane.secrets.rotation.machine import Phase, Rotation
 from control_plane.secrets.vault import Vault, VaultSettings
 from control_plane.store.base import RotationRow, SecretRow
-from control_plane.store.sql.store import SqlStore, open_store
+from control_plane.store.sql.store import SqlStore, SqlWork, open_store
+
+
+class CountingStore(SqlStore):
+    """A store that counts its transactions."""
+
+    begun = 0
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[SqlWork]:
+        self.begun += 1
+        async with super().begin() as work:
+            yield work
 
 
 @pytest.fixture
-async def store() -> AsyncIterator[SqlStore]:
+async def store() -> AsyncIterator[CountingStore]:
     made = await open_store()
-    yield made
+    yield CountingStore(made._engine)
     await made.close()
 
 
@@ -84,10 +97,26 @@ async def test_what_a_newer_release_wrote_of_one_secret_keeps_no_replica_from_fo
     assert replica.engine.trouble("first") == "definition_unusable"
 
 
+async def test_a_look_at_many_secrets_is_one_transaction_beside_that_of_the_lease(
+    store: CountingStore,
+) -> None:
+    """A fleet that stirs makes every replica look several times a second."""
+    replica = Replica(store)
+    for number in range(10):
+        replica.engine._hands._values[f"keys/s{number}", 1] = "value"
+        await put(store, f"s{number}")
+    async with store.begin() as work:
+        await work.leases.acquire("rotation", "another replica", now=await work.now(), ttl=600.0)
+    before = store.begun
+    await replica.engine.advance_all()
+    assert len(replica.given) == 10
+    assert store.begun - before <= 2
+
+
 async def test_a_secret_that_can_no_longer_be_followed_is_given_to_nobody_anew(store: SqlStore) -> None:
     replica = Replica(store)
     await put(store, "first")
     await replica.engine.catch_up()
     await put(store, "first", phase="rehearse", version=2)
     await replica.engine.catch_up()
-    assert replica.given == [("first", 1, "value of first"), ("first", 1, None)]
+    assert replica.given == [("first", 1, "value of first"), ("first", 0, None)]
