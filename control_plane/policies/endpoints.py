@@ -48,7 +48,7 @@ class Plan:
 
 
 class Endpoints:
-    """Call both methods while holding the lock of `publishing`."""
+    """Plan and carry out a change in one turn of `publishing`."""
 
     def __init__(
         self, store: Store, publishing: Publishing, changed: PolicyChanged, clock: Callable[[], float]

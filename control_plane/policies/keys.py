@@ -59,14 +59,20 @@ class Keys:
             expires_at=None if ask.ttl_seconds is None else now + ask.ttl_seconds,
         )
         async with self._store.begin() as work:
-            if await work.key_sets.get(name) is None:
-                raise NotFound(f"no key set {name}")
             row = KeyRow(key_set=name, record=record, created_at=now, created_by=actor.label)
             version = await work.key_sets.add_key(row)
             detail = {"key_id": record.id, "tenant": record.tenant, "version": version}
             await work.events.record(actor.event(now, "key.issue", name, detail))
         await self._changed(name)
         return IssuedKey(id=record.id, key=key)
+
+    async def version(self, name: str) -> int:
+        """Raises NotFound."""
+        async with self._store.begin() as work:
+            versions = await work.key_sets.versions()
+        if name not in versions:
+            raise NotFound(f"no key set {name}")
+        return versions[name]
 
     async def keys(self, name: str) -> tuple[int, Sequence[KeyRow]]:
         """The set's version and its records, revoked ones too. Raises NotFound."""

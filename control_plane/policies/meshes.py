@@ -49,8 +49,8 @@ class MeshPolicies(History[MeshPublicationRow]):
     async def validate(self, written: Written) -> Validated:
         """Raises PolicyInvalid with every problem here and at each endpoint, PolicyConflict for ties."""
         mesh = await self._publishing.judge_mesh(written)
-        async with self._publishing.turn():
-            await self._endpoints.plan(mesh.policy.name, mesh)
+        # Without a turn: it changes nothing, and whoever may only read must not keep changes waiting.
+        await self._endpoints.plan(mesh.policy.name, mesh)
         return Validated(name=mesh.policy.name, warnings=await self._endpoints.warnings(mesh))
 
     async def apply(

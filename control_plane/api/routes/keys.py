@@ -44,7 +44,7 @@ def operations(parts: Parts) -> list[Operation]:
 
     async def one(call: Call) -> KeySetStatus:
         name = call.path["set"]
-        version, _ = await keys.keys(name)
+        version = await keys.version(name)
         users = parts.ledger.key_set_users(name)
         # Told to the ledger only after it is stored: until then nobody has the newest one.
         told = not users or parts.ledger.key_set_version(name) >= version

@@ -14,6 +14,7 @@ import yaml
 from bartizan.api import Validated
 from bartizan.errors import BartizanError, Conflict, DependencyUnavailable, NotFound, PolicyInvalid
 from bartizan.policy.bundle import Bundle
+from control_plane.policies import publishing
 from control_plane.policies.actor import Actor
 from control_plane.policies.revisions import PolicyConflict
 from control_plane.policies.service import KeptElsewhere, Policies, PreconditionFailed
@@ -188,6 +189,16 @@ async def test_undo_puts_in_effect_what_was_before_and_a_stored_revision_waits_f
     assert (rolled.version, (await house.bundle("prod/chat")).plan.tenants) == (2, ("two",))
     assert (await house.meshes.undo("base", ACTOR)).revision == 1
     assert (await house.bundle("prod/chat")).plan.tenants == ("one",)
+
+
+async def test_who_only_asks_whether_it_is_valid_waits_for_no_turn_and_takes_none(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A viewer may ask, and a MeshPolicy is judged at each endpoint: seconds in which nobody could change anything."""
+    monkeypatch.setattr(publishing, "_TURN_SECONDS", 0.05)
+    written = await house.policies.read(mesh(overrides={"mode": "enforce"}))
+    async with house.policies._publishing.turn():
+        assert (await house.meshes.validate(written)).valid
 
 
 async def test_the_difference_says_what_it_loosens_at_which_endpoint(house: House) -> None:
