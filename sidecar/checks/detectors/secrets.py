@@ -7,7 +7,8 @@ one word, so at most the last word is held.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 
 import re2
 
@@ -35,6 +36,8 @@ _DISTINCT = 6
 
 _CHARS_PER_LOOK = 8
 """A list of links has one hint in twenty characters or more."""
+_STRETCH = 8_192
+"""Characters of a long text that are asked for hints together."""
 _TOUCHING_REVERSED = re.compile(r"[A-Za-z0-9.+]+")
 _WORD_REVERSED = re.compile(r"[!-~]+")
 
@@ -74,8 +77,8 @@ class SecretsCheck:
     def _found(self, text: str, start: int) -> list[Match]:
         found: list[Match] = []
         allowance = Allowance(text, _CHARS_PER_LOOK)
-        for index in _HINTS.matches(text):
-            found += _words(RULES[index], text, start, allowance)
+        for index, stretches in _hinted(text):
+            found += _words(RULES[index], text, start, stretches, allowance)
         if allowance.left < 0:
             return [Match(start=start, end=len(text), kind=TOO_MANY, replacement=PLACEHOLDER)]
         if _PEM_MARK in text:
@@ -110,32 +113,52 @@ def build(config: Secrets) -> SpanCheck:
     return SecretsCheck(ACTIONS[config.action])
 
 
-def _words(rule: SecretRule, text: str, start: int, allowance: Allowance) -> Iterator[Match]:
+def _hinted(text: str) -> Iterator[tuple[int, Sequence[int]]]:
+    """Each rule whose hint is there, and where the stretches begin that hold one: the rest need not be read for it again."""
+    stretches: defaultdict[int, list[int]] = defaultdict(list)
+    for begin in range(0, len(text), _STRETCH):
+        for index in _HINTS.matches(text[begin : begin + _STRETCH + _HINT_MAX - 1]):
+            stretches[index].append(begin)
+    for index in sorted(stretches):
+        yield index, stretches[index]
+
+
+def _words(
+    rule: SecretRule, text: str, start: int, stretches: Sequence[int], allowance: Allowance
+) -> Iterator[Match]:
     """Matches of one rule, looked for only around its hint, and only as long as the allowance lasts."""
-    group = rule.pattern.groups
-    at = text.find(rule.hint)
-    while at >= 0:
-        if not allowance.spend(rule.cost):
-            return
-        match: re.Match[str] | None = None
-        if rule.leads:
-            match = rule.pattern.match(text, at) if group or at >= start else None
-        else:
-            for opening in rule.opening.finditer(text, _earliest(rule, text, at, 0 if group else start), at):
-                match = rule.pattern.match(text, opening.start())
-                if match is not None or not allowance.spend():
-                    break
-        following = at + len(rule.hint)
-        if match is not None:
-            first, end = match.span(group)
-            if _is_secret(rule, text[first:end], whole=not group):
+    following = 0
+    for begin in stretches:
+        end = begin + _STRETCH + len(rule.hint) - 1
+        while (at := text.find(rule.hint, max(begin, following), end)) >= 0:
+            if not allowance.spend(rule.cost):
+                return
+            match = _match(rule, text, start, at, allowance)
+            following = at + len(rule.hint)
+            if match is None:
+                continue
+            first, last = match.span(rule.pattern.groups)
+            if _is_secret(rule, text[first:last], whole=not rule.pattern.groups):
                 if first >= start:
                     yield Match(
-                        start=first, end=end, kind=rule.kind, replacement=PLACEHOLDER, score=rule.score
+                        start=first, end=last, kind=rule.kind, replacement=PLACEHOLDER, score=rule.score
                     )
-                if not group:  # what is announced may hold the announcement of the next: "Authorization: Basic aaaAuthorization: …"
-                    following = max(following, end)
-        at = text.find(rule.hint, following)
+                if not rule.pattern.groups:  # what is announced may hold the announcement of the next: "Authorization: Basic aaaAuthorization: …"
+                    following = max(following, last)
+
+
+def _match(rule: SecretRule, text: str, start: int, at: int, allowance: Allowance) -> re.Match[str] | None:
+    """What the rule's pattern matches around the hint that is here."""
+    group = rule.pattern.groups
+    if rule.leads:
+        return rule.pattern.match(text, at) if group or at >= start else None
+    for opening in rule.opening.finditer(text, _earliest(rule, text, at, 0 if group else start), at):
+        match = rule.pattern.match(text, opening.start())
+        if match is not None:
+            return match
+        if not allowance.spend():
+            break
+    return None
 
 
 def _is_secret(rule: SecretRule, found: str, *, whole: bool) -> bool:

@@ -84,3 +84,21 @@ BEARER = "Bearer " + "zq83hfk20dkw93jf8xyz1"
 )
 def test_announcements_that_run_together_announce_each_its_own(text: str, values: list[str]) -> None:
     assert [text[match.start : match.end] for match in CHECK.matches(text)] == values
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "AKIAQ3EGRIJ7SNNH2LKP",
+        "aws_secret = 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",
+        "password: 'xK4%vq9!LmZ'",
+    ],
+)
+def test_a_secret_is_found_wherever_a_stretch_of_a_long_text_ends(said: str) -> None:
+    (alone,) = CHECK.matches(said)
+    for before in range(2 * secrets._STRETCH - len(said), 2 * secrets._STRETCH + 1):
+        text = f"{said} {' ' * (before - len(said) - 1)}{said}"
+        found = CHECK.matches(text)
+        assert [(match.start, match.end) for match in found] == [
+            (alone.start + begin, alone.end + begin) for begin in (0, before)
+        ]
