@@ -48,10 +48,9 @@ _LINES_SIGN = re2.compile(
     rb"(?m:^[ \t]*[A-Za-z0-9+/_\-]{2,}[ \t]*\r?\n[ \t]*[A-Za-z0-9+/_\-]{2,}={0,2}[ \t\r]*$)"
 )
 _LINES = re.compile(
-    rb"^[ \t]*+(?:[A-Za-z0-9+/_\-]{2,}+[ \t]*+\r?\n[ \t]*+)++(?:[A-Za-z0-9+/_\-]{2,}+={0,2}(?=[ \t]*(?:[\r\n]|\Z)))?",
-    re.MULTILINE,
+    rb"\n[ \t]*+(?:[A-Za-z0-9+/_\-]{2,}+[ \t]*+\r?\n[ \t]*+)++(?:[A-Za-z0-9+/_\-]{2,}+={0,2}(?=[ \t]*(?:[\r\n]|\Z)))?"
 )
-"""Lines of nothing but base64, however short."""
+"""Lines of nothing but base64, however short, and the line feed before them: to that Python's search leaps."""
 _HEX = re2.compile(rb"(?:(?:0x|\\x)?[0-9a-fA-F]{2}(?:[ ,:]|\r?\n)?){12,}")
 _PERCENT = re.compile(r"%[0-9a-fA-F]{2}")
 _ENTITY = re.compile(r"&#x?[0-9a-fA-F]{1,6};(?:&#x?[0-9a-fA-F]{1,6};){2}")
@@ -194,10 +193,11 @@ def _stretches(sign: re.Pattern[str], text: str, bounds: Bounds) -> Iterator[str
         bounds.reached = True
 
 
-def _runs(matches: Iterable[re.Match[_Run]], bounds: Bounds) -> Iterator[_Run]:
+def _runs(matches: Iterable[re.Match[_Run]], bounds: Bounds, *, lead: int = 0) -> Iterator[_Run]:
+    """`lead`: characters of each match that are no part of its run."""
     left = MAX_RUNS_CHARS
     for number, match in enumerate(matches):
-        found = match.group()
+        found = match.group()[lead:]
         run = found[: min(left, MAX_RUN_CHARS) if number < MAX_LOOKS else 0]
         left -= len(run)
         if len(run) < len(found):
@@ -209,7 +209,7 @@ def _runs(matches: Iterable[re.Match[_Run]], bounds: Bounds) -> Iterator[_Run]:
 
 def _joined_lines(data: bytes, bounds: Bounds) -> Iterator[bytes]:
     """Lines put together: all that follow one another, and those of one length, for a word may stand before them."""
-    for run in _runs(_LINES.finditer(data), bounds):
+    for run in _runs(_LINES.finditer(b"\n" + data), bounds, lead=1):
         lines = run.split()
         yield b"".join(lines)
         start = 0

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import base64
 import codecs
+import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sidecar.checks import views
@@ -157,3 +158,12 @@ def test_hex_broken_into_lines_is_joined() -> None:
 @given(st.text(st.characters(max_codepoint=127), max_size=60))
 def test_ascii_is_made_plain_as_all_text_is(text: str) -> None:
     assert views.plain(text) == " ".join(text.split()).lower()
+
+
+@given(st.text("aB+=\r\n \t(", max_size=40))
+@example("aB\n\naB\n")
+@example("aB\naB==\n aB\n")
+def test_lines_of_base64_are_found_from_the_beginning_of_a_line_on(text: str) -> None:
+    written = views._LINES.pattern.removeprefix(b"\\n")
+    lines = [run.group() for run in re.finditer(b"^" + written, text.encode(), re.MULTILINE)]
+    assert [run.group()[1:] for run in views._LINES.finditer(b"\n" + text.encode())] == lines
