@@ -19,6 +19,7 @@ import re2
 
 from sidecar.checks.confusables import LOOK_ALIKES
 from sidecar.checks.normal_form import normal_form
+from sidecar.checks.pattern_set import PatternSet
 
 _Run = TypeVar("_Run", str, bytes)
 
@@ -44,14 +45,20 @@ _TAGS = re.compile("[\U000e0020-\U000e007e]{4,}")
 _SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
 _HIDDEN_SIGN = re2.compile("[\U000e0020-\U000e007e]{4}|[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4}")
 _BASE64 = re2.compile(rb"[A-Za-z0-9+/_\-]{16,}={0,2}")
-_LINES_SIGN = re2.compile(
-    rb"(?m:^[ \t]*[A-Za-z0-9+/_\-]{2,}[ \t]*\r?\n[ \t]*[A-Za-z0-9+/_\-]{2,}={0,2}[ \t\r]*$)"
-)
 _LINES = re.compile(
     rb"\n[ \t]*+(?:[A-Za-z0-9+/_\-]{2,}+[ \t]*+\r?\n[ \t]*+)++(?:[A-Za-z0-9+/_\-]{2,}+={0,2}(?=[ \t]*(?:[\r\n]|\Z)))?"
 )
 """Lines of nothing but base64, however short, and the line feed before them: to that Python's search leaps."""
 _HEX = re2.compile(rb"(?:(?:0x|\\x)?[0-9a-fA-F]{2}(?:[ ,:]|\r?\n)?){12,}")
+_BASE64_SIGN, _LINES_SIGN, _HEX_SIGN = range(3)
+_SIGNS = PatternSet(
+    (
+        r"[A-Za-z0-9+/_\-]{16}",
+        r"(?m:^[ \t]*[A-Za-z0-9+/_\-]{2,}[ \t]*\r?\n[ \t]*[A-Za-z0-9+/_\-]{2,}={0,2}[ \t\r]*$)",
+        r"(?:(?:0x|\\x)?[0-9a-fA-F]{2}(?:[ ,:]|\r?\n)?){12}",
+    )
+)
+"""Without which a text holds none of these, found in one pass."""
 _PERCENT = re.compile(r"%[0-9a-fA-F]{2}")
 _ENTITY = re.compile(r"&#x?[0-9a-fA-F]{1,6};(?:&#x?[0-9a-fA-F]{1,6};){2}")
 """Begins with letters instead of a group: Python's search leaps to them. So do the classes below with their first sign."""
@@ -148,10 +155,13 @@ def decoded(text: str, bounds: Bounds) -> Iterator[str]:
     if not text.isascii() and _HIDDEN_SIGN.search(text):
         yield from _hidden(text, bounds)
     data = text.encode()
-    yield from _texts_of(map(_base64, _runs(_BASE64.finditer(data), bounds)), bounds)
-    if _LINES_SIGN.search(data):
+    signs = _SIGNS.matches(data)
+    if _BASE64_SIGN in signs:
+        yield from _texts_of(map(_base64, _runs(_BASE64.finditer(data), bounds)), bounds)
+    if _LINES_SIGN in signs:
         yield from _texts_of(map(_base64, _joined_lines(data, bounds)), bounds)
-    yield from _texts_of(map(_hex, _runs(_HEX.finditer(data), bounds)), bounds)
+    if _HEX_SIGN in signs:
+        yield from _texts_of(map(_hex, _runs(_HEX.finditer(data), bounds)), bounds)
     for stretch in _stretches(_PERCENT, text, bounds) if "%" in text else ():
         yield unquote(stretch)
     for stretch in _stretches(_ENTITY, text, bounds) if "&" in text else ():

@@ -163,7 +163,9 @@ def _of(rule: str, regions: Sequence[str]) -> bool:
 def _emails(text: str, start: int) -> Iterator[Match]:
     """Grown from every at-sign: the longest local part before it, the longest domain after it."""
     # literals one by one: each is found many times as fast as any of them by a regular expression
-    signs = (occurrences(text, sign, start) for sign in _AT_SIGNS)
+    signs = [occurrences(text, sign, start) for sign in _AT_SIGNS if sign in text]
+    if not signs:
+        return
     allowance = Allowance(text, _CHARS_PER_ADDRESS)
     for at in merge(*signs):
         if not allowance.spend():

@@ -33,6 +33,8 @@ _SUSPECTS = {
 _SUSPECT = re2.compile("|".join(_SUSPECTS.values()))
 """Any of these, found in one fast pass: most texts hold none."""
 _SUSPECT_KINDS = tuple((kind, re2.compile(signs)) for kind, signs in _SUSPECTS.items())
+_CONTROLS = bytes(code for code in range(0x80) if re.match(_SUSPECTS["control"], chr(code)))
+"""All that is ever stripped from ASCII; in a third of the time of that search."""
 _STRIPPED = {
     # begins with all of them and looks back: Python's search passes at sight over what is none
     "zero-width": re.compile(
@@ -57,9 +59,9 @@ class UnicodeSanitizer:
 
     def inspect(self, part: TextPart) -> Inspection:
         text = part.text
-        suspect = _SUSPECT.search(text) is not None
-        if text.isascii() and not suspect:
+        if text.isascii() and len(text.encode().translate(None, _CONTROLS)) == len(text):
             return CLEAN
+        suspect = _SUSPECT.search(text) is not None
         findings: list[Finding] = []
         for kind, sign in _SUSPECT_KINDS if suspect else ():
             if kind not in self._strip or not sign.search(text):

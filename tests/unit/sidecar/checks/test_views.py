@@ -167,3 +167,16 @@ def test_lines_of_base64_are_found_from_the_beginning_of_a_line_on(text: str) ->
     written = views._LINES.pattern.removeprefix(b"\\n")
     lines = [run.group() for run in re.finditer(b"^" + written, text.encode(), re.MULTILINE)]
     assert [run.group()[1:] for run in views._LINES.finditer(b"\n" + text.encode())] == lines
+
+
+@given(
+    st.lists(
+        st.sampled_from(["aF", "0x", "\\x", "=", " ", "\n", "\r\n", "a0" * 5, "b", ":", "-"]), max_size=40
+    ).map("".join)
+)
+def test_no_encoded_part_is_without_its_sign(text: str) -> None:
+    data, found = text.encode(), views._SIGNS.matches(text.encode())
+    assert (views._BASE64_SIGN in found) == (views._BASE64.search(data) is not None)
+    assert (views._HEX_SIGN in found) == (views._HEX.search(data) is not None)
+    lines = views._SIGNS._patterns[views._LINES_SIGN].encode()
+    assert (views._LINES_SIGN in found) == (re.search(lines, data) is not None)
