@@ -11,8 +11,6 @@ import click
 from bartizan.cli.connection import Connection, pass_connection
 from bartizan.cli.scan import SELECTION, texts
 from bartizan.errors import InvalidInput
-from bartizan.policy import defaults
-from bartizan.policy.validate import parse_policy
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FILES = ("*.jsonl", "*.txt")
@@ -28,6 +26,8 @@ def bench(
     connection: Connection, file: Path | None, attacks: Path, benign: Path, select: frozenset[str] | None
 ) -> None:
     """Detection rate, false positives (95 % confidence) and latency of a policy FILE; default: the checks' defaults."""
+    from bartizan.policy import defaults
+    from bartizan.policy.validate import parse_policy
     from sidecar.scan.bench import RequestPath
     from sidecar.scan.judge import GROUPS
 

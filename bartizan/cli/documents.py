@@ -10,17 +10,19 @@ import click
 from bartizan.api import Applied, Difference, InstanceStatus, MeshStatus, PolicyStatus, ProblemItem, Revision
 from bartizan.cli.clock import moment
 from bartizan.cli.output import Output
-from bartizan.policy.documents import dump_document
-from bartizan.policy.order import in_order
 
 
 def as_yaml(document: dict[str, Any]) -> str:
     """Without a line break at its end."""
+    from bartizan.policy.documents import dump_document
+
     return dump_document(document).rstrip()
 
 
 def show_document(output: Output, document: dict[str, Any]) -> None:
     """YAML, or JSON, with fields in the order of the reference."""
+    from bartizan.policy.order import in_order
+
     ordered = in_order(document)
     output.text(as_yaml(ordered), data=ordered)
 

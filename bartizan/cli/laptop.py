@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from bartizan.cli.connection import Connection, pass_connection
 from bartizan.errors import Conflict, NotFound, ProcessFailed
@@ -33,6 +32,8 @@ from bartizan.local.paths import state_folder
 )
 def demo(report: Path) -> None:
     """Start everything on loopback, play the main job step by step, and stop it all again."""
+    from rich.console import Console
+
     from bartizan.local.demo.main import run
 
     # Into a pipe or a log the table needs no narrow columns.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from bartizan.cli import names
 from bartizan.cli.clock import moment
 from bartizan.cli.connection import Connection, pass_connection
 from bartizan.cli.documents import show_applied, show_difference, show_document, show_revisions
@@ -39,7 +40,7 @@ def list_(connection: Connection) -> None:
 
 
 @mesh.command()
-@click.argument("name")
+@names.MESH
 @pass_connection
 def get(connection: Connection, name: str) -> None:
     """Print a MeshPolicy's newest document."""
@@ -48,7 +49,7 @@ def get(connection: Connection, name: str) -> None:
 
 
 @mesh.command()
-@click.argument("name")
+@names.MESH
 @pass_connection
 def status(connection: Connection, name: str) -> None:
     """Which endpoints it touches, and which of them have proven it."""
@@ -64,7 +65,7 @@ def status(connection: Connection, name: str) -> None:
 
 
 @mesh.command()
-@click.argument("name")
+@names.MESH
 @pass_connection
 def history(connection: Connection, name: str) -> None:
     """All revisions, newest first."""
@@ -73,7 +74,7 @@ def history(connection: Connection, name: str) -> None:
 
 
 @mesh.command()
-@click.argument("name")
+@names.MESH
 @click.argument("from_revision", type=int)
 @click.argument("to_revision", type=int)
 @pass_connection
@@ -84,7 +85,7 @@ def diff(connection: Connection, name: str, from_revision: int, to_revision: int
 
 
 @mesh.command()
-@click.argument("name")
+@names.MESH
 @click.option("--to", "revision", type=int, help="Default: the one in effect before.")
 @pass_connection
 def undo(connection: Connection, name: str, revision: int | None) -> None:
@@ -97,7 +98,7 @@ def undo(connection: Connection, name: str, revision: int | None) -> None:
 
 
 @mesh.command()
-@click.argument("name")
+@names.MESH
 @click.confirmation_option(prompt="Its endpoints then lose its defaults and overrides. Delete")
 @pass_connection
 def delete(connection: Connection, name: str) -> None:

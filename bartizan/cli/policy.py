@@ -1,12 +1,14 @@
-"""`bartizan policy …`: check, compile and explain offline; apply, compare and undo through the control plane."""
+"""`bartizan policy …`: apply, look, compare and undo through the control plane. policy_files.py needs none."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from bartizan.api import Applied, MeshStatus, PolicyStatus, Validated, items
+from bartizan.api import Applied, MeshStatus, PolicyStatus
+from bartizan.cli import names
 from bartizan.cli.bench import bench
 from bartizan.cli.clock import moment
 from bartizan.cli.connection import Connection, pass_connection
@@ -20,29 +22,11 @@ from bartizan.cli.documents import (
     show_warnings,
     unproven,
 )
-from bartizan.client import Client
-from bartizan.errors import PolicyInvalid
+from bartizan.cli.policy_files import POLICY_FILE, compile_, lines_named, schema, validate
 from bartizan.local.files import read_text
-from bartizan.local.told import as_told
-from bartizan.policy.effective import effective_policy, ties
-from bartizan.policy.jsonschema import mesh_json_schema, policy_json_schema
-from bartizan.policy.order import in_order
-from bartizan.policy.validate import Mesh, read_mesh, read_policy
 
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-POLICY_FILE = click.argument("file", type=_FILE)
-MESH_FILES = click.option(
-    "--mesh", "meshes", type=_FILE, multiple=True, help="File of a MeshPolicy to merge; may be given often."
-)
-
-
-def read_meshes(files: tuple[Path, ...]) -> list[Mesh]:
-    """Raises PolicyInvalid with every problem of the first file that has one, or with every tie."""
-    meshes = [read_mesh(read_policy(file.read_bytes())) for file in files]
-    tied = [problem for index, mesh in enumerate(meshes) for problem in ties(mesh, meshes[:index])]
-    if tied:
-        raise PolicyInvalid("the MeshPolicies contradict each other", tied)
-    return meshes
+if TYPE_CHECKING:
+    from bartizan.client import Client
 
 
 @click.group()
@@ -50,56 +34,18 @@ def policy() -> None:
     """Policies: what holds at a model's endpoint."""
 
 
-policy.add_command(bench)
+for command in (validate, compile_, schema, bench):
+    policy.add_command(command)
 
 
 @policy.command()
-@POLICY_FILE
-@MESH_FILES
-@pass_connection
-def validate(connection: Connection, file: Path, meshes: tuple[Path, ...]) -> None:
-    """Check a file of either kind; every error at once, and what may not be meant. Needs no control plane."""
-    from control_plane.policies.warnings import warnings_of
-
-    written = read_policy(file.read_bytes())
-    if written.is_mesh:
-        made = Validated(name=f"MeshPolicy {read_mesh(written).policy.name}")
-    else:
-        effective = effective_policy(written, read_meshes(meshes))
-        made = Validated(
-            name=effective.policy.qualified_name, warnings=items(warnings_of(written, effective))
-        )
-    connection.output.text(f"{made.name} is valid", data=made)
-    show_warnings(connection.output, made.warnings)
-
-
-@policy.command("compile")
-@POLICY_FILE
-@MESH_FILES
-@click.option(
-    "--explain", is_flag=True, help="Say which part is enforced where, and why, instead of the bundle."
-)
-@pass_connection
-def compile_(connection: Connection, file: Path, meshes: tuple[Path, ...], explain: bool) -> None:
-    """Show what sidecars would get for a ModelPolicy's file. Needs no control plane."""
-    from control_plane.compile.bundle import compile_bundle
-    from control_plane.compile.explain import explain as explain_policy
-
-    effective = effective_policy(read_policy(file.read_bytes()), read_meshes(meshes))
-    if explain:
-        lines = explain_policy(effective.policy)
-        connection.output.text("\n".join(lines), data=lines)
-        return
-    bundle = compile_bundle(effective.policy, revision=1, version=1, issued_at="1970-01-01T00:00:00Z")
-    connection.output.data(bundle)
-
-
-@policy.command()
-@click.argument("name")
+@names.POLICY
 @click.option("--revision", type=int, help="Default: the published one.")
 @pass_connection
 def effective(connection: Connection, name: str, revision: int | None) -> None:
     """Print what holds at an endpoint with its MeshPolicies, and where each value was written."""
+    from bartizan.policy.order import in_order
+
     found = connection.call(lambda client: client.effective(name, revision))
     lines = [as_yaml(in_order(found.document))]
     if found.meshes:
@@ -123,12 +69,15 @@ def apply(connection: Connection, file: Path, reason: str, no_rollout: bool, sec
     At a stack of `bartizan up` the policy that it runs is completed by what `up` was told: where it listens, the
     certificate, the model's port.
     """
-    text = read_text(file, "the policy")
+    from bartizan.local.told import as_told
+
+    text = given = read_text(file, "the policy")
     if running := connection.laptop():
         text, filled = as_told(text, running)
         if filled:
             click.echo(f"as `bartizan up` was told: {', '.join(filled)}", err=True)
-    applied = connection.call(lambda client: client.apply(text, rollout=not no_rollout, reason=reason))
+    with lines_named(given, file):
+        applied = connection.call(lambda client: client.apply(text, rollout=not no_rollout, reason=reason))
     if seconds is None or no_rollout:
         show_applied(connection.output, applied)
         return
@@ -176,7 +125,7 @@ def list_(connection: Connection) -> None:
 
 
 @policy.command()
-@click.argument("name")
+@names.POLICY
 @click.option("--revision", type=int, help="Default: the newest.")
 @pass_connection
 def get(connection: Connection, name: str, revision: int | None) -> None:
@@ -189,7 +138,7 @@ def get(connection: Connection, name: str, revision: int | None) -> None:
 
 
 @policy.command()
-@click.argument("name")
+@names.POLICY
 @pass_connection
 def history(connection: Connection, name: str) -> None:
     """All revisions of a policy, newest first."""
@@ -198,7 +147,7 @@ def history(connection: Connection, name: str) -> None:
 
 
 @policy.command()
-@click.argument("name")
+@names.POLICY
 @click.argument("from_revision", type=int)
 @click.argument("to_revision", type=int)
 @pass_connection
@@ -209,7 +158,7 @@ def diff(connection: Connection, name: str, from_revision: int, to_revision: int
 
 
 @policy.command()
-@click.argument("name")
+@names.POLICY
 @click.option("--to", "revision", type=int, help="Default: the one published before.")
 @pass_connection
 def undo(connection: Connection, name: str, revision: int | None) -> None:
@@ -222,18 +171,10 @@ def undo(connection: Connection, name: str, revision: int | None) -> None:
 
 
 @policy.command()
-@click.argument("name")
+@names.POLICY
 @click.confirmation_option(prompt="Sidecars then refuse all requests. Delete")
 @pass_connection
 def delete(connection: Connection, name: str) -> None:
     """Delete a policy; its sidecars then refuse everything."""
     connection.call(lambda client: client.delete_policy(name))
     connection.output.text(f"{name} deleted", data={"deleted": name})
-
-
-@policy.command()
-@click.option("--kind", type=click.Choice(["ModelPolicy", "MeshPolicy"]), default="ModelPolicy")
-@pass_connection
-def schema(connection: Connection, kind: str) -> None:
-    """The JSON Schema of policies, for editors."""
-    connection.output.data(mesh_json_schema() if kind == "MeshPolicy" else policy_json_schema())

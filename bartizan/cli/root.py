@@ -1,18 +1,19 @@
-"""The command's root: groups, global options, and the one place where errors become exit codes.
+"""The command's root: global options, help by sections, and the one place where errors become exit codes.
 
 Exit codes: 0 done · 1 fault · 2 wrong input · 3 not found · 4 refused or conflict · 5 not reachable, not ready.
 """
 
 from __future__ import annotations
 
-import importlib
 import sys
 from dataclasses import replace
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from bartizan import errors
+from bartizan.cli.catalog import ENTRIES, HIDDEN, SECTIONS
 from bartizan.cli.connection import Connection
 from bartizan.cli.output import Output
 
@@ -29,46 +30,12 @@ CODES: tuple[tuple[type[errors.BartizanError], int], ...] = (
 )
 
 
-MODULES = {
-    "laptop": ("demo", "up", "down"),
-    "servers": ("control-plane", "sidecar"),
-    "policy": ("policy",),
-    "mesh": ("mesh",),
-    "keys": ("keys",),
-    "secrets": ("secrets",),
-    "status": ("status",),
-    "fleet": (
-        "endpoints", "instances", "join-token", "join-tokens", "revoke-join-token", "trust", "remove-instance",
-    ),
-    "tokens": ("tokens",),
-    "audit": ("audit",),
-    "events": ("events",),
-    "capture": ("capture",),
-    "inject": ("inject",),
-    "injector": ("injector",),
-    "analyze": ("analyze",),
-    "scan": ("scan",),
-    "doctor": ("doctor",),
-}  # fmt: skip
-PLACES = {command: module for module, commands in MODULES.items() for command in commands}
-
-
 class Root(click.Group):
     """A click group whose commands end with a message and a code, never with a traceback, for expected errors.
 
-    Each is imported when it is asked for: `bartizan sidecar` stays in memory for as long as its pod lives.
+    `commands` holds names alone, for suggestions: a command's module is imported when it is asked for. `bartizan
+    sidecar` stays in memory for as long as its pod lives.
     """
-
-    def list_commands(self, _context: click.Context) -> list[str]:
-        return sorted(PLACES)
-
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name in PLACES and name not in self.commands:
-            module = importlib.import_module(f"bartizan.cli.{PLACES[name]}")
-            command: click.Command = getattr(module, name.replace("-", "_"))
-            _accept_output(command)
-            self.add_command(command)
-        return super().get_command(context, name)
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -77,8 +44,35 @@ class Root(click.Group):
             click.echo(f"error: {error}", err=True)
             sys.exit(next((code for kind, code in CODES if isinstance(error, kind)), 1))
 
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(ENTRIES)
 
-@click.group(cls=Root, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        entry = ENTRIES.get(cmd_name)
+        if entry is None:
+            return None
+        command = entry.load()
+        _accept_output(command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        width = max(map(len, ENTRIES))
+        for title, entries in SECTIONS:
+            with formatter.section(title):
+                formatter.write_dl([(entry.name.ljust(width), entry.about) for entry in entries])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        entries = [entry for entry in ENTRIES.values() if entry is not HIDDEN]
+        names = [entry for entry in entries if entry.name.startswith(incomplete)]
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [*(CompletionItem(entry.name, help=entry.about) for entry in names), *options]
+
+
+@click.group(
+    cls=Root,
+    commands={name: click.Command(name) for name in ENTRIES},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(package_name="bartizan")
 @click.option("--output", type=click.Choice(STYLES), default="table", help="How results are printed.")
 @click.option(

@@ -19,7 +19,6 @@ from bartizan.errors import InvalidInput
 from bartizan.policy import defaults
 from bartizan.policy.bundle import GuardModel, GuardPlan
 from bartizan.policy.schema import Protocol
-from bartizan.policy.validate import parse_policy
 
 SELECTABLE = ("injection", "pii", "secrets", "sanitize")
 BODIES = tuple(name for name in get_args(Protocol) if name not in {"json_fields", "opaque"})
@@ -167,6 +166,7 @@ def _policy(policy: Path | None, protocol: str) -> tuple[defaults.Checks, GuardP
             input=defaults.CHECKS,
         )
         return defaults.CHECKS, plan, "the checks' defaults"
+    from bartizan.policy.validate import parse_policy
     from control_plane.compile.bundle import compile_bundle
 
     parsed = parse_policy(policy.read_bytes())

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import msgspec
 
-from bartizan.local.stack import Stack
+if TYPE_CHECKING:  # every command reads the file, one starts a stack
+    from bartizan.local.stack import Stack
 
 
 class UpState(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +73,8 @@ async def _pids(house: Stack) -> dict[str, int]:
     for name, child in (("control_plane", house.control_plane), ("sidecar", house.sidecar)):
         if child is not None and child.running:
             pids[name] = child.pid
+    import aiohttp
+
     # The agent's own children, which it starts again by itself; while it starts they are not known.
     with contextlib.suppress(aiohttp.ClientError, TimeoutError, KeyError):
         status = await house.sidecar_status()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
 
 from bartizan.cli.root import cli
@@ -32,6 +33,13 @@ class Commands:
         return await asyncio.to_thread(
             CliRunner().invoke, cli, [*options, "--token-file", str(self.token_file), *words]
         )
+
+    async def completed(self, *words: str) -> list[str]:
+        """What the shell offers for the last word."""
+        options = ["--url", self.house.url, "--ca", str(self.house.ca_file)]
+        typed = [*options, "--token-file", str(self.token_file), *words[:-1]]
+        shell = ShellComplete(cli, {}, "bartizan", "_BARTIZAN_COMPLETE")
+        return [item.value for item in await asyncio.to_thread(shell.get_completions, typed, words[-1])]
 
     async def told(self, *words: str) -> Any:
         result = await self.run(*words, "--output", "json")
@@ -102,6 +110,28 @@ async def test_a_policy_is_printed_in_the_order_of_the_reference_and_can_be_appl
             assert list(printed["spec"])[:3] == ["selector", "listener", "model"]
         printed = (await commands.run("policy", "get", "prod/chat")).stdout
         assert not (await client.apply(printed)).changed
+
+
+async def test_the_shell_is_told_the_names_that_the_control_plane_knows(
+    house: Any, commands: Commands, policy_text: str
+) -> None:
+    async with house.client() as client:
+        await client.apply(policy_text)
+    assert await commands.completed("policy", "undo", "pr") == ["prod/chat"]
+    assert await commands.completed("policy", "undo", "x") == []
+    commands.token_file.write_text("bzt_wrong")
+    assert await commands.completed("policy", "undo", "pr") == []
+
+
+async def test_what_a_control_plane_refuses_of_a_file_is_named_with_its_lines(
+    commands: Commands, policy_text: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(policy_text.replace("kind: ModelPolicy", "kind: ModelPolicy\nextra: 1"))
+    line = file.read_text().splitlines().index("extra: 1") + 1
+    refused = await commands.run("policy", "apply", str(file))
+    assert refused.exit_code == 2
+    assert f"error: {file}: the policy has one problem\n  line {line}, extra: " in refused.stderr
 
 
 async def test_tokens_are_issued_listed_and_revoked(commands: Commands, tmp_path: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
+from bartizan.cli.catalog import SECTIONS
 from bartizan.cli.root import cli
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -60,6 +63,36 @@ def test_a_broken_policy_ends_with_2_and_names_every_error(runner: CliRunner, tm
     assert "spec.listener.port" in result.stderr
     assert "spec.tenants" in result.stderr
     assert not result.stdout
+
+
+def test_a_problem_of_a_file_is_named_with_file_and_line(runner: CliRunner, tmp_path: Path) -> None:
+    broken = tmp_path / "policy.yaml"
+    broken.write_text(POLICY.read_text().replace("port: 8443", "port: 0"))
+    line = next(n for n, text in enumerate(broken.read_text().splitlines(), start=1) if "port: 0" in text)
+    result = runner.invoke(cli, ["policy", "validate", str(broken)])
+    assert result.stderr.startswith(
+        f"error: {broken}: the policy has one problem\n  line {line}, spec.listener"
+    )
+
+
+def test_all_files_of_a_folder_are_judged(runner: CliRunner, tmp_path: Path) -> None:
+    for name, text in (("a.yaml", POLICY.read_text()), ("b.yml", "kind: ["), ("notes.txt", "kind: [")):
+        (tmp_path / name).write_text(text)
+    result = runner.invoke(cli, ["policy", "validate", str(tmp_path)])
+    assert (result.exit_code, result.stdout) == (2, "default/sentiment is valid\n")
+    assert "b.yml: the policy has one problem" in result.stderr
+    assert result.stderr.endswith("1 of 2 files are wrong\n")
+    told = json.loads(runner.invoke(cli, ["policy", "validate", str(tmp_path), "--output", "json"]).stdout)
+    assert [(each["valid"], [one["code"] for one in each.get("problems", ())]) for each in told] == [
+        (True, []),
+        (False, ["malformed"]),
+    ]
+    (tmp_path / "empty").mkdir()
+    assert runner.invoke(cli, ["policy", "validate", str(tmp_path / "empty")]).exit_code == 3
+
+
+def test_a_policy_may_come_from_standard_input(runner: CliRunner) -> None:
+    assert runner.invoke(cli, ["policy", "validate", "-"], input=POLICY.read_text()).exit_code == 0
 
 
 def test_without_a_control_plane_the_error_says_what_to_set(runner: CliRunner) -> None:
@@ -116,3 +149,39 @@ def test_a_server_with_wrong_settings_ends_with_2(runner: CliRunner, monkeypatch
     assert runner.invoke(cli, ["sidecar"]).exit_code == 2
     monkeypatch.setenv("BARTIZAN_CP_API_LISTEN", "nowhere")
     assert runner.invoke(cli, ["control-plane"]).exit_code == 2
+
+
+def test_the_help_has_each_command_once_in_a_line_of_its_own(runner: CliRunner) -> None:
+    lines = runner.invoke(cli, ["--help"], terminal_width=80).stdout.splitlines()
+    for _, entries in SECTIONS:
+        for entry in entries:
+            assert [line.split()[1:] for line in lines if line.startswith(f"  {entry.name} ")] == [
+                entry.about.split()
+            ]
+
+
+def test_help_and_completion_wait_for_no_library_of_single_commands() -> None:
+    heavy = ["aiohttp", "cryptography", "jsonschema", "rich", "structlog", "yaml"]
+    program = f"import bartizan.cli.root, sys; print([name for name in {heavy} if name in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert loaded.stdout == "[]\n"
+
+
+def test_a_slip_in_a_command_s_name_is_answered_with_what_may_be_meant(runner: CliRunner) -> None:
+    result = runner.invoke(cli, ["staus"])
+    assert result.exit_code == 2
+    assert "status" in result.stderr
+
+
+def test_the_shell_is_told_commands_and_options(runner: CliRunner) -> None:
+    script = runner.invoke(cli, ["completion", "bash"])
+    assert (script.exit_code, "_BARTIZAN_COMPLETE=bash_complete" in script.stdout) == (0, True)
+    context = click.Context(cli, info_name="bartizan")
+    assert [item.value for item in cli.shell_complete(context, "s")] == [
+        "secrets",
+        "status",
+        "scan",
+        "sidecar",
+    ]
+    assert "--url" in [item.value for item in cli.shell_complete(context, "--u")]
+    assert "capture" not in [item.value for item in cli.shell_complete(context, "")]

@@ -298,3 +298,17 @@ def test_a_duplicate_key_is_reported_beside_other_problems() -> None:
         ("apiVersion", "invalid_value"),
     } <= found
     assert any("lines 4 and 5" in problem.message for problem in refusal.value.problems)
+
+
+def test_a_document_of_no_known_kind_is_told_both() -> None:
+    (problem,) = problems(changed(kind="meshpolicy"))
+    assert (problem.message, problem.hint) == (
+        "expected one of: ModelPolicy, MeshPolicy",
+        "did you mean MeshPolicy?",
+    )
+
+
+def test_a_tab_is_told_as_such() -> None:
+    with pytest.raises(PolicyInvalid) as refusal:
+        parse_policy("a:\n\tb: 1\n")
+    assert "indent with spaces, not tabs" in str(refusal.value)

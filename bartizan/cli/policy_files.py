@@ -1,0 +1,146 @@
+"""`bartizan policy validate`, `compile` and `schema`: what can be said of policy files without a control plane."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bartizan.api import Validated, items
+from bartizan.cli.connection import Connection, pass_connection
+from bartizan.cli.documents import show_warnings
+from bartizan.errors import NotFound, PolicyInvalid
+from bartizan.local.files import read_text
+
+if TYPE_CHECKING:
+    from bartizan.policy.validate import Mesh
+
+SUFFIXES = (".yaml", ".yml", ".json")
+_PATH = click.Path(exists=True, allow_dash=True, path_type=Path)
+_FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+POLICY_FILE = click.argument("file", type=_FILE)
+MESH_FILES = click.option(
+    "--mesh", "meshes", type=_FILE, multiple=True, help="File of a MeshPolicy to merge; may be given often."
+)
+
+
+@contextmanager
+def lines_named(text: str, file: Path) -> Iterator[None]:
+    """What is refused of a file's text names the file and its lines."""
+    try:
+        yield
+    except PolicyInvalid as refused:
+        from bartizan.policy.positions import located
+
+        raise located(refused, text, "standard input" if str(file) == "-" else str(file)) from None
+
+
+def read_meshes(files: tuple[Path, ...]) -> list[Mesh]:
+    """Raises PolicyInvalid with every problem of the first file that has one, or with every tie."""
+    from bartizan.policy.effective import ties
+    from bartizan.policy.validate import read_mesh, read_policy
+
+    meshes = []
+    for file in files:
+        text = read_text(file, "the MeshPolicy")
+        with lines_named(text, file):
+            meshes.append(read_mesh(read_policy(text)))
+    tied = [problem for index, mesh in enumerate(meshes) for problem in ties(mesh, meshes[:index])]
+    if tied:
+        raise PolicyInvalid("the MeshPolicies contradict each other", tied)
+    return meshes
+
+
+@click.command()
+@click.argument("paths", metavar="FILE…", nargs=-1, required=True, type=_PATH)
+@MESH_FILES
+@pass_connection
+def validate(connection: Connection, paths: tuple[Path, ...], meshes: tuple[Path, ...]) -> None:
+    """Check files of either kind, or all below a folder; every error at once, and what may not be meant.
+
+    Needs no control plane. "-" is standard input. Ends with 2 when one of them is wrong.
+    """
+    files, merged = list(_files(paths)), read_meshes(meshes)
+    told: list[Any] = []
+    for file in files:
+        text = read_text(file, "the policy")
+        try:
+            with lines_named(text, file):
+                made = _judge(text, merged)
+        except PolicyInvalid as refused:
+            told.append({"file": str(file), "valid": False, "problems": list(map(asdict, refused.problems))})
+            if not connection.output.json:
+                click.echo(f"error: {refused}", err=True)
+            continue
+        told.append(made)
+        if not connection.output.json:
+            click.echo(f"{made.name} is valid")
+        show_warnings(connection.output, made.warnings)
+    wrong = sum(not isinstance(each, Validated) for each in told)
+    if connection.output.json:
+        connection.output.data(told if len(files) > 1 else told[0])
+    elif wrong and len(files) > 1:
+        click.echo(f"{wrong} of {len(files)} files are wrong", err=True)
+    raise SystemExit(2 if wrong else 0)
+
+
+def _judge(text: str, meshes: list[Mesh]) -> Validated:
+    from bartizan.policy.effective import effective_policy
+    from bartizan.policy.validate import read_mesh, read_policy
+    from control_plane.policies.warnings import warnings_of
+
+    written = read_policy(text)
+    if written.is_mesh:
+        return Validated(name=f"MeshPolicy {read_mesh(written).policy.name}")
+    effective = effective_policy(written, meshes)
+    return Validated(name=effective.policy.qualified_name, warnings=items(warnings_of(written, effective)))
+
+
+def _files(paths: tuple[Path, ...]) -> Iterator[Path]:
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        found = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
+        if not found:
+            raise NotFound(f"{path} holds no file that ends with {', '.join(SUFFIXES)}")
+        yield from found
+
+
+@click.command("compile")
+@POLICY_FILE
+@MESH_FILES
+@click.option(
+    "--explain", is_flag=True, help="Say which part is enforced where, and why, instead of the bundle."
+)
+@pass_connection
+def compile_(connection: Connection, file: Path, meshes: tuple[Path, ...], explain: bool) -> None:
+    """Show what sidecars would get for a ModelPolicy's file. Needs no control plane."""
+    from bartizan.policy.effective import effective_policy
+    from bartizan.policy.validate import read_policy
+    from control_plane.compile.bundle import compile_bundle
+    from control_plane.compile.explain import explain as explain_policy
+
+    text = read_text(file, "the policy")
+    with lines_named(text, file):
+        effective = effective_policy(read_policy(text), read_meshes(meshes))
+    if explain:
+        lines = explain_policy(effective.policy)
+        connection.output.text("\n".join(lines), data=lines)
+        return
+    bundle = compile_bundle(effective.policy, revision=1, version=1, issued_at="1970-01-01T00:00:00Z")
+    connection.output.data(bundle)
+
+
+@click.command()
+@click.option("--kind", type=click.Choice(["ModelPolicy", "MeshPolicy"]), default="ModelPolicy")
+@pass_connection
+def schema(connection: Connection, kind: str) -> None:
+    """The JSON Schema of policies, for editors."""
+    from bartizan.policy.jsonschema import mesh_json_schema, policy_json_schema
+
+    connection.output.data(mesh_json_schema() if kind == "MeshPolicy" else policy_json_schema())
