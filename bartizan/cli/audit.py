@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import click
 
-from bartizan.cli.clock import DURATION, moment
+from bartizan.cli.clock import LAST, SINCE, UNTIL, beginning, moment
 from bartizan.cli.connection import Connection, pass_connection
 from bartizan.client import Client
 
@@ -16,7 +15,9 @@ _PAGE = 1_000
 
 
 @click.command()
-@click.option("--last", type=DURATION, help="Only the last 15m, 12h, 7d.")
+@LAST
+@SINCE
+@UNTIL
 @click.option("--tenant", help="Only of this tenant.")
 @click.option("--policy", help="Only of this policy: NAMESPACE/NAME.")
 @click.option("--cause", help="Such as content_denied or rate_limited; docs/telemetry.md lists all.")
@@ -28,6 +29,8 @@ _PAGE = 1_000
 def audit(
     connection: Connection,
     last: int | None,
+    since: float | None,
+    until: float | None,
     tenant: str | None,
     policy: str | None,
     cause: str | None,
@@ -36,9 +39,10 @@ def audit(
     decision_id: str | None,
     limit: int,
 ) -> None:
-    """Search decisions, newest first."""
+    """Search decisions, newest first. `bartizan explain DECISION` says all of one."""
     wanted: dict[str, str | float | None] = {
-        "since": time.time() - last if last else None,
+        "since": beginning(last, since),
+        "until": until,
         "tenant": tenant,
         "policy": policy,
         "cause": cause,
@@ -52,7 +56,7 @@ def audit(
 
     found = connection.call(fetch)
     connection.output.rows(
-        ("time", "decision", "tenant", "action", "cause", "status", "findings", "trace"),
+        ("time", "decision", "tenant", "action", "cause", "status", "findings", "policy"),
         [row(record) for record in found],
         data=found,
     )
@@ -83,7 +87,7 @@ def row(record: Mapping[str, Any]) -> tuple[Any, ...]:
         record.get("cause", record.get("reason", "")),
         record.get("status") or "-",
         ", ".join(map(_finding, record.get("findings", []))),
-        record.get("trace_id", ""),
+        record.get("policy", ""),
     )
 
 

@@ -52,6 +52,7 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
             Entry("endpoints", "fleet", "Guarded models: where they listen, who may call"),
             Entry("instances", "fleet", "Sidecars, and what they last said"),
             Entry("audit", "audit", "Search decisions"),
+            Entry("explain", "explain", "One decision: why, by which rule, and what to do"),
             Entry("events", "events", "Search what admins did"),
             Entry("scan", "scan", "Judge prompts of a file, offline"),
         ),

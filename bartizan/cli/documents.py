@@ -38,6 +38,9 @@ def show_revisions(output: Output, revisions: Sequence[Revision]) -> None:
 
 def show_difference(output: Output, difference: Difference) -> None:
     """Every change with what it loosens; what it loosens at endpoints has rows of its own."""
+    if not difference.changes and not output.json:
+        click.echo("no difference", err=True)
+        return
     said = {change.loosens for change in difference.changes}
     output.rows(
         ("path", "change", "before", "after", "loosens"),

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import click
 
 from bartizan.api import AdminEventInfo
-from bartizan.cli.clock import DURATION, moment
+from bartizan.cli.clock import LAST, SINCE, UNTIL, beginning, moment
 from bartizan.cli.connection import Connection, pass_connection
 from bartizan.client import Client
 
@@ -15,7 +13,9 @@ _PAGE = 1_000
 
 
 @click.command()
-@click.option("--last", type=DURATION, help="Only the last 15m, 12h, 7d.")
+@LAST
+@SINCE
+@UNTIL
 @click.option("--act", help="Only this act, such as policy.publish or key.revoke.")
 @click.option("--target", help="Only what was done to this policy, key set, instance …")
 @click.option("--token", help="Only what was done with the admin token of this id.")
@@ -24,20 +24,23 @@ _PAGE = 1_000
 def events(
     connection: Connection,
     last: int | None,
+    since: float | None,
+    until: float | None,
     act: str | None,
     target: str | None,
     token: str | None,
     limit: int,
 ) -> None:
     """Search admin events, newest first: who did what to what."""
-    since = time.time() - last if last else None
+    start = beginning(last, since)
 
     async def fetch(client: Client) -> list[AdminEventInfo]:
         found: list[AdminEventInfo] = []
         cursor = ""
         while len(found) < limit:
             page = await client.events_page(
-                since=since,
+                since=start,
+                until=until,
                 act=act,
                 target=target,
                 token=token,

@@ -23,6 +23,9 @@ class Output:
         if self.json:
             self.data(data)
             return
+        if not rows:
+            click.echo("nothing found", err=True)
+            return
         from rich.console import Console
         from rich.table import Table
 

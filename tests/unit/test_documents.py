@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 import pytest
 
+from bartizan.cli.causes import CAUSES
 from bartizan.errors import InvalidInput
 from bartizan.policy.checks import PiiType
 from control_plane import settings as control_plane_settings
@@ -105,7 +106,7 @@ def test_every_route_of_the_api_is_in_its_guide_with_the_permission_it_asks_for(
     assert len(rows) == len(known)
 
 
-def test_every_cause_is_documented_with_the_status_that_the_client_gets() -> None:
+def test_every_cause_is_documented_with_the_status_that_the_client_gets_and_can_be_explained() -> None:
     page = (ROOT / "docs/telemetry.md").read_text().split("### Causes\n")[1].split("\n### ")[0]
     rows = [
         (re.findall(r"`([a-z_]+)`", names), re.findall(r"\d{3}", statuses))
@@ -114,6 +115,7 @@ def test_every_cause_is_documented_with_the_status_that_the_client_gets() -> Non
     documented = [name for names, _ in rows for name in names]
     envoys = {*NATIVE_CAUSES, "allowed", "model_error"}
     assert sorted(documented) == sorted({*Cause, *envoys})
+    assert sorted(CAUSES) == sorted(documented)
     for names, statuses in rows:
         told = {str(STATUS[Cause(name)]) for name in names if name in {*Cause} - {Cause.ALLOWED}}
         assert told <= set(statuses), names

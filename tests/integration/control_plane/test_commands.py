@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from click.testing import CliRunner, Result
 from bartizan.cli.root import cli
 from bartizan.errors import InvalidInput
 from bartizan.identity import JoinToken, secret_hash
+from control_plane.store.base import AuditRow
 
 SPIFFE = "spiffe://test.local/ns/prod/sa/model"
 
@@ -132,6 +134,85 @@ async def test_what_a_control_plane_refuses_of_a_file_is_named_with_its_lines(
     refused = await commands.run("policy", "apply", str(file))
     assert refused.exit_code == 2
     assert f"error: {file}: the policy has one problem\n  line {line}, extra: " in refused.stderr
+
+
+async def test_a_decision_is_explained_with_the_rule_of_the_revision_that_it_was_made_under(
+    house: Any, commands: Commands, policy_text: str
+) -> None:
+    async with house.client() as client:
+        await client.apply(policy_text, reason="first")
+        await client.apply(policy_text.replace("action: redact", "action: flag"), reason="looser")
+    record: dict[str, Any] = {
+        "type": "decision",
+        "id": "ab" * 16,
+        "time": 1_796_000_000.0,
+        "policy": "prod/chat",
+        "revision": "1.1",
+        "source": "guard",
+        "phase": "request",
+        "action": "redact",
+        "cause": "allowed",
+        "status": 200,
+        "method": "POST",
+        "path": "/predict",
+        "tenant": "acme",
+        "findings": [
+            {"check": "pii", "kind": "email", "action": "redact", "location": "text", "direction": "request"}
+        ],
+        "trace_id": "cd" * 16,
+    }
+    row = AuditRow(
+        id=record["id"],
+        time=record["time"],
+        type="decision",
+        tenant="acme",
+        policy="prod/chat",
+        cause="allowed",
+        action="redact",
+        trace_id=record["trace_id"],
+        json=json.dumps(record),
+    )
+    async with house.store.begin() as work:
+        await work.audit.add([row])
+    said = (await commands.run("explain", record["id"])).stdout
+    for part in (
+        "tenant acme",
+        "POST /predict, of prod/chat",
+        "redact, allowed; the client got 200",
+        "pii email in request text: redact",
+        "spec.input[0]: {pii: {action: redact}}",
+        "first",
+    ):
+        assert part in said
+    assert "looser" not in said
+    assert said == (await commands.run("explain", record["trace_id"])).stdout
+    (told,) = await commands.told("explain", record["id"])
+    assert (told["record"], told["rules"]) == (record, {"spec.input[0]": {"pii": {"action": "redact"}}})
+    # evidence outlives the policy
+    async with house.client() as client:
+        await client.delete_policy("prod/chat")
+    assert (await commands.told("explain", record["id"]))[0]["rules"] == {}
+    unknown = await commands.run("explain", "ef" * 16)
+    assert (unknown.exit_code, unknown.stdout) == (3, "")
+
+
+async def test_times_of_the_search_are_told_as_they_are_shown(commands: Commands, house: Any) -> None:
+    async with house.client() as client:
+        await client.create_key_set("chat")
+    (event,) = await commands.told("events", "--act", "key_set.create")
+    at = datetime.datetime.fromtimestamp(event["time"], datetime.UTC)
+    before, after = (at + datetime.timedelta(seconds=by) for by in (-1, 1))
+    for options, found in (
+        (("--since", before.isoformat(" ")), 1),
+        (("--since", after.isoformat()), 0),
+        (("--until", before.isoformat()), 0),
+        (("--since", before.isoformat(), "--until", after.isoformat()), 1),
+    ):
+        assert len(await commands.told("events", "--act", "key_set.create", *options)) == found
+    none = await commands.run("events", "--until", "2020-01-01")
+    assert (none.exit_code, none.stdout, none.stderr) == (0, "", "nothing found\n")
+    assert (await commands.run("audit", "--since", "yesterday")).exit_code == 2
+    assert (await commands.run("audit", "--since", "2020-01-01", "--last", "1h")).exit_code == 2
 
 
 async def test_tokens_are_issued_listed_and_revoked(commands: Commands, tmp_path: Path) -> None:
