@@ -15,11 +15,13 @@ from typing import Any
 import click
 
 from bartizan.cli.connection import Connection, pass_connection
-from bartizan.errors import Conflict, NotFound, ProcessFailed
+from bartizan.errors import Conflict, DependencyUnavailable, NotFound, ProcessFailed
 from bartizan.local import up as laptop_up
 from bartizan.local import up_state
 from bartizan.local.doctor import listening_addresses
 from bartizan.local.paths import state_folder
+
+_ENVOYS_END_SECONDS = 5.0
 
 
 @click.command()
@@ -96,9 +98,10 @@ def up(
     document = laptop_up.prepare(arguments)  # bad input is told before anything starts
     if up_state.read_state(folder) is not None:
         raise Conflict(f"a stack already runs on {folder}: `bartizan down` ends it")
+    _wait_for_the_listener(document)
     if not detach:
         _warn_of_a_silent_model(document)
-        asyncio.run(laptop_up.run(arguments))
+        asyncio.run(laptop_up.run(arguments, lambda what: click.echo(what, err=True)))
         return
     running = _detach(folder, seconds)
     _warn_of_a_silent_model(document)
@@ -110,6 +113,19 @@ def up(
         f"{_next_step(document, folder)}",
         data=running,
     )
+
+
+def _wait_for_the_listener(document: dict[str, Any]) -> None:
+    """Raises DependencyUnavailable when another program keeps it. An Envoy whose agent was killed ends in a moment."""
+    address, port = document["spec"]["listener"]["address"], document["spec"]["listener"]["port"]
+    deadline = time.monotonic() + _ENVOYS_END_SECONDS
+    while not laptop_up.listener_is_free(address, port):
+        if time.monotonic() > deadline:
+            raise DependencyUnavailable(
+                f"another program listens on port {port} of {address}: end it (`ss -ltnp` names it), "
+                "or choose another port with --listen"
+            )
+        time.sleep(0.1)
 
 
 def _warn_of_a_silent_model(document: dict[str, Any]) -> None:
@@ -143,14 +159,16 @@ def _detach(folder: Path, seconds: int) -> up_state.UpState:
             start_new_session=True,
         )
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        state = up_state.read_state(folder)
-        if state is not None and state.pid == child.pid:
-            return state
-        if (code := child.poll()) is not None:
-            click.echo(log.read_text(errors="replace")[-4000:], nl=False, err=True)
-            sys.exit(code if code > 0 else 1)
-        time.sleep(0.1)
+    with log.open(errors="replace") as told:
+        while time.monotonic() < deadline:
+            state = up_state.read_state(folder)
+            code = child.poll()
+            click.echo(told.read(), nl=False, err=True)
+            if state is not None and state.pid == child.pid:
+                return state
+            if code is not None:
+                sys.exit(code if code > 0 else 1)
+            time.sleep(0.1)
     child.terminate()
     raise ProcessFailed(f"the stack was not ready in {seconds} s; see {log} and the logs in {folder}")
 

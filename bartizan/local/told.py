@@ -5,6 +5,7 @@ The same file is given to `up` at the start and to `bartizan policy apply` later
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -69,12 +70,19 @@ def contradictions(document: object, told: Told) -> Iterator[Problem]:
     for part, name, holder in _holders(document, told):
         wanted = told.values()[part, name]
         if name in holder and holder[name] != wanted:
+            hint = "remove it from the file, or give the same value on the command line"
+            if name == "tls":
+                hint = "remove it from the file: `up` serves the pair of --cert and --key, or one of its own"
             yield Problem(
                 path=f"spec.{part}.{name}",
                 code="contradiction",
-                message=f"the file says {holder[name]!r}, the command line says {wanted!r}",
-                hint="remove it from the file, or give the same value on the command line",
+                message=f"the file says {_shown(holder[name])}, the command line says {_shown(wanted)}",
+                hint=hint,
             )
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value, default=str)
 
 
 def _open(document: object, told: Told) -> Iterator[tuple[str, str]]:

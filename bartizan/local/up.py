@@ -8,7 +8,7 @@ import fcntl
 import ipaddress
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -17,13 +17,15 @@ from urllib.parse import urlsplit
 from bartizan.client import Client
 from bartizan.errors import Conflict, DependencyUnavailable, InvalidInput, PolicyInvalid, Problem
 from bartizan.local.certificates import make_server_certificate
+from bartizan.local.doctor import listening_addresses
 from bartizan.local.files import read_yaml
 from bartizan.local.stack import Stack
 from bartizan.local.told import Told, contradictions, fill_in
 from bartizan.local.up_state import write_state
 from bartizan.local.watch import watch
 from bartizan.policy.documents import dump_document
-from bartizan.policy.validate import dump_policy, read_policy, validate_document
+from bartizan.policy.positions import with_lines
+from bartizan.policy.validate import read_policy, validate_document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,20 +56,22 @@ def prepare(arguments: Arguments) -> dict[str, Any]:
     for option, path in (*files, *(("--secret", path) for path in arguments.secrets.values())):
         if path is not None and not path.is_file():
             problems.append(Problem(path=option, code="missing", message=f"no such file: {path}"))
-    document: dict[str, Any] = {}
+    text, document = b"", {}
     try:
-        written = read_policy(arguments.policy_file.read_bytes())
-        document = written.document
-        problems += [*written.problems, *contradictions(document, told)]
+        text = arguments.policy_file.read_bytes()
+        written = read_policy(text)
+        problems += [*written.problems, *contradictions(written.document, told)]
+        fill_in(written.document, told)
+        validate_document(written.document)
+        document = written.document  # as it was written: the same file applied later changes nothing
     except OSError as error:
         why = f"{arguments.policy_file} can't be read: {error.strerror}"
         problems.append(Problem(path="--policy", code="unreadable", message=why))
     except PolicyInvalid as refused:
         problems += refused.problems
     if problems:
-        raise InvalidInput("can't start", problems)
-    fill_in(document, told)
-    return dump_policy(validate_document(document))
+        raise InvalidInput(f"can't start with {arguments.policy_file}", with_lines(problems, text))
+    return document
 
 
 def _listen(text: str, problems: list[Problem]) -> tuple[str, int]:
@@ -92,13 +96,22 @@ def _model(text: str, problems: list[Problem]) -> int:
     if parts.scheme != "http" or not loopback or not parts.port or parts.path.strip("/"):
         message = f"{text!r} is not http://127.0.0.1:PORT"
         hint = "bind the model to loopback, so that nobody can reach it around the guard"
+        if "://" not in text:
+            hint = f"write http://{text}"
         problems.append(Problem(path="--model", code="invalid_value", message=message, hint=hint))
         return 8000
     return parts.port
 
 
-async def run(arguments: Arguments) -> None:
-    """Start everything, keep it running until SIGTERM or SIGINT, then stop in reverse order."""
+def listener_is_free(address: str, port: int) -> bool:
+    """Whether no other program listens where clients shall connect. Envoy would find it out last of all."""
+    taken = listening_addresses(port)
+    everywhere = {"0.0.0.0", "::"}
+    return not (taken if address in everywhere else taken & {address, *everywhere})
+
+
+async def run(arguments: Arguments, say: Callable[[str], None]) -> None:
+    """Start everything, keep it running until SIGTERM or SIGINT, then stop in reverse order. say: what is done now."""
     document = prepare(arguments)
     arguments.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _only_one(arguments.state):
@@ -115,10 +128,12 @@ async def run(arguments: Arguments) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, ended.set)
         try:
+            say("starting OpenBao")
             await house.start_openbao()
+            say("starting the control plane")
             await house.start_control_plane()
             await house.renew_token()  # one kept from an earlier run may be near its end
-            version = await _apply(house, document, arguments.secrets)
+            version = await _apply(house, document, arguments.secrets, say)
 
             async def note() -> None:
                 await write_state(house, document, arguments.model, version)
@@ -130,7 +145,9 @@ async def run(arguments: Arguments) -> None:
             (arguments.state / "up.json").unlink(missing_ok=True)
 
 
-async def _apply(house: Stack, document: dict[str, Any], secrets: dict[str, Path]) -> int:
+async def _apply(
+    house: Stack, document: dict[str, Any], secrets: dict[str, Path], say: Callable[[str], None]
+) -> int:
     """Apply the policy, start the sidecar, and wait for the proof."""
     name = f"{document['metadata'].get('namespace', 'default')}/{document['metadata']['name']}"
     authn = document["spec"]["authn"]
@@ -138,10 +155,12 @@ async def _apply(house: Stack, document: dict[str, Any], secrets: dict[str, Path
         if "apiKeys" in authn:
             await client.create_key_set(authn["apiKeys"]["set"])
         for secret, file in secrets.items():
+            say(f"making the first key of secret {secret}")
             await client.put_secret(secret, read_yaml(file, f"the definition of secret {secret}"))
             await client.wait_rotated(secret, timeout_seconds=60)
         await _secret_is_defined(client, document)
         applied = await client.apply(dump_document(document), reason="bartizan up")
+        say("starting the sidecar, and waiting for its proof")
         await house.start_sidecar(ready=False)
         status = await client.wait_settled(name, applied.version, timeout_seconds=60)
     if not status.enforced:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import yaml
@@ -13,9 +13,13 @@ from bartizan.policy.documents import LOADER, Unreadable, join, load_document
 
 def located(refused: PolicyInvalid, text: str | bytes, name: str) -> PolicyInvalid:
     """The same refusal of the document in `text`, with the document's name and, where they are known, its lines."""
+    return PolicyInvalid(f"{name}: {refused.summary}", with_lines(refused.problems, text))
+
+
+def with_lines(problems: Iterable[Problem], text: str | bytes) -> list[Problem]:
+    """The same problems; those of the document in `text` with its lines."""
     lines = lines_of(text)
-    problems = [each if each.document else _at(each, lines) for each in refused.problems]
-    return PolicyInvalid(f"{name}: {refused.summary}", problems)
+    return [each if each.document else _at(each, lines) for each in problems]
 
 
 def lines_of(text: str | bytes) -> dict[str, int]:

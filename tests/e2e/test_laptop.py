@@ -43,6 +43,11 @@ class Laptop:
         policy = str(ROOT / "examples" / "quickstart" / "policy.yaml")
         done = self.run("up", "--model", self.model, "--policy", policy, "--listen", self.listen, "--detach")
         assert done.returncode == 0, done.stderr
+        assert [line for line in done.stderr.splitlines() if line.startswith("starting ")] == [
+            "starting OpenBao",
+            "starting the control plane",
+            "starting the sidecar, and waiting for its proof",
+        ]
 
     def told(self) -> dict[str, Any]:
         told: dict[str, Any] = json.loads((self.state / "up.json").read_text())
@@ -105,3 +110,19 @@ def test_a_second_start_on_the_same_folder_is_refused(laptop: Laptop) -> None:
     again = laptop.run("up", "--model", laptop.model, "--policy", policy, "--listen", laptop.listen)
     assert again.returncode == 4
     assert "already runs" in again.stderr
+    other = laptop.run(
+        "up",
+        "--model",
+        laptop.model,
+        "--policy",
+        policy,
+        "--listen",
+        laptop.listen,
+        "--state",
+        f"{laptop.state}2",
+    )
+    assert other.returncode == 5
+    assert "another program listens on port" in other.stderr
+    assert "starting" not in other.stderr
+    applied = json.loads(laptop.run("policy", "apply", policy, "--output", "json").stdout)
+    assert (applied["revision"], applied["changed"]) == (1, False)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
 from bartizan.errors import InvalidInput
-from bartizan.local.up import Arguments, prepare
+from bartizan.local.processes import free_port
+from bartizan.local.told import Told, fill_in
+from bartizan.local.up import Arguments, listener_is_free, prepare
+from bartizan.policy.validate import read_policy
 
 POLICY = Path(__file__).resolve().parents[4] / "examples" / "quickstart" / "policy.yaml"
 
@@ -64,3 +68,44 @@ def test_a_file_that_contradicts_the_command_line_is_refused(tmp_path: Path) -> 
     assert [(problem.path, problem.code) for problem in refused.value.problems] == [
         ("spec.model.port", "contradiction")
     ]
+
+
+def test_what_is_wrong_with_the_policy_is_told_beside_what_contradicts(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    text = POLICY.read_text().replace("protocol: json_fields", "protocol: json_fields, port: 9000")
+    file.write_text(text.replace("tenants: [team-a]", "tenants: []"))
+    lines = {part: n for n, line in enumerate(file.read_text().splitlines(), 1) for part in line.split()}
+    with pytest.raises(InvalidInput) as refused:
+        prepare(arguments(policy_file=file, model="127.0.0.1:8001"))
+    assert [(problem.path, problem.line) for problem in refused.value.problems] == [
+        ("--model", 0),
+        ("spec.model.port", lines["port:"]),
+        ("spec.tenants", lines["tenants:"]),
+    ]
+    assert "write http://127.0.0.1:8001" in str(refused.value)
+
+
+def test_the_same_file_applied_later_is_the_same_document(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(POLICY.read_text() + "  mode: enforce\n")
+    document = prepare(arguments(policy_file=file))
+    later = read_policy(file.read_bytes()).document
+    fill_in(later, Told(address="0.0.0.0", port=8444, model_port=8001))
+    assert later == document
+
+
+@pytest.mark.parametrize(
+    ("bound", "asked", "free"),
+    [
+        ("127.0.0.1", "127.0.0.1", False),
+        ("127.0.0.1", "0.0.0.0", False),
+        ("0.0.0.0", "127.0.0.1", False),
+        ("127.0.0.1", "127.0.0.2", True),
+    ],
+)
+def test_a_port_that_another_program_has_is_known_before_anything_starts(
+    bound: str, asked: str, free: bool
+) -> None:
+    with socket.create_server((bound, 0)) as server:
+        assert listener_is_free(asked, server.getsockname()[1]) is free
+    assert listener_is_free(asked, free_port())
