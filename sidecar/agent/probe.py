@@ -7,6 +7,7 @@ exactly this plan. Nothing else in this process believes that a policy is enforc
 from __future__ import annotations
 
 import asyncio
+import errno
 import hmac
 import ipaddress
 import secrets
@@ -25,6 +26,8 @@ from sidecar.plan.probe import Phase, Probe, probe_header, proof
 # no JSON format can read this, and an opaque one does not try
 BODY = b'{"probe":'
 TIMEOUT = 3.0
+_NOBODY = frozenset({errno.ECONNREFUSED, errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.EHOSTUNREACH})
+"""Nobody listens, or the address is none of this machine's. Other errors, such as no descriptor left, say nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,8 +140,8 @@ async def _open(address: str, port: int) -> bool:
             _, writer = await asyncio.open_connection(host, port)
     except TimeoutError:
         return True  # somebody listens, and does not come to it
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno not in _NOBODY
     writer.close()
     return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 
 import pytest
 
@@ -41,3 +42,15 @@ async def test_it_is_waited_for_until_the_port_takes_no_connection(address: str)
         assert not waiting.done()
         server.close()
         await server.wait_closed()
+
+
+async def test_an_agent_that_can_ask_nobody_does_not_call_it_gone() -> None:
+    async with await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0) as server:
+        asked = bundle("127.0.0.1", server.sockets[0].getsockname()[1])
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            with pytest.raises(ResourceRejected, match="listener_still_open"):
+                await Prober(bytes(32)).closed(asked, 0.0)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
