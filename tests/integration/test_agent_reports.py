@@ -13,8 +13,9 @@ import grpc
 from bartizan.local.binaries import find_binary
 from protos.gen.bartizan.fleet.v1 import fleet_pb2, fleet_pb2_grpc
 from sidecar.agent.heartbeat import Heartbeat
+from sidecar.agent.versions import SeenVersions
 from sidecar.app import Agent
-from sidecar.settings import load
+from sidecar.settings import Settings, load
 
 
 class Control(fleet_pb2_grpc.FleetServicer):
@@ -41,16 +42,21 @@ async def served(control: Control, socket: Path) -> AsyncIterator[grpc.aio.Chann
         await server.stop(0)
 
 
-async def test_nothing_is_reported_before_it_is_kept(tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("x")
-    settings = load(
+def settings_in(folder: Path) -> Settings:
+    (folder / "token").write_text("x")
+    (folder / "seal").write_bytes(bytes(32))
+    return load(
         {
             "BARTIZAN_ENVOY": str(find_binary("envoy")),
-            "BARTIZAN_RUN_DIR": str(tmp_path / "run"),
-            "BARTIZAN_STATE_DIR": str(tmp_path / "state"),
-            "BARTIZAN_JOIN_TOKEN_FILE": str(tmp_path / "token"),
+            "BARTIZAN_RUN_DIR": str(folder / "run"),
+            "BARTIZAN_STATE_DIR": str(folder / "state"),
+            "BARTIZAN_JOIN_TOKEN_FILE": str(folder / "token"),
+            "BARTIZAN_SEAL_KEY_FILE": str(folder / "seal"),
         }
     )
+
+
+async def test_nothing_is_reported_before_it_is_kept(tmp_path: Path) -> None:
     control, kept, disk = Control(), asyncio.Event(), asyncio.Event()
 
     async def keep() -> None:
@@ -62,7 +68,7 @@ async def test_nothing_is_reported_before_it_is_kept(tmp_path: Path) -> None:
         AsyncExitStack() as stack,
         asyncio.TaskGroup() as group,
     ):
-        agent = Agent(settings, group, stack)
+        agent = Agent(settings_in(tmp_path), group, stack)
         heartbeat = Heartbeat(
             instance_id=lambda: "i1",
             channel=lambda: channel,
@@ -86,3 +92,21 @@ async def test_nothing_is_reported_before_it_is_kept(tmp_path: Path) -> None:
             while not control.reports:
                 await asyncio.sleep(0.01)
         beating.cancel()
+
+
+async def test_a_version_that_is_taken_while_others_are_saved_waits_for_its_own_turn(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
+        agent = Agent(settings_in(tmp_path), group, stack)
+
+        def on_disk() -> int:
+            return SeenVersions(tmp_path / "state" / "versions.json", agent.conditions).bundle("default/a")
+
+        agent.applier.removed = True  # what is saved is that there is nothing
+        agent.seen.took_bundle("default/a", 1)
+        saving = group.create_task(agent.kept.save())
+        await asyncio.sleep(0)  # the disk is asked now, in a thread
+        agent.seen.took_bundle("default/a", 2)
+        await saving
+        assert on_disk() == 1
+        await agent.kept.save()
+        assert on_disk() == 2
