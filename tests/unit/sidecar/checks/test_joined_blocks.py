@@ -217,3 +217,15 @@ def test_parts_that_are_whole_in_one_event_are_judged_joined(action: Any) -> Non
     ]
     assert (KEY[9:] in output.data.decode()) is (action == "flag")
     assert denied("mcp", texts, over) is (action == "redact")
+
+
+@pytest.mark.parametrize("action", ["flag", "cut"])
+def test_a_check_that_only_flags_holds_nothing_where_blocks_meet(action: Any) -> None:
+    made = build_checks((Canary(tokens=(TOKEN,), action=action),))
+    stream = AnthropicFormat().answer_stream("/v1/messages", "text/event-stream")
+    assert stream is not None
+    inspector = StreamInspector(stream, made, shadow=False)
+    *begun, rest, _stop, _delta, _end = anthropic(["see ZEBRA-pho", "enix"], 99)
+    for each in begun:
+        inspector.feed(each, end=False)
+    assert (b"enix" in inspector.feed(rest, end=False).data) == (action == "flag")
