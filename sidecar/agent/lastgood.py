@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from bartizan.errors import TrustError
+from bartizan.tasks import Shelter
 from bartizan.telemetry.logging import get_logger
 from sidecar.agent import conditions as names
 from sidecar.agent.conditions import Conditions
@@ -46,6 +47,7 @@ class LastGood:
         self._conditions = conditions
         self._changed = asyncio.Event()
         self._lock = asyncio.Lock()
+        self._shelter = Shelter()
         self._written: Saved | None = None
         conditions.set(names.NOT_SEALED, holds=seal is None)
 
@@ -78,11 +80,14 @@ class LastGood:
 
     async def write(self, saved: Saved | None) -> None:
         """Save this now, if it is new; None: no policy, the file goes. A disk that refuses costs a condition."""
-        if self._seal is None:
-            return
+        if self._seal is not None:
+            # a thread that writes can't be called back: what comes next must wait for it, whoever is gone meanwhile
+            await self._shelter.run(self._in_turn(self._seal, saved), name="last-good-write")
+
+    async def _in_turn(self, seal: Seal, saved: Saved | None) -> None:
         async with self._lock:
             try:
-                await self._write(self._seal, saved)
+                await self._write(seal, saved)
             except OSError as error:
                 log.error("last_good_not_saved", reason=error.strerror or type(error).__name__)
                 self._conditions.set(names.LAST_GOOD_NOT_SAVED, holds=True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 import trustme
 
@@ -134,6 +136,39 @@ async def test_the_last_good_bundle_comes_back_sealed(tmp_path: Path) -> None:
     assert LastGood(file, Seal(b"x" * 32), conditions()).read() is None
     await _saved(LastGood(file, Seal(b"k" * 32), conditions()), lambda: None, lambda: not file.exists())
     assert not file.exists()
+
+
+class SlowAtFirst(Seal):
+    """A disk that takes its time, once."""
+
+    def __init__(self) -> None:
+        super().__init__(b"k" * 32)
+        self.began, self.go_on = threading.Event(), threading.Event()
+
+    def save(self, path: Path, data: bytes) -> None:
+        if not self.began.is_set():
+            self.began.set()
+            self.go_on.wait(60)
+        super().save(path, data)
+
+
+async def test_what_is_saved_last_stays_also_when_nobody_waits_any_more_for_what_came_before(
+    tmp_path: Path,
+) -> None:
+    seal = SlowAtFirst()
+    last_good = LastGood(tmp_path / "f", seal, conditions())
+    newer = msgspec.structs.replace(SAVED, bundle=b"newer")
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(last_good.write(SAVED))
+        await asyncio.to_thread(seal.began.wait, 60)
+        first.cancel()
+        second = group.create_task(last_good.write(newer))
+        await asyncio.wait({second}, timeout=0.2)
+        seal.go_on.set()
+    while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(tasks)
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert last_good.read() == newer
 
 
 async def test_a_disk_that_refuses_the_last_good_file_is_a_condition(tmp_path: Path) -> None:
