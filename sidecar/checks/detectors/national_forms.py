@@ -15,7 +15,7 @@ from sidecar.checks.detectors import national_ids_world as world
 from sidecar.checks.detectors.pii_forms import Form, announced
 
 _LONGEST: Final = 32
-_DIGITS_OPEN: Final = re.compile(rf"(?<![\w])[0-9][0-9A-Za-z .,\-+/]{{0,{_LONGEST - 1}}}\Z")
+_DIGITS_OPEN: Final = re.compile(rf"[0-9](?<![\w].)[0-9A-Za-z .,\-+/]{{0,{_LONGEST - 1}}}\Z")
 _WORD_OPEN: Final = re.compile(rf"(?<![\w])[A-Za-z][A-Za-z0-9\-()]{{0,{_LONGEST - 1}}}\Z")
 _NINO_OPEN: Final = re.compile(r"(?<![\w])[A-Za-z]{1,2}(?:[ ]?[0-9]{1,2}){0,3}[ ]?[A-Za-z]?\Z")
 

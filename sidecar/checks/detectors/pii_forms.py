@@ -23,7 +23,7 @@ CONTEXT: Final = 64
 """Characters before a match that decide about it: its boundary, or the word that announces it."""
 _CHARS_PER_CANDIDATE: Final = 12
 
-_DIGIT_FIRST: Final = r"(?<![\w])[0-9]"
+_DIGIT_FIRST: Final = r"[0-9](?<![\w].)"
 """How the openings of forms begin whose matches begin with a digit."""
 
 PLACEHOLDERS: Final = {
