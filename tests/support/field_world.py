@@ -124,7 +124,7 @@ class World:
         found: list[Mapping[str, Any]] = []
 
         def there() -> bool:
-            found[:] = [one for one in self.sidecar.records() if one["id"] == decision]
+            found[:] = [one for one in self.sidecar.records(decision) if one["id"] == decision]
             return bool(found)
 
         assert wait_until(there), f"no record {decision}"

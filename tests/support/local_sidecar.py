@@ -175,13 +175,13 @@ class LocalSidecar:
             time.sleep(0.05)
         raise AssertionError(f"{last}\n" + "\n".join(self.log().splitlines()[-30:]))
 
-    def records(self) -> list[Mapping[str, Any]]:
-        """All audit records so far."""
+    def records(self, about: str = "") -> list[Mapping[str, Any]]:
+        """All audit records so far, of those that say `about` somewhere."""
         file = self.state_dir / "audit.jsonl"
         if not file.exists():
             return []
         lines = file.read_bytes().split(b"\n")[:-1]
-        return [json.loads(line) for line in lines]
+        return [json.loads(line) for line in lines if about.encode() in line]
 
 
 def enforced(status: Status, version: int) -> bool:

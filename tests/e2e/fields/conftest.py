@@ -1,4 +1,4 @@
-"""One sidecar per module of this folder: a test publishes the policy whose field it proves."""
+"""One sidecar for all modules of this folder: a test publishes the policy whose field it proves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.support.field_world import World, field_world
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def world() -> Iterator[World]:
     with field_world() as made:
         yield made

@@ -10,7 +10,7 @@ from tests.support.field_world import Answer, World
 from tests.support.raw_client import wait_until
 from tests.support.tokens import AUDIENCE
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("access_fields")]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("fields")]
 
 
 def test_only_listed_tenants_and_keys_of_the_named_set_get_in(world: World) -> None:

@@ -12,7 +12,7 @@ from tests.e2e.fields.test_personal_data_fields import kinds
 from tests.support.classifiers import ATTACK, BENIGN, WORD, Made, made
 from tests.support.field_world import World
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("classifier_fields")]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("fields")]
 
 OTHER = "0" * 64
 CLASSIFIED = ("promptInjection", "classified_injection", "deny")

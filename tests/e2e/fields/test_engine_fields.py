@@ -10,7 +10,7 @@ from bartizan.policy.engines import profiles
 from tests.support.field_world import World
 from tests.support.raw_client import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("engine_fields")]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("fields")]
 
 CHAT = "/v1/chat/completions"
 HELLO: dict[str, Any] = {"messages": [{"role": "user", "content": "hello"}]}

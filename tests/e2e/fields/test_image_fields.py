@@ -16,7 +16,7 @@ from tests.support.field_world import EMAIL, Answer, World
 from tests.support.pictures import CANARY, bomb, bytes_of, data_url, form, loaded, opened, picture
 from tests.support.raw_client import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("images")]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("fields")]
 
 CHAT = "/v1/chat/completions"
 

@@ -14,7 +14,7 @@ from tests.support.field_world import World
 from tests.support.names import NAMED, NAMELESS, Made, made
 from tests.support.raw_model import sse
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("name_fields")]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("fields")]
 
 TEXT = "Anna Rivera of Acme is in Bogota."
 ALL = ["person", "place", "organisation"]

@@ -13,7 +13,7 @@ from tests.support.raw_client import wait_until
 from tests.support.raw_model import Received, Write, sse
 from tests.support.raw_model import answer as answer_of
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("output_fields")]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("fields")]
 
 OUT: dict[str, Any] = {
     "routes": [{"path": "/in", "inputText": ["$.text"]}, {"path": "/out", "outputText": ["$.echo"]}]

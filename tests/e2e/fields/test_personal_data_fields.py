@@ -15,7 +15,7 @@ from tests.support.field_world import CARD, EMAIL, World, policy
 from tests.support.raw_client import wait_until
 from tests.support.raw_model import Received, Write, answer, sse
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("personal_data_fields")]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("fields")]
 
 BOTH: dict[str, Any] = {"routes": [{"path": "/both", "inputText": ["$.text"], "outputText": ["$.echo"]}]}
 CHAT: dict[str, Any] = {

@@ -15,7 +15,7 @@ from tests.support.raw_client import wait_until
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.xdist_group("waf"),
+    pytest.mark.xdist_group("fields"),
     pytest.mark.skipif(ruleset.find() is None, reason="needs Debian's modsecurity-crs"),
 ]
 
