@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+import pytest_asyncio
+from sqlalchemy import make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from bartizan.errors import BartizanError, Conflict, DependencyUnavailable, InvalidInput
 from control_plane.policies.service import Policies
@@ -24,16 +27,32 @@ from tests.support.postgres import needs_postgres, postgres
 from tests.unit.control_plane.policies.test_mesh_service import policy
 from tests.unit.control_plane.policies.test_policy_service import ACTOR, Signer
 
-pytestmark = needs_postgres
+pytestmark = [
+    needs_postgres,
+    pytest.mark.xdist_group("postgres"),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+NUMBERS = itertools.count(1)
 
 
-@pytest.fixture
-async def url() -> AsyncIterator[str]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server() -> AsyncIterator[str]:
     async with postgres() as made:
         yield made
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
+async def url(server: str) -> str:
+    """A database of the test's own."""
+    name = f"test{next(NUMBERS)}"
+    engine = create_async_engine(server, isolation_level="AUTOCOMMIT")
+    async with engine.connect() as connection:
+        await connection.execute(text(f"CREATE DATABASE {name} TEMPLATE template0"))
+    await engine.dispose()
+    return make_url(server).set(database=name).render_as_string(hide_password=False)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def replicas(url: str) -> AsyncIterator[list[SqlStore]]:
     made = await asyncio.gather(*(open_store(url) for _ in range(3)))
     yield made
