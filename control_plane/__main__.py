@@ -8,11 +8,13 @@ import sys
 
 from bartizan.errors import BartizanError, DependencyError, InvalidInput, leaves
 from bartizan.telemetry.logging import configure, get_logger
-from control_plane.app import run
 from control_plane.settings import Settings, from_environment
 
 
 async def _run(settings: Settings) -> None:
+    # Seconds of imports, which whoever mistyped a setting need not wait for.
+    from control_plane.app import run
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
