@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from control_plane.store.base import InstanceRow, ReportRow
 from control_plane.store.sql.announce import Announcement, read
-from control_plane.store.sql.store import SqlStore, open_store
-
-
-@pytest.fixture
-async def store() -> AsyncIterator[SqlStore]:
-    made = await open_store()
-    yield made
-    await made.close()
+from control_plane.store.sql.store import SqlStore
 
 
 async def test_a_late_report_never_replaces_a_newer_one(store: SqlStore) -> None:
