@@ -73,7 +73,10 @@ class Shipping:
         """Call it before anything is put: what the last process left comes first."""
         if self._spool is None:
             return
-        self.put(await asyncio.to_thread(self._spool.read))
+        left = await asyncio.to_thread(self._spool.read)
+        if left is None:
+            self.lose(0, "spool_unreadable")
+        self.put(left or ())
         self._spooled = len(self._queue)
         if self._spooled:
             log.info("audit_spool_found", count=self._spooled)

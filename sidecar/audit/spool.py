@@ -32,8 +32,8 @@ class Spool:
         self._path = path
         self._max_bytes = max_bytes
 
-    def read(self) -> list[bytes]:
-        """What the predecessor left, oldest first; nothing of a file that is no spool of ours."""
+    def read(self) -> list[bytes] | None:
+        """What the predecessor left, oldest first; None where something lies there that can't be read."""
         try:
             descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             with os.fdopen(descriptor, "rb") as file:
@@ -42,10 +42,10 @@ class Spool:
             return []
         except OSError as error:
             log.error("audit_spool_unreadable", reason=error.strerror or type(error).__name__)
-            return []
+            return None
         if len(data) > self._max_bytes:
             log.error("audit_spool_unreadable", reason="too_large")
-            return []
+            return None
         return [line for line in data.split(b"\n") if line]
 
     def write(self, records: Sequence[bytes], gaps: Sequence[Gap], instance_id: str) -> int:

@@ -206,7 +206,7 @@ async def test_a_full_spool_keeps_the_oldest_and_says_what_is_missing(tmp_path: 
     made.lose(0, "agent_ended")
     made.put([b"a" * 9, b"b" * 9, b"c" * 9, b"lost before"])
     await made.close(0.01)
-    first, second, *gaps = Spool(path).read()
+    first, second, *gaps = Spool(path).read() or ()
     assert [first, second] == [b"a" * 9, b"b" * 9]
     named = [msgspec.json.decode(gap, type=Gap) for gap in gaps]
     assert [(gap.reason, gap.lost) for gap in named] == [
@@ -229,10 +229,15 @@ async def test_what_is_no_spool_of_ours_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "audit.spool"
     assert Spool(path).read() == []
     path.write_bytes(b"x" * 100)
-    assert Spool(path, max_bytes=99).read() == []
+    assert Spool(path, max_bytes=99).read() is None
     link = tmp_path / "link"
     link.symlink_to(path)
-    assert Spool(link).read() == []
+    assert Spool(link).read() is None
+    sink = Store()
+    made = shipping(sink, spool=Spool(link))
+    await made.restore()
+    await made.close(60)
+    assert [(gap.lost, gap.reason) for gap in sink.gaps] == [(0, "spool_unreadable")]
 
 
 async def test_the_file_sink_appends_lines_and_keeps_one_older_file(tmp_path: Path) -> None:
