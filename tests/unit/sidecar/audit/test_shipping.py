@@ -206,7 +206,9 @@ async def test_a_full_spool_keeps_the_oldest_and_says_what_is_missing(tmp_path: 
     made.lose(0, "agent_ended")
     made.put([b"a" * 9, b"b" * 9, b"c" * 9, b"lost before"])
     await made.close(0.01)
-    first, second, *gaps = Spool(path).read() or ()
+    left = Spool(path).read()
+    assert left is not None
+    first, second, *gaps = left
     assert [first, second] == [b"a" * 9, b"b" * 9]
     named = [msgspec.json.decode(gap, type=Gap) for gap in gaps]
     assert [(gap.reason, gap.lost) for gap in named] == [
