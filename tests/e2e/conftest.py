@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import grpc
 import pytest
+import pytest_asyncio
 from aiohttp import web
 from google.protobuf.struct_pb2 import Struct
 from google.rpc.status_pb2 import Status
@@ -31,7 +32,7 @@ from protos.gen.envoy.service.ext_proc.v3 import external_processor_pb2, externa
 from protos.gen.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from protos.gen.envoy.type.v3.http_status_pb2 import HttpStatus, StatusCode
 from sidecar.agent.bootstrap import bootstrap, bootstrap_json, envoy_command, guard_socket
-from tests.support.gateway import patient
+from tests.support.gateway import Gateway, gateway, patient
 
 
 @pytest.fixture(scope="session")
@@ -61,6 +62,13 @@ def _static_config(bundle: Bundle, run_dir: Path) -> dict[str, Any]:
 
 def _typeless(resource: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in resource.items() if key != "@type"}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def served(request: pytest.FixtureRequest, static_config: Any) -> AsyncIterator[Gateway]:
+    """Envoy and a guard worker with the POLICY of the test's own file."""
+    async with gateway(request.module.POLICY, static_config) as running:
+        yield running
 
 
 POLICY = """

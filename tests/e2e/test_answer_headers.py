@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from aiohttp import web
 
-from tests.support.gateway import Gateway, StaticConfig, gateway
+from tests.support.gateway import Gateway
 from tests.support.guard import KEY
 
 pytestmark = [
@@ -35,12 +33,6 @@ spec:
 """
 WHOLE = json.dumps({"choices": [{"index": 0, "message": {"role": "assistant", "content": "fine"}}]}).encode()
 STREAM = b'data: {"choices": [{"index": 0, "delta": {"content": "fine"}}]}\n\ndata: [DONE]\n\n'
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def served(static_config: StaticConfig) -> AsyncIterator[Gateway]:
-    async with gateway(POLICY, static_config) as running:
-        yield running
 
 
 def answers(body: bytes, kind: str, status: int = 200, **headers: str) -> Any:

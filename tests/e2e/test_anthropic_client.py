@@ -13,7 +13,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from tests.support import anthropic_events as says
-from tests.support.gateway import Gateway, Model, StaticConfig, gateway
+from tests.support.gateway import Gateway, Model, streams
 from tests.support.guard import KEY, OTHER_KEY
 
 pytestmark = [
@@ -38,13 +38,8 @@ spec:
   output: [{pii: {types: [email]}}, {canary: {tokens: [canary-7f3a9c21], action: cut}}]
 """
 ASK: dict[str, Any] = {"model": "claude", "max_tokens": 64, "messages": [{"role": "user", "content": "hi"}]}
+UTF_8 = "text/event-stream; charset=utf-8"
 SECRET = "AKIA" + "Q3EGRIJ7SNNH2LKP"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def served(static_config: StaticConfig) -> AsyncIterator[Gateway]:
-    async with gateway(POLICY, static_config) as running:
-        yield running
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -52,19 +47,6 @@ async def client(served: Gateway) -> AsyncIterator[anthropic.AsyncAnthropic]:
     served.received.clear()
     async with anthropic.AsyncAnthropic(api_key=KEY, base_url=served.url, max_retries=0) as made:
         yield made
-
-
-def streams(*events: bytes, size: int = 37) -> Model:
-    async def model(request: web.Request, _body: bytes) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
-        await response.prepare(request)
-        data = b"".join(events)
-        for at in range(0, len(data), size):
-            await response.write(data[at : at + size])
-        await response.write_eof()
-        return response
-
-    return model
 
 
 def answers(*content: dict[str, Any]) -> Model:
@@ -92,6 +74,7 @@ async def test_a_stream_is_redacted_across_events_and_stays_a_message(
         *says.text(1, ["write to jane.d", "oe@exam", "ple.org"]),
         *says.tool(2, ['{"to": "j', "\\u0061ne@mail.exam", 'ple.org", "n": 1', "}"]),
         says.stop("tool_use"),
+        kind=UTF_8,
     )
     got = await message(client)
     thinking, text, call = got.content
@@ -109,7 +92,7 @@ async def test_a_cut_closes_the_open_block_and_the_message(
     served: Gateway, client: anthropic.AsyncAnthropic
 ) -> None:
     events = says.text(0, ["fine words first; ", "the word is cana", "ry-7f3a", "9c21 and more"])
-    served.model = streams(says.start(), *events, says.stop())
+    served.model = streams(says.start(), *events, says.stop(), kind=UTF_8)
     got = await message(client)
     (text,) = got.content
     assert isinstance(text, anthropic.types.TextBlock)

@@ -13,7 +13,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from tests.support import openai_events as says
-from tests.support.gateway import Gateway, Model, StaticConfig, gateway
+from tests.support.gateway import Gateway, Model, streams
 from tests.support.guard import KEY, OTHER_KEY
 
 pytestmark = [
@@ -41,30 +41,11 @@ CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "
 SECRET = "AKIA" + "Q3EGRIJ7SNNH2LKP"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def served(static_config: StaticConfig) -> AsyncIterator[Gateway]:
-    async with gateway(POLICY, static_config) as running:
-        yield running
-
-
 @pytest_asyncio.fixture(loop_scope="module")
 async def client(served: Gateway) -> AsyncIterator[openai.AsyncOpenAI]:
     served.received.clear()
     async with openai.AsyncOpenAI(api_key=KEY, base_url=f"{served.url}/v1", max_retries=0) as made:
         yield made
-
-
-def streams(*events: bytes, size: int = 41) -> Model:
-    async def model(request: web.Request, _body: bytes) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
-        await response.prepare(request)
-        data = b"".join(events)
-        for at in range(0, len(data), size):
-            await response.write(data[at : at + size])
-        await response.write_eof()
-        return response
-
-    return model
 
 
 def answers(body: Any, status: int = 200) -> Model:

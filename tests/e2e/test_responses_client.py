@@ -13,7 +13,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from tests.support import openai_events as says
-from tests.support.gateway import Gateway, Model, StaticConfig, gateway
+from tests.support.gateway import Gateway, Model, streams
 from tests.support.guard import KEY
 
 pytestmark = [
@@ -43,12 +43,6 @@ FINE = '{"mood": "calm", "by": "jane@example.org"}'
 MAIL = '{"to": "jane@example.org"}'
 SEARCH = {"id": "ws_1", "type": "web_search_call", "status": "completed"}
 SHELL = {"id": "sh_1", "type": "local_shell_call", "call_id": "c", "status": "completed", "action": {}}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def served(static_config: StaticConfig) -> AsyncIterator[Gateway]:
-    async with gateway(POLICY, static_config) as running:
-        yield running
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -84,17 +78,7 @@ def streamed(*output: dict[str, Any], size: int = 53) -> Model:
                     kind = f"response.output_item.{phase}"
                     events.append(made.event(kind, output_index=number, item=item))
     events.append(made.end(*output))
-
-    async def model(request: web.Request, _body: bytes) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
-        await response.prepare(request)
-        data = b"".join(events)
-        for at in range(0, len(data), size):
-            await response.write(data[at : at + size])
-        await response.write_eof()
-        return response
-
-    return model
+    return streams(*events, size=size)
 
 
 def _pieces(text: str) -> list[str]:

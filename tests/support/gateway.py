@@ -30,6 +30,21 @@ StaticConfig = Callable[[Bundle, Path], dict[str, Any]]
 Model = Callable[[web.Request, bytes], Awaitable[web.StreamResponse]]
 
 
+def streams(*events: bytes, kind: str = "text/event-stream", size: int = 41) -> Model:
+    """A model that answers with these events in pieces of `size` bytes, however they are cut."""
+
+    async def model(request: web.Request, _body: bytes) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": kind})
+        await response.prepare(request)
+        data = b"".join(events)
+        for at in range(0, len(data), size):
+            await response.write(data[at : at + size])
+        await response.write_eof()
+        return response
+
+    return model
+
+
 async def echo(request: web.Request, body: bytes) -> web.StreamResponse:
     """The default model: says in `echo` what it read in `text`."""
     text = json.loads(body)["text"] if body else ""
