@@ -209,8 +209,8 @@ class Local:
         return status
 
     async def _asked(self, path: str, key: str | None, body: str) -> int:
-        context = ssl.create_default_context()
-        self.ca.configure_trust(context)
+        # Not with the machine's own roots beside it: to read those takes 40 ms each time.
+        context = ssl.create_default_context(cadata=self.ca.cert_pem.bytes().decode())
         headers = {"content-type": "application/json", **({"x-api-key": key} if key else {})}
         async with (
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session,
