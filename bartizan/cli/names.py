@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
 
+from bartizan import tasks
 from bartizan.cli.connection import Connection
 from bartizan.cli.output import Output
 from bartizan.errors import BartizanError
@@ -22,7 +22,7 @@ _SECONDS = 2.0
 
 def _asks(fetch: Callable[[Client], Awaitable[list[str]]]) -> Callable[..., list[CompletionItem]]:
     async def in_time(client: Client) -> list[str]:
-        async with asyncio.timeout(_SECONDS):
+        async with tasks.timeout(_SECONDS):
             return await fetch(client)
 
     def complete(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
