@@ -43,10 +43,10 @@ class Client(MeshCalls):
             seconds=LONG_SECONDS,
         )
 
-    async def validate(self, document: str | bytes) -> api.Validated:
-        """Raises PolicyInvalid with every problem."""
+    async def validate(self, document: str | bytes) -> api.Preview:
+        """What applying it would change. Raises PolicyInvalid with every problem, Conflict."""
         return await self.send(
-            "POST", "/v1/policies:validate", api.Validated, document=document, seconds=LONG_SECONDS
+            "POST", "/v1/policies:validate", api.Preview, document=document, seconds=LONG_SECONDS
         )
 
     async def policies(self, namespace: str = "") -> tuple[api.PolicySummary, ...]:

@@ -112,6 +112,16 @@ class Difference(Answer, frozen=True):
     loosens: tuple[str, ...]
 
 
+class Preview(Validated, frozen=True):
+    """What publishing a ModelPolicy would change. from_revision: the one that is published, 0 where none is.
+
+    Of a MeshPolicy, and of the first policy of its name, there are no changes to show.
+    """
+
+    from_revision: int = 0
+    changes: tuple[Change, ...] = ()
+
+
 class RollOut(Ask, frozen=True):
     """Publish this revision under a new version."""
 

@@ -7,7 +7,17 @@ from typing import Any
 
 import click
 
-from bartizan.api import Applied, Difference, InstanceStatus, MeshStatus, PolicyStatus, ProblemItem, Revision
+from bartizan.api import (
+    Applied,
+    Change,
+    Difference,
+    InstanceStatus,
+    MeshStatus,
+    PolicyStatus,
+    Preview,
+    ProblemItem,
+    Revision,
+)
 from bartizan.cli.clock import moment
 from bartizan.cli.output import Output
 
@@ -42,13 +52,34 @@ def show_difference(output: Output, difference: Difference) -> None:
         click.echo("no difference", err=True)
         return
     said = {change.loosens for change in difference.changes}
+    more = [loosened for loosened in difference.loosens if loosened not in said]
+    show_changes(output, difference.changes, difference, more)
+
+
+def show_preview(output: Output, preview: Preview) -> None:
+    """What applying it would change; warnings go to standard error."""
+    if output.json:
+        output.data(preview)
+        return
+    if not preview.from_revision:
+        click.echo(f"{preview.name} is valid; nothing is published that it could be compared with")
+    elif not preview.changes:
+        click.echo(f"{preview.name} is valid and says what revision {preview.from_revision} does")
+    else:
+        click.echo(f"{preview.name} is valid and changes this of revision {preview.from_revision}:")
+        show_changes(output, preview.changes, preview)
+    show_warnings(output, preview.warnings)
+
+
+def show_changes(output: Output, changes: Sequence[Change], data: object, more: Sequence[str] = ()) -> None:
+    """A row for each with what it loosens; `more` that is loosened has rows of its own."""
     output.rows(
         ("path", "change", "before", "after", "loosens"),
         [
-            *((c.path, c.kind, c.before, c.after, c.loosens) for c in difference.changes),
-            *(("", "", "", "", loosened) for loosened in difference.loosens if loosened not in said),
+            *((c.path, c.kind, c.before, c.after, c.loosens) for c in changes),
+            *(("", "", "", "", loosened) for loosened in more),
         ],
-        data=difference,
+        data=data,
     )
 
 

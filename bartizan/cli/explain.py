@@ -62,14 +62,20 @@ async def _origin(client: Client, record: Mapping[str, Any]) -> Origin:
         return Origin()
     try:
         publications = await client.publications(policy)
-        revisions = await client.revisions(policy)
+        written = await client.revision(policy, int(revision))
         effective = await client.effective(policy, int(revision))
     except (NotFound, InvalidInput):  # deleted since, or no longer valid with the MeshPolicies of now
         return Origin()
     asked = rules(record, effective)
     return Origin(
         published=next((each for each in publications if each.version == int(version)), None),
-        revision=next((each for each in revisions if each.number == int(revision)), None),
+        revision=Revision(
+            number=written.number,
+            author=written.author,
+            reason=written.reason,
+            created_at=written.created_at,
+            digest=written.digest,
+        ),
         rules=asked,
         inherited=[
             f"{one.path}: {one.kind} of {one.document}, {one.written_at}"

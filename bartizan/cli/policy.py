@@ -18,6 +18,7 @@ from bartizan.cli.documents import (
     show_applied,
     show_difference,
     show_document,
+    show_preview,
     show_revisions,
     show_warnings,
     unproven,
@@ -61,9 +62,12 @@ def effective(connection: Connection, name: str, revision: int | None) -> None:
 @POLICY_FILE
 @click.option("--reason", default="", help="Kept with the revision.")
 @click.option("--no-rollout", is_flag=True, help="Store the revision, publish nothing.")
+@click.option("--dry-run", is_flag=True, help="Store nothing: show what it would change, and loosen.")
 @click.option("--wait", "seconds", type=int, metavar="SECONDS", help="Wait until it is proven enforced.")
 @pass_connection
-def apply(connection: Connection, file: Path, reason: str, no_rollout: bool, seconds: int | None) -> None:
+def apply(
+    connection: Connection, file: Path, reason: str, no_rollout: bool, dry_run: bool, seconds: int | None
+) -> None:
     """Validate a document of either kind, store it as a revision and roll out.
 
     At a stack of `bartizan up` the policy that it runs is completed by what `up` was told: where it listens, the
@@ -76,6 +80,10 @@ def apply(connection: Connection, file: Path, reason: str, no_rollout: bool, sec
         text, filled = as_told(text, running)
         if filled:
             click.echo(f"as `bartizan up` was told: {', '.join(filled)}", err=True)
+    if dry_run:
+        with lines_named(given, file):
+            show_preview(connection.output, connection.call(lambda client: client.validate(text)))
+        return
     with lines_named(given, file):
         applied = connection.call(lambda client: client.apply(text, rollout=not no_rollout, reason=reason))
     if seconds is None or no_rollout:

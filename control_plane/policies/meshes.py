@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from bartizan.api import Applied, Change, Validated
+from bartizan.api import Applied, Change, Preview
 from bartizan.policy.effective import touching_meshes
 from bartizan.policy.validate import Written
 from control_plane.policies.actor import Actor
@@ -46,12 +46,12 @@ class MeshPolicies(History[MeshPublicationRow]):
         super().__init__(store, publishing, clock, kind="MeshPolicy", of=lambda work: work.meshes)
         self._endpoints = Endpoints(store, publishing, changed, clock)
 
-    async def validate(self, written: Written) -> Validated:
+    async def validate(self, written: Written) -> Preview:
         """Raises PolicyInvalid with every problem here and at each endpoint, PolicyConflict for ties."""
         mesh = await self._publishing.judge_mesh(written)
         # Without a turn: it changes nothing, and whoever may only read must not keep changes waiting.
         await self._endpoints.plan(mesh.policy.name, mesh)
-        return Validated(name=mesh.policy.name, warnings=await self._endpoints.warnings(mesh))
+        return Preview(name=mesh.policy.name, warnings=await self._endpoints.warnings(mesh))
 
     async def apply(
         self,

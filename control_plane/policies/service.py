@@ -7,13 +7,14 @@ side. Compiling and signing come before storing, so that what is stored can alwa
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from bartizan.api import Applied, Change, Validated
+from bartizan.api import Applied, Change, Preview
 from bartizan.errors import PolicyInvalid
 from bartizan.policy.effective import Effective
 from bartizan.policy.validate import Written
@@ -67,14 +68,30 @@ class Policies(History[PublicationHead]):
         """A document of either kind, not yet judged. Raises PolicyInvalid when it can't be read."""
         return await self._publishing.read(text)
 
-    async def validate(self, written: Written) -> Validated:
-        """Raises PolicyInvalid with every problem, those that only compiling finds included."""
+    async def validate(self, written: Written) -> Preview:
+        """Compared with what is published. Raises PolicyInvalid with every problem, those of compiling included."""
         async with self._store.begin() as work:
             rows = await work.meshes.in_effect()
         effective = await self._publishing.judge(written, in_effect(rows).meshes)
         await self._publishing.compile(effective, revision=1, version=1)
         warnings = await self._publishing.warnings(written, effective)
-        return Validated(name=effective.policy.qualified_name, warnings=warnings)
+        name = effective.policy.qualified_name
+        made = Preview(name=name, warnings=warnings)
+        if published := await self._published(name):
+            with contextlib.suppress(PolicyInvalid):  # of an older release, which took what this one does not
+                before = await self.effective(name, published)
+                changes = differences(before.policy, effective.policy)
+                made = replace(made, from_revision=published, changes=changes)
+        return made
+
+    async def _published(self, name: str) -> int:
+        """Number of the published revision, 0 where none is."""
+        async with self._store.begin() as work:
+            row = await work.policies.get(name)
+            if row is None or row.deleted_at is not None:
+                return 0
+            publication = await work.policies.publication(name, row.published)
+        return publication.revision if publication else 0
 
     async def apply(
         self,

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from bartizan.api import Applied, Validated
+from bartizan.api import Applied, Preview
 from bartizan.errors import InvalidInput, Problem
 from bartizan.policy.mesh import MeshPolicy
 from bartizan.policy.schema import ModelPolicy
@@ -39,7 +39,7 @@ def operations(parts: Parts) -> list[Operation]:
             expected=_if_match(call.headers.get("If-Match")),
         )
 
-    async def validate(call: Call) -> Validated:
+    async def validate(call: Call) -> Preview:
         written = await policies.read(call.body)
         service = policies.meshes if written.is_mesh else policies
         return await service.validate(written)
@@ -63,10 +63,10 @@ def operations(parts: Parts) -> list[Operation]:
         Operation(
             method="POST",
             path="/v1/policies:validate",
-            summary="Everything wrong with a document of either kind, at every endpoint too, without storing it",
+            summary="Everything wrong with a document of either kind, and what it would change, without storing it",
             handler=validate,
             permission=Permission.READ,
-            answer=Validated,
+            answer=Preview,
             tag="policies",
             request=(ModelPolicy, MeshPolicy),
             document=True,

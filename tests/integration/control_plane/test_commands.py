@@ -136,6 +136,35 @@ async def test_what_a_control_plane_refuses_of_a_file_is_named_with_its_lines(
     assert f"error: {file}: the policy has one problem\n  line {line}, extra: " in refused.stderr
 
 
+async def test_a_dry_run_shows_what_would_change_and_stores_nothing(
+    house: Any, commands: Commands, policy_text: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(policy_text)
+    new = await commands.run("policy", "apply", str(file), "--dry-run")
+    assert (new.exit_code, "nothing is published" in new.stdout) == (0, True)
+    async with house.client() as client:
+        assert await client.policies() == ()
+        await client.apply(policy_text)
+        # stored, not published: what is compared with is what sidecars have
+        await client.apply(policy_text.replace("rate: 5/s", "rate: 7/s"), rollout=False)
+        same = await commands.run("policy", "apply", str(file), "--dry-run")
+        assert same.stdout == "prod/chat is valid and says what revision 1 does\n"
+        file.write_text(policy_text.replace("rate: 5/s", "rate: 50/s"))
+        told = await commands.told("policy", "apply", str(file), "--dry-run")
+        assert (told["from_revision"], len(told["changes"])) == (1, 1)
+        (change,) = told["changes"]
+        assert (change["before"], change["after"]) == ("5/s", "50/s")
+        assert change["loosens"]
+        assert change["loosens"] in (await commands.run("policy", "apply", str(file), "--dry-run")).stdout
+        file.write_text(policy_text.replace("tenants: [acme]", "tenants: []"))
+        wrong = await commands.run("policy", "apply", str(file), "--dry-run")
+        assert (wrong.exit_code, wrong.stdout) == (2, "")
+        assert [each.number for each in await client.revisions("prod/chat")] == [2, 1]
+        await client.delete_policy("prod/chat")
+        assert (await client.validate(policy_text)).from_revision == 0
+
+
 async def test_a_decision_is_explained_with_the_rule_of_the_revision_that_it_was_made_under(
     house: Any, commands: Commands, policy_text: str
 ) -> None:

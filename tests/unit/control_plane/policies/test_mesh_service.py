@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import yaml
 
-from bartizan.api import Validated
+from bartizan.api import Preview
 from bartizan.errors import BartizanError, Conflict, DependencyUnavailable, NotFound, PolicyInvalid
 from bartizan.policy.bundle import Bundle
 from control_plane.policies import publishing
@@ -121,7 +121,7 @@ async def test_where_one_endpoint_cannot_take_it_nothing_happens_and_all_problem
     assert await house.meshes.states() == []
 
 
-async def check(house: House, text: bytes) -> Validated:
+async def check(house: House, text: bytes) -> Preview:
     return await house.meshes.validate(await house.policies.read(text))
 
 
