@@ -5,6 +5,7 @@ Below bartizan/client.py, which knows the routes.
 
 from __future__ import annotations
 
+import os
 import ssl
 import time
 from collections.abc import Callable
@@ -154,8 +155,20 @@ class Transport:
             )
             raise DependencyUnavailable(f"{self._url} {wrong}") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            why = str(error) or type(error).__name__
-            raise DependencyUnavailable(f"no answer from the control plane at {self._url}: {why}") from error
+            raise DependencyUnavailable(
+                f"no answer from the control plane at {self._url}: {_why(error)}"
+            ) from error
+
+
+def _why(error: Exception) -> str:
+    """In the system's own words where it has some."""
+    match error:
+        case TimeoutError():
+            return "it took too long"
+        case OSError(errno=int(number)) if number > 0:
+            return os.strerror(number)
+        case _:
+            return str(error) or type(error).__name__
 
 
 def _context(ca_file: Path | str | None) -> ssl.SSLContext:

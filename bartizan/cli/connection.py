@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from bartizan.cli.output import Output
-from bartizan.errors import InvalidInput, Problem
+from bartizan.errors import Forbidden, InvalidInput, Problem
 from bartizan.local.paths import state_folder
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Connection:
 
         running = read_state(state_folder())
         url = self.url or (running and running.api)
-        token_file = self.token_file or (running and running.token_file)
+        token_file = self._token_path()
         ca = self.ca or (running and running.ca_file)
         problems = [
             Problem(
@@ -56,7 +56,7 @@ class Connection:
         ]
         if problems:
             raise InvalidInput("no control plane to talk to", problems)
-        path = Path(str(token_file))
+        path = Path(token_file)
         try:
             token = path.read_text().strip()
         except OSError as error:
@@ -65,6 +65,13 @@ class Connection:
                 [Problem(path=str(path), code="unreadable", message=str(error.strerror))],
             ) from error
         return Client(str(url), token, ca_file=Path(str(ca)))
+
+    def _token_path(self) -> str:
+        """As options, environment or the laptop stack name it; "" where none does."""
+        from bartizan.local.up_state import read_state
+
+        running = read_state(state_folder())
+        return self.token_file or (running.token_file if running else "")
 
     def laptop(self) -> UpState | None:
         """The running stack of `bartizan up` that commands go to; None where another control plane was named."""
@@ -77,7 +84,10 @@ class Connection:
 
         async def run() -> T:
             async with self.client() as client:
-                return await work(client)
+                try:
+                    return await work(client)
+                except Forbidden as refused:
+                    raise Forbidden(f"{refused} (with the token of {self._token_path()})") from None
 
         return asyncio.run(run())
 

@@ -244,9 +244,10 @@ class Tokens:
 
 
 def check_permission(actor: Actor, permission: Permission) -> None:
-    """Raises Forbidden; the message names what is missing."""
+    """Raises Forbidden; the message names what is missing, and who has it."""
     if permission not in ROLES.get(actor.role, frozenset()):
-        raise Forbidden(f"role {actor.role} lacks the permission {permission.value}")
+        able = ", ".join(role for role, permissions in ROLES.items() if permission in permissions)
+        raise Forbidden(f"role {actor.role} lacks the permission {permission.value}, which have: {able}")
 
 
 def _is_token(path: Path) -> bool:

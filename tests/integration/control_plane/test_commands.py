@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from bartizan.cli.root import cli
 from bartizan.errors import InvalidInput
 from bartizan.identity import JoinToken, secret_hash
+from bartizan.local.processes import free_port
 from control_plane.store.base import AuditRow
 
 SPIFFE = "spiffe://test.local/ns/prod/sa/model"
@@ -134,6 +135,26 @@ async def test_what_a_control_plane_refuses_of_a_file_is_named_with_its_lines(
     refused = await commands.run("policy", "apply", str(file))
     assert refused.exit_code == 2
     assert f"error: {file}: the policy has one problem\n  line {line}, extra: " in refused.stderr
+
+
+async def test_who_may_not_is_told_with_which_token_and_which_roles_may(
+    house: Any, commands: Commands
+) -> None:
+    commands.token_file.write_text(await house.token("viewer"))
+    refused = await commands.run("audit")
+    assert refused.exit_code == 4
+    assert "role viewer lacks the permission read_audit, which have: auditor, admin" in refused.stderr
+    assert str(commands.token_file) in refused.stderr
+
+
+async def test_a_control_plane_that_is_away_is_told_in_the_system_s_words(
+    house: Any, commands: Commands
+) -> None:
+    away = await commands.run("--url", f"https://127.0.0.1:{free_port()}", "status")
+    assert away.exit_code == 5
+    assert away.stderr.endswith(": Connection refused\n")
+    nowhere = await commands.run("--url", "https://nowhere.invalid:8440", "status")
+    assert (nowhere.exit_code, "nowhere.invalid" in nowhere.stderr) == (5, True)
 
 
 async def test_a_dry_run_shows_what_would_change_and_stores_nothing(
