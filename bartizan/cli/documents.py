@@ -20,6 +20,7 @@ from bartizan.api import (
 )
 from bartizan.cli.clock import moment
 from bartizan.cli.output import Output
+from bartizan.cli.reasons import meaning
 
 
 def as_yaml(document: dict[str, Any]) -> str:
@@ -105,7 +106,8 @@ def unproven(status: PolicyStatus | MeshStatus) -> Iterator[str]:
         case PolicyStatus():
             for one in status.instances:
                 if one.state != "enforced":
-                    yield f"{one.state} {one.instance_id[:12]}: {reason(one)}"
+                    words = meaning(one.reason)
+                    yield f"{one.state} {one.instance_id[:12]}: {reason(one)}{f' ({words})' if words else ''}"
         case MeshStatus(total=0):
             yield "no published ModelPolicy fits the selector"
         case MeshStatus():

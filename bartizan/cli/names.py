@@ -55,5 +55,6 @@ async def _key_sets(client: Client) -> list[str]:
 
 
 POLICY = click.argument("name", shell_complete=_asks(_policies))
+POLICY_OR_ALL = click.argument("name", required=False, shell_complete=_asks(_policies))
 MESH = click.argument("name", shell_complete=_asks(_meshes))
 KEY_SET = click.argument("key_set", shell_complete=_asks(_key_sets))

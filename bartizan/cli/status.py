@@ -5,29 +5,54 @@ from __future__ import annotations
 import click
 
 from bartizan.api import PolicyStatus
+from bartizan.cli import names
 from bartizan.cli.clock import moment
 from bartizan.cli.connection import Connection, pass_connection
 from bartizan.cli.documents import reason
+from bartizan.cli.reasons import meaning
 from bartizan.client import Client
 
 
 @click.command()
-@click.argument("name", required=False)
+@names.POLICY_OR_ALL
+@click.option(
+    "--unproven", is_flag=True, help="Only what is not enforced everywhere; ends with 1 if any is not."
+)
 @pass_connection
-def status(connection: Connection, name: str | None) -> None:
+def status(connection: Connection, name: str | None, unproven: bool) -> None:
     """Which policies are enforced where. Enforced means proven by a probe; a reason is given for each that is not."""
 
     async def fetch(client: Client) -> list[PolicyStatus]:
-        names = [name] if name else [summary.name for summary in await client.policies()]
-        return [await client.status(each) for each in names]
+        wanted = [name] if name else [summary.name for summary in await client.policies()]
+        return [await client.status(each) for each in wanted]
 
     found = connection.call(fetch)
+    published = [each for each in found if each.version]
+    shown = [each for each in published if not each.enforced] if unproven else found
     rows = []
-    for each in found:
+    for each in shown:
         rows.append((each.name, f"enforced {each.summary}", "", each.version, each.revision, "", ""))
         for row in each.instances:
+            if unproven and row.state == "enforced":
+                continue
             seen = moment(row.last_seen)
             rows.append(("", row.state, row.instance_id[:12], row.version, row.revision, seen, reason(row)))
     connection.output.rows(
-        ("policy", "state", "instance", "version", "revision", "last seen", "reason"), rows, data=found
+        ("policy", "state", "instance", "version", "revision", "last seen", "reason"), rows, data=shown
     )
+    if not connection.output.json:
+        _say_more(published)
+    raise SystemExit(1 if unproven and shown else 0)
+
+
+def _say_more(published: list[PolicyStatus]) -> None:
+    """What reasons mean, and how it stands in one line, on standard error."""
+    given = {row.reason: None for each in published for row in each.instances if row.state != "enforced"}
+    for one in given:
+        if words := meaning(one):
+            click.echo(f"{one}: {words}", err=True)
+    for each in published:
+        if not each.total:
+            click.echo(f"{each.name}: no sidecar that is connected carries its selector's labels", err=True)
+    proven = sum(each.enforced for each in published)
+    click.echo(f"{proven} of {len(published)} published policies enforced", err=True)

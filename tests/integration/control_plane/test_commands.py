@@ -13,10 +13,12 @@ import yaml
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
 
+from bartizan.cli.reasons import meaning
 from bartizan.cli.root import cli
 from bartizan.errors import InvalidInput
 from bartizan.identity import JoinToken, secret_hash
 from bartizan.local.processes import free_port
+from control_plane.fleet.proof import Instance, Wanted
 from control_plane.store.base import AuditRow
 
 SPIFFE = "spiffe://test.local/ns/prod/sa/model"
@@ -155,6 +157,34 @@ async def test_a_control_plane_that_is_away_is_told_in_the_system_s_words(
     assert away.stderr.endswith(": Connection refused\n")
     nowhere = await commands.run("--url", "https://nowhere.invalid:8440", "status")
     assert (nowhere.exit_code, "nowhere.invalid" in nowhere.stderr) == (5, True)
+
+
+async def test_a_monitor_asks_for_what_is_not_proven(
+    house: Any, commands: Commands, policy_text: str
+) -> None:
+    none = await commands.run("status", "--unproven")
+    assert (none.exit_code, none.stdout) == (0, "")
+    async with house.client() as client:
+        await client.apply(policy_text)
+    house.ledger.want(
+        Wanted(
+            policy="prod/chat",
+            namespace="prod",
+            match_labels={"app": "chat"},
+            revision=1,
+            version=1,
+            plan_hash="h",
+        )
+    )
+    alarm = await commands.run("status", "--unproven")
+    assert (alarm.exit_code, "prod/chat" in alarm.stdout) == (1, True)
+    assert "no sidecar that is connected carries its selector's labels" in alarm.stderr
+    house.ledger.admit(Instance(instance_id="i", spiffe_id=SPIFFE, namespace="prod", labels={"app": "chat"}))
+    pending = await commands.run("status")
+    assert (pending.exit_code, "not_reported_yet" in pending.stdout) == (0, True)
+    assert pending.stderr == (
+        f"not_reported_yet: {meaning('not_reported_yet')}\n0 of 1 published policies enforced\n"
+    )
 
 
 async def test_a_dry_run_shows_what_would_change_and_stores_nothing(

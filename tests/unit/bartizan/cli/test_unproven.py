@@ -6,6 +6,7 @@ import pytest
 
 from bartizan.api import InstanceStatus, MeshEndpoint, MeshStatus, PolicyStatus
 from bartizan.cli.documents import unproven
+from bartizan.cli.reasons import meaning
 
 GOOD = InstanceStatus(instance_id="a" * 32, spiffe_id="", state="enforced")
 REFUSED = InstanceStatus(
@@ -32,7 +33,10 @@ def policy(*instances: InstanceStatus) -> PolicyStatus:
         ((GOOD,), []),
         (
             (GOOD, REFUSED, LOST),
-            [f"refused {'b' * 12}: spec.listener.port: envoy_refused", f"lost {'c' * 12}: lease_expired"],
+            [
+                f"refused {'b' * 12}: spec.listener.port: envoy_refused",
+                f"lost {'c' * 12}: lease_expired ({meaning('lease_expired')})",
+            ],
         ),
     ],
 )
