@@ -62,7 +62,12 @@ def show_preview(output: Output, preview: Preview) -> None:
     if output.json:
         output.data(preview)
         return
-    if not preview.from_revision:
+    if "/" not in preview.name:  # a MeshPolicy stands in no namespace
+        click.echo(
+            f"MeshPolicy {preview.name} and its endpoints are valid; to see what it changes store it with "
+            f"--no-rollout and compare revisions (bartizan mesh history {preview.name}, bartizan mesh diff)"
+        )
+    elif not preview.from_revision:
         click.echo(f"{preview.name} is valid; nothing is published that it could be compared with")
     elif not preview.changes:
         click.echo(f"{preview.name} is valid and says what revision {preview.from_revision} does")

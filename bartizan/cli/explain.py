@@ -78,7 +78,7 @@ async def _origin(client: Client, record: Mapping[str, Any]) -> Origin:
         ),
         rules=asked,
         inherited=[
-            f"{one.path}: {one.kind} of {one.document}, {one.written_at}"
+            f"{one.path}: {one.kind} of {one.document}, {one.written_at}, as it is now"
             for one in effective.origins
             if one.kind != "policy" and one.path.startswith(tuple(asked))
         ],

@@ -23,6 +23,13 @@ from control_plane.store.base import AuditRow
 
 SPIFFE = "spiffe://test.local/ns/prod/sa/model"
 
+MESH = """
+apiVersion: bartizan.dev/v1alpha1
+kind: MeshPolicy
+metadata: {name: base}
+spec: {selector: {}, defaults: {mode: shadow}}
+"""
+
 
 class Commands:
     """The command line of somebody with an admin token for a house."""
@@ -214,6 +221,9 @@ async def test_a_dry_run_shows_what_would_change_and_stores_nothing(
         assert [each.number for each in await client.revisions("prod/chat")] == [2, 1]
         await client.delete_policy("prod/chat")
         assert (await client.validate(policy_text)).from_revision == 0
+    file.write_text(MESH)
+    mesh = await commands.run("policy", "apply", str(file), "--dry-run")
+    assert (mesh.exit_code, "MeshPolicy base and its endpoints are valid" in mesh.stdout) == (0, True)
 
 
 async def test_a_decision_is_explained_with_the_rule_of_the_revision_that_it_was_made_under(
