@@ -18,7 +18,7 @@ from bartizan.cli.connection import Connection, pass_connection
 from bartizan.errors import Conflict, DependencyUnavailable, NotFound, ProcessFailed
 from bartizan.local import up as laptop_up
 from bartizan.local import up_state
-from bartizan.local.doctor import listening_addresses
+from bartizan.local.doctor import disk, listening_addresses
 from bartizan.local.paths import state_folder
 
 _ENVOYS_END_SECONDS = 5.0
@@ -99,6 +99,8 @@ def up(
     if up_state.read_state(folder) is not None:
         raise Conflict(f"a stack already runs on {folder}: `bartizan down` ends it")
     _wait_for_the_listener(document)
+    if (room := disk(folder)).result == "bad":
+        click.echo(f"warning: {room.found}: {room.mend}", err=True)
     if not detach:
         _warn_of_a_silent_model(document)
         asyncio.run(laptop_up.run(arguments, lambda what: click.echo(what, err=True)))
@@ -159,14 +161,18 @@ def _detach(folder: Path, seconds: int) -> up_state.UpState:
             start_new_session=True,
         )
     deadline = time.monotonic() + seconds
+    said = ""
     with log.open(errors="replace") as told:
         while time.monotonic() < deadline:
             state = up_state.read_state(folder)
             code = child.poll()
-            click.echo(told.read(), nl=False, err=True)
+            said += (new := told.read())
+            click.echo(new, nl=False, err=True)
             if state is not None and state.pid == child.pid:
                 return state
             if code is not None:
+                if not said:
+                    raise ProcessFailed(f"the stack ended ({code}) and could not say why in {log}")
                 sys.exit(code if code > 0 else 1)
             time.sleep(0.1)
     child.terminate()

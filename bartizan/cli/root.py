@@ -5,6 +5,7 @@ Exit codes: 0 done · 1 fault · 2 wrong input · 3 not found · 4 refused or co
 
 from __future__ import annotations
 
+import errno
 import sys
 from dataclasses import replace
 from typing import Any
@@ -29,6 +30,9 @@ CODES: tuple[tuple[type[errors.BartizanError], int], ...] = (
     (errors.DependencyUnavailable, 5),
 )
 
+_FILE_SYSTEM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+"""What the machine's owner mends, not we."""
+
 
 class Root(click.Group):
     """A click group whose commands end with a message and a code, never with a traceback, for expected errors.
@@ -43,6 +47,11 @@ class Root(click.Group):
         except errors.BartizanError as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(next((code for kind, code in CODES if isinstance(error, kind)), 1))
+        except OSError as error:
+            if error.errno not in _FILE_SYSTEM:
+                raise
+            click.echo(f"error: {error.filename or 'a file'} can't be written: {error.strerror}", err=True)
+            sys.exit(1)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(ENTRIES)

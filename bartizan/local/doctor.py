@@ -38,7 +38,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
 async def examine(folder: Path) -> list[Check]:
     """All checks, in the order of the chain. Those of running parts are made only when a stack runs on `folder`."""
-    checks = [_binary("envoy"), _binary("bao"), _disk(folder)]
+    checks = [_binary("envoy"), _binary("bao"), disk(folder)]
     running = read_state(folder)
     checks.append(_ports(folder, running))
     if running is None:
@@ -71,7 +71,8 @@ def _binary(name: str) -> Check:
         return Check(name=f"binary {name}", result="bad", found="none to run", mend=str(error))
 
 
-def _disk(folder: Path) -> Check:
+def disk(folder: Path) -> Check:
+    """Whether what runs on `folder` has room to write, also before the folder is made."""
     place = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(place).free
     found = f"{free // 2**20} MiB free at {place}"

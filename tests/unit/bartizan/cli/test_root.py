@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from bartizan.cli.catalog import SECTIONS
 from bartizan.cli.root import cli
+from bartizan.local.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[4]
 POLICY = ROOT / "examples" / "policies" / "sentiment.yaml"
@@ -185,3 +186,15 @@ def test_the_shell_is_told_commands_and_options(runner: CliRunner) -> None:
     ]
     assert "--url" in [item.value for item in cli.shell_complete(context, "--u")]
     assert "capture" not in [item.value for item in cli.shell_complete(context, "")]
+
+
+@pytest.mark.parametrize("how", [(), ("--detach",)])
+def test_a_folder_that_takes_nothing_is_told_without_a_traceback(
+    runner: CliRunner, how: tuple[str, ...]
+) -> None:
+    policy = ROOT / "examples" / "quickstart" / "policy.yaml"
+    words = ["up", "--model", "http://127.0.0.1:1", "--policy", str(policy), "--state", "/sys/bartizan"]
+    result = runner.invoke(cli, [*words, "--listen", f"127.0.0.1:{free_port()}", *how])
+    assert (result.exit_code, type(result.exception)) == (1, SystemExit)
+    assert "warning: 0 MiB free at /sys" in result.stderr
+    assert "error: /sys/bartizan can't be written: " in result.stderr
