@@ -59,6 +59,7 @@ def audit(
         ("time", "decision", "tenant", "action", "cause", "status", "findings", "policy"),
         [row(record) for record in found],
         data=found,
+        whole=2,
     )
 
 

@@ -18,8 +18,10 @@ class Output:
     def __init__(self, style: str) -> None:
         self.json = style == "json"
 
-    def rows(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, data: Any) -> None:
-        """A table of `rows`, or `data` as JSON."""
+    def rows(
+        self, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, data: Any, whole: int = 1
+    ) -> None:
+        """A table of `rows`, or `data` as JSON. The first `whole` columns are not folded: names that people copy."""
         if self.json:
             self.data(data)
             return
@@ -30,8 +32,8 @@ class Output:
         from rich.table import Table
 
         table = Table(box=None, header_style="bold", pad_edge=False)
-        for column in columns:
-            table.add_column(column, overflow="fold")
+        for number, column in enumerate(columns):
+            table.add_column(column, overflow="fold", no_wrap=number < whole)
         for row in rows:
             table.add_row(*map(_shown, row))
         # Into a pipe nothing is folded: ids stay whole for grep and awk.
