@@ -25,8 +25,8 @@ class MeshCalls(Transport):
         path = f"/v1/mesh-policies/{word(name)}/revisions"
         return await self.send_all(path, api.RevisionList, lambda page: page.revisions)
 
-    async def mesh_diff(self, name: str, before: int, after: int) -> api.Difference:
-        query = {"from": str(before), "to": str(after)}
+    async def mesh_diff(self, name: str, before: int, after: int | None = None) -> api.Difference:
+        query = {"from": str(before), **({} if after is None else {"to": str(after)})}
         return await self.send("GET", f"/v1/mesh-policies/{word(name)}/diff", api.Difference, query=query)
 
     async def mesh_rollout(self, name: str, revision: int) -> api.Applied:

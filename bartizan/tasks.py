@@ -27,7 +27,9 @@ class Group(asyncio.TaskGroup):
     counted as cancelled ever after, and one that was cancelled while its group failed went on as if nobody had asked.
     """
 
-    _parent_cancel_requested: bool  # asyncio's, up to 3.12 as in 3.11.0: the group itself has cancelled its task
+    _parent_cancel_requested: (
+        bool  # asyncio's, up to 3.12 as in 3.11.0: the group itself has cancelled its task
+    )
 
     async def __aenter__(self) -> Self:
         self._asked_before = _asked()

@@ -100,7 +100,7 @@ def sentence(applied: Applied) -> str:
     said = f"{applied.name} revision {applied.revision}, version {applied.version}"
     if applied.endpoints:
         said += f", at {', '.join(applied.endpoints)}"
-    return said if applied.changed else f"{said} (nothing changed)"
+    return said if applied.changed else f"{said} (no new revision: the document was there already)"
 
 
 def unproven(status: PolicyStatus | MeshStatus) -> Iterator[str]:

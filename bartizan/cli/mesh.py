@@ -76,10 +76,10 @@ def history(connection: Connection, name: str) -> None:
 @mesh.command()
 @names.MESH
 @click.argument("from_revision", type=int)
-@click.argument("to_revision", type=int)
+@click.argument("to_revision", type=int, required=False)
 @pass_connection
-def diff(connection: Connection, name: str, from_revision: int, to_revision: int) -> None:
-    """What changed between two revisions, and what is less protected afterwards at which endpoint."""
+def diff(connection: Connection, name: str, from_revision: int, to_revision: int | None) -> None:
+    """What changed between two revisions, and what is less protected afterwards at which endpoint. Without TO_REVISION: since then."""
     difference = connection.call(lambda client: client.mesh_diff(name, from_revision, to_revision))
     show_difference(connection.output, difference)
 

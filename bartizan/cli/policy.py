@@ -157,10 +157,10 @@ def history(connection: Connection, name: str) -> None:
 @policy.command()
 @names.POLICY
 @click.argument("from_revision", type=int)
-@click.argument("to_revision", type=int)
+@click.argument("to_revision", type=int, required=False)
 @pass_connection
-def diff(connection: Connection, name: str, from_revision: int, to_revision: int) -> None:
-    """What changed between two revisions, and what is less protected afterwards."""
+def diff(connection: Connection, name: str, from_revision: int, to_revision: int | None) -> None:
+    """What changed between two revisions, and what is less protected afterwards. Without TO_REVISION: since then."""
     difference = connection.call(lambda client: client.diff(name, from_revision, to_revision))
     show_difference(connection.output, difference)
 

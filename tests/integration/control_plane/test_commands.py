@@ -226,6 +226,27 @@ async def test_a_dry_run_shows_what_would_change_and_stores_nothing(
     assert (mesh.exit_code, "MeshPolicy base and its endpoints are valid" in mesh.stdout) == (0, True)
 
 
+async def test_what_changed_since_a_revision_needs_no_second_number(
+    house: Any, commands: Commands, policy_text: str, tmp_path: Path
+) -> None:
+    async with house.client() as client:
+        for rate in (5, 6, 7):
+            await client.apply(policy_text.replace("rate: 5/s", f"rate: {rate}/s"))
+    for words, after in ((("1",), "7/s"), (("1", "2"), "6/s")):
+        (change,) = (await commands.told("policy", "diff", "prod/chat", *words))["changes"]
+        assert (change["before"], change["after"]) == ("5/s", after)
+    same = await commands.run("policy", "diff", "prod/chat", "3")
+    assert (same.exit_code, same.stdout, same.stderr) == (0, "", "no difference\n")
+    file = tmp_path / "policy.yaml"
+    file.write_text(policy_text.replace("rate: 5/s", "rate: 7/s"))
+    async with house.client() as client:
+        await client.apply(MESH)
+        await client.apply(MESH.replace("shadow", "enforce"))
+    (change,) = (await commands.told("mesh", "diff", "base", "1"))["changes"]
+    assert (change["before"], change["after"]) == ("shadow", "enforce")
+    assert "no new revision" in (await commands.run("policy", "apply", str(file))).stdout
+
+
 async def test_a_decision_is_explained_with_the_rule_of_the_revision_that_it_was_made_under(
     house: Any, commands: Commands, policy_text: str
 ) -> None:
