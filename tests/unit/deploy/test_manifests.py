@@ -271,14 +271,15 @@ def test_every_port_of_a_service_is_one_of_its_pods_ports(overlay: str) -> None:
         assert {port["targetPort"] for port in each["spec"]["ports"]} <= named
 
 
+def families(kind: type[MetricWrapperBase]) -> set[str]:
+    """Names of the metrics of this kind that processes export."""
+    of_kind = (value for value in vars(metrics).values() if isinstance(value, kind))
+    return {family.name for value in of_kind for family in value.describe()}
+
+
 def test_gauges_in_alerts_are_asked_of_the_job_that_sets_them() -> None:
     """A process exports every metric of metrics.py: what it never sets is 0, and would be somebody else's alarm."""
-    gauges = {
-        family.name
-        for value in vars(metrics).values()
-        if isinstance(value, Gauge)
-        for family in value.describe()
-    }
+    gauges = families(Gauge)
     rules = yaml.safe_load((K8S / "components/monitoring/rules.yaml").read_text())
     asked = 0
     for group in rules["spec"]["groups"]:
@@ -291,13 +292,7 @@ def test_gauges_in_alerts_are_asked_of_the_job_that_sets_them() -> None:
 
 
 def test_alerts_speak_of_metrics_that_exist() -> None:
-    known = {
-        name
-        for value in vars(metrics).values()
-        if isinstance(value, MetricWrapperBase)
-        for family in value.describe()
-        for name in (family.name, f"{family.name}_total")
-    }
+    known = {f"{name}{end}" for name in families(MetricWrapperBase) for end in ("", "_total")}
     rules = (K8S / "components/monitoring/rules.yaml").read_text()
     used = set(re.findall(r"\b(bartizan_[a-z_]+)\b", rules))
     assert used
