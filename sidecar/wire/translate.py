@@ -138,20 +138,13 @@ def allow_reply(handed: Handed) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def _kept_allow(
-    revision: str, source_address: str, identity: Identity | None, probe: Probe | None
-) -> list[bytes]:
+def _kept_allow(revision: str, source: str, identity: Identity | None, probe: Probe | None) -> list[bytes]:
     """The reply for a caller around the decision id, wherever that stands in it. All ids are of one length."""
-    kept = _allow(
-        Handed(
-            decision_id=_ANY_DECISION.decode(),
-            revision=revision,
-            source_address=source_address,
-            identity=identity,
-            probe=probe,
-        )
+    decision = _ANY_DECISION.decode()
+    handed = Handed(
+        decision_id=decision, revision=revision, source_address=source, identity=identity, probe=probe
     )
-    return kept.split(_ANY_DECISION)
+    return _allow(handed).split(_ANY_DECISION)
 
 
 def _allow(handed: Handed) -> bytes:
