@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import re2
 
@@ -113,14 +113,15 @@ def build(config: Secrets) -> SpanCheck:
     return SecretsCheck(ACTIONS[config.action])
 
 
-def _hinted(text: str) -> Iterator[tuple[int, Sequence[int]]]:
+def _hinted(text: str) -> Iterable[tuple[int, Sequence[int]]]:
     """Each rule whose hint is there, and where the stretches begin that hold one: the rest need not be read for it again."""
+    if len(text) <= _STRETCH:
+        return [(index, (0,)) for index in _HINTS.matches(text)]
     stretches: defaultdict[int, list[int]] = defaultdict(list)
     for begin in range(0, len(text), _STRETCH):
         for index in _HINTS.matches(text[begin : begin + _STRETCH + _HINT_MAX - 1]):
             stretches[index].append(begin)
-    for index in sorted(stretches):
-        yield index, stretches[index]
+    return sorted(stretches.items())
 
 
 def _words(
