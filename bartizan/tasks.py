@@ -105,6 +105,22 @@ async def cancel(*tasks: asyncio.Task[Any]) -> None:
             raise result
 
 
+async def finish(work: Coroutine[Any, Any, T], *, name: str) -> T:
+    """The work's result or error. Whoever is cancelled meanwhile is so when the work has ended, not in its middle."""
+    task = asyncio.get_running_loop().create_task(work, name=name)
+    stopped = False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            stopped = True
+    if stopped:
+        if not task.cancelled():
+            task.exception()  # seen
+        raise asyncio.CancelledError
+    return task.result()
+
+
 class Shelter:
     """For work that must come to its end once it has begun, also when whoever asked for it is gone by then."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import RowMapping, delete, insert, or_, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control_plane.store.base import LeaseRow, RotationRow, SecretRow
@@ -54,6 +54,7 @@ class SqlRotations:
     def __init__(self, connection: AsyncConnection, note: Note) -> None:
         self._connection = connection
         self._note = note
+        self._dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
 
     async def load(self, secret: str) -> RotationRow | None:
         found = await self._connection.execute(select(ROTATIONS).where(ROTATIONS.c.secret == secret))
@@ -84,17 +85,14 @@ class SqlRotations:
             return True
         if expected_version != 0 or await self.load(row.secret) is not None:
             return False
-        try:
-            async with self._connection.begin_nested():
-                await self._connection.execute(insert(ROTATIONS).values(secret=row.secret, **values))
-        except IntegrityError:
-            return False
-        return True
+        fresh = self._dialect.insert(ROTATIONS).values(secret=row.secret, **values)
+        return (await self._connection.execute(fresh.on_conflict_do_nothing())).rowcount > 0
 
 
 class SqlLeases:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
+        self._dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
 
     async def acquire(self, name: str, holder: str, *, now: float, ttl: float) -> LeaseRow | None:
         """Take or extend the lease; None while somebody else holds it. A new holder gets a higher fence."""
@@ -111,14 +109,10 @@ class SqlLeases:
                 .values(holder=holder, fence=LEASES.c.fence + 1, expires_at=now + ttl, active=True)
             )
             if taken.rowcount == 0:
-                try:
-                    async with self._connection.begin_nested():
-                        await self._connection.execute(
-                            insert(LEASES).values(
-                                name=name, holder=holder, fence=1, expires_at=now + ttl, active=True
-                            )
-                        )
-                except IntegrityError:
+                fresh = self._dialect.insert(LEASES).values(
+                    name=name, holder=holder, fence=1, expires_at=now + ttl, active=True
+                )
+                if not (await self._connection.execute(fresh.on_conflict_do_nothing())).rowcount:
                     return None
         found = await self._connection.execute(select(LEASES).where(LEASES.c.name == name))
         row = found.mappings().one()

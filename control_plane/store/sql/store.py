@@ -36,6 +36,7 @@ from control_plane.store.sql.meshes import SqlMeshes
 from control_plane.store.sql.policies import SqlPolicies
 from control_plane.store.sql.replicas import SqlReplicas
 from control_plane.store.sql.secrets import SqlLeases, SqlRotations, SqlSecrets
+from control_plane.store.sql.transaction import transaction
 
 IN_MEMORY = "sqlite+aiosqlite:///:memory:"
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -91,7 +92,7 @@ class SqlStore:
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[SqlWork]:
         try:
-            async with self._engine.begin() as connection:
+            async with self._engine.begin() if self.shared else transaction(self._engine) as connection:
                 announcement = Announcement()
                 yield SqlWork(connection, announcement.note)
                 await announcement.send(connection, self._origin)

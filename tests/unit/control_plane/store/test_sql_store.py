@@ -99,6 +99,28 @@ async def test_a_failed_block_leaves_nothing_behind(store: SqlStore) -> None:
         assert not await work.events.recent()
 
 
+async def test_callers_that_go_in_the_middle_keep_nobody_else_from_the_store(tmp_path: Path) -> None:
+    """Clients hang up and sidecars are killed all the time, at any moment of their transactions."""
+    store = await open_store(f"sqlite+aiosqlite:///{tmp_path}/store.db")
+
+    async def read() -> None:
+        async with store.begin() as work:
+            await work.policies.get("x")
+            await work.events.recent()
+
+    for number in range(60):
+        async with asyncio.TaskGroup() as group:
+            readers = [group.create_task(read()) for _ in range(3)]
+            await asyncio.sleep(number * 0.0002)
+            for reader in readers:
+                reader.cancel()
+            async with store.begin() as work:
+                await work.events.record(AdminEvent(time=1.0, actor="a", act="x", target=str(number)))
+    async with store.begin() as work:
+        assert len(await work.events.recent()) == 60
+    await store.close()
+
+
 async def test_a_deleted_policy_that_returns_goes_on_counting(store: SqlStore) -> None:
     async with store.begin() as work:
         await work.policies.add_revision(revision(1), namespace="prod")
