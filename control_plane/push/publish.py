@@ -99,10 +99,7 @@ class Publisher:
                 self._refresh(self._subscribers)
 
     async def policy_changed(self, name: str, row: PublicationRow | None = None, document: str = "") -> None:
-        """Its newest publication is another one now, or it was deleted. Raises DependencyError.
-
-        row, document: that publication and its revision; without them they are read.
-        """
+        """Another publication (row, document: it and its revision; else they are read) or a deletion. Raises DependencyError."""
         async with self._lock:
             named = self._named_key_sets()
             if row is not None:
@@ -114,8 +111,7 @@ class Publisher:
                         self._drop(name)
                     else:
                         await self._read(work, name, policy.published)
-            # A set that was named before is followed by `key_set_changed`.
-            for key_set in self._named_key_sets() - named:
+            for key_set in self._named_key_sets() - named:  # `key_set_changed` follows the others
                 async with self._store.begin() as work:
                     await self._load_key_set(work, key_set)
             PUBLISHED.inc()
