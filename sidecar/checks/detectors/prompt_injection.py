@@ -107,8 +107,9 @@ class PromptInjectionCheck:
     """TextCheck for requests. A finding per category; an attack in a decoded view is an `encoded_payload`.
 
     The model judges what no rule matched: from its block threshold on its finding has the policy's action, from its
-    flag threshold on it is a flag, from the doubt threshold on where a weak rule seconds it. And it takes a rule's hit in a short, plain text back where it is in doubt: people
-    who ask about rules and settings use the words of attacks. Long texts would be a place to drown an attack in.
+    flag threshold on it is a flag, from the weak threshold on where a weak rule seconds it. And it takes a rule's hit in a
+    short, plain text back where it is in doubt: people who ask about rules and settings use the words of attacks, and
+    reports of attacks quote them. Long texts would be a place to drown an attack in.
     """
 
     name = "promptInjection"
@@ -196,13 +197,13 @@ class PromptInjectionCheck:
             return _Decided(kinds - _NOT_FOR_APPLICATION, self._action)
         if self._model is None or (kinds and not _doubtful(reading, kinds)):
             return _Decided(kinds, self._action)
-        doubt = self._model.thresholds.doubt
+        thresholds = self._model.thresholds
         if kinds:
             likely = self._model.probability(reading.folded)
-            return _Decided(kinds if likely >= doubt else set(), self._action, likely)
+            return _Decided(kinds if likely >= thresholds.doubt else set(), self._action, likely)
         likely = self._probability(self._model, reading)
         action = self._judged(self._model, likely, role)
-        if not action and role not in _BROUGHT and likely >= doubt and reading.weak():
+        if not action and role not in _BROUGHT and likely >= thresholds.weak and reading.weak():
             action = Action.FLAG
         return _Decided({_LIKELY} if action else set(), action, likely)
 

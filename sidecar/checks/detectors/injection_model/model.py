@@ -35,12 +35,13 @@ _BUCKETS: Final = (len(BITS) - 1 << WIDTH) + (1 << BITS[-1])
 
 
 class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Probabilities: below doubt a short text is harmless in spite of a rule; from flag on it is flagged, from block
-    on the policy's action is taken. Texts that tools brought are flagged from document on: documents speak of
+    """Probabilities: below doubt a short text is harmless in spite of a rule; from weak on a weak rule is enough to flag
+    it, from flag on it is flagged without one, from block on the policy's action is taken. Texts that tools brought are flagged from document on: documents speak of
     instructions, passwords and commands more than people do.
     """
 
     doubt: Annotated[float, Meta(ge=0, le=1)]
+    weak: Annotated[float, Meta(ge=0, le=1)]
     flag: Annotated[float, Meta(ge=0, le=1)]
     block: Annotated[float, Meta(ge=0, le=1)]
     document: Annotated[float, Meta(ge=0, le=1)]

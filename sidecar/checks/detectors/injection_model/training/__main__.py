@@ -27,8 +27,10 @@ FLAG_RATE = 0.007
 BLOCK_RATE = 0.001
 DOCUMENT_RATE = 0.01
 """Share of left-out technical documents that may be flagged when a tool brought them."""
-DOUBT = 0.65
-"""Probability below which a rule's hit in a short text is taken for a figure of speech."""
+DOUBT = 0.78
+"""Probability below which a rule's hit in a short text is taken for a figure of speech or a quotation."""
+WEAK = 0.65
+"""Probability from which a weak rule is enough to flag a text."""
 LEARNT_CAP = 4_000
 
 
@@ -54,9 +56,9 @@ def train(data: Path, out: Path, *, composed: int = COMPOSED, cap: int = LEFT_OU
     left = report.leave_out(samples, kinds, _say)
     rules = report.rule_hits(samples)
     slope, offset = report.calibrate(samples, left.scores)
-    doubt = float((np.log(DOUBT / (1 - DOUBT)) - offset) / slope)
+    doubt, weak = ((np.log(at / (1 - at)) - offset) / slope for at in (DOUBT, WEAK))
     scores = report.asked(samples, left.scores)
-    standing = rules.standing(scores, doubt)
+    standing = rules.standing(scores, doubt, weak)
     denying = rules.denying(scores, doubt)
     flag = report.threshold(samples, scores, FLAG_RATE, standing)
     block = report.threshold(samples, scores, BLOCK_RATE, denying)
@@ -81,13 +83,13 @@ def train(data: Path, out: Path, *, composed: int = COMPOSED, cap: int = LEFT_OU
     weights = packed(arrays)
     (out / "weights.npz").write_bytes(weights)
     manifest = {
-        "name": "bartizan-injection-linear-4",
+        "name": "bartizan-injection-linear-5",
         "sha256": hashlib.sha256(weights).hexdigest(),
         "bias": model.bias,
         "scales": steps,
         "rarity": rarity_steps,
         "calibration": {"slope": slope, "offset": offset},
-        "thresholds": {"doubt": DOUBT}
+        "thresholds": {"doubt": DOUBT, "weak": WEAK}
         | {
             name: _probability(slope * at + offset)
             for name, at in (("flag", flag), ("block", block), ("document", document))

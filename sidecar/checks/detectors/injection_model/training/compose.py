@@ -26,6 +26,7 @@ BENIGN: Final = (
     "benign_documents",
     "benign_tasks",
     "benign_triggers",
+    "benign_reports",
     "benign_scripts",
 )
 

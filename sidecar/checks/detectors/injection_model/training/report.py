@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sidecar.checks.detectors.injection_model.training import (
     judged,
     judged_languages,
+    judged_reports,
     judged_triggers,
     judged_unseen,
 )
@@ -137,9 +138,9 @@ class RuleHits:
     firm: NDArray[np.bool_]
     weak: NDArray[np.bool_]
 
-    def standing(self, scores: Scores, doubt: float) -> NDArray[np.bool_]:
+    def standing(self, scores: Scores, doubt: float, weak: float) -> NDArray[np.bool_]:
         """Those that the detector flags or denies."""
-        return self.denying(scores, doubt) | (self.weak & (scores >= doubt))
+        return self.denying(scores, doubt) | (self.weak & (scores >= weak))
 
     def denying(self, scores: Scores, doubt: float) -> NDArray[np.bool_]:
         """Those that it denies: weak rules only flag."""
@@ -223,5 +224,7 @@ OWN: dict[str, tuple[str, ...]] = {
     "triggers": judged_triggers.TRIGGERS,
     "unseen": judged_unseen.UNSEEN,
     "sounds_unsafe": judged.SOUNDS_UNSAFE,
+    "reports": judged_reports.REPORTS,
     "attacks": judged.ATTACKS,
+    "turns": judged_reports.TURNS,
 }

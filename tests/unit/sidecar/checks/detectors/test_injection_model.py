@@ -20,7 +20,12 @@ from bartizan.policy.checks import PromptInjection
 from sidecar.checks import views
 from sidecar.checks.detectors import prompt_injection
 from sidecar.checks.detectors.injection_model import concepts, features, hashing, model, words
-from sidecar.checks.detectors.injection_model.training import compose, judged, judged_languages
+from sidecar.checks.detectors.injection_model.training import (
+    compose,
+    judged,
+    judged_languages,
+    judged_reports,
+)
 from sidecar.formats.base import TextPart
 from sidecar.model.finding import Action
 
@@ -93,6 +98,11 @@ def test_hard_negatives_in_other_languages_pass() -> None:
     assert len(flagged) <= len(judged_languages.HARD_LANGUAGES) * 0.08, flagged
 
 
+def test_reports_of_attacks_and_prompts_that_are_quoted_pass() -> None:
+    flagged = [text for text in judged_reports.REPORTS if actions(text)]
+    assert len(flagged) <= len(judged_reports.REPORTS) * 0.13, flagged
+
+
 def test_harmless_texts_that_sound_unsafe_pass() -> None:
     assert not [text for text in judged.SOUNDS_UNSAFE if actions(text)]
 
@@ -127,12 +137,12 @@ def test_the_model_is_off_where_the_policy_says_so() -> None:
 
 def test_between_the_thresholds_a_text_is_flagged_and_above_both_the_action_is_taken() -> None:
     thresholds = model.shipped().thresholds
-    assert thresholds.doubt < thresholds.flag < thresholds.block < 1
+    assert thresholds.weak < thresholds.doubt < thresholds.flag < thresholds.block < 1
     for text in ALL:
         if (said := prompt_injection.rule_verdict(text)) not in {"none", "weak"}:
             continue
         likely = probability(text)
-        if said == "weak" and thresholds.doubt <= likely < thresholds.flag:
+        if said == "weak" and thresholds.weak <= likely < thresholds.flag:
             assert actions(text) == {Action.FLAG}, text
             continue
         expected = Action.DENY if likely >= thresholds.block else Action.FLAG
@@ -143,7 +153,7 @@ def test_a_weak_rule_seconds_a_model_in_doubt_and_says_nothing_alone() -> None:
     seconded = [
         text
         for text in compose.attacks(3_000, 5)
-        if prompt_injection.rule_verdict(text) == "weak" and in_doubt(probability(text))
+        if prompt_injection.rule_verdict(text) == "weak" and in_the_grey_band(probability(text))
     ]
     assert seconded
     assert all(actions(text) == {Action.FLAG} for text in seconded)
@@ -151,9 +161,21 @@ def test_a_weak_rule_seconds_a_model_in_doubt_and_says_nothing_alone() -> None:
     assert not actions("How do I ignore the default settings of my camera?")
 
 
-def in_doubt(likely: float) -> bool:
+def in_the_grey_band(likely: float) -> bool:
     thresholds = model.shipped().thresholds
-    return thresholds.doubt <= likely < thresholds.flag
+    return thresholds.weak <= likely < thresholds.flag
+
+
+def test_what_a_rule_finds_in_a_short_text_needs_a_surer_model_than_what_a_weak_rule_seconds() -> None:
+    thresholds = model.shipped().thresholds
+    between = [
+        text
+        for text in (*judged_reports.REPORTS, *compose.benign(3_000, 5))
+        if prompt_injection.rule_verdict(text) == "doubtful"
+        and thresholds.weak <= probability(text) < thresholds.doubt
+    ]
+    assert between
+    assert not any(actions(text) for text in between)
 
 
 def test_texts_that_tools_brought_have_a_threshold_of_their_own() -> None:

@@ -14,7 +14,14 @@ from bartizan.errors import InvalidInput
 from sidecar.checks import views
 from sidecar.checks.detectors.injection_model import model
 from sidecar.checks.detectors.injection_model.training import __main__ as training
-from sidecar.checks.detectors.injection_model.training import compose, fit, judged, judged_languages, sources
+from sidecar.checks.detectors.injection_model.training import (
+    compose,
+    fit,
+    judged,
+    judged_languages,
+    judged_reports,
+    sources,
+)
 
 
 def rows(folder: Path, lines: list[tuple[str, int, str]]) -> Path:
@@ -71,7 +78,14 @@ def test_what_judges_is_never_learnt() -> None:
     }
     assert not [
         text
-        for text in (*judged.HARD, *judged_languages.HARD_LANGUAGES, *judged.SOUNDS_UNSAFE, *judged.ATTACKS)
+        for text in (
+            *judged.HARD,
+            *judged_languages.HARD_LANGUAGES,
+            *judged.SOUNDS_UNSAFE,
+            *judged.ATTACKS,
+            *judged_reports.REPORTS,
+            *judged_reports.TURNS,
+        )
         if text.lower() in learnt
     ]
 
