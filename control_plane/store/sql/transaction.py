@@ -30,8 +30,8 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     try:
         await finish(_start(connection), name="sql-connect")
         begun = connection.begin()
+        await finish(_start(begun), name="sql-begin")  # where it fails there is nothing to roll back
         try:
-            await finish(_start(begun), name="sql-begin")
             yield connection
         except BaseException:
             if begun.is_active:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import traceback
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -118,6 +120,24 @@ async def test_callers_that_go_in_the_middle_keep_nobody_else_from_the_store(tmp
                 await work.events.record(AdminEvent(time=1.0, actor="a", act="x", target=str(number)))
     async with store.begin() as work:
         assert len(await work.events.recent()) == 60
+    await store.close()
+
+
+async def test_a_transaction_that_cannot_begin_says_why_and_may_be_tried_again(tmp_path: Path) -> None:
+    file = tmp_path / "store.db"
+    await (await open_store(f"sqlite+aiosqlite:///{file}")).close()
+    engine = create_async_engine(f"sqlite+aiosqlite:///{file}", connect_args={"timeout": 0})
+    event.listen(engine.sync_engine, "begin", lambda one: one.exec_driver_sql("BEGIN IMMEDIATE"))
+    store = SqlStore(engine)
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DependencyUnavailable, match="does not answer") as refused:
+            async with store.begin():
+                pass
+        assert refused.value.retry_after == 1.0
+        other.execute("ROLLBACK")
+    async with store.begin() as work:
+        assert not await work.events.recent()
     await store.close()
 
 
