@@ -125,9 +125,9 @@ def compile_(connection: Connection, file: Path, meshes: tuple[Path, ...], expla
     from control_plane.compile.bundle import compile_bundle
     from control_plane.compile.explain import explain as explain_policy
 
-    text = read_text(file, "the policy")
+    text, merged = read_text(file, "the policy"), read_meshes(meshes)
     with lines_named(text, file):
-        effective = effective_policy(read_policy(text), read_meshes(meshes))
+        effective = effective_policy(read_policy(text), merged)
     if explain:
         lines = explain_policy(effective.policy)
         connection.output.text("\n".join(lines), data=lines)

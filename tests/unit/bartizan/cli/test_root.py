@@ -125,6 +125,17 @@ def test_the_compiled_bundle_is_json(runner: CliRunner) -> None:
     assert json.loads(result.stdout)["policy"] == "default/sentiment"
 
 
+def test_compile_names_the_lines_of_a_wrong_mesh_policy_in_its_own_file(
+    runner: CliRunner, tmp_path: Path
+) -> None:
+    mesh = tmp_path / "mesh.yaml"
+    mesh.write_text("kind: MeshPolicy\n\n\n\nspec:\n  selectr: {}\n")
+    result = runner.invoke(cli, ["policy", "compile", str(POLICY), "--mesh", str(mesh)])
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: {mesh}: the policy has ")
+    assert "  line 6, spec.selectr: " in result.stderr
+
+
 def test_explain_says_where_each_part_is_enforced(runner: CliRunner) -> None:
     result = runner.invoke(cli, ["policy", "compile", "--explain", str(POLICY)])
     assert result.exit_code == 0
