@@ -50,7 +50,7 @@ class Root(click.Group):
         except OSError as error:
             if error.errno not in _FILE_SYSTEM:
                 raise
-            click.echo(f"error: {error.filename or 'a file'} can't be written: {error.strerror}", err=True)
+            click.echo(f"error: {error.filename or 'the system'}: {error.strerror}", err=True)
             sys.exit(1)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002

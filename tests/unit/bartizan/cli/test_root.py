@@ -208,4 +208,13 @@ def test_a_folder_that_takes_nothing_is_told_without_a_traceback(
     result = runner.invoke(cli, [*words, "--listen", f"127.0.0.1:{free_port()}", *how])
     assert (result.exit_code, type(result.exception)) == (1, SystemExit)
     assert "warning: 0 MiB free at /sys" in result.stderr
-    assert "error: /sys/bartizan can't be written: " in result.stderr
+    assert "error: /sys/bartizan: " in result.stderr
+
+
+def test_a_file_that_may_not_be_read_is_not_said_to_be_one_that_can_t_be_written(
+    runner: CliRunner, tmp_path: Path
+) -> None:
+    file = tmp_path / "attacks.txt"
+    file.symlink_to("/sys/bus/cpu/uevent")  # nobody may read it, root neither
+    result = runner.invoke(cli, ["policy", "bench", "--attacks", str(tmp_path), "--benign", str(tmp_path)])
+    assert (result.exit_code, result.stderr) == (1, f"error: {file}: Permission denied\n")
