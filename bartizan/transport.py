@@ -165,6 +165,8 @@ def _why(error: Exception) -> str:
     match error:
         case TimeoutError():
             return "it took too long"
+        case ssl.SSLError():  # its numbers are OpenSSL's: 1 is not "Operation not permitted"
+            return f"no TLS: {error.strerror or error}"
         case OSError(errno=int(number)) if number > 0:
             return os.strerror(number)
         case _:
