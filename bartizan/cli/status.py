@@ -22,13 +22,15 @@ from bartizan.client import Client
 def status(connection: Connection, name: str | None, unproven: bool) -> None:
     """Which policies are enforced where. Enforced means proven by a probe; a reason is given for each that is not."""
 
-    async def fetch(client: Client) -> list[PolicyStatus]:
-        wanted = [name] if name else [summary.name for summary in await client.policies()]
-        return [await client.status(each) for each in wanted]
+    async def fetch(client: Client) -> list[tuple[int, PolicyStatus]]:
+        stored = [await client.policy(name)] if name else await client.policies()
+        return [(each.version, await client.status(each.name)) for each in stored]
 
-    found = connection.call(fetch)
-    published = [each for each in found if each.version]
-    shown = [each for each in published if not each.enforced] if unproven else found
+    # Published is what the store says: of a publication that the control plane can't read its ledger knows nothing.
+    known = connection.call(fetch)
+    published = [(version, each) for version, each in known if version]
+    lacking = [each for version, each in (known if name else published) if not _proven(version, each)]
+    shown = lacking if unproven else [each for _, each in known]
     rows = []
     for each in shown:
         rows.append((each.name, f"enforced {each.summary}", "", each.version, each.revision, "", ""))
@@ -45,14 +47,21 @@ def status(connection: Connection, name: str | None, unproven: bool) -> None:
     raise SystemExit(1 if unproven and shown else 0)
 
 
-def _say_more(published: list[PolicyStatus]) -> None:
+def _proven(version: int, status: PolicyStatus) -> bool:
+    return status.enforced and status.version >= version
+
+
+def _say_more(published: list[tuple[int, PolicyStatus]]) -> None:
     """What reasons mean, and how it stands in one line, on standard error."""
-    given = {row.reason: None for each in published for row in each.instances if row.state != "enforced"}
+    given = {row.reason: None for _, each in published for row in each.instances if row.state != "enforced"}
     for one in given:
         if words := meaning(one):
             click.echo(f"{one}: {words}", err=True)
-    for each in published:
-        if not each.total:
+    for version, each in published:
+        if each.version < version:
+            said = f"version {version} is published, and not offered to sidecars: see the control plane's log"
+            click.echo(f"{each.name}: {said}", err=True)
+        elif not each.total:
             click.echo(f"{each.name}: no sidecar that is connected carries its selector's labels", err=True)
-    proven = sum(each.enforced for each in published)
+    proven = sum(_proven(version, each) for version, each in published)
     click.echo(f"{proven} of {len(published)} published policies enforced", err=True)

@@ -172,7 +172,15 @@ async def test_a_monitor_asks_for_what_is_not_proven(
     none = await commands.run("status", "--unproven")
     assert (none.exit_code, none.stdout) == (0, "")
     async with house.client() as client:
+        await client.apply(policy_text, rollout=False)
+        stored = await commands.run("status", "prod/chat", "--unproven")
+        assert (stored.exit_code, "prod/chat" in stored.stdout) == (1, True)
+        assert (await commands.run("status", "--unproven")).exit_code == 0
         await client.apply(policy_text)
+    unread = await commands.run("status", "--unproven")
+    assert (unread.exit_code, "prod/chat" in unread.stdout) == (1, True)
+    assert "version 1 is published, and not offered to sidecars" in unread.stderr
+    assert unread.stderr.endswith("0 of 1 published policies enforced\n")
     house.ledger.want(
         Wanted(
             policy="prod/chat",
