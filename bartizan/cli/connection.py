@@ -58,11 +58,11 @@ class Connection:
             raise InvalidInput("no control plane to talk to", problems)
         path = Path(token_file)
         try:
-            token = path.read_text().strip()
-        except OSError as error:
+            token = path.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = "holds no token" if isinstance(error, UnicodeDecodeError) else str(error.strerror)
             raise InvalidInput(
-                "the admin token can't be read",
-                [Problem(path=str(path), code="unreadable", message=str(error.strerror))],
+                "the admin token can't be read", [Problem(path=str(path), code="unreadable", message=why)]
             ) from error
         return Client(str(url), token, ca_file=Path(str(ca)))
 

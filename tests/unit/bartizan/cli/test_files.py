@@ -40,6 +40,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["scan", "prompts", "--report", "missing/report.html"], "missing/report.html can't be written"),
         (["join-token", "spiffe://x/ns/a/sa/b", "--label", "app"], "'app' is not KEY=VALUE"),
         (
+            ["--url", "https://127.0.0.1:1", "--ca", "list", "--token-file", "binary", "status"],
+            "binary: holds no token",
+        ),
+        (
             ["up", "--model", "http://127.0.0.1:1", "--policy", "missing"],
             "missing can't be read: No such file",
         ),
