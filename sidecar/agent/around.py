@@ -9,6 +9,7 @@ decision. A NetworkPolicy can't be seen from inside of the pod, so it does not c
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
@@ -31,6 +32,8 @@ TIMEOUT = 2.0
 EVERY = 10.0
 AT_ONCE = 16
 LOOK_EVERY = 0.5
+_UNASKED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""This process, or the machine, had nothing left to ask with."""
 
 log = get_logger()
 
@@ -69,16 +72,16 @@ class AroundWatch:
             await asyncio.sleep(LOOK_EVERY)
 
     async def _note(self, bundle: Bundle, leaf_sha256: bytes | None) -> None:
+        ours = {bundle.listener_port, self._health_port}
+        model, passed = model_ports(bundle), ours | self._excluded.keys()
         try:
             sockets = await asyncio.to_thread(listening.read)
+            found = await self._answering(targets(sockets, self._addresses, model, passed), leaf_sha256)
         except (OSError, ValueError) as error:
             # What can't be looked at is not taken for closed.
             log.warning("sockets_unreadable", reason=type(error).__name__)
             self._conditions.set(names.MODEL_UNCHECKED_AROUND, holds=True)
             return
-        ours = {bundle.listener_port, self._health_port}
-        model, passed = model_ports(bundle), ours | self._excluded.keys()
-        found = await self._answering(targets(sockets, self._addresses, model, passed), leaf_sha256)
         if found and found != self._open:
             log.warning("model_reachable_around", ports=found)
         self._open = found
@@ -122,11 +125,16 @@ def model_ports(bundle: Bundle) -> frozenset[int]:
 
 
 async def reachable_around(address: str, port: int, leaf_sha256: bytes | None, capture: Capture) -> bool:
-    """True when something else than our Envoy takes the connection. leaf_sha256: what Envoy serves, None for HTTP."""
+    """True when something else than our Envoy takes the connection. leaf_sha256: what Envoy serves, None for HTTP.
+
+    Raises OSError when there is no descriptor or memory left to ask with.
+    """
     try:
         async with tasks.timeout(TIMEOUT):
             _, writer = await asyncio.open_connection(address, port)
-    except (OSError, TimeoutError):
+    except (OSError, TimeoutError) as error:
+        if isinstance(error, OSError) and error.errno in _UNASKED:
+            raise
         return False
     writer.close()
     return capture == "port" or not await _is_envoy(address, port, leaf_sha256)

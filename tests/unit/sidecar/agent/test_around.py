@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 
+from bartizan.local.binaries import find_binary
 from bartizan.local.processes import free_port
 from bartizan.policy.bundle import Bundle
 from bartizan.policy.names import HEADER_DECISION
 from bartizan.policy.validate import parse_policy
 from control_plane.compile.bundle import compile_bundle
+from sidecar.agent import conditions, listening
 from sidecar.agent.around import model_ports, reachable_around, targets
 from sidecar.agent.listening import Listening
+from sidecar.app import Agent
+from sidecar.settings import load
 from tests.conftest import GOLDEN
 
 POD_IP = "127.0.0.3"
@@ -88,3 +95,31 @@ async def test_with_redirect_envoy_may_take_it_and_nobody_else(port: int) -> Non
     other = server.sockets[0].getsockname()[1]
     assert await reachable_around(POD_IP, other, None, "redirect")
     server.close()
+
+
+async def test_what_nobody_could_be_asked_about_is_not_taken_for_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text("x")
+    settings = load(
+        {
+            "BARTIZAN_ENVOY": str(find_binary("envoy")),
+            "BARTIZAN_RUN_DIR": str(tmp_path / "run"),
+            "BARTIZAN_STATE_DIR": str(tmp_path / "state"),
+            "BARTIZAN_JOIN_TOKEN_FILE": str(tmp_path / "token"),
+            "BARTIZAN_POD_IPS": POD_IP,
+            "BARTIZAN_CAPTURE": "port",
+        }
+    )
+    # The table takes one descriptor and gives it back, before many ports are asked at once.
+    looked_at, sockets = bundle(), await asyncio.to_thread(listening.read)
+    monkeypatch.setattr(listening, "read", lambda: sockets)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
+        agent = Agent(settings, group, stack)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            await agent.around._note(looked_at, None)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert conditions.MODEL_UNCHECKED_AROUND in agent.conditions
