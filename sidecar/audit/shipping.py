@@ -140,7 +140,8 @@ class Shipping:
     async def _ship_next(self) -> None:
         batch = [self._queue[index] for index in range(min(BATCH, len(self._queue)))]
         if not batch:
-            await self._ship_gap()
+            if self._untold:  # else whoever had the turn before has shipped the last
+                await self._ship_gap()
             return
         try:
             stored = await self._sink.store(batch)

@@ -165,6 +165,33 @@ class Frozen:
         return len(records)
 
 
+@pytest.mark.parametrize("last", ["record", "gap"])
+async def test_the_last_flush_finds_nothing_left_where_the_loop_was_shipping_the_last(last: str) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    class Slow(Store):
+        async def store(self, records: Sequence[bytes]) -> int:
+            asked.set()
+            await go_on.wait()
+            return await super().store(records)
+
+    sink = Slow()
+    made = shipping(sink)
+    if last == "gap":
+        made.lose(1, "queue_full")
+    else:
+        made.put([b"record"])
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(made.run())
+        await asked.wait()
+        closing = group.create_task(made.close(60))
+        await asyncio.sleep(0)  # it waits for its turn now
+        go_on.set()
+        await closing
+        running.cancel()
+    assert len(sink.stored) == 1
+
+
 async def test_what_could_not_be_shipped_is_left_for_the_next_process(tmp_path: Path) -> None:
     path = tmp_path / "state" / "audit.spool"
     records = [str(number).encode() for number in range(700)]
