@@ -37,7 +37,8 @@ def shown(result: Outcome) -> object:
             problems = [asdict(problem) for problem in result.problems]
             return {
                 "refused": [
-                    {key: value for key, value in one.items() if key != "document"} for one in problems
+                    {key: value for key, value in one.items() if key not in {"document", "line"}}
+                    for one in problems
                 ]
             }
 
