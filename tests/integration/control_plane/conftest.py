@@ -33,6 +33,7 @@ from control_plane.policies.keys import Keys
 from control_plane.policies.service import Policies
 from control_plane.store.base import SecretRow, Store
 from control_plane.store.sql.store import SqlStore, open_store
+from tests.support.commands import Commands
 
 POLICY = """
 apiVersion: bartizan.dev/v1alpha1
@@ -181,3 +182,9 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 def policy_text() -> str:
     """A small policy prod/chat."""
     return POLICY
+
+
+@pytest.fixture
+def commands(house: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commands:
+    monkeypatch.setenv("BARTIZAN_HOME", str(tmp_path / "home"))
+    return Commands(house, tmp_path)
