@@ -6,10 +6,10 @@ the first one; a faster one takes its place behind the same interface.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from sidecar.model.value import Value
 
@@ -36,12 +36,21 @@ class CallFailed(Exception):
         self.code = code
 
 
+Answer = bytes | Coroutine[Any, Any, bytes]
+"""A reply, or who makes it where that takes a wait."""
+
+
 class UnaryHandler(Protocol):
-    """May run outside of a task up to its first wait, so that answers without one cost none: no asyncio.timeout and
-    no TaskGroup before that.
+    """Replies at once, or returns a coroutine that does (an `async def` always does). That may run outside of a task up to
+    its first wait, so that answers without one cost none: no asyncio.timeout and no TaskGroup before that.
     """
 
-    async def __call__(self, call: Call, message: bytes) -> bytes: ...
+    def __call__(self, call: Call, message: bytes) -> Answer: ...
+
+
+async def answered(answer: Answer) -> bytes:
+    """The reply, for callers to whom both kinds are one."""
+    return answer if isinstance(answer, bytes) else await answer
 
 
 class StreamHandler(Protocol):

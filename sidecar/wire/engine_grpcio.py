@@ -11,7 +11,15 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from bartizan.telemetry.logging import get_logger
-from sidecar.wire.engine import MAX_CONNECTIONS, Call, CallFailed, Services, StreamHandler, UnaryHandler
+from sidecar.wire.engine import (
+    MAX_CONNECTIONS,
+    Call,
+    CallFailed,
+    Services,
+    StreamHandler,
+    UnaryHandler,
+    answered,
+)
 
 log = get_logger()
 
@@ -49,7 +57,7 @@ async def _fail(context: Context, error: Exception) -> NoReturn:
 def _unary(method: str, handler: UnaryHandler) -> Callable[[bytes, Context], Awaitable[bytes]]:
     async def serve(message: bytes, context: Context) -> bytes:
         try:
-            return await handler(_call(method, context), message)
+            return await answered(handler(_call(method, context), message))
         except Exception as error:
             await _fail(context, error)
 

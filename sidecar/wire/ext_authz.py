@@ -25,7 +25,7 @@ from sidecar.plan.plan import Plan
 from sidecar.plan.probe import Probe, check_probe, proof
 from sidecar.wire.check_body import exchange_for, judge_body, rendered, take_body
 from sidecar.wire.decision_ids import DecisionIds
-from sidecar.wire.engine import Call
+from sidecar.wire.engine import Answer, Call
 from sidecar.wire.faults import describe
 from sidecar.wire.respond import refusal
 from sidecar.wire.trace import Parent, Spans, parent_of, untraced
@@ -60,15 +60,14 @@ class ExtAuthz:
     clock_ns: Callable[[], int] = time.time_ns
     new_id: Callable[[], str] = field(default_factory=DecisionIds)
 
-    async def __call__(self, call: Call, message: bytes) -> bytes:
+    def __call__(self, call: Call, message: bytes) -> Answer:
         arrived = self.clock()
         decision_id = self.new_id()
         try:
             answer = self._answer(call, message, arrived, decision_id)
-            return answer if isinstance(answer, bytes) else await self._judge(*answer, call, arrived)
         except Exception as error:
-            log.error("check_failed", decision_id=decision_id, **describe(error))
-            return self._fault(decision_id)
+            return self._failed(decision_id, error)
+        return answer if isinstance(answer, bytes) else self._judged(*answer, call, arrived)
 
     def _answer(
         self, call: Call, message: bytes, arrived: float, decision_id: str
@@ -120,6 +119,12 @@ class ExtAuthz:
             )
         )
 
+    async def _judged(self, asked: _Asked, exchange: Exchange, call: Call, arrived: float) -> bytes:
+        try:
+            return await self._judge(asked, exchange, call, arrived)
+        except Exception as error:
+            return self._failed(asked.decision_id, error)
+
     async def _judge(self, asked: _Asked, exchange: Exchange, call: Call, arrived: float) -> bytes:
         """Judge the body; leave its record, also when Envoy gives up meanwhile."""
         try:
@@ -135,7 +140,8 @@ class ExtAuthz:
         self._leave(asked, exchange)
         return answer
 
-    def _fault(self, decision_id: str) -> bytes:
+    def _failed(self, decision_id: str, error: Exception) -> bytes:
+        log.error("check_failed", decision_id=decision_id, **describe(error))
         decision = deny(Cause.FAULT)
         record = refusal_record(
             decision,

@@ -165,19 +165,32 @@ class Http2Protocol(asyncio.Protocol):
         self._turns.asked(stream, message)
 
     def _drive(self, stream: Stream, message: bytes) -> None:
-        """Run a unary handler as far as it comes without waiting."""
+        """Ask a unary handler."""
         if self._is_late(stream):
             return
         context = copy_context()
         try:
-            work = stream.method.handler(stream.call, message)
+            answer = context.run(stream.method.handler, stream.call, message)
+        except Exception as error:
+            self._failed(stream, error)
+            return
+        if isinstance(answer, bytes):
+            self._answer(stream, answer)
+        else:
+            self._begin(stream, answer, context)
+
+    def _begin(self, stream: Stream, work: Coroutine[Any, Any, bytes], context: Context) -> None:
+        """Drive a handler's coroutine up to its first wait, with which it becomes a task."""
+        try:
             waits_for = context.run(work.send, None)
         except StopIteration as answer:
             self._answer(stream, answer.value)
         except Exception as error:
             self._failed(stream, error)
         else:
-            self._run(stream, self._wait(stream, work, waits_for), context)
+            if self._admit(stream, context):
+                self.awaited(stream)
+                stream.owner.become_task(self._wait(stream, work, waits_for))
 
     async def _wait(self, stream: Stream, work: Coroutine[Any, Any, bytes], waits_for: Any) -> None:
         try:
@@ -216,14 +229,6 @@ class Http2Protocol(asyncio.Protocol):
             # also when the call is cancelled between two replies: the handler leaves its evidence at its end
             if isinstance(replies, AsyncGenerator):
                 await replies.aclose()
-
-    def _run(self, stream: Stream, work: Coroutine[Any, Any, None], context: Context) -> None:
-        """Let a unary handler that waits go on."""
-        if self._admit(stream, context):
-            self.awaited(stream)
-            stream.owner.become_task(work)
-        else:
-            work.close()
 
     def _admit(self, stream: Stream, context: Context | None) -> bool:
         """Whether one more handler may wait; the call is ended where not."""

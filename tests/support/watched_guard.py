@@ -32,7 +32,7 @@ from sidecar.checks.admission.request_rate import Buckets
 from sidecar.plan.current import Current
 from sidecar.plan.load import load_plan
 from sidecar.wire import ext_authz, ext_proc
-from sidecar.wire.engine import Call, CallFailed, Engine, Services, StreamHandler, UnaryHandler
+from sidecar.wire.engine import Call, CallFailed, Engine, Services, StreamHandler, UnaryHandler, answered
 from sidecar.wire.engine_grpcio import GrpcioEngine
 from sidecar.wire.engine_ngh2 import Ngh2Engine
 from sidecar.wire.trace import Spans
@@ -150,7 +150,7 @@ class Checks:
 
     async def __call__(self, call: Call, message: bytes) -> bytes:
         self.asked.append(CheckRequest.FromString(message))
-        return await self.inner(call, message)
+        return await answered(self.inner(call, message))
 
 
 @dataclass

@@ -39,10 +39,12 @@ class Handlers:
         return Services(
             unary={
                 "/test.S/Echo": self.echo,
+                "/test.S/EchoAtOnce": self.echo_at_once,
                 "/test.S/EchoLater": self.echo_later,
                 "/test.S/Refuse": self.refuse,
                 "/test.S/RefuseWithOk": self.refuse_with_ok,
                 "/test.S/Crash": self.crash,
+                "/test.S/CrashNoCoroutine": self.crash_no_coroutine,
                 "/test.S/CrashLater": self.crash_later,
                 "/test.S/Hang": self.hang,
             },
@@ -63,6 +65,10 @@ class Handlers:
         self.calls.append(call)
         return message
 
+    def echo_at_once(self, call: Call, message: bytes) -> bytes:
+        self.calls.append(call)
+        return message
+
     async def echo_later(self, call: Call, message: bytes) -> bytes:
         await asyncio.sleep(0.01)
         async with asyncio.timeout(60):
@@ -76,6 +82,9 @@ class Handlers:
         raise CallFailed(0, "not well at all")
 
     async def crash(self, call: Call, message: bytes) -> bytes:
+        raise LookupError("the prompt's own words")
+
+    def crash_no_coroutine(self, call: Call, message: bytes) -> bytes:
         raise LookupError("the prompt's own words")
 
     async def crash_later(self, call: Call, message: bytes) -> bytes:

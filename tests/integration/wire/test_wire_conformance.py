@@ -18,7 +18,7 @@ async def test_the_socket_is_for_its_owner_alone(serve: Serve) -> None:
         assert stat.S_IMODE(running.socket.stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("method", ["Echo", "EchoLater"])
+@pytest.mark.parametrize("method", ["Echo", "EchoAtOnce", "EchoLater"])
 @pytest.mark.parametrize("size", [0, 1, 5, 16_379, 16_384, 65_536, 300_000, 12 * MEGABYTE])
 async def test_a_unary_call_brings_any_size_there_and_back(serve: Serve, method: str, size: int) -> None:
     message = bytes(index % 251 for index in range(min(size, 4099))) * (size // 4099 + 1)
@@ -113,7 +113,12 @@ async def test_a_refused_call_ends_with_its_code_and_text(serve: Serve, code: in
 
 @pytest.mark.parametrize(
     ("method", "code"),
-    [("RefuseWithOk", Code.INTERNAL), ("Crash", Code.INTERNAL), ("CrashLater", Code.INTERNAL)],
+    [
+        ("RefuseWithOk", Code.INTERNAL),
+        ("Crash", Code.INTERNAL),
+        ("CrashNoCoroutine", Code.INTERNAL),
+        ("CrashLater", Code.INTERNAL),
+    ],
 )
 async def test_a_call_that_fails_never_ends_well_nor_tells_what_it_saw(
     serve: Serve, method: str, code: Code

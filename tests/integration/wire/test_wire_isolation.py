@@ -28,6 +28,7 @@ BROKEN: dict[str, bytes] = {
     "an unknown method": call(b"/test.S/None", message(b"x")),
     "an unknown service": call(b"/other.S/Echo", message(b"x")),
     "a handler that raises": call(b"/test.S/Crash", message(b"x")),
+    "a handler that raises and is no coroutine": call(b"/test.S/CrashNoCoroutine", message(b"x")),
     "a handler that raises after it waited": call(b"/test.S/CrashLater", message(b"x")),
     "a stream whose handler raises": call(b"/test.S/CrashAtOnce", message(b"x")),
     "a handler that refuses": call(b"/test.S/Refuse", message(bytes([9]))),

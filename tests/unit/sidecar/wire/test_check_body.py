@@ -18,7 +18,7 @@ from sidecar.audit.record import Record
 from sidecar.checks.admission.request_rate import Buckets
 from sidecar.plan.current import Current
 from sidecar.plan.load import load_plan
-from sidecar.wire.engine import Call
+from sidecar.wire.engine import Call, answered
 from sidecar.wire.ext_authz import METHOD, ExtAuthz
 from sidecar.wire.trace import Spans
 from tests.support.guard import KEY, check_request, guard_plan, key_set
@@ -65,7 +65,7 @@ async def test_the_body_decides_and_leaves_one_record(
     check: InputCheck, expected: int, cause: str, action: str
 ) -> None:
     records: list[Record] = []
-    assert status(await handler(records, check)(call(), asked(EMAIL))) == expected
+    assert status(await answered(handler(records, check)(call(), asked(EMAIL)))) == expected
     (record,) = records
     assert (record.phase, record.cause, record.action, record.status) == ("request", cause, action, expected)
     assert (record.tenant, record.request_bytes) == ("acme", len(EMAIL))
@@ -74,13 +74,13 @@ async def test_the_body_decides_and_leaves_one_record(
 @pytest.mark.parametrize("length", [len(EMAIL) + 1, len(EMAIL) - 1, 0])
 async def test_half_a_body_is_refused_and_not_judged(length: int) -> None:
     records: list[Record] = []
-    assert status(await handler(records, Pii(action="flag"))(call(), asked(EMAIL, length))) == 503
+    assert status(await answered(handler(records, Pii(action="flag"))(call(), asked(EMAIL, length)))) == 503
     assert [record.cause for record in records] == ["fault"]
 
 
 async def test_a_changed_body_is_a_fault_because_this_call_cannot_carry_it() -> None:
     records: list[Record] = []
-    assert status(await handler(records, Pii(action="redact"))(call(), asked(EMAIL))) == 503
+    assert status(await answered(handler(records, Pii(action="redact"))(call(), asked(EMAIL)))) == 503
     assert [record.cause for record in records] == ["fault"]
 
 
@@ -88,7 +88,7 @@ async def test_a_verdict_on_a_body_that_comes_too_late_is_a_refusal() -> None:
     # the handler looks at the clock when the call comes, after the head's checks and after the body's
     records: list[Record] = []
     late = handler(records, Pii(action="flag"), clock=chain([0.0, 0.1], repeat(5.0)))
-    assert status(await late(call(deadline=2.0), asked(EMAIL))) == 503
+    assert status(await answered(late(call(deadline=2.0), asked(EMAIL)))) == 503
     assert [(record.cause, record.status) for record in records] == [("deadline", 503)]
 
 
@@ -104,7 +104,9 @@ async def test_a_heavy_body_leaves_the_loop_and_a_caller_that_is_gone_leaves_a_r
 
     monkeypatch.setattr("sidecar.wire.check_body.asyncio.to_thread", hanging)
     async with asyncio.TaskGroup() as group:
-        asking = start(group, handler(records, Pii(action="flag"))(call(), asked(HEAVY)), name="ask")
+        asking = start(
+            group, answered(handler(records, Pii(action="flag"))(call(), asked(HEAVY))), name="ask"
+        )
         await begun.wait()
         await cancel(asking)
     assert asking.cancelled()

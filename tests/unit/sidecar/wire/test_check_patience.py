@@ -10,7 +10,7 @@ from sidecar.audit.record import Record
 from sidecar.checks.admission.request_rate import Buckets
 from sidecar.plan.current import Current
 from sidecar.plan.load import load_plan
-from sidecar.wire.engine import Call
+from sidecar.wire.engine import Call, answered
 from sidecar.wire.ext_authz import METHOD, PATIENCE, ExtAuthz
 from sidecar.wire.trace import Spans
 from tests.support.guard import KEY, check_request, guard_plan, key_set
@@ -25,7 +25,7 @@ async def test_a_check_that_waited_too_long_is_shed(waited: float, cause: str) -
     current.set_keys(key_set())
     handler = ExtAuthz(current=current, audit=records.append, spans=Spans())
     call = Call(method=METHOD, metadata={}, deadline=names.CHECK_SECONDS - waited, peer="")
-    answer = CheckResponse.FromString(await handler(call, check_request({"x-api-key": KEY})))
+    answer = CheckResponse.FromString(await answered(handler(call, check_request({"x-api-key": KEY}))))
     assert [record.cause for record in records] == [cause]
     if cause == "overloaded":
         headers = {entry.header.key: entry.header.value for entry in answer.denied_response.headers}

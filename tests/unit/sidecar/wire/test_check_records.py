@@ -11,7 +11,7 @@ from sidecar.audit.record import Record
 from sidecar.checks.admission.request_rate import Buckets
 from sidecar.plan.current import Current
 from sidecar.plan.load import load_plan
-from sidecar.wire.engine import Call
+from sidecar.wire.engine import Call, answered
 from sidecar.wire.ext_authz import METHOD, ExtAuthz
 from sidecar.wire.trace import Spans
 from tests.support.guard import KEY, check_request, guard_plan, key_set
@@ -38,9 +38,8 @@ async def test_a_record_says_what_the_check_knows(
     current.set_keys(key_set())
     handler = ExtAuthz(current=current, audit=records.append, spans=Spans(), new_id=lambda: "d" * 32)
     headers = {"x-api-key": key} if key else {}
-    await handler(
-        Call(method=METHOD, metadata={}, deadline=None, peer=""), check_request(headers, content=content)
-    )
+    call = Call(method=METHOD, metadata={}, deadline=None, peer="")
+    await answered(handler(call, check_request(headers, content=content)))
     seen = [
         (record.id.removeprefix("d" * 32), record.cause, record.status, record.shadow) for record in records
     ]
