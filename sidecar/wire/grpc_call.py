@@ -1,11 +1,11 @@
-"""What one gRPC call is on the wire: how its header block is judged, and what is kept while it runs. Pure."""
+"""What one gRPC call is on the wire: what is kept while it runs, and its metadata as handlers see it. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -13,13 +13,7 @@ from sidecar.wire import grpc_status as status
 from sidecar.wire.engine import Call
 from sidecar.wire.grpc_frames import BadFrame, MessageReader
 
-MAX_HEADERS: Final = 16 * 1024
-"""Of one call's metadata, counted as HTTP/2 counts header lists."""
-_PER_FIELD = 32
-_KIND: Final = b"application/grpc"
 _HIDDEN = frozenset({b"te", b"content-type", b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding"})
-_NOT_GRPC: Final[status.Headers] = ((b":status", b"415"),)
-_NOT_POST: Final[status.Headers] = ((b":status", b"405"), (b"allow", b"POST"))
 
 
 @dataclass(slots=True)
@@ -121,44 +115,6 @@ class Shell(Protocol):
 
     def gone(self, stream: Stream) -> None:
         """The peer, or a broken rule, ended a call that is not answered."""
-
-
-def admit(
-    number: int, headers: tuple[tuple[bytes, bytes], ...], methods: Mapping[bytes, Method], now: float
-) -> Stream | status.Headers:
-    """The call that a header block opens, or the whole answer that refuses it."""
-    fields: dict[bytes, bytes] = {}
-    size = _PER_FIELD * len(headers)
-    for name, value in headers:  # for each call: costs less than a dict() and joins
-        fields[name] = value
-        size += len(name) + len(value)
-    if fields.get(b":method") != b"POST":
-        return _NOT_POST
-    kind = fields.get(b"content-type", b"")
-    if kind != _KIND and not kind.startswith((_KIND + b"+", _KIND + b";")):
-        return _NOT_GRPC
-    method = methods.get(fields.get(b":path", b""))
-    if method is None:
-        return refusal(status.UNIMPLEMENTED, "no such method")
-    if fields.get(b"te") != b"trailers":
-        return refusal(status.INTERNAL, "te: trailers is missing")
-    if size > MAX_HEADERS:
-        return refusal(status.RESOURCE_EXHAUSTED, "too much metadata")
-    left = due = None
-    if (timeout := fields.get(b"grpc-timeout")) is not None:
-        try:
-            left = status.seconds(timeout)
-        except ValueError as error:
-            return refusal(status.INTERNAL, str(error))
-        due = now + left
-    return Stream(
-        number, method, Call(method=method.name, metadata=Metadata(fields), deadline=left, peer="unix:"), due
-    )
-
-
-def refusal(code: int, text: str) -> status.Headers:
-    """An answer of a status alone."""
-    return status.RESPONSE + status.trailers(code, text)
 
 
 class Metadata(Mapping[str, str]):

@@ -9,16 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 import ngh2
 
 from sidecar.wire import grpc_status as status
-from sidecar.wire.grpc_call import Budget, Method, Shell, Stream, admit
+from sidecar.wire.grpc_admission import Admission, refusal
+from sidecar.wire.grpc_call import Budget, Method, Shell, Stream
 from sidecar.wire.grpc_frames import BadFrame, MessageReader, frame, whole
 from sidecar.wire.http2_limits import CONNECTION_WINDOW, RULES, settings
-
-_NO_ERROR: Final = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,12 +37,13 @@ class Http2Connection:
     draining: bool = False
     final: bool = False
     _arrived: float = 0.0
-    _begun: list[Stream] = field(default_factory=list)
-    """Unary calls with a deadline that this read opened."""
+    _begun: list[Stream] = field(default_factory=list)  # unary calls with a deadline that this read opened
     _unfinished: set[int] = field(default_factory=set)
+    _admission: Admission = field(init=False)
     _wire: ngh2.Connection = field(init=False)
 
     def __post_init__(self) -> None:
+        self._admission = Admission(self.methods)
         self._wire = ngh2.Connection(ngh2.Role.SERVER, RULES)
         self._wire.initiate_connection(settings(self.max_calls))
         self._wire.set_local_window_size(CONNECTION_WINDOW)
@@ -57,11 +56,10 @@ class Http2Connection:
         except ngh2.NGH2Error:
             self.closed = True
         self._handle(self._wire.events())
-        if self._begun:
-            begun, self._begun = self._begun, []
-            for stream in begun:
-                if not stream.ended and not stream.finished:
-                    self.shell.awaited(stream)
+        for stream in self._begun:
+            if not stream.ended and not stream.finished:
+                self.shell.awaited(stream)
+        self._begun.clear()
 
     def _handle(self, events: list[ngh2.Event]) -> None:
         for event in events:
@@ -70,7 +68,8 @@ class Http2Connection:
             elif isinstance(event, ngh2.RequestReceived):
                 self._request(event)
             elif isinstance(event, (ngh2.StreamClosed, ngh2.StreamReset)):
-                self._lost(event.stream_id)
+                if self.streams or self._unfinished:  # most are answered: nothing is kept of them
+                    self._lost(event.stream_id)
             elif isinstance(event, ngh2.TrailersReceived):
                 if (stream := self.streams.get(event.stream_id)) is not None:
                     self._end(stream)
@@ -84,23 +83,24 @@ class Http2Connection:
                 self.closed = True
 
     def _request(self, event: ngh2.RequestReceived) -> None:
-        admitted = admit(event.stream_id, event.headers, self.methods, self._arrived)
+        number, ended = event.stream_id, event.end_stream
+        admitted = self._admission.admit(number, event.headers, self._arrived)
         if not isinstance(admitted, Stream):
-            self._refuse(event.stream_id, admitted, ended=event.end_stream)
+            self._refuse(number, admitted, ended=ended)
             return
-        self.streams[admitted.id] = admitted
+        self.streams[number] = admitted
         if not admitted.method.unary:
             self.shell.opened(admitted)
         elif admitted.due is not None:
             self._begun.append(admitted)
-        if event.end_stream and not admitted.finished:
+        if ended and not admitted.finished:
             self._end(admitted)
 
     def _data(self, event: ngh2.DataReceived) -> None:
-        data, ended = event.data, event.end_stream
-        stream = self.streams.get(event.stream_id)
+        number, data, ended = event.stream_id, event.data, event.end_stream
+        stream = self.streams.get(number)
         if stream is None or (stream.reader is None and self._handed(stream, data, ended=ended)):
-            self._acknowledge(event.stream_id, len(data))  # answered before all was here, or taken at once
+            self._acknowledge(number, len(data))  # answered before all was here, or taken at once
             return
         if stream.reader is None:
             stream.reader = MessageReader(self.max_message)
@@ -176,11 +176,13 @@ class Http2Connection:
         """The one reply of a unary call that ends well."""
         if stream.finished:
             return
+        framed = frame(message)
         self._forget(stream)
+        wire, number = self._wire, stream.id
         try:
-            self._wire.send_response(stream.id, status.RESPONSE)
-            self._wire.send_data(stream.id, frame(message))
-            self._wire.send_trailers(stream.id, status.FINE)
+            wire.send_response(number, status.RESPONSE)
+            wire.send_data(number, framed)
+            wire.send_trailers(number, status.FINE)
         except ngh2.NGH2Error:
             return  # RST_STREAM came in the same read
 
@@ -193,9 +195,7 @@ class Http2Connection:
             if stream.responded:
                 self._wire.send_trailers(stream.id, status.trailers(code, text))
             else:
-                self._wire.send_response(
-                    stream.id, status.RESPONSE + status.trailers(code, text), end_stream=True
-                )
+                self._wire.send_response(stream.id, refusal(code, text), end_stream=True)
         except ngh2.NGH2Error:
             return  # RST_STREAM came in the same read
         if not stream.ended:
@@ -239,7 +239,7 @@ class Http2Connection:
         done = [number for number in self._unfinished if not self._wire.queued_body_size(number)]
         for number in done:
             self._unfinished.discard(number)
-            self._wire.reset_stream(number, _NO_ERROR)
+            self._wire.reset_stream(number, 0)
         return bool(done)
 
     def notice(self) -> None:
@@ -283,15 +283,15 @@ class Http2Connection:
     def _forget(self, stream: Stream) -> None:
         stream.finished = True
         self.streams.pop(stream.id, None)
-        self._release(stream)
         if stream.reader is not None:
             stream.reader.clear()
             self.budget.account(stream)
+        if stream.unacknowledged:
+            self._release(stream)
 
     def _release(self, stream: Stream) -> None:
-        if stream.unacknowledged:
-            self._acknowledge(stream.id, stream.unacknowledged)
-            stream.unacknowledged = 0
+        self._acknowledge(stream.id, stream.unacknowledged)
+        stream.unacknowledged = 0
 
     def _acknowledge(self, number: int, amount: int) -> None:
         try:

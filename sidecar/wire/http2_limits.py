@@ -6,7 +6,7 @@ from typing import Final
 
 import ngh2
 
-from sidecar.wire.grpc_call import MAX_HEADERS
+from sidecar.wire.grpc_admission import MAX_HEADERS
 
 STREAM_WINDOW: Final = 256 * 1024
 CONNECTION_WINDOW: Final = 256 * 1024 * 1024

@@ -1,0 +1,105 @@
+"""Whether a header block opens a call. Pure.
+
+Envoy sends the same block with every call of one kind, all but its place in the trace: what was judged once is compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from sidecar.wire import grpc_status as status
+from sidecar.wire.engine import Call
+from sidecar.wire.grpc_call import Metadata, Method, Stream
+
+MAX_HEADERS: Final = 16 * 1024
+"""Of one call's metadata, counted as HTTP/2 counts header lists."""
+_PER_FIELD = 32
+_KIND: Final = b"application/grpc"
+_NOT_GRPC: Final[status.Headers] = ((b":status", b"415"),)
+_NOT_POST: Final[status.Headers] = ((b":status", b"405"), (b"allow", b"POST"))
+_TRACE: Final = b"traceparent"
+_MOST_KNOWN: Final = 4
+"""Blocks remembered for one connection: of a check, of a stream, of a health check."""
+_MOST_REMEMBERED: Final = 1024
+"""Bytes of a block that is remembered."""
+
+
+class _Known(msgspec.Struct, frozen=True):
+    """A block that opened a call, around its place in a trace. `left` is the caller's timeout."""
+
+    count: int
+    at: int
+    before: status.Headers
+    after: status.Headers
+    fields: dict[bytes, bytes]
+    method: Method
+    left: float | None
+
+
+class Admission:
+    """What one connection's header blocks open."""
+
+    __slots__ = ("_known", "_methods")
+
+    def __init__(self, methods: Mapping[bytes, Method]) -> None:
+        self._methods = methods
+        self._known: list[_Known] = []
+
+    def admit(self, number: int, headers: status.Headers, now: float) -> Stream | status.Headers:
+        """The call that a header block opens, or the whole answer that refuses it."""
+        for known in self._known:
+            if len(headers) != known.count:
+                continue
+            name, trace = headers[at := known.at]
+            if (
+                headers[:at] == known.before
+                and headers[at + 1 :] == known.after
+                and name == _TRACE
+                and len(trace) <= _MOST_REMEMBERED
+            ):
+                fields = known.fields.copy()
+                fields[_TRACE] = trace
+                return _opened(number, known.method, fields, known.left, now)
+        return self._judge(number, headers, now)
+
+    def _judge(self, number: int, headers: status.Headers, now: float) -> Stream | status.Headers:
+        fields = dict(headers)
+        if fields.get(b":method") != b"POST":
+            return _NOT_POST
+        kind = fields.get(b"content-type", b"")
+        if kind != _KIND and not kind.startswith((_KIND + b"+", _KIND + b";")):
+            return _NOT_GRPC
+        method = self._methods.get(fields.get(b":path", b""))
+        if method is None:
+            return refusal(status.UNIMPLEMENTED, "no such method")
+        if fields.get(b"te") != b"trailers":
+            return refusal(status.INTERNAL, "te: trailers is missing")
+        size = sum(_PER_FIELD + len(name) + len(value) for name, value in headers)
+        if size > MAX_HEADERS:
+            return refusal(status.RESOURCE_EXHAUSTED, "too much metadata")
+        left = None
+        if (timeout := fields.get(b"grpc-timeout")) is not None:
+            try:
+                left = status.seconds(timeout)
+            except ValueError as error:
+                return refusal(status.INTERNAL, str(error))
+        if size <= _MOST_REMEMBERED and _TRACE in fields and len(fields) == len(headers):
+            at = list(fields).index(_TRACE)
+            known = _Known(len(headers), at, headers[:at], headers[at + 1 :], fields, method, left)
+            self._known = [known, *self._known[: _MOST_KNOWN - 1]]
+        return _opened(number, method, fields, left, now)
+
+
+def refusal(code: int, text: str) -> status.Headers:
+    """An answer of a status alone."""
+    return status.RESPONSE + status.trailers(code, text)
+
+
+def _opened(
+    number: int, method: Method, fields: dict[bytes, bytes], left: float | None, now: float
+) -> Stream:
+    call = Call(method=method.name, metadata=Metadata(fields), deadline=left, peer="unix:")
+    return Stream(number, method, call, None if left is None else now + left)
