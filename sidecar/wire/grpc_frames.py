@@ -12,7 +12,7 @@ from typing import Final
 from sidecar.wire.grpc_status import INTERNAL, RESOURCE_EXHAUSTED, UNIMPLEMENTED
 
 HEAD: Final = 5
-_HEAD = struct.Struct(">BI")
+_HEAD = struct.Struct(">xI").pack  # flags 0: not compressed
 
 
 class BadFrame(Exception):
@@ -25,13 +25,13 @@ class BadFrame(Exception):
 
 def frame(message: bytes) -> bytes:
     """The message as it goes out, uncompressed."""
-    return _HEAD.pack(0, len(message)) + message
+    return _HEAD(len(message)) + message
 
 
 def whole(data: bytes, most: int) -> bytes | None:
     """The message when `data` is exactly one uncompressed message of at most `most` bytes, as most requests are."""
     size = len(data) - HEAD
-    if 0 <= size <= most and data[0] == 0 and int.from_bytes(data[1:HEAD], "big") == size:
+    if 0 <= size <= most and data[:HEAD] == _HEAD(size):
         return data[HEAD:]
     return None
 

@@ -161,7 +161,8 @@ class Http2Protocol(asyncio.Protocol):
 
     def asked(self, stream: Stream, message: bytes) -> None:
         """Implements Shell, as do the public ones below."""
-        unwatch(stream)
+        if stream.timer is not None:
+            unwatch(stream)
         self._turns.asked(stream, message)
 
     def _drive(self, stream: Stream, message: bytes) -> None:
@@ -171,13 +172,14 @@ class Http2Protocol(asyncio.Protocol):
         context = copy_context()
         try:
             answer = context.run(stream.method.handler, stream.call, message)
+            if isinstance(answer, bytes):
+                if not self._is_late(stream):
+                    self._core.answer(stream, answer)
+                return
         except Exception as error:
             self._failed(stream, error)
             return
-        if isinstance(answer, bytes):
-            self._answer(stream, answer)
-        else:
-            self._begin(stream, answer, context)
+        self._begin(stream, answer, context)
 
     def _begin(self, stream: Stream, work: Coroutine[Any, Any, bytes], context: Context) -> None:
         """Drive a handler's coroutine up to its first wait, with which it becomes a task."""

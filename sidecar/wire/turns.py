@@ -40,12 +40,14 @@ class Turns:
 
     def asked(self, stream: Stream, message: bytes) -> None:
         """A unary call: answered here, but for those that many others in the same read stand before."""
-        if (self._waiting or not self._left) and len(message) <= _MOST_WAITING:
+        if self._left and not self._waiting:
+            self._left -= 1
+            self._drive(stream, message)
+        elif len(message) <= _MOST_WAITING:
             if not self._waiting:
                 self._soon()
             self._waiting.append((stream, message))
         else:
-            self._left = max(0, self._left - 1)
             self._drive(stream, message)
 
     def _turn(self) -> None:
