@@ -7,6 +7,7 @@ import contextlib
 import json
 import tempfile
 import time
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,9 @@ from tests.support.raw_client import shed
 
 StaticConfig = Callable[[Bundle, Path], dict[str, Any]]
 Model = Callable[[web.Request, bytes], Awaitable[web.StreamResponse]]
+
+TURN = "x-turn"
+"""The header by which `Gateway.post` finds again what the model received of one request."""
 
 
 def streams(*events: bytes, kind: str = "text/event-stream", size: int = 41) -> Model:
@@ -64,21 +68,37 @@ class Gateway:
     received: list[bytes] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     disconnects: int = 0
+    arrived: dict[str, tuple[bytes, dict[str, str]]] = field(default_factory=dict)
+    """By the turn of `post` that sent it."""
 
     def reset(self) -> None:
         """As before the first request, but for records that nobody asked for: `record` passes over them."""
         self.model, self.disconnects = echo, 0
         self.received.clear()
         self.headers.clear()
+        self.arrived.clear()
+
+    def arrive(self, body: bytes, headers: dict[str, str]) -> None:
+        """A request reached the model."""
+        if turn := headers.pop(TURN, ""):
+            self.arrived[turn] = (body, headers)
+        self.received.append(body)
+        self.headers.append(headers)
 
     @contextlib.asynccontextmanager
     async def post(self, path: str, **options: Any) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The answer; asked again where it came only of waiting, as if the first time had not been."""
+        """The answer; asked again where it came only of waiting, as if the first time had not been: what reached the model
+        of it is forgotten, and nothing of others that asked meanwhile.
+        """
+        given = options.pop("headers", {})
         for turn in range(20):
-            asked, before = time.monotonic(), len(self.received)
-            async with self.client.post(self.url + path, **options) as answer:
+            asked, name = time.monotonic(), uuid.uuid4().hex
+            async with self.client.post(self.url + path, headers={**given, TURN: name}, **options) as answer:
                 if turn < 19 and shed(answer.status, asked):
-                    del self.received[before:], self.headers[before:]
+                    if name in self.arrived:
+                        body, headers = self.arrived.pop(name)
+                        self.received.remove(body)
+                        self.headers.remove(headers)
                     continue
                 yield answer
                 return
@@ -144,8 +164,7 @@ async def gateway(policy: str, static_config: StaticConfig, *, load: bool = True
 
             async def serve(request: web.Request) -> web.StreamResponse:
                 body = await request.read()
-                made.received.append(body)
-                made.headers.append({name.lower(): value for name, value in request.headers.items()})
+                made.arrive(body, {name.lower(): value for name, value in request.headers.items()})
                 try:
                     return await made.model(request, body)
                 except (ConnectionResetError, asyncio.CancelledError):
