@@ -190,7 +190,10 @@ def _cluster(name: str, sockets: Iterable[Path]) -> Cluster:
 
 
 def _guard(sockets: list[Path]) -> Cluster:
-    """Workers may die: the default breakers would swallow the retries that then save requests."""
+    """Workers may die: the default breakers would swallow the retries that then save requests. A worker that failed is
+    passed over for a moment; when all did, Envoy asks them all, and a retry finds the one that lives. Were one always
+    kept, that could be the dead one. At once: Envoy else gathers such changes for a second.
+    """
     cluster = _cluster(names.CLUSTER_GUARD, sockets)
     cluster.lb_policy = Cluster.LEAST_REQUEST
     cluster.circuit_breakers.thresholds.append(
@@ -201,6 +204,7 @@ def _guard(sockets: list[Path]) -> Cluster:
             max_connections=UInt32Value(value=10_000),
         )
     )
+    cluster.common_lb_config.update_merge_window.CopyFrom(_seconds(0))
     one, always = UInt32Value(value=1), UInt32Value(value=100)
     cluster.outlier_detection.CopyFrom(
         OutlierDetection(
@@ -210,7 +214,7 @@ def _guard(sockets: list[Path]) -> Cluster:
             consecutive_local_origin_failure=one,
             interval=_seconds(0.2),
             base_ejection_time=_seconds(0.5),
-            max_ejection_percent=UInt32Value(value=50),
+            max_ejection_percent=always,
         )
     )
     return cluster

@@ -142,15 +142,21 @@ async def _ready(envoy: Child, admin: Path) -> None:
 
 
 @contextlib.asynccontextmanager
-async def gateway(policy: str, static_config: StaticConfig, *, load: bool = True) -> AsyncIterator[Gateway]:
-    """Start everything for a policy text; {port} and {model} in it become the listener's and the model's ports."""
+async def gateway(
+    policy: str, static_config: StaticConfig, *, load: bool = True, patience: bool = True
+) -> AsyncIterator[Gateway]:
+    """Start everything for a policy text; {port} and {model} in it become the listener's and the model's ports.
+
+    patience: Envoy's, for tests of other things than a guard that makes it wait.
+    """
     port, model_port = free_port(), free_port()
     text = policy.replace("{port}", str(port)).replace("{model}", str(model_port))
     bundle = compile_bundle(parse_policy(text), revision=1, version=1, issued_at="2026-01-02T03:04:05Z")
     with tempfile.TemporaryDirectory(prefix="bz-") as folder:
         run_dir = Path(folder)
         config = run_dir / "envoy.json"
-        config.write_text(json.dumps(patient(static_config(bundle, run_dir))))
+        made_config = static_config(bundle, run_dir)
+        config.write_text(json.dumps(patient(made_config) if patience else made_config))
         async with guard_worker(run_dir=run_dir) as guard, aiohttp.ClientSession() as client:
             if load:
                 loaded = await guard.load(bundle.plan)

@@ -24,6 +24,7 @@ from bartizan.policy.bundle import GuardModel, GuardPlan
 from bartizan.policy.keyset import KeyRecord, KeySet, key_hash
 from bartizan.policy.schema import Route
 from protos.gen.envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
+from sidecar.agent.bootstrap import guard_socket
 from sidecar.agent.channel import Channel
 from sidecar.agent.messages import (
     AgentMessage,
@@ -189,15 +190,15 @@ class GuardWorker:
 
 @contextlib.asynccontextmanager
 async def guard_worker(
-    *, traces: bool = False, run_dir: Path | None = None, wire: str = ""
+    *, traces: bool = False, run_dir: Path | None = None, wire: str = "", number: int = 0
 ) -> AsyncIterator[GuardWorker]:
-    """Start a worker, configured and with keys, and end it by closing its channel."""
+    """Start a worker, the one of this number in its folder, configured and with keys; end it by closing its channel."""
     with contextlib.ExitStack() as stack:
         folder = run_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bzg")))
         mine, theirs = socket.socketpair()
         my_audit, their_audit = socket.socketpair()
-        log = folder / "guard.log"
-        path = folder / "guard-0.sock"
+        log = folder / f"guard-{number}.log"
+        path = folder / guard_socket(number)
         with theirs, their_audit, log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -220,7 +221,9 @@ async def guard_worker(
         worker = GuardWorker(child=child, channel=channel, audit=audit, socket=path, wire=connection)
         try:
             await channel.send(
-                Configure(instance_id="i1", worker=0, workers=1, probe_key=PROBE_KEY, traces=traces)
+                Configure(
+                    instance_id="i1", worker=number, workers=number + 1, probe_key=PROBE_KEY, traces=traces
+                )
             )
             await worker.set_keys(key_set())
             assert isinstance(await worker.ask(Listen()), Listening)
