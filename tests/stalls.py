@@ -7,6 +7,8 @@ same to CI, once in a hundred runs.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import os
 import random
 import signal
@@ -18,6 +20,11 @@ from pathlib import Path
 
 WORKER_LONGEST = 1.5
 """A guard worker that stands still for two seconds is killed, as promised, and requests are refused until it is back."""
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+SEIZE, INTERRUPT, DETACH, EVENT_STOP = 0x4206, 0x4207, 17, 128
+ALL_THREADS = 0x40000000
+"""waitpid's __WALL."""
 
 
 def main() -> int:
@@ -31,25 +38,60 @@ def main() -> int:
     told = parser.parse_args()
     chance = random.Random(told.seed)
     played = subprocess.Popen([sys.executable, "-m", *told.command])
+    stalls = 0
     try:
         while played.poll() is None:
             time.sleep(chance.expovariate(1 / told.pause))
             if running := _running(played.pid):
                 pid = chance.choice(running)
                 longest = min(told.longest, WORKER_LONGEST) if _is_worker(pid) else told.longest
-                _stall(pid, chance.uniform(0.02, longest))
+                stalls += _stall(pid, chance.uniform(0.02, longest))
     except KeyboardInterrupt:
         played.send_signal(signal.SIGINT)
+    print(f"{stalls} stalls")
     return played.wait()
 
 
-def _stall(pid: int, seconds: float) -> None:
+def _stall(pid: int, seconds: float) -> bool:
+    """Whether it stood still. Stopped as by a debugger, not by signals: those tests send themselves, and what they froze
+    meanwhile would go on at the end of our stall.
+    """
+    held: dict[int, int] = {}
     try:
-        os.kill(pid, signal.SIGSTOP)
-        time.sleep(seconds)
-        os.kill(pid, signal.SIGCONT)
-    except ProcessLookupError:
+        seen: set[int] = set()
+        while fresh := set(_threads(pid)) - seen:
+            seen |= fresh
+            for thread in fresh:
+                _hold(thread, held)
+        time.sleep(seconds if held else 0)
+    finally:
+        for thread in sorted(held, key=lambda thread: thread == pid):
+            if not _trace(DETACH, thread, held[thread]):  # killed meanwhile: its parent hears of it after us
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(thread, ALL_THREADS)
+    return bool(held)
+
+
+def _hold(thread: int, held: dict[int, int]) -> None:
+    """Stop a thread, if it is still there, and note the signal that it was about to get."""
+    if not _trace(SEIZE, thread):
         return
+    held[thread] = 0
+    _trace(INTERRUPT, thread)
+    with contextlib.suppress(ChildProcessError):
+        _, status = os.waitpid(thread, ALL_THREADS)
+        if os.WIFSTOPPED(status) and status >> 16 != EVENT_STOP:
+            held[thread] = os.WSTOPSIG(status)
+
+
+def _trace(request: int, thread: int, signal_: int = 0) -> bool:
+    return bool(LIBC.ptrace(request, thread, None, ctypes.c_void_p(signal_)) == 0)
+
+
+def _threads(pid: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()]
+    return []
 
 
 def _is_worker(pid: int) -> bool:
