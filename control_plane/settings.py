@@ -21,7 +21,6 @@ _LEVELS = ("debug", "info", "warning", "error")
 _TRUST_DOMAIN = re.compile(r"[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?", re.ASCII)
 _MOUNT = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}", re.ASCII)
-
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 
 T = TypeVar("T")
@@ -93,10 +92,10 @@ def from_environment() -> Settings:
 def read(variables: Mapping[str, str]) -> Settings:
     """Settings from variables. Raises InvalidInput with every mistake, each named by its variable."""
     reader = _Reader(variables)
-    state_dir = reader.get("STATE_DIR", _absolute, "/var/lib/bartizan")
+    state_dir, store = _places(reader)
     settings = Settings(
         state_dir=state_dir,
-        store=reader.get("STORE", _url, f"sqlite+aiosqlite:///{state_dir}/store.db"),
+        store=store,
         replicas=reader.get("REPLICAS", _replicas, "1"),
         api=reader.get("API_LISTEN", _address, "127.0.0.1:8440"),
         grpc=reader.get("GRPC_LISTEN", _address, "127.0.0.1:18000"),
@@ -142,6 +141,19 @@ def read(variables: Mapping[str, str]) -> Settings:
     return settings
 
 
+def read_store(variables: Mapping[str, str]) -> str:
+    """The store's URL alone, for who has the host and perhaps no other setting. Raises InvalidInput."""
+    reader = _Reader(variables)
+    _, store = _places(reader)
+    reader.refuse()
+    return store
+
+
+def _places(reader: _Reader) -> tuple[Path, str]:
+    state_dir = reader.get("STATE_DIR", _absolute, "/var/lib/bartizan")
+    return state_dir, reader.get("STORE", _url, f"sqlite+aiosqlite:///{state_dir}/store.db")
+
+
 class _Reader:
     """Collects problems instead of stopping at the first."""
 
@@ -175,6 +187,9 @@ class _Reader:
                 self._problems.append(
                     Problem(path=variable, code="unknown_setting", message="no such setting")
                 )
+        self.refuse()
+
+    def refuse(self) -> None:
         if self._problems:
             raise InvalidInput("the control plane's settings are wrong", self._problems)
 

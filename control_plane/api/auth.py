@@ -178,8 +178,8 @@ class Tokens:
         self._brake.failed(peer, now)
         raise Unauthenticated("no valid admin token was presented")
 
-    async def create(self, ask: NewToken, actor: Actor) -> IssuedToken:
-        """Raises Forbidden when the bootstrap token asks for another role than admin, or comes second, or when the
+    async def create(self, ask: NewToken, actor: Actor, *, act: str = "token.create") -> IssuedToken:
+        """act: what its event is called. Raises Forbidden when the bootstrap token asks for another role than admin, or comes second, or when the
         actor is limited itself; InvalidInput for limits that the role would not keep.
         """
         if ask.tenants and ask.role != "auditor":
@@ -207,7 +207,7 @@ class Tokens:
                 raise Forbidden("the bootstrap token was spent")
             await work.tokens.add(row)
             detail = {"role": ask.role, "name": ask.name, "ttl_seconds": ask.ttl_seconds}
-            await work.events.record(actor.event(now, "token.create", token_id, detail))
+            await work.events.record(actor.event(now, act, token_id, detail))
         if bootstrap:
             self._bootstrap_file.unlink(missing_ok=True)
         return IssuedToken(id=token_id, token=token, role=ask.role, expires_at=row.expires_at)

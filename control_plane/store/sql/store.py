@@ -17,14 +17,21 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import URL, Connection, event, make_url, text
+from sqlalchemy import URL, Connection, event, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from bartizan import tasks
-from bartizan.errors import BartizanError, Conflict, DependencyRefused, DependencyUnavailable, InvalidInput
+from bartizan.errors import (
+    BartizanError,
+    Conflict,
+    DependencyRefused,
+    DependencyUnavailable,
+    InvalidInput,
+    NotFound,
+)
 from control_plane.store.rows import Change
 from control_plane.store.sql import postgres
 from control_plane.store.sql.access import SqlAdminEvents, SqlAdminTokens, SqlJoinTokens
@@ -36,6 +43,7 @@ from control_plane.store.sql.meshes import SqlMeshes
 from control_plane.store.sql.policies import SqlPolicies
 from control_plane.store.sql.replicas import SqlReplicas
 from control_plane.store.sql.secrets import SqlLeases, SqlRotations, SqlSecrets
+from control_plane.store.sql.tables import ADMIN_TOKENS
 from control_plane.store.sql.transaction import transaction
 
 IN_MEMORY = "sqlite+aiosqlite:///:memory:"
@@ -123,6 +131,27 @@ async def open_store(url: str = IN_MEMORY) -> SqlStore:
             if migrating.dialect.name == "postgresql":
                 await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
             await connection.run_sync(_migrate)
+    except BaseException as error:
+        await engine.dispose()
+        if (fault := _fault(error)) is None:
+            raise
+        raise fault from error
+    return SqlStore(engine)
+
+
+async def open_used_store(url: str) -> SqlStore:
+    """One that a control plane has made, as it is: nothing is created and nothing migrated. Raises also NotFound."""
+    parsed = _parsed(url)
+    nothing = NotFound("no control plane has used this store (BARTIZAN_CP_STORE, BARTIZAN_CP_STATE_DIR)")
+    sqlite = parsed.get_backend_name() == "sqlite"
+    if sqlite and not Path(parsed.database or "").is_file():
+        raise nothing
+    engine = _sqlite(parsed) if sqlite else postgres.engine(parsed)
+    try:
+        async with engine.connect() as connection:
+            used = await connection.run_sync(lambda plain: inspect(plain).has_table(ADMIN_TOKENS.name))
+        if not used:
+            raise nothing
     except BaseException as error:
         await engine.dispose()
         if (fault := _fault(error)) is None:

@@ -12,8 +12,9 @@ import pytest_asyncio
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from bartizan.errors import BartizanError, Conflict, DependencyUnavailable, InvalidInput
+from bartizan.errors import BartizanError, Conflict, DependencyUnavailable, InvalidInput, NotFound
 from control_plane.policies.service import Policies
+from control_plane.recover import ACT, new_admin
 from control_plane.store.base import (
     AdminEvent,
     AuditRow,
@@ -199,3 +200,16 @@ async def test_what_no_column_can_hold_is_the_callers_fault(url: str, ask: Any) 
 
 async def _ignore(*_told: object) -> None:
     pass
+
+
+async def test_a_way_back_in_is_made_in_the_shared_store(url: str, replicas: list[SqlStore]) -> None:
+    made = await new_admin(url, name="back", ttl_seconds=3600)
+    async with replicas[0].begin() as work:
+        [token] = await work.tokens.all()
+        [event] = await work.events.recent()
+    assert (token.id, token.role, event.act, event.target) == (made.id, "admin", ACT, made.id)
+
+
+async def test_a_database_that_nobody_used_gets_no_way_in(url: str) -> None:
+    with pytest.raises(NotFound):
+        await new_admin(url, name="back", ttl_seconds=3600)
