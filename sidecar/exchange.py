@@ -198,8 +198,8 @@ class Exchange:
             return self._refuse(judged.refusal)
         self.would = self.would or judged.refusal
         self._headers = PassAnswerHeaders(without=() if self.plan.shadow else judged.without)
-        if event.end:
-            self.stage = Stage.DONE
+        if event.end or event.of_envoy:
+            self.stage = Stage.DONE if event.end else Stage.PASSED
             return [self._headers]
         if event.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
             return self._unreadable(deny(Cause.ANSWER_ENCODED))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+from bartizan.policy.names import HEADER_DECISION
 from sidecar.model.decision import Decision
 from sidecar.model.value import Value
 
@@ -54,6 +55,11 @@ class AnswerHeaders(Value, frozen=True, kw_only=True):
     status: int
     headers: Mapping[str, str]
     end: bool
+
+    @property
+    def of_envoy(self) -> bool:
+        """Its own word of a model that is away: the route takes this header from what a model says."""
+        return self.status >= 500 and HEADER_DECISION in self.headers
 
 
 class AnswerBody(Value, frozen=True, kw_only=True):

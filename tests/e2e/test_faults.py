@@ -64,11 +64,19 @@ POLICIES = {
   authz: [{name: not-globex, deny: 'identity.tenant == "globex"'}]
   limits: {requests: [{per: key, rate: 1/h, burst: 12}], body: {max: 512KiB}}
 """,
+    "native": HEAD
+    + """
+  model: {name: native, protocol: opaque, port: {model}}
+  routes: [{path: /predict}]
+  authn: {jwt: [{issuer: "{issuer}", jwksUri: "{issuer}/jwks", audiences: [{audience}], claims: {tenant: org}}]}
+  limits: {body: {max: 512KiB}}
+""",
 }
 DEFAULTS = {
     "fields": ("/predict", '{"text": "hello"}'),
     "chat": ("/v1/chat/completions", '{"model": "chat", "messages": [{"role": "user", "content": "hi"}]}'),
     "plain": ("/predict", "some bytes"),
+    "native": ("/predict", "some bytes"),
 }
 KEYS = {name: new_key() for name in ("valid", "globex", "foreign", "revoked", "expired", "limited")}
 

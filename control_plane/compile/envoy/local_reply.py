@@ -34,11 +34,23 @@ NOT_FOUND = "There is no such endpoint."
 TOO_LARGE = "The request body is too large."
 ENCODED = "This endpoint takes uncompressed bodies only."
 REFUSED = "The request was refused."
+UNREACHED = "The model could not be reached."
+SILENT = "The model did not answer in time."
+BROKE_OFF = "The model broke off before its answer was complete."
 
 RETRY_AFTER_SECONDS = "1"
 
 # The guard's id when it let the request pass before; a request that Envoy can't even parse has no stream id yet.
 _GUARDS_ID = f'{{"command": "DYNAMIC_METADATA", "param": "{names.AUTHZ_METADATA}:decision_id"}}'
+# Envoy's own words for what became of the way to the model. Too many requests at once are no fault of the model's.
+_UNREACHED = " || ".join(
+    f"response.code_details.contains('{word}')"
+    for word in ("connection_failure", "connection_timeout", "no_healthy_upstream")
+)
+_SILENT = "response.code_details in ['stream_idle_timeout', 'response_timeout', 'upstream_response_timeout']"
+_BROKE_OFF = (
+    "response.code_details.startsWith('upstream_reset') && !response.code_details.contains('overflow')"
+)
 DECISION = f'%COALESCE({{"operators": [{_GUARDS_ID}, "STREAM_ID", "UNIQUE_ID"]}})%'
 
 
@@ -50,6 +62,10 @@ def local_reply(protocol: Protocol) -> LocalReplyConfig:
             _mapper(protocol, NOT_FOUND, 404),
             _mapper(protocol, TOO_LARGE, 413),
             _mapper(protocol, ENCODED, 415),
+            _about_model(protocol, UNREACHED, 503, _UNREACHED, retry),
+            _about_model(protocol, SILENT, 504, _SILENT),
+            _about_model(protocol, BROKE_OFF, 503, _BROKE_OFF, retry),
+            _about_model(protocol, BROKE_OFF, 502, _BROKE_OFF),
             _mapper(protocol, UNAVAILABLE, 503, retry),
             _hung_guard(protocol, retry),
             _mapper(protocol, REFUSED),
@@ -67,6 +83,14 @@ def _mapper(
         body_format_override=body_format(protocol, message),
         headers_to_add=[header(names.HEADER_DECISION, DECISION), *headers],
     )
+
+
+def _about_model(
+    protocol: Protocol, message: str, status: int, details: str, *headers: HeaderValueOption
+) -> ResponseMapper:
+    mapper = _mapper(protocol, message, status, *headers)
+    mapper.filter.and_filter.filters.append(_cel(details))
+    return mapper
 
 
 def _hung_guard(protocol: Protocol, retry: HeaderValueOption) -> ResponseMapper:

@@ -15,7 +15,7 @@ from bartizan.xds.resources import packed
 from control_plane.compile.envoy.filters import ext_authz
 from control_plane.compile.envoy.filters.catalog import Filter, in_use
 from control_plane.compile.envoy.tracing import no_sampling, sampling
-from control_plane.compile.envoy.values import FALSE, duration, header
+from control_plane.compile.envoy.values import FALSE, duration
 from control_plane.compile.resolve import Resolved
 from protos.gen.envoy.config.core.v3.base_pb2 import Metadata
 from protos.gen.envoy.config.route.v3.route_components_pb2 import (
@@ -109,10 +109,6 @@ def _declared(
         # The guard reads plain bytes only, so the model is not asked for others.
         request_headers_to_remove=["accept-encoding"] if resolved.answers_checked else [],
         response_headers_to_remove=_NOT_FROM_MODEL,
-        # where the guard let it pass, its own id takes this one's place
-        response_headers_to_add=[header(names.HEADER_DECISION, "%STREAM_ID%")]
-        if resolved.native_tokens
-        else [],
         tracing=sampling(resolved.spec.telemetry.trace_sample),
     )
 

@@ -66,6 +66,13 @@ async def test_a_guard_silent_within_a_stream_is_bounded_by_the_idle_timeout(
                 pass
 
 
+async def test_of_a_model_that_is_silent_the_client_is_told_so(static_config: StaticConfig) -> None:
+    """Envoy says 504 of a guard that hangs, too; its own word of the reason tells which."""
+    async with watched(POLICY, static_config, alter=_impatient) as stand:
+        reply = await stand.ask("silent")
+        assert (reply.status, b"The model did not answer in time." in reply.body) == (504, True), reply.raw
+
+
 async def test_a_guard_slower_than_envoy_s_default_is_waited_for(static_config: StaticConfig) -> None:
     """Envoy's defaults are 200 ms, for ext_authz and for each message of ext_proc: one slow judgement would be a 500."""
     async with watched(POLICY, static_config, hurried=True) as stand:
