@@ -83,6 +83,10 @@ class Forbidden(BartizanError):
     """The caller may not do that."""
 
 
+class Crowded(BartizanError):
+    """One caller has as much as it may have at a time; others are served."""
+
+
 class TrustError(BartizanError):
     """Something could not be verified; nothing of it was used."""
 

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-import grpc.aio
 from opentelemetry import trace
 
 from bartizan import tasks
@@ -21,7 +20,6 @@ from bartizan.errors import DependencyUnavailable
 from bartizan.telemetry.logging import get_logger
 from bartizan.telemetry.tracing import provider
 from bartizan.tls import CertificateSource, server_credentials
-from bartizan.xds.server import SERVER_OPTIONS
 from control_plane.api.auth import Tokens
 from control_plane.api.metrics import metrics_application
 from control_plane.api.ports import Parts
@@ -53,6 +51,7 @@ from control_plane.secrets.rotation.barriers import Use
 from control_plane.secrets.rotation.engine import RotationEngine, RotationSettings
 from control_plane.secrets.vault import Vault, VaultSettings
 from control_plane.settings import Settings
+from control_plane.sidecar_ports import attest_server, mtls_server
 from control_plane.state_files import alone_in, replica_name, write_ca
 from control_plane.store.clock import StoreClock
 from control_plane.store.sql.store import SqlStore, open_store
@@ -66,11 +65,6 @@ if TYPE_CHECKING:
 _log = get_logger()
 _GRACE_SECONDS = 1.0
 _NEW_ENOUGH_SECONDS = 0.5
-# Streams of a large fleet (four for each sidecar); who attests stays for one short call.
-_MOST_CALLS = 20_000
-_MOST_ATTESTING = 256
-# Anybody may connect there: it is for one call, and whoever does not make it goes.
-ATTEST_OPTIONS = (*SERVER_OPTIONS, ("grpc.max_connection_idle_ms", 10_000))
 _MTLS_SERVICES = (
     "envoy.service.discovery.v3.AggregatedDiscoveryService",
     "bartizan.fleet.v1.Fleet",
@@ -185,13 +179,13 @@ class ControlPlane:
         await self.fleet.load()
         await self.publisher.start()
         await self.replicas.look()
-        mtls = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=_MOST_CALLS)
+        mtls = mtls_server()
         PushService(self.publisher, self.ledger, self.refusals.record).register(mtls)
         self.fleet.register(mtls)
         AuditService(self.store).register(mtls)
         Health(lambda: not self._not_ready(), _MTLS_SERVICES).register(mtls)
         identity_pb2_grpc.add_IdentityServicer_to_server(RenewService(self.attestor), mtls)  # type: ignore[abstract]
-        attest = grpc.aio.server(options=ATTEST_OPTIONS, maximum_concurrent_rpcs=_MOST_ATTESTING)
+        attest = attest_server()
         identity_pb2_grpc.add_IdentityServicer_to_server(AttestService(self.attestor), attest)  # type: ignore[abstract]
         Health(lambda: not self._not_ready(), ("bartizan.identity.v1.Identity",)).register(attest)
         for name, server, address, client in (

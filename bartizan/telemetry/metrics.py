@@ -45,6 +45,11 @@ API_REQUESTS = Counter(
 )
 PUBLISHED = Counter("bartizan_bundles_published_total", "Bundles published.")
 ACKS = Counter("bartizan_xds_acks_total", "ACK and NACK by type and result.", ["type", "result"])
+CALLS_REFUSED = Counter(
+    "bartizan_calls_refused_total",
+    "Calls of sidecars refused before they were served, by reason.",
+    ["reason"],
+)
 INSTANCES = Gauge("bartizan_instances", "Live instances.")
 REPLICAS = Gauge("bartizan_replicas", "Replicas that are alive; 0 while this one is behind.")
 ROTATION_PHASE = Gauge("bartizan_rotation_phase", "1 for the phase each rotation is in.", ["secret", "phase"])

@@ -15,7 +15,7 @@ import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from bartizan import tasks
-from bartizan.errors import BartizanError, DependencyError, Forbidden, ProtocolViolation, TrustError
+from bartizan.errors import BartizanError, Crowded, DependencyError, Forbidden, ProtocolViolation, TrustError
 from bartizan.policy.names import (
     TYPE_CLUSTER,
     TYPE_ENDPOINTS,
@@ -103,6 +103,8 @@ class _Streams:
             session = await self._open(peer_info(context), first.node.id)
         except (TrustError, Forbidden) as error:
             await _refuse(context, grpc.StatusCode.PERMISSION_DENIED, str(error))
+        except Crowded as error:
+            await _refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         except DependencyError as error:
             await _refuse(context, grpc.StatusCode.UNAVAILABLE, str(error))
         except BartizanError as error:
@@ -251,7 +253,7 @@ class _Sds(sds_pb2_grpc.SecretDiscoveryServiceServicer):
 
 class AdsServer:
     """Serves sessions over ADS and SDS. `open_session(peer, node_id)` may refuse: TrustError and Forbidden end the
-    stream with PERMISSION_DENIED, DependencyError with UNAVAILABLE.
+    stream with PERMISSION_DENIED, Crowded with RESOURCE_EXHAUSTED, DependencyError with UNAVAILABLE.
     """
 
     def __init__(self, open_session: OpenSession) -> None:

@@ -10,6 +10,7 @@ import grpc.aio
 from bartizan.errors import BartizanError, DependencyError, Forbidden, IdentityRefused, InvalidInput
 from bartizan.telemetry.logging import get_logger
 from bartizan.xds.server import peer_info
+from control_plane.first_word import address
 from control_plane.identity.attest import Attested, Attestor, PeerLimit
 from protos.gen.bartizan.identity.v1 import identity_pb2, identity_pb2_grpc
 
@@ -28,7 +29,7 @@ class AttestService(identity_pb2_grpc.IdentityServicer):
     async def Attest(  # noqa: N802 - gRPC names it
         self, request: identity_pb2.AttestRequest, context: AttestContext
     ) -> identity_pb2.Certificate:
-        peer = _address(context.peer())
+        peer = address(context)
         if not self._limit.admit(peer):
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many attestations from this address")
         try:
@@ -90,9 +91,3 @@ def _certificate(attested: Attested) -> identity_pb2.Certificate:
     )
     message.ttl.FromMilliseconds(round(attested.issued.ttl * 1000))
     return message
-
-
-def _address(peer: str) -> str:
-    """ "ipv4:127.0.0.1:5000" -> "127.0.0.1": the port would make every connection a new peer."""
-    kind, _, rest = peer.partition(":")
-    return rest.rpartition(":")[0] if kind in {"ipv4", "ipv6"} else kind

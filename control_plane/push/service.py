@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import grpc.aio
 
-from bartizan.errors import Forbidden
+from bartizan.errors import Crowded, Forbidden
 from bartizan.policy.names import TYPE_BUNDLE, TYPE_KEY_SET, TYPE_SECRET
 from bartizan.telemetry.logging import get_logger
-from bartizan.telemetry.metrics import ACKS
+from bartizan.telemetry.metrics import ACKS, CALLS_REFUSED
 from bartizan.xds.server import AdsServer, PeerInfo, Session
 from bartizan.xds.snapshot import Publication
 from bartizan.xds.subscription import WILDCARD
@@ -23,6 +23,8 @@ from control_plane.push.subscriber import Subscriber
 
 logger = get_logger()
 
+MOST_STREAMS = 16
+"""Of one sidecar, which needs one: those of connections that broke unseen are found dead within 15 s."""
 _SHOWN_NAMES = 16
 _SHOWN_TEXT = 160
 _TYPES = {TYPE_BUNDLE: "bundle", TYPE_KEY_SET: "key_set", TYPE_SECRET: "secret"}
@@ -108,7 +110,7 @@ class PushService:
         AdsServer(self.open).register(server, sds=False)
 
     async def open(self, peer: PeerInfo, node_id: str) -> Session:
-        """Raises Forbidden unless the instance `node_id` was attested to the peer's SPIFFE id."""
+        """Raises Forbidden unless the instance `node_id` was attested to the peer's SPIFFE id, Crowded."""
         try:
             subscriber = await self._publisher.subscribe(node_id, peer.spiffe_id)
         except Forbidden:
@@ -123,6 +125,10 @@ class PushService:
                 )
             )
             raise
+        if subscriber.streams > MOST_STREAMS:
+            self._publisher.unsubscribe(subscriber)
+            CALLS_REFUSED.labels(reason="streams").inc()
+            raise Crowded(f"this sidecar has {MOST_STREAMS} streams open")
         logger.info("sidecar_connected", instance_id=node_id, spiffe_id=peer.spiffe_id)
         return _Stream(self._publisher, subscriber, self._ledger, self._refused, peer.address)
 

@@ -24,7 +24,6 @@ from bartizan.policy.keyset import KeySet
 from bartizan.policy.names import TYPE_BUNDLE, TYPE_KEY_SET, TYPE_SECRET
 from bartizan.tls import CertificateSource, KeyMaterial, channel_credentials, server_credentials
 from bartizan.xds.client import KEEPALIVE, AdsClient, BackOff, ConnectionState
-from bartizan.xds.server import SERVER_OPTIONS
 from control_plane.fleet.ledger import Ledger
 from control_plane.fleet.service import FleetService
 from control_plane.fleet.status import policy_status
@@ -37,6 +36,7 @@ from control_plane.push.publish import Publisher
 from control_plane.push.refusals import RefusalLog
 from control_plane.push.service import PushService
 from control_plane.push.sign import FileSigner
+from control_plane.sidecar_ports import mtls_server
 from control_plane.store.base import InstanceRow
 from control_plane.store.sql.store import SqlStore, open_store
 from protos.gen.bartizan.fleet.v1 import fleet_pb2, fleet_pb2_grpc
@@ -124,7 +124,7 @@ class Plane:
         await self.fleet.load()
         await self.publisher.start()
         source = CertificateSource(self.authority.material(control_plane_id("test")))
-        server = grpc.aio.server(options=SERVER_OPTIONS)
+        server = mtls_server()
         self.push.register(server)
         self.fleet.register(server)
         self.port = server.add_secure_port("127.0.0.1:0", server_credentials(source, require_client=True))

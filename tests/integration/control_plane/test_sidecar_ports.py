@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from bartizan.xds.server import SERVER_OPTIONS
-from control_plane.app import ATTEST_OPTIONS
+from control_plane.sidecar_ports import ATTEST_OPTIONS
 
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"
 """What an HTTP/2 client begins with: its preface and empty settings."""
