@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+
 from bartizan import api
-from bartizan.errors import (
-    DependencyUnavailable,
-)
+from bartizan.errors import DependencyUnavailable
 from bartizan.mesh_calls import LONG_SECONDS, MeshCalls
 from bartizan.transport import SECONDS, decode, fault, word
 
@@ -101,20 +102,27 @@ class Client(MeshCalls):
         return await self.send("GET", f"{_policy(name)}/effective", api.EffectivePolicy, query=query)
 
     async def status(self, name: str) -> api.PolicyStatus:
-        return await self.send("GET", f"{_policy(name)}/status", api.PolicyStatus)
+        [first, *more] = await self.send_pages(f"{_policy(name)}/status", api.PolicyStatus)
+        return _whole(first, more)
 
     async def wait_enforced(
         self, name: str, version: int = 0, *, timeout_seconds: float = 60.0
     ) -> api.PolicyStatus:
         """Until every instance provably enforces that version (or a newer one), or the time is over: look at `.enforced`."""
-        return await self.wait(f"{_policy(name)}/status", api.PolicyStatus, version, timeout_seconds)
+        path = f"{_policy(name)}/status"
+        return await self._rest(path, await self.wait(path, api.PolicyStatus, version, timeout_seconds))
 
     async def wait_settled(
         self, name: str, version: int = 0, *, timeout_seconds: float = 60.0
     ) -> api.PolicyStatus:
         """Until no instance is pending, or the time is over."""
         path = f"{_policy(name)}/status"
-        return await self.wait(path, api.PolicyStatus, version, timeout_seconds, settled=True)
+        status = await self.wait(path, api.PolicyStatus, version, timeout_seconds, settled=True)
+        return await self._rest(path, status)
+
+    async def _rest(self, path: str, first: api.PolicyStatus) -> api.PolicyStatus:
+        more = await self.send_pages(path, api.PolicyStatus, first.cursor) if first.cursor else []
+        return _whole(first, more)
 
     # Keys
 
@@ -139,7 +147,10 @@ class Client(MeshCalls):
         return await self.send("POST", f"/v1/key-sets/{word(key_set)}/keys", api.IssuedKey, body=ask)
 
     async def keys(self, key_set: str) -> api.KeyList:
-        return await self.send("GET", f"/v1/key-sets/{word(key_set)}/keys", api.KeyList)
+        """All, the oldest first."""
+        pages = await self.send_pages(f"/v1/key-sets/{word(key_set)}/keys", api.KeyList)
+        keys = tuple(key for page in pages for key in page.keys)
+        return msgspec.structs.replace(pages[-1], keys=keys)
 
     async def revoke_key(self, key_set: str, key_id: str) -> None:
         await self.send("DELETE", f"/v1/key-sets/{word(key_set)}/keys/{word(key_id)}", None)
@@ -183,7 +194,8 @@ class Client(MeshCalls):
         await self.send("DELETE", f"/v1/join-tokens/{word(token_id)}", None)
 
     async def instances(self) -> tuple[api.InstanceInfo, ...]:
-        return (await self.send("GET", "/v1/instances", api.InstanceList)).instances
+        """All, the oldest first."""
+        return await self.send_all("/v1/instances", api.InstanceList, lambda page: page.instances)
 
     async def remove_instance(self, instance_id: str) -> None:
         await self.send("DELETE", f"/v1/instances/{word(instance_id)}", None)
@@ -271,6 +283,12 @@ class Client(MeshCalls):
         if status != 200:
             raise fault(status, raw, retry)
         return raw
+
+
+def _whole(first: api.PolicyStatus, more: Iterable[api.PolicyStatus]) -> api.PolicyStatus:
+    """Counts are those of the first page."""
+    rows = first.instances + tuple(row for page in more for row in page.instances)
+    return msgspec.structs.replace(first, instances=rows, cursor="")
 
 
 def _policy(name: str) -> str:

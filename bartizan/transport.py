@@ -31,7 +31,7 @@ from bartizan.errors import (
 )
 
 T = TypeVar("T")
-Page = TypeVar("Page", api.RevisionList, api.PublicationList)
+Page = TypeVar("Page", api.RevisionList, api.PublicationList, api.InstanceList, api.KeyList, api.PolicyStatus)
 Status = TypeVar("Status", api.PolicyStatus, api.MeshStatus)
 SECONDS = 30.0
 LONGEST_WAIT = 300.0
@@ -94,13 +94,15 @@ class Transport:
         self, path: str, answer: type[Page], of: Callable[[Page], tuple[T, ...]]
     ) -> tuple[T, ...]:
         """What all pages of a list hold."""
-        found: tuple[T, ...] = ()
-        cursor = ""
-        while True:
-            page = await self.send("GET", path, answer, query={"cursor": cursor} if cursor else {})
-            found += of(page)
-            if not (cursor := page.cursor):
-                return found
+        return tuple(each for page in await self.send_pages(path, answer) for each in of(page))
+
+    async def send_pages(self, path: str, answer: type[Page], cursor: str = "") -> list[Page]:
+        """All pages, or those from a cursor on. The first asks for nothing that an older control plane does not know."""
+        pages: list[Page] = []
+        while not pages or cursor:
+            pages.append(await self.send("GET", path, answer, query={"cursor": cursor} if cursor else {}))
+            cursor = pages[-1].cursor
+        return pages
 
     async def wait(
         self, path: str, answer: type[Status], version: int, seconds: float, *, settled: bool = False

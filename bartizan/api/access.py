@@ -63,9 +63,12 @@ class KeyInfo(Answer, frozen=True):
 
 
 class KeyList(Answer, frozen=True):
+    """The oldest first; `cursor` leads to the next page, "" at the end."""
+
     name: str
     version: int
     keys: tuple[KeyInfo, ...]
+    cursor: str = ""
 
 
 class NewToken(Ask, frozen=True):

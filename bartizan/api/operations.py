@@ -60,7 +60,10 @@ class InstanceInfo(Answer, frozen=True):
 
 
 class InstanceList(Answer, frozen=True):
+    """The oldest first; `cursor` leads to the next page, "" at the end."""
+
     instances: tuple[InstanceInfo, ...]
+    cursor: str = ""
 
 
 class SecretInfo(Answer, frozen=True):

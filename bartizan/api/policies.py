@@ -143,7 +143,11 @@ class InstanceStatus(Answer, frozen=True):
 
 
 class PolicyStatus(Answer, frozen=True):
-    """What is proven. version is the wanted one."""
+    """What is proven. version is the wanted one. Counts are of all instances, which come in pages, sorted by their ids:
+    `cursor` leads to the next one, "" at the end.
+
+    unsettled_count: what is pending and comes by itself.
+    """
 
     name: str
     revision: int
@@ -151,6 +155,8 @@ class PolicyStatus(Answer, frozen=True):
     enforced_count: int
     total: int
     instances: tuple[InstanceStatus, ...]
+    unsettled_count: int = 0
+    cursor: str = ""
 
     @property
     def enforced(self) -> bool:
@@ -160,9 +166,7 @@ class PolicyStatus(Answer, frozen=True):
     @property
     def settled(self) -> bool:
         """Nothing is pending that comes by itself: every sidecar enforces, refuses, is incapable or lost."""
-        return self.total > 0 and all(
-            one.state != "pending" or one.reason.startswith(INCAPABLE) for one in self.instances
-        )
+        return self.total > 0 and not self.unsettled_count
 
     @property
     def summary(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from bartizan.api import InstanceInfo, InstanceStatus, MeshEndpoint, MeshStatus, PolicyStatus
+from bartizan.api import INCAPABLE, InstanceInfo, InstanceStatus, MeshEndpoint, MeshStatus, PolicyStatus
 from control_plane.fleet.ledger import Ledger
 from control_plane.fleet.proof import Observation, Row, State
 from control_plane.store.base import InstanceRow
@@ -20,17 +20,26 @@ _SHOWN: Mapping[State, Literal["enforced", "pending", "refused", "lost"]] = {
 }
 
 
-def policy_status(ledger: Ledger, name: str) -> PolicyStatus:
-    """What is proven of a policy's newest publication; version 0 and no instances when nothing is published."""
+def policy_status(ledger: Ledger, name: str, *, after: str = "", limit: int | None = None) -> PolicyStatus:
+    """What is proven of a policy's newest publication; version 0 and no instances when nothing is published.
+
+    after, limit: which instances are shown, by their ids; all are counted.
+    """
     wanted = ledger.wanted(name)
     rows = ledger.rows(name)
+    following = [row for row in rows if row.instance_id > after]
+    shown = following[:limit]
     return PolicyStatus(
         name=name,
         revision=wanted.revision if wanted else 0,
         version=wanted.version if wanted else 0,
         enforced_count=sum(row.state == "enforced" for row in rows),
         total=len(rows),
-        instances=tuple(_instance_status(row) for row in rows),
+        instances=tuple(_instance_status(row) for row in shown),
+        unsettled_count=sum(
+            _SHOWN[row.state] == "pending" and not row.reason.startswith(INCAPABLE) for row in rows
+        ),
+        cursor=shown[-1].instance_id if len(shown) < len(following) else "",
     )
 
 

@@ -74,13 +74,15 @@ class Keys:
             raise NotFound(f"no key set {name}")
         return versions[name]
 
-    async def keys(self, name: str) -> tuple[int, Sequence[KeyRow]]:
-        """The set's version and its records, revoked ones too. Raises NotFound."""
+    async def keys(
+        self, name: str, *, after: tuple[float, str] | None = None, limit: int | None = None
+    ) -> tuple[int, Sequence[KeyRow]]:
+        """The set's version and its records, revoked ones too; in pages as the store has them. Raises NotFound."""
         async with self._store.begin() as work:
-            key_set = await work.key_sets.get(name)
-            if key_set is None:
+            versions = await work.key_sets.versions()
+            if name not in versions:
                 raise NotFound(f"no key set {name}")
-            return key_set.version, await work.key_sets.keys(name)
+            return versions[name], await work.key_sets.keys(name, after=after, limit=limit)
 
     async def revoke(self, name: str, key_id: str, actor: Actor) -> None:
         """Raises NotFound when there is no such key, or when it was revoked before."""

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from bartizan.api import AdminEventInfo, AdminEventList, AuditList
-from bartizan.errors import Forbidden, InvalidInput, Problem
+from bartizan.errors import Forbidden
 from control_plane.api.auth import Permission
 from control_plane.api.openapi import Call, Operation
 from control_plane.api.ports import Parts
+from control_plane.api.routes.pages import cursor_of, place_of
 from control_plane.policies.actor import Actor
 from control_plane.store.base import AuditQuery, EventQuery
 
@@ -63,13 +62,13 @@ def operations(parts: Parts) -> list[Operation]:
                     trace_id=query.trace_id,
                     decision_id=query.decision_id,
                     limit=query.limit,
-                    before=_position(query.cursor),
+                    before=place_of(query.cursor),
                 )
             )
         last = rows[-1] if len(rows) == query.limit else None
         return AuditList(
             records=tuple(msgspec.json.decode(row.json, type=dict[str, Any]) for row in rows),
-            cursor=_cursor(last.time, last.id) if last else "",
+            cursor=cursor_of((last.time, last.id) if last else None),
         )
 
     async def events(call: Call) -> AdminEventList:
@@ -136,17 +135,3 @@ def _tenants(actor: Actor, wanted: str) -> tuple[str, ...] | None:
     if wanted:
         return (wanted,)
     return actor.tenants or None
-
-
-def _cursor(time: float, record_id: str) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode((time, record_id))).decode()
-
-
-def _position(cursor: str) -> tuple[float, str] | None:
-    if not cursor:
-        return None
-    try:
-        return msgspec.json.decode(base64.urlsafe_b64decode(cursor), type=tuple[float, str])
-    except (binascii.Error, ValueError, msgspec.MsgspecError) as error:
-        problem = Problem(path="?cursor", code="invalid_value", message="not a cursor of an earlier answer")
-        raise InvalidInput("the cursor is wrong", [problem]) from error

@@ -8,6 +8,7 @@ from bartizan.identity import WorkloadId, new_secret, secret_hash
 from control_plane.api.auth import Permission
 from control_plane.api.openapi import Call, Operation
 from control_plane.api.ports import Parts
+from control_plane.api.routes.pages import LongPageQuery, cursor_of, place_of
 from control_plane.fleet.status import instance_info
 from control_plane.store.base import JoinTokenRow
 
@@ -16,10 +17,15 @@ _KEEP_EXPIRED_SECONDS = 7 * 86400
 
 
 def operations(parts: Parts) -> list[Operation]:
-    async def instances(_call: Call) -> InstanceList:
+    async def instances(call: Call) -> InstanceList:
+        page: LongPageQuery = call.query
         async with parts.store.begin() as work:
-            rows = await work.instances.all()
-        return InstanceList(instances=tuple(instance_info(parts.ledger, row) for row in rows))
+            rows = await work.instances.all(after=place_of(page.cursor), limit=page.limit)
+        last = rows[-1] if len(rows) == page.limit else None
+        return InstanceList(
+            instances=tuple(instance_info(parts.ledger, row) for row in rows),
+            cursor=cursor_of((last.created_at, last.instance_id) if last else None),
+        )
 
     async def remove(call: Call) -> None:
         instance_id, now = call.path["instance"], parts.clock()
@@ -82,10 +88,11 @@ def operations(parts: Parts) -> list[Operation]:
         Operation(
             method="GET",
             path="/v1/instances",
-            summary="All sidecars with what they last said",
+            summary="Sidecars with what they last said, in pages, the oldest first",
             handler=instances,
             permission=Permission.READ,
             answer=InstanceList,
+            query=LongPageQuery,
             tag="fleet",
         ),
         Operation(

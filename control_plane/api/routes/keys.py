@@ -8,6 +8,7 @@ from control_plane.api.auth import Permission
 from control_plane.api.openapi import Call, Operation
 from control_plane.api.ports import Parts
 from control_plane.api.routes.checked import label
+from control_plane.api.routes.pages import LongPageQuery, cursor_of, place_of
 
 ONE = "/v1/key-sets/{set}"
 
@@ -25,7 +26,9 @@ def operations(parts: Parts) -> list[Operation]:
         return await keys.issue(call.path["set"], call.body, call.actor)
 
     async def listed(call: Call) -> KeyList:
-        version, rows = await keys.keys(call.path["set"])
+        page: LongPageQuery = call.query
+        version, rows = await keys.keys(call.path["set"], after=place_of(page.cursor), limit=page.limit)
+        last = rows[-1] if len(rows) == page.limit else None
         found = tuple(
             KeyInfo(
                 id=row.record.id,
@@ -40,7 +43,8 @@ def operations(parts: Parts) -> list[Operation]:
             )
             for row in rows
         )
-        return KeyList(name=call.path["set"], version=version, keys=found)
+        cursor = cursor_of((last.created_at, last.record.id) if last else None)
+        return KeyList(name=call.path["set"], version=version, keys=found, cursor=cursor)
 
     async def one(call: Call) -> KeySetStatus:
         name = call.path["set"]
@@ -97,10 +101,11 @@ def operations(parts: Parts) -> list[Operation]:
         Operation(
             method="GET",
             path=ONE + "/keys",
-            summary="All keys of a set, revoked ones too; never the keys themselves",
+            summary="Keys of a set in pages, the oldest first, revoked ones too; never the keys themselves",
             handler=listed,
             permission=Permission.READ,
             answer=KeyList,
+            query=LongPageQuery,
             tag="keys",
         ),
         Operation(

@@ -55,6 +55,13 @@ class StatusQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeout: Annotated[float, Meta(ge=0, le=MAX_WAIT)] = 30.0
 
 
+class PolicyStatusQuery(StatusQuery, frozen=True, forbid_unknown_fields=True):
+    """As above; limit and cursor: which instances are shown."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 1000
+    cursor: Annotated[str, Meta(max_length=256)] = ""
+
+
 def operations(parts: Parts) -> list[Operation]:
     policies = parts.policies
     routes = HistoryRoutes(
@@ -112,7 +119,7 @@ def operations(parts: Parts) -> list[Operation]:
             # What is published the ledger knows: the store may be writing the very report that is waited for.
             if parts.ledger.wanted(name) is None:
                 await policies.state(name)
-            return policy_status(parts.ledger, name)
+            return policy_status(parts.ledger, name, after=call.query.cursor, limit=call.query.limit)
 
         return await wait_for(read, call.query, parts.ledger)
 
@@ -123,7 +130,7 @@ def operations(parts: Parts) -> list[Operation]:
         *routes.operations(deleted="its sidecars then deny everything"),
         routes.read("/publications", "What was published when", publications, PublicationList, query=PageQuery),
         routes.read("/effective", holding, effective, EffectivePolicy, query=EffectiveQuery, other_statuses=(422,)),
-        routes.read("/status", "What is proven, instance by instance", status, PolicyStatus, query=StatusQuery, timeout=MAX_WAIT + 10),
+        routes.read("/status", "What is proven, instance by instance", status, PolicyStatus, query=PolicyStatusQuery, timeout=MAX_WAIT + 10),
     ]  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import msgspec
-from sqlalchemy import RowMapping, and_, delete, insert, or_, select, update
+from sqlalchemy import RowMapping, and_, delete, insert, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -40,8 +40,13 @@ class SqlInstances:
         row = found.mappings().one_or_none()
         return _instance(row) if row is not None else None
 
-    async def all(self, *, removed: bool = False) -> Sequence[InstanceRow]:
-        query = select(INSTANCES).order_by(INSTANCES.c.created_at, INSTANCES.c.instance_id)
+    async def all(
+        self, *, removed: bool = False, after: tuple[float, str] | None = None, limit: int | None = None
+    ) -> Sequence[InstanceRow]:
+        place = INSTANCES.c.created_at, INSTANCES.c.instance_id
+        query = select(INSTANCES).order_by(*place).limit(limit)
+        if after is not None:
+            query = query.where(tuple_(*place) > after)
         if not removed:
             query = query.where(INSTANCES.c.removed_at.is_(None))
         found = await self._connection.execute(query)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import RowMapping, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -47,10 +47,14 @@ class SqlKeySets:
         rows = await self.keys(name)
         return KeySet(name=name, version=version, keys=tuple(row.record for row in rows))
 
-    async def keys(self, name: str) -> Sequence[KeyRow]:
-        found = await self._connection.execute(
-            select(API_KEYS).where(API_KEYS.c.key_set == name).order_by(API_KEYS.c.created_at, API_KEYS.c.id)
-        )
+    async def keys(
+        self, name: str, *, after: tuple[float, str] | None = None, limit: int | None = None
+    ) -> Sequence[KeyRow]:
+        place = API_KEYS.c.created_at, API_KEYS.c.id
+        query = select(API_KEYS).where(API_KEYS.c.key_set == name).order_by(*place).limit(limit)
+        if after is not None:
+            query = query.where(tuple_(*place) > after)
+        found = await self._connection.execute(query)
         return [_key(row) for row in found.mappings()]
 
     async def add_key(self, row: KeyRow) -> int:

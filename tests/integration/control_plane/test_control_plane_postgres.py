@@ -24,6 +24,7 @@ from control_plane.store.base import (
     RotationRow,
 )
 from control_plane.store.sql.store import SqlStore, open_store
+from tests.integration.control_plane.test_pages import instance
 from tests.support.postgres import needs_postgres, postgres
 from tests.unit.control_plane.policies.test_mesh_service import policy
 from tests.unit.control_plane.policies.test_policy_service import ACTOR, Signer
@@ -213,3 +214,13 @@ async def test_a_way_back_in_is_made_in_the_shared_store(url: str, replicas: lis
 async def test_a_database_that_nobody_used_gets_no_way_in(url: str) -> None:
     with pytest.raises(NotFound):
         await new_admin(url, name="back", ttl_seconds=3600)
+
+
+async def test_pages_of_instances_are_the_same_over_postgres(replicas: list[SqlStore]) -> None:
+    rows = [instance(number) for number in range(7)]
+    async with replicas[0].begin() as work:
+        for row in rows:
+            await work.instances.add(row)
+        first = await work.instances.all(limit=4)
+        second = await work.instances.all(after=(first[-1].created_at, first[-1].instance_id), limit=4)
+    assert [*first, *second] == rows
