@@ -237,7 +237,9 @@ class Client(MeshCalls):
     # Evidence, tokens, health
 
     async def audit(self, **conditions: str | float | None) -> tuple[dict[str, Any], ...]:
-        """Newest first. Conditions: since, until, tenant, policy, cause, action, trace_id, decision_id, limit, cursor."""
+        """Newest first. Conditions: since, until, tenant, policy, cause, action, trace_id, decision_id, key_id, limit,
+        cursor.
+        """
         return (await self.audit_page(**conditions)).records
 
     async def audit_page(self, **conditions: str | float | None) -> api.AuditList:

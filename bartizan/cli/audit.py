@@ -19,6 +19,7 @@ _PAGE = 1_000
 @SINCE
 @UNTIL
 @click.option("--tenant", help="Only of this tenant.")
+@click.option("--key", "key_id", help="Only of this API key, by its id: `bartizan keys list SET`.")
 @click.option("--policy", help="Only of this policy: NAMESPACE/NAME.")
 @click.option("--cause", help="Such as content_denied or rate_limited; docs/telemetry.md lists all.")
 @click.option("--action", type=click.Choice(["allow", "flag", "redact", "cut", "deny"]))
@@ -32,6 +33,7 @@ def audit(
     since: float | None,
     until: float | None,
     tenant: str | None,
+    key_id: str | None,
     policy: str | None,
     cause: str | None,
     action: str | None,
@@ -44,6 +46,7 @@ def audit(
         "since": beginning(last, since),
         "until": until,
         "tenant": tenant,
+        "key_id": key_id,
         "policy": policy,
         "cause": cause,
         "action": action,

@@ -130,6 +130,7 @@ def _row(raw: bytes, instance_id: str, now: float) -> AuditRow | None:
         action=record.action,
         phase=record.phase,
         trace_id=record.trace_id,
+        key_id=_column(record.key_id),
         source=record.source,
         instance_id=instance_id,
         received_at=now,

@@ -204,7 +204,7 @@ class RotationRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRow:
-    """A decision or gap as received; `json` is the record's canonical JSON text."""
+    """A decision or gap as received; `json` is the record's canonical JSON text. key_id: None where only that says it."""
 
     id: str
     time: float
@@ -219,6 +219,7 @@ class AuditRow:
     source: str = ""
     instance_id: str = ""
     received_at: float = 0.0
+    key_id: str | None = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +234,7 @@ class AuditQuery:
     action: str = ""
     trace_id: str = ""
     decision_id: str = ""
+    key_id: str = ""
     limit: int = 100
     before: tuple[float, str] | None = None
 

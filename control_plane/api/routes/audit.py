@@ -31,6 +31,7 @@ class Query(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     action: Annotated[str, Meta(max_length=16)] = ""
     trace_id: Annotated[str, Meta(max_length=32)] = ""
     decision_id: Annotated[str, Meta(max_length=64)] = ""
+    key_id: Annotated[str, Meta(max_length=64)] = ""
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
     cursor: Annotated[str, Meta(max_length=256)] = ""
 
@@ -61,6 +62,7 @@ def operations(parts: Parts) -> list[Operation]:
                     action=query.action,
                     trace_id=query.trace_id,
                     decision_id=query.decision_id,
+                    key_id=query.key_id,
                     limit=query.limit,
                     before=place_of(query.cursor),
                 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 from sqlalchemy import and_, delete, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -61,6 +62,11 @@ class SqlAudit:
                 wanted = wanted.where(column == value)
         if query.decision_id:
             wanted = wanted.where(table.id.in_(_records_of(query.decision_id)))
+        if query.key_id:
+            said = table.json.contains(
+                f'"key_id":{msgspec.json.encode(query.key_id).decode()}', autoescape=True
+            )
+            wanted = wanted.where(or_(table.key_id == query.key_id, and_(table.key_id.is_(None), said)))
         found = await self._connection.execute(wanted)
         return [AuditRow(**row) for row in found.mappings()]
 

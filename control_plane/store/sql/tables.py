@@ -259,6 +259,9 @@ AUDIT_RECORDS = Table(
     Column("instance_id", String(64), nullable=False),
     Column("received_at", Double, nullable=False),
     Column("json", Text, nullable=False),
+    # NULL: of a record from before this column, whose text says it.
+    Column("key_id", String(64), nullable=True),
+    Index("ix_audit_records_key_id_time", "key_id", "time"),
     Index("ix_audit_records_tenant_time", "tenant", "time"),
     Index("ix_audit_records_policy_time", "policy", "time"),
 )

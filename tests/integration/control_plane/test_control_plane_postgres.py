@@ -24,6 +24,7 @@ from control_plane.store.base import (
     RotationRow,
 )
 from control_plane.store.sql.store import SqlStore, open_store
+from tests.integration.control_plane.test_audit_filters import KEYS, fill, found
 from tests.integration.control_plane.test_pages import instance
 from tests.support.postgres import needs_postgres, postgres
 from tests.unit.control_plane.policies.test_mesh_service import policy
@@ -224,3 +225,9 @@ async def test_pages_of_instances_are_the_same_over_postgres(replicas: list[SqlS
         first = await work.instances.all(limit=4)
         second = await work.instances.all(after=(first[-1].created_at, first[-1].instance_id), limit=4)
     assert [*first, *second] == rows
+
+
+async def test_records_of_a_key_are_found_over_postgres(replicas: list[SqlStore]) -> None:
+    await fill(replicas[0])
+    for number, key in enumerate(KEYS[:-1]):
+        assert await found(replicas[1], key) == [f"{number:015x}0", f"{number:015x}f"]
