@@ -23,7 +23,7 @@ from bartizan.cli.documents import (
     show_warnings,
     unproven,
 )
-from bartizan.cli.policy_files import POLICY_FILE, compile_, lines_named, schema, validate
+from bartizan.cli.policy_files import POLICY_FILE, compile_, fields, lines_named, schema, validate
 from bartizan.local.files import read_text
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def policy() -> None:
     """Policies: what holds at a model's endpoint."""
 
 
-for command in (validate, compile_, schema, bench):
+for command in (validate, compile_, fields, schema, bench):
     policy.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""`bartizan policy validate`, `compile` and `schema`: what can be said of policy files without a control plane."""
+"""`bartizan policy validate`, `compile`, `fields` and `schema`: what can be said of policy files without a control plane."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from bartizan.api import Validated, items
 from bartizan.cli.connection import Connection, pass_connection
@@ -136,8 +137,63 @@ def compile_(connection: Connection, file: Path, meshes: tuple[Path, ...], expla
     connection.output.data(bundle)
 
 
+_KIND = click.option("--kind", type=click.Choice(["ModelPolicy", "MeshPolicy"]), default="ModelPolicy")
+
+
+def _complete(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from bartizan.policy.fields import Fields
+
+    known = Fields(context.params.get("kind") or "ModelPolicy")
+    try:
+        below = known.at(incomplete.rpartition(".")[0])[1]
+    except NotFound:
+        return []
+    return [
+        CompletionItem(each.path, help=each.meaning) for each in below if each.path.startswith(incomplete)
+    ]
+
+
 @click.command()
-@click.option("--kind", type=click.Choice(["ModelPolicy", "MeshPolicy"]), default="ModelPolicy")
+@click.argument("path", default="", shell_complete=_complete)
+@click.option("--all", "deep", is_flag=True, help="Everything below, not only the next fields.")
+@_KIND
+@pass_connection
+def fields(connection: Connection, path: str, deep: bool, kind: str) -> None:
+    """What may be written at a place of a policy: type, default, meaning. PATH is as problems name it; without: the top.
+
+    \b
+    Examples: bartizan policy fields spec.limits
+              bartizan policy fields input.pii
+    """  # noqa: D301
+    from bartizan.policy.fields import Fields
+
+    known = Fields(kind)
+    field, below = known.at(path)
+    if deep:
+        below = tuple(known.under(field))
+    if connection.output.json:
+        connection.output.data({**asdict(field), "fields": below})
+        return
+    click.echo(f"{field.path or kind}: {field.type}{', required' if field.required and path else ''}")
+    for said in (field.meaning, f"default: {field.default}" if field.default else ""):
+        if said:
+            click.echo(f"  {said}")
+    if below:
+        click.echo()
+        shown = [
+            (
+                each.path if deep else each.path.rpartition(".")[2],
+                each.type + (" …" if each.below else ""),
+                "required" if each.required else each.default,
+                each.meaning,
+            )
+            for each in below
+        ]
+        connection.output.rows(("field", "type", "default", "meaning"), shown, data=below)
+
+
+@click.command()
+@_KIND
 @pass_connection
 def schema(connection: Connection, kind: str) -> None:
     """The JSON Schema of policies, for editors."""

@@ -21,7 +21,8 @@ _INTRO = """\
 A `ModelPolicy` (`apiVersion: bartizan.dev/v1alpha1`) says everything that holds for one model endpoint, a
 [`MeshPolicy`](#meshpolicy) what many have in common. Every field
 on this page is enforced by this release; anything else is refused, with its path. Examples that validate:
-[`examples/policies`](../examples/policies). `bartizan policy schema` prints the JSON Schema for editors.
+[`examples/policies`](../examples/policies). `bartizan policy fields spec.limits` says on the terminal what this page says of a
+place, `bartizan policy schema` prints the JSON Schema for editors.
 
 Documents are YAML or JSON, at most 256 KiB. Only `true`, `false`, `null` and decimal numbers are not text; duplicate
 keys and tags are errors.
@@ -147,14 +148,15 @@ def _places(schema: dict[str, Any], path: str = "", name: str = "") -> Iterator[
 def _table(definition: dict[str, Any]) -> Iterator[str]:
     yield "| field | type | default | meaning |\n|---|---|---|---|"
     for field, value in definition["properties"].items():
-        default = "required" if field in definition["required"] else _literal(value)
-        yield f"| `{field}` | {_type(value)} | {default} | {value.get('description', '')} |"
+        default = "required" if field in definition["required"] else literal_of(value)
+        yield f"| `{field}` | {type_of(value)} | {default} | {value.get('description', '')} |"
     yield ""
 
 
-def _type(value: dict[str, Any]) -> str:
+def type_of(value: dict[str, Any]) -> str:
+    """What may stand there, in a few words."""
     if "anyOf" in value:
-        return " or ".join(_type(choice) for choice in value["anyOf"])
+        return " or ".join(type_of(choice) for choice in value["anyOf"])
     if "enum" in value:
         return ", ".join(f"`{item}`" for item in value["enum"])
     if "$ref" in value:
@@ -164,7 +166,7 @@ def _type(value: dict[str, Any]) -> str:
             items = value["items"]
             if "maxProperties" in items:
                 return "list of checks"
-            return f"list, each {_type(items)}" if "pattern" in items else f"list of {_type(items)}"
+            return f"list, each {type_of(items)}" if "pattern" in items else f"list of {type_of(items)}"
         case "object":
             inner = [value.get("additionalProperties"), *value.get("properties", {}).values()]
             lists = [one for one in inner if isinstance(one, dict) and one.get("type") == "array"]
@@ -177,7 +179,8 @@ def _type(value: dict[str, Any]) -> str:
             return f"{kind} from {low} to {high}" if high is not None else str(kind)
 
 
-def _literal(value: dict[str, Any]) -> str:
+def literal_of(value: dict[str, Any]) -> str:
+    """The default as it is written; "" for none."""
     match value.get("default"):
         case None | "" | [] | {}:
             return ""
