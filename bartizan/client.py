@@ -15,11 +15,12 @@ import msgspec
 
 from bartizan import api
 from bartizan.errors import DependencyUnavailable
+from bartizan.evidence_calls import EvidenceCalls
 from bartizan.mesh_calls import LONG_SECONDS, MeshCalls
 from bartizan.transport import SECONDS, decode, fault, word
 
 
-class Client(MeshCalls):
+class Client(MeshCalls, EvidenceCalls):
     """Use as `async with Client(url, token, ca_file=…) as client`. One connection pool per client.
 
     ca_file: PEM roots that the control plane's certificate must chain to; without it the system's roots. TLS is
@@ -78,6 +79,9 @@ class Client(MeshCalls):
         return await self.send_all(
             f"{_policy(name)}/publications", api.PublicationList, lambda page: page.publications
         )
+
+    async def publication(self, name: str, version: int) -> api.Publication:
+        return await self.send("GET", f"{_policy(name)}/publications/{version}", api.Publication)
 
     async def diff(self, name: str, before: int, after: int | None = None) -> api.Difference:
         query = {"from": str(before), **({} if after is None else {"to": str(after)})}
@@ -234,43 +238,7 @@ class Client(MeshCalls):
                 raise DependencyUnavailable(f"the rotation of {name} is in phase {state.phase}{waiting}{why}")
             await asyncio.sleep(0.1)
 
-    # Evidence, tokens, health
-
-    async def audit(self, **conditions: str | float | None) -> tuple[dict[str, Any], ...]:
-        """Newest first. Conditions: since, until, tenant, policy, cause, action, trace_id, decision_id, key_id, limit,
-        cursor.
-        """
-        return (await self.audit_page(**conditions)).records
-
-    async def audit_page(self, **conditions: str | float | None) -> api.AuditList:
-        query = {name: str(value) for name, value in conditions.items() if value not in {"", None}}
-        return await self.send("GET", "/v1/audit", api.AuditList, query=query)
-
-    async def events(self, limit: int = 100) -> tuple[api.AdminEventInfo, ...]:
-        """What admins did, newest first."""
-        return (await self.events_page(limit=limit)).events
-
-    async def events_page(self, **conditions: str | float | None) -> api.AdminEventList:
-        """Conditions: since, until, act, target, token (the id of the one that acted), limit, cursor."""
-        query = {name: str(value) for name, value in conditions.items() if value not in {"", None}}
-        return await self.send("GET", "/v1/events", api.AdminEventList, query=query)
-
-    async def create_token(
-        self,
-        *,
-        role: api.RoleName,
-        name: str,
-        ttl_seconds: int = 12 * 3600,
-        tenants: tuple[str, ...] = (),
-    ) -> api.IssuedToken:
-        ask = api.NewToken(role=role, name=name, ttl_seconds=ttl_seconds, tenants=tenants)
-        return await self.send("POST", "/v1/tokens", api.IssuedToken, body=ask)
-
-    async def tokens(self) -> tuple[api.TokenInfo, ...]:
-        return (await self.send("GET", "/v1/tokens", api.TokenList)).tokens
-
-    async def revoke_token(self, token_id: str) -> None:
-        await self.send("DELETE", f"/v1/tokens/{word(token_id)}", None)
+    # Health
 
     async def health(self) -> api.Health:
         """Readiness with its reasons; an answer of 503 is one too."""

@@ -17,9 +17,14 @@ from bartizan.api.base import (
 
 
 class KeySetInfo(Answer, frozen=True):
+    """keys: how many are not revoked. cause: of its version: created, issued or revoked, with when and by whom."""
+
     name: str
     version: int
     keys: int
+    cause: str = ""
+    changed_at: float = 0.0
+    changed_by: str = ""
 
 
 class KeySetStatus(Answer, frozen=True):

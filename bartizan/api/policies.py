@@ -115,11 +115,13 @@ class Difference(Answer, frozen=True):
 class Preview(Validated, frozen=True):
     """What publishing a ModelPolicy would change. from_revision: the one that is published, 0 where none is.
 
-    Of a MeshPolicy, and of the first policy of its name, there are no changes to show.
+    Of a MeshPolicy, and of the first policy of its name, there are no changes to show. uncomparable: nor where the published
+    revision has these problems, because this release no longer takes it or because of the MeshPolicies of now.
     """
 
     from_revision: int = 0
     changes: tuple[Change, ...] = ()
+    uncomparable: tuple[ProblemItem, ...] = ()
 
 
 class RollOut(Ask, frozen=True):

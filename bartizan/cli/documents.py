@@ -69,6 +69,12 @@ def show_preview(output: Output, preview: Preview) -> None:
         )
     elif not preview.from_revision:
         click.echo(f"{preview.name} is valid; nothing is published that it could be compared with")
+    elif preview.uncomparable:
+        click.echo(
+            f"{preview.name} is valid; revision {preview.from_revision}, which is published, no longer is, so they can't be compared:"
+        )
+        for one in preview.uncomparable:
+            click.echo(f"  {one.document and one.document + ', '}{one.path}: {one.message}")
     elif not preview.changes:
         click.echo(f"{preview.name} is valid and says what revision {preview.from_revision} does")
     else:

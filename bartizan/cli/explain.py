@@ -61,14 +61,14 @@ async def _origin(client: Client, record: Mapping[str, Any]) -> Origin:
     if not policy or not revision.isdigit() or not version.isdigit():
         return Origin()
     try:
-        publications = await client.publications(policy)
+        published = await client.publication(policy, int(version))
         written = await client.revision(policy, int(revision))
         effective = await client.effective(policy, int(revision))
     except (NotFound, InvalidInput):  # deleted since, or no longer valid with the MeshPolicies of now
         return Origin()
     asked = rules(record, effective)
     return Origin(
-        published=next((each for each in publications if each.version == int(version)), None),
+        published=published,
         revision=Revision(
             number=written.number,
             author=written.author,

@@ -82,7 +82,9 @@ def list_(connection: Connection, key_set: str | None) -> None:
     if key_set is None:
         sets = connection.call(lambda client: client.key_sets())
         connection.output.rows(
-            ("set", "keys", "version"), [(s.name, s.keys, s.version) for s in sets], data=sets
+            ("set", "keys", "version", "last change", "at", "by"),
+            [(s.name, s.keys, s.version, s.cause, moment(s.changed_at), s.changed_by) for s in sets],
+            data=sets,
         )
         return
     listing = connection.call(lambda client: client.keys(key_set))

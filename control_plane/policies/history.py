@@ -117,6 +117,15 @@ class History(Generic[Published]):
             await self._alive(work, name)
             return await self._of(work).publications(name, limit=limit, before=before)
 
+    async def publication(self, name: str, version: int) -> Published:
+        """Raises NotFound."""
+        async with self._store.begin() as work:
+            await self._alive(work, name)
+            found = await self._of(work).publications(name, limit=1, before=version + 1)
+        if not found or found[0].version != version:
+            raise NotFound(f"{self._kind} {name} was never published as version {version}")
+        return found[0]
+
     async def _put_in_effect(self, name: str, number: int, actor: Actor, act: str) -> Applied:
         raise NotImplementedError
 

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from bartizan.api import IssuedKey, IssueKey
 from bartizan.errors import NotFound
-from bartizan.policy.keyset import KeyRecord, KeySet, key_hash, new_key
+from bartizan.policy.keyset import KeyRecord, key_hash, new_key
 from control_plane.policies.actor import Actor
-from control_plane.store.base import KeyRow, Store
+from control_plane.store.base import KeyRow, KeySetRow, Store
 
 KeySetChanged = Callable[[str], Awaitable[None]]
 """Tells the push side that a set has a new version; called after the change is stored."""
@@ -26,24 +26,21 @@ class Keys:
         self._changed = changed
         self._clock = clock
 
-    async def create_set(self, name: str, actor: Actor) -> KeySet:
+    async def create_set(self, name: str, actor: Actor) -> KeySetRow:
         """Idempotent."""
         now = self._clock()
         async with self._store.begin() as work:
             fresh = await work.key_sets.ensure(name, at=now, by=actor.label)
             if fresh:
                 await work.events.record(actor.event(now, "key_set.create", name))
-            made = await work.key_sets.get(name)
-        if made is None:
-            raise NotFound(f"no key set {name}")
+            [made] = await work.key_sets.rows(name)
         if fresh:
             await self._changed(name)
         return made
 
-    async def sets(self) -> Sequence[KeySet]:
+    async def sets(self) -> Sequence[KeySetRow]:
         async with self._store.begin() as work:
-            found = [await work.key_sets.get(name) for name in await work.key_sets.names()]
-        return [key_set for key_set in found if key_set is not None]
+            return await work.key_sets.rows()
 
     async def issue(self, name: str, ask: IssueKey, actor: Actor) -> IssuedKey:
         """Raises NotFound when there is no such set."""

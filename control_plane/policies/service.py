@@ -7,14 +7,13 @@ side. Compiling and signing come before storing, so that what is stored can alwa
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from bartizan.api import Applied, Change, Preview
+from bartizan.api import Applied, Change, Preview, items
 from bartizan.errors import PolicyInvalid
 from bartizan.policy.effective import Effective
 from bartizan.policy.validate import Written
@@ -78,10 +77,12 @@ class Policies(History[PublicationHead]):
         name = effective.policy.qualified_name
         made = Preview(name=name, warnings=warnings)
         if published := await self._published(name):
-            with contextlib.suppress(PolicyInvalid):  # of an older release, which took what this one does not
+            made = replace(made, from_revision=published)
+            try:
                 before = await self.effective(name, published)
-                changes = differences(before.policy, effective.policy)
-                made = replace(made, from_revision=published, changes=changes)
+            except PolicyInvalid as refusal:  # of an older release, which took what this one does not
+                return replace(made, uncomparable=items(refusal.problems))
+            made = replace(made, changes=differences(before.policy, effective.policy))
         return made
 
     async def _published(self, name: str) -> int:

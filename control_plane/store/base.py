@@ -23,6 +23,7 @@ from control_plane.store.rows import (
     InstanceRow,
     JoinTokenRow,
     KeyRow,
+    KeySetRow,
     LeaseRow,
     MeshPublicationRow,
     Origin,
@@ -52,6 +53,7 @@ __all__ = [
     "JoinTokenRow",
     "JoinTokenStore",
     "KeyRow",
+    "KeySetRow",
     "KeySetStore",
     "LeaseRow",
     "LeaseStore",
@@ -79,7 +81,10 @@ class KeySetStore(Protocol):
     """API-key sets: hashes and records. Every change makes a new version of the set."""
 
     async def ensure(self, name: str, *, at: float, by: str) -> bool: ...
-    async def names(self) -> Sequence[str]: ...
+    async def rows(self, name: str = "") -> Sequence[KeySetRow]:
+        """Of all sets, by name; or of one."""
+        ...
+
     async def versions(self) -> Mapping[str, int]: ...
     async def get(self, name: str) -> KeySet | None: ...
     async def keys(

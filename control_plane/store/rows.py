@@ -92,6 +92,18 @@ class MeshPublicationRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeySetRow:
+    """A set without its keys. keys: how many are not revoked; cause, changed_at, changed_by: of its version."""
+
+    name: str
+    version: int
+    keys: int
+    cause: str
+    changed_at: float
+    changed_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRow:
     """An issued API key: never the key, `record.hash` only."""
 

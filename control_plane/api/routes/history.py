@@ -115,7 +115,7 @@ class HistoryRoutes:
         )
 
     async def revision(self, call: Call) -> RevisionDetail:
-        row = await self._service.revision(self._name(call), _number(call))
+        row = await self._service.revision(self._name(call), number_in(call, "number", "revision"))
         return RevisionDetail(**_fields(row), document=plain(row.document))
 
     async def diff(self, call: Call) -> Difference:
@@ -133,11 +133,11 @@ class HistoryRoutes:
         return await self._service.undo(self._name(call), call.actor)
 
 
-def _number(call: Call) -> int:
-    """Raises NotFound for what is no number."""
-    number = call.path["number"]
+def number_in(call: Call, part: str, what: str) -> int:
+    """In a part of the path. Raises NotFound for what is no number."""
+    number = call.path[part]
     if not number.isascii() or not number.isdigit() or len(number) > 9:
-        raise NotFound(f"no revision {number[:20]!r}")
+        raise NotFound(f"no {what} {number[:20]!r}")
     return int(number)
 
 

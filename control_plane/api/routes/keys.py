@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bartizan.api import IssuedKey, IssueKey, KeyInfo, KeyList, KeySetInfo, KeySetList, KeySetStatus
-from bartizan.policy.keyset import KeySet
 from control_plane.api.auth import Permission
 from control_plane.api.openapi import Call, Operation
 from control_plane.api.ports import Parts
 from control_plane.api.routes.checked import label
 from control_plane.api.routes.pages import LongPageQuery, cursor_of, place_of
+from control_plane.store.base import KeySetRow
 
 ONE = "/v1/key-sets/{set}"
 
@@ -121,7 +121,12 @@ def operations(parts: Parts) -> list[Operation]:
     ]
 
 
-def _info(key_set: KeySet) -> KeySetInfo:
+def _info(row: KeySetRow) -> KeySetInfo:
     return KeySetInfo(
-        name=key_set.name, version=key_set.version, keys=sum(not record.revoked for record in key_set.keys)
+        name=row.name,
+        version=row.version,
+        keys=row.keys,
+        cause=row.cause,
+        changed_at=row.changed_at,
+        changed_by=row.changed_by,
     )

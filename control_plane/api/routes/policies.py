@@ -25,12 +25,13 @@ from bartizan.api import (
 from control_plane.api.auth import Permission
 from control_plane.api.openapi import Call, Operation, Reply
 from control_plane.api.ports import Parts
-from control_plane.api.routes.history import HistoryRoutes, PageQuery
+from control_plane.api.routes.history import HistoryRoutes, PageQuery, number_in
 from control_plane.fleet.bell import Pace
 from control_plane.fleet.ledger import Ledger
 from control_plane.fleet.status import policy_status
 from control_plane.policies.revisions import plain
 from control_plane.policies.service import PolicyState
+from control_plane.store.base import PublicationHead
 
 ALL = "/v1/policies"
 MAX_WAIT = 300.0
@@ -89,17 +90,12 @@ def operations(parts: Parts) -> list[Operation]:
         rows = await policies.publications(_name(call), limit=page.limit, before=page.before)
         return PublicationList(
             cursor=page.next([row.version for row in rows]),
-            publications=tuple(
-                Publication(
-                    version=row.version,
-                    revision=row.revision,
-                    published_at=row.published_at,
-                    published_by=row.published_by,
-                    plan_hash=row.plan_hash,
-                )
-                for row in rows
-            ),
+            publications=tuple(map(_publication, rows)),
         )
+
+    async def publication(call: Call) -> Publication:
+        version = number_in(call, "version", "publication")
+        return _publication(await policies.publication(_name(call), version))
 
     async def effective(call: Call) -> EffectivePolicy:
         made = await policies.effective(_name(call), call.query.revision)
@@ -129,6 +125,7 @@ def operations(parts: Parts) -> list[Operation]:
         routes.read("", "A policy with its newest document", one, PolicyDetail),
         *routes.operations(deleted="its sidecars then deny everything"),
         routes.read("/publications", "What was published when", publications, PublicationList, query=PageQuery),
+        routes.read("/publications/{version}", "One publication", publication, Publication),
         routes.read("/effective", holding, effective, EffectivePolicy, query=EffectiveQuery, other_statuses=(422,)),
         routes.read("/status", "What is proven, instance by instance", status, PolicyStatus, query=PolicyStatusQuery, timeout=MAX_WAIT + 10),
     ]  # fmt: skip
@@ -160,6 +157,11 @@ def _reached(status: PolicyStatus | MeshStatus, query: StatusQuery) -> bool:
 
 def _name(call: Call) -> str:
     return f"{call.path['namespace']}/{call.path['name']}"
+
+
+def _publication(head: PublicationHead) -> Publication:
+    names = ("version", "revision", "published_at", "published_by", "plan_hash")
+    return Publication(**{name: getattr(head, name) for name in names})
 
 
 def _summary(state: PolicyState) -> PolicySummary:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from sqlalchemy import RowMapping, insert, select, tuple_, update
+from sqlalchemy import RowMapping, and_, func, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bartizan.errors import NotFound
 from bartizan.policy.keyset import KeyRecord, KeySet
-from control_plane.store.base import KeyRow
+from control_plane.store.base import KeyRow, KeySetRow
 from control_plane.store.sql.announce import Note
 from control_plane.store.sql.tables import API_KEYS, KEY_SET_VERSIONS, KEY_SETS
 
@@ -32,9 +32,23 @@ class SqlKeySets:
         await self._note(name, 1, "created", at=at, by=by)
         return True
 
-    async def names(self) -> Sequence[str]:
-        found = await self._connection.execute(select(KEY_SETS.c.name).order_by(KEY_SETS.c.name))
-        return list(found.scalars())
+    async def rows(self, name: str = "") -> Sequence[KeySetRow]:
+        sets, change = KEY_SETS.c, KEY_SET_VERSIONS.c
+        kept = select(func.count()).where(API_KEYS.c.key_set == sets.name, API_KEYS.c.revoked_at.is_(None))
+        wanted = (
+            select(
+                sets.name,
+                sets.version,
+                kept.scalar_subquery().label("keys"),
+                func.coalesce(change.cause, "").label("cause"),
+                func.coalesce(change.changed_at, 0.0).label("changed_at"),
+                func.coalesce(change.changed_by, "").label("changed_by"),
+            )
+            .outerjoin(KEY_SET_VERSIONS, and_(change.key_set == sets.name, change.version == sets.version))
+            .order_by(sets.name)
+        )
+        found = await self._connection.execute(wanted.where(sets.name == name) if name else wanted)
+        return [KeySetRow(**row) for row in found.mappings()]
 
     async def versions(self) -> Mapping[str, int]:
         found = await self._connection.execute(select(KEY_SETS.c.name, KEY_SETS.c.version))

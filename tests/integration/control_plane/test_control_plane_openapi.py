@@ -36,6 +36,12 @@ PLAYS: list[tuple[str, dict[str, str], dict[str, str], Any]] = [
         None,
     ),
     ("get_policies_namespace_name_publications", {"namespace": "prod", "name": "chat"}, {}, None),
+    (
+        "get_policies_namespace_name_publications_version",
+        {"namespace": "prod", "name": "chat", "version": "1"},
+        {},
+        None,
+    ),
     ("get_policies_namespace_name_diff", {"namespace": "prod", "name": "chat"}, {"from": "1"}, None),
     ("post_policies_namespace_name_rollouts", {"namespace": "prod", "name": "chat"}, {}, {"revision": 1}),
     ("post_policies_namespace_name_undo", {"namespace": "prod", "name": "chat"}, {}, None),

@@ -27,7 +27,7 @@ async def test_a_key_of_a_set_that_there_is_not_is_refused_and_leaves_nothing() 
         await keys.version("chat")
     async with store.begin() as work:
         assert not await work.events.recent()
-        assert not await work.key_sets.names()
+        assert not await work.key_sets.rows()
     assert not told
 
     await keys.create_set("chat", ACTOR)
