@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import secrets
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import msgspec
 
 from bartizan import tasks
 from bartizan.client import Client
-from bartizan.errors import DependencyUnavailable, NotFound
+from bartizan.errors import DependencyUnavailable, Forbidden, NotFound
 from bartizan.local import processes
 from bartizan.local.openbao import OpenBao
 from bartizan.local.private_file import write_private
@@ -119,7 +120,7 @@ class Stack:
             "control plane", command, log=self.state / "control-plane.log", env=environment
         )
         await self._wait(self.control_plane, f"{self.api_url}/readyz", seconds)
-        await self._admin_token(state / "bootstrap-token")
+        await self._admin_token(state / "bootstrap-token", environment)
 
     async def start_sidecar(self, seconds: float = 60, *, ready: bool = True, join: bool = True) -> None:
         """Start the agent with a fresh join token (ignored by it when its identity was kept); wait until ready.
@@ -201,12 +202,29 @@ class Stack:
         tracing = {"OTEL_EXPORTER_OTLP_ENDPOINT": self.otlp_endpoint} if self.otlp_endpoint else {}
         return {"BARTIZAN_LOG_LEVEL": "info", **tracing, **self.settings}
 
-    async def _admin_token(self, bootstrap: Path) -> None:
+    async def _admin_token(self, bootstrap: Path, environment: Mapping[str, str]) -> None:
+        """The first one; another one where ours was lost, or ended while somebody else's lives."""
         if not bootstrap.exists():
+            if not await self._may_enter():
+                # Half of the control plane, which this process else does without for as long as the stack runs.
+                from control_plane.recover import new_admin
+                from control_plane.settings import read_store
+
+                store = read_store(environment)
+                made = await new_admin(store, name="laptop", ttl_seconds=TOKEN_HOURS * 3600)
+                write_private(self.token_file, made.token)
             return
         async with Client(self.api_url, bootstrap.read_text().strip(), ca_file=self.ca_file) as client:
             made = await client.create_token(role="admin", ttl_seconds=TOKEN_HOURS * 3600, name="laptop")
         write_private(self.token_file, made.token)
+
+    async def _may_enter(self) -> bool:
+        try:
+            async with self.client() as client:
+                await client.tokens()
+        except (OSError, ValueError, Forbidden):
+            return False
+        return True
 
     async def _wait(self, child: processes.Child, url: str, seconds: float) -> None:
         """Poll until 200. On failure the message holds the last reasons and the log's end."""

@@ -171,7 +171,11 @@ def type_of(value: dict[str, Any]) -> str:
             inner = [value.get("additionalProperties"), *value.get("properties", {}).values()]
             lists = [one for one in inner if isinstance(one, dict) and one.get("type") == "array"]
             numbers = any(one["items"].get("type") == "integer" for one in lists)
-            return f"mapping to lists of {'numbers' if numbers else 'text'}" if lists else "mapping of text"
+            if lists:
+                return f"mapping to lists of {'numbers' if numbers else 'text'}"
+            if not any(inner):
+                return "JSON Schema"
+            return "mapping to JSON Schemas" if {"type": "object"} in inner else "mapping of text"
         case "string":
             return PATTERNS.get(value["pattern"], "text") if "pattern" in value else "text"
         case kind:

@@ -24,7 +24,10 @@ from control_plane.store.base import AdminTokenRow, Store
 
 TOKEN_PREFIX = "bzt_"
 BOOTSTRAP = "bootstrap"
-_EXPIRED = "the token expired: make a new one with POST /v1/tokens; `bartizan up` renews the laptop's"
+_EXPIRED = (
+    "the token expired: make a new one with POST /v1/tokens, or on the control plane's host with `bartizan control-plane "
+    "new-admin`; `bartizan up` renews the laptop's"
+)
 _UNLIMITED = Problem(
     path="tenants",
     code="invalid_value",

@@ -104,6 +104,19 @@ def test_nothing_survives_a_kill_and_the_next_start_is_an_ordinary_one(laptop: L
     assert set(laptop.told()["pids"].values()).isdisjoint(told["pids"].values())
 
 
+@pytest.mark.parametrize("left", [None, "bzt_of-another-house", "\xe9"], ids=["lost", "refused", "garbage"])
+def test_the_next_start_makes_up_for_a_lost_admin_token(laptop: Laptop, left: str | None) -> None:
+    laptop.up()
+    assert laptop.run("down").returncode == 0
+    file = laptop.state / "admin-token"
+    file.unlink()
+    if left is not None:
+        file.write_text(left)
+    laptop.up()
+    (event,) = json.loads(laptop.run("events", "--act", "token.recover", "--output", "json").stdout)
+    assert event["actor"].endswith(" (host)")
+
+
 def test_a_second_start_on_the_same_folder_is_refused(laptop: Laptop) -> None:
     laptop.up()
     policy = str(ROOT / "examples" / "quickstart" / "policy.yaml")
