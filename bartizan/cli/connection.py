@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from bartizan.local.up_state import UpState
 
 T = TypeVar("T")
+_LOST = (
+    "any admin makes another one with `bartizan tokens issue`; if there is none left, so does `bartizan control-plane "
+    "new-admin` on the control plane's host"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +65,10 @@ class Connection:
             token = path.read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
             why = "holds no token" if isinstance(error, UnicodeDecodeError) else str(error.strerror)
-            raise InvalidInput(
-                "the admin token can't be read", [Problem(path=str(path), code="unreadable", message=why)]
-            ) from error
+            ours = running is not None and token_file == running.token_file
+            hint = "`bartizan down` and `bartizan up` make another one" if ours else _LOST
+            problem = Problem(path=str(path), code="unreadable", message=why, hint=hint)
+            raise InvalidInput("the admin token can't be read", [problem]) from error
         return Client(str(url), token, ca_file=Path(str(ca)))
 
     def _token_path(self) -> str:
