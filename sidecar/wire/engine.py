@@ -41,8 +41,9 @@ Answer = bytes | Coroutine[Any, Any, bytes]
 
 
 class UnaryHandler(Protocol):
-    """Replies at once, or returns a coroutine that does (an `async def` always does). That may run outside of a task up to
-    its first wait, so that answers without one cost none: no asyncio.timeout and no TaskGroup before that.
+    """Replies at once, or returns a coroutine that does (an `async def` always does). Neither runs in a task up to its first
+    wait, so that answers without one cost none: no asyncio.timeout and no TaskGroup before that, and what replies at
+    once sets no context variable.
     """
 
     def __call__(self, call: Call, message: bytes) -> Answer: ...

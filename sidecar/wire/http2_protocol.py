@@ -169,9 +169,8 @@ class Http2Protocol(asyncio.Protocol):
         """Ask a unary handler."""
         if self._is_late(stream):
             return
-        context = copy_context()
         try:
-            answer = context.run(stream.method.handler, stream.call, message)
+            answer = stream.method.handler(stream.call, message)
             if isinstance(answer, bytes):
                 if not self._is_late(stream):
                     self._core.answer(stream, answer)
@@ -179,10 +178,11 @@ class Http2Protocol(asyncio.Protocol):
         except Exception as error:
             self._failed(stream, error)
             return
-        self._begin(stream, answer, context)
+        self._begin(stream, answer)
 
-    def _begin(self, stream: Stream, work: Coroutine[Any, Any, bytes], context: Context) -> None:
+    def _begin(self, stream: Stream, work: Coroutine[Any, Any, bytes]) -> None:
         """Drive a handler's coroutine up to its first wait, with which it becomes a task."""
+        context = copy_context()
         try:
             waits_for = context.run(work.send, None)
         except StopIteration as answer:
@@ -276,10 +276,7 @@ class Http2Protocol(asyncio.Protocol):
         self._soon()
 
     def said(self, stream: Stream, message: bytes) -> bool:
-        if stream.owner is None or not stream.owner.listens():
-            return False
-        stream.owner.say(message)
-        return True
+        return stream.owner is not None and stream.owner.say(message)
 
     def readable(self, stream: Stream) -> None:
         if stream.owner is not None:

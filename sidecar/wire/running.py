@@ -98,11 +98,11 @@ class Running:
         return self
 
     async def __anext__(self) -> bytes:
+        stream = self._stream
         while True:
-            message = self._take(self._stream)
-            if message is not None:
+            if stream.reader is not None and (message := self._take(stream)) is not None:
                 return message
-            if self._stream.ended and not self._stream.finished:
+            if stream.ended and not stream.finished:
                 raise StopAsyncIteration
             # of a call that is gone: until the cancellation that is on its way
             message = await self._wait("message")
@@ -126,14 +126,12 @@ class Running:
         finally:
             self._waits, self._future = "", None
 
-    def listens(self) -> bool:
-        """Whether `say` would hand it a message."""
-        return self._waits == "message" and self.task is None
-
-    def say(self, message: bytes) -> None:
-        """The message that it waits for, without a way around."""
-        if self._work is not None:
-            self._go_on(self._work.send, message)
+    def say(self, message: bytes) -> bool:
+        """The message that it waits for, without a way around; False when it does not wait for one here."""
+        if self._waits != "message" or self._work is None:
+            return False
+        self._go_on(self._work.send, message)
+        return True
 
     def resume(self) -> None:
         """A message came, or the end of all."""
