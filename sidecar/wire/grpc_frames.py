@@ -13,6 +13,7 @@ from sidecar.wire.grpc_status import INTERNAL, RESOURCE_EXHAUSTED, UNIMPLEMENTED
 
 HEAD: Final = 5
 _HEAD = struct.Struct(">xI").pack  # flags 0: not compressed
+_LARGEST = 0xFFFF_FFFF
 
 
 class BadFrame(Exception):
@@ -31,7 +32,7 @@ def frame(message: bytes) -> bytes:
 def whole(data: bytes, most: int) -> bytes | None:
     """The message when `data` is exactly one uncompressed message of at most `most` bytes, as most requests are."""
     size = len(data) - HEAD
-    if 0 <= size <= most and data[:HEAD] == _HEAD(size):
+    if size <= most and data[:HEAD] == _HEAD(size & _LARGEST):  # less than a head is no head
         return data[HEAD:]
     return None
 
