@@ -97,7 +97,8 @@ class Running:
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
-    async def __anext__(self) -> bytes:
+    @types.coroutine
+    def __anext__(self) -> Generator[Any, Any, bytes]:
         stream = self._stream
         while True:
             if stream.reader is not None and (message := self._take(stream)) is not None:
@@ -105,23 +106,24 @@ class Running:
             if stream.ended and not stream.finished:
                 raise StopAsyncIteration
             # of a call that is gone: until the cancellation that is on its way
-            message = await self._wait("message")
+            message = yield from self._wait("message")
             if message is not None:
                 return message
 
-    async def until_drained(self) -> None:
+    @types.coroutine
+    def until_drained(self) -> Generator[Any, Any, None]:
         """Until the peer has taken replies. Messages that come meanwhile do not end this wait."""
-        await self._wait("room")
+        yield from self._wait("room")
 
-    async def _wait(self, what: Literal["message", "room"]) -> bytes | None:
+    def _wait(self, what: Literal["message", "room"]) -> Generator[Any, Any, bytes | None]:
         """Until `say`, `resume` or `drained`; the message that `say` brought."""
         self._waits = what
         try:
             if self.task is None:
-                said: bytes | None = await _for_peer()
+                said: bytes | None = yield _PEER
                 return said
             self._future = asyncio.get_running_loop().create_future()
-            await self._future
+            yield from self._future
             return None
         finally:
             self._waits, self._future = "", None
@@ -169,11 +171,6 @@ def unwatch(stream: Stream) -> None:
     if stream.timer is not None:
         stream.timer.cancel()
         stream.timer = None
-
-
-@types.coroutine
-def _for_peer() -> Generator[object, bytes | None, bytes | None]:
-    return (yield _PEER)
 
 
 @types.coroutine
