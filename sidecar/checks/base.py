@@ -149,6 +149,15 @@ class CalmCheck(SpanCheck, Protocol):
         """
 
 
+class QuietCheck(CalmCheck, Protocol):
+    """A calm check that looks at plain words together with others (quiet.py)."""
+
+    loud: str | None
+    """A pattern without which a text of plain words is calm, and may begin a find in its last word alone. None: it can't
+    tell.
+    """
+
+
 class WholeCheck(Protocol):
     """A validator of texts of an answer that mean something only when they are complete and seen together."""
 

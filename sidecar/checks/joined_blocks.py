@@ -84,6 +84,11 @@ class BorderStage:
         """What flowed last, piece by piece: joining them each time would copy all for every piece."""
         self._found: list[tuple[SpanCheck, Match]] = []
 
+    @property
+    def open(self) -> bool:
+        """Whether something that began before may still end here."""
+        return bool(self._open)
+
     def feed(self, text: str, *, end: bool) -> tuple[str, Sequence[Match], bool]:
         """As a stage of one check does: what flows on, what is certain now, and whether it ends the answer."""
         found: Sequence[Match] = ()

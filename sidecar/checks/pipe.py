@@ -12,6 +12,7 @@ from dataclasses import replace
 from sidecar.checks.base import Match, SpanCheck, TextCheck
 from sidecar.checks.escapes import Unescaped, matches, unescaped
 from sidecar.checks.joined_blocks import BorderStage, JoinedBlocks
+from sidecar.checks.quiet import LONGEST, Gate, gate_of
 from sidecar.checks.spans import done
 from sidecar.model.finding import Action, Finding
 
@@ -38,13 +39,20 @@ class Pipe:
             ]
 
         border = [BorderStage(blocks, shadow=shadow)] if blocks is not None and blocks.checks else []
-        self._stages: list[_Stage | BorderStage] = [*stages(checks), *border, *stages(last)]
+        first = stages(checks)
+        self._stages: list[_Stage | BorderStage] = [*first, *border, *stages(last)]
+        self._quiet: _Quiet | None = None
+        if not written and not last and not any(stage.passive for stage in first):
+            gate = gate_of(checks)
+            self._quiet = None if gate is None else _Quiet(gate, first, border)
         self._location = location
         self.findings: list[Finding] = []
         self.blocked = False
 
     @property
     def holding(self) -> bool:
+        if (quiet := self._quiet) is not None and quiet.on:
+            return bool(quiet.held)
         for stage in self._stages:  # noqa: SIM110 - often for each event: a loop costs a third of any()
             if stage.held and not stage.passive:
                 return True
@@ -52,6 +60,10 @@ class Pipe:
 
     def feed(self, text: str, *, end: bool) -> str:
         """Text that left the last stage. After a blocking match only what stood before it."""
+        if (quiet := self._quiet) is not None:
+            if not end and (flows := quiet.feed(text)) is not None:
+                return flows
+            quiet.leave()
         for stage in self._stages:
             if not text and not end:
                 break  # nothing came this far
@@ -63,31 +75,99 @@ class Pipe:
         return text
 
 
+class _Quiet:
+    """The stages of a pipe as one, as long as its text is quiet. All of them then have let go of it up to its last word."""
+
+    __slots__ = ("_border", "_context", "_gate", "_past", "_size", "_stages", "held", "on")
+
+    def __init__(self, gate: Gate, stages: Sequence[_Stage], border: Sequence[BorderStage]) -> None:
+        self._gate = gate
+        self._stages = stages
+        self._border = border
+        self._context = max(stage.check.context for stage in stages)
+        self._past: list[str] = []
+        self._size = 0
+        """Characters of what is past."""
+        self.on = False
+        self.held = ""
+
+    def feed(self, text: str) -> str | None:
+        """What flows of a piece with which the text stays quiet; None for another one, which is not taken."""
+        if len(text) > LONGEST or not (self.on or self._enter()):
+            return None
+        text = self.held + text
+        word = self._gate.passes(text)
+        if word is None:
+            return None
+        self.held = text[word:]
+        if word:
+            text = text[:word]
+            self._keep(text)
+            for border in self._border:
+                border.feed(text, end=False)
+            return text
+        return ""
+
+    def _keep(self, text: str) -> None:
+        if not self._context:
+            return
+        self._past.append(text)
+        self._size += len(text)
+        if self._size > self._context + 8 * LONGEST:
+            self._past = ["".join(self._past)[-self._context :]]
+            self._size = self._context
+
+    def leave(self) -> None:
+        """Give each stage what it had by now, if it had been asked."""
+        if not self.on:
+            return
+        past, held = "".join(self._past), self.held
+        for stage in self._stages:
+            stage.resume(past, held)
+            held = ""
+        self.on = False
+
+    def _enter(self) -> bool:
+        """Whether the stages are where quiet text leaves them: nothing is held back but one word."""
+        if any(border.open for border in self._border):
+            return False
+        held = past = ""
+        for stage in reversed(self._stages):
+            if not stage.calm or (held and stage.check.context):
+                return False
+            past = max(past, stage.context, key=len)
+            held += stage.held
+        if past and past[-1] not in " \n":
+            return False
+        self._past, self._size, self.held, self.on = [past], len(past), held, True
+        return True
+
+
 class _Stage:
     """One check over one text stream: what it held back, and the context before it."""
 
-    __slots__ = ("_calm", "_context", "_piecewise", "_was_calm", "_written", "check", "held", "passive")
+    __slots__ = ("_look", "_piecewise", "_written", "calm", "check", "context", "held", "passive")
 
     def __init__(self, check: SpanCheck, *, passive: bool, written: bool = False) -> None:
         self.check = check
-        self._calm: Callable[[str, int], int | None] | None = (
+        self._look: Callable[[str, int], int | None] | None = (
             None if written else getattr(check, "calm", None)
         )
-        self._was_calm = False
+        self.calm = True
         self.passive = passive
         self._written = written
         self._piecewise = getattr(check, "piecewise", False)
         self.held = ""
-        self._context = ""
+        self.context = ""
 
     def feed(self, text: str, *, end: bool) -> tuple[str, Sequence[Match], bool]:
         """What flows on, the matches that are certain now, and whether one of them ends the answer."""
         check = self.check
-        whole = self._context + self.held + text
-        start = len(self._context)
-        if self._calm is not None:
-            calm = self._calm(whole, len(whole) - len(text) if self._was_calm else 0)
-            self._was_calm = calm is not None
+        whole = self.context + self.held + text
+        start = len(self.context)
+        if self._look is not None:
+            calm = self._look(whole, len(whole) - len(text) if self.calm else 0)
+            self.calm = calm is not None
             if calm is not None:
                 settled = len(whole) if end else max(start, calm)
                 self._keep(whole, settled, check.context)
@@ -121,6 +201,11 @@ class _Stage:
         self._keep(whole, release, check.context if seen is None else 2 * check.context)
         return flows, certain, False
 
+    def resume(self, past: str, held: str) -> None:
+        """Go on behind a text in which it found nothing."""
+        self.context = past[-context:] if (context := self.check.context) else ""
+        self.held = held
+
     def findings(self, matches: Sequence[Match], location: str) -> list[Finding]:
         """Of what `feed` found."""
         name, action = self.check.name, self.check.action
@@ -131,7 +216,7 @@ class _Stage:
 
     def _keep(self, whole: str, release: int, context: int) -> None:
         """Up to `release` it flows; what must be known of it, and the rest, is kept."""
-        self._context = whole[max(0, release - context) : release] if context else ""
+        self.context = whole[max(0, release - context) : release] if context else ""
         self.held = whole[release:]
 
     def _release(self, matches: Sequence[Match], settled: int, length: int) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from bartizan.policy.checks import Canary
 from sidecar.checks.base import Inspection, Match, SpanCheck
 from sidecar.checks.confusables import lower_latin
+from sidecar.checks.quiet import begun
 from sidecar.checks.spans import ACTIONS, disjoint, inspection
 from sidecar.checks.typography import ascii_signs
 from sidecar.formats.base import TextPart
@@ -46,6 +47,7 @@ class CanaryCheck:
         }
         self._beginnings = _beginnings(tuple(self._squeezed))
         self._exact_beginnings = _beginnings(tuple(self._exact))
+        self.loud = None if self._exact else begun(tuple(self._squeezed))
         self._firsts = frozenset(token[0] for token in (*self._squeezed, *self._exact))
 
     def inspect(self, part: TextPart) -> Inspection:

@@ -61,6 +61,7 @@ class PiiCheck:
         self._notations = pii_phones.notations(config.regions, config.context.get("phone", ()))
         self._forms = Forms(_forms(config))
         self._long = self._forms.kinds <= _LONG
+        self.loud = ("" if self._long else "[0-9]") if self._forms.begin_with_digits else None
 
     @property
     def binds(self) -> bool:

@@ -1,0 +1,77 @@
+"""Pieces of a streamed text that are nothing but plain words: one look for all checks, in place of one by each.
+
+A quiet text is made of words, blanks and the signs of prose, and holds nothing that any of the checks calls `loud`: so
+nothing is found in it, and only its last word may become a part of a find. Used by pipe.py (ADR 71).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+from sidecar.checks.base import SpanCheck
+
+LONGEST_WORD: Final = 48
+"""Characters: checks hold back no more of a word than this and some."""
+LONGEST: Final = 256
+"""Characters that are looked at together: longer pieces are no tokens of a model."""
+# A number stands between four signs that are no digits, or behind as many letters: it is no part of a longer number.
+_NUMBER = r"(?:(?<=[a-z]{3}[a-z ])[0-9]{1,4}(?=[,;]? [a-z]{3}))?+"
+_WORDS: Final = re.compile(rf"(?:[A-Z]?+[a-z']*+{_NUMBER}[,.;:!?]*+(?:[ \n]++|\Z))*+")
+_GAP = r"[ \n'.,;:!?]*"
+_WITHIN = r"['.,;:!?]*"
+_MOST_BEGINNINGS: Final = 32
+
+
+class Gate:
+    """What checks that can tell by signs call loud."""
+
+    def __init__(self, loud: Sequence[str]) -> None:
+        signs = "|".join(filter(None, loud))
+        self._loud = re.compile(signs) if signs else None
+
+    def passes(self, text: str) -> int | None:
+        """Where the last word of a quiet text begins, which begins at a word; None for a text that is not quiet."""
+        if not _WORDS.fullmatch(text) or (self._loud is not None and self._loud.search(text)):
+            return None
+        word = max(text.rfind(" "), text.rfind("\n")) + 1
+        return word if len(text) - word <= LONGEST_WORD else None
+
+
+def gate_of(checks: Sequence[SpanCheck]) -> Gate | None:
+    """None where one of these checks can't tell."""
+    loud: list[str] = []
+    for check in checks:
+        said: str | None = getattr(check, "loud", None)
+        if said is None:
+            return None
+        loud.append(said)
+    return _gate(tuple(loud)) if loud else None
+
+
+@lru_cache(maxsize=64)
+def _gate(loud: tuple[str, ...]) -> Gate:
+    return Gate(loud)
+
+
+def can_be_quiet(sign: str) -> bool:
+    """Whether a text that is quiet but for this sign may hold it."""
+    around = [f"{before}{sign}{after}" for before in ("", "a", "aaaa", "aaa ") for after in ("", "a", " aaa")]
+    return any(_WORDS.fullmatch(text) for text in around)
+
+
+def begun(tokens: Sequence[str]) -> str | None:
+    """A pattern of what the first letters of tokens in lower case look like, with anything between, where they may go on:
+    three of them, or fewer up to the text's end that are not in its last word alone. None for too many tokens.
+    """
+    beginnings = sorted({token[:3] for token in tokens})
+    if len(beginnings) > _MOST_BEGINNINGS:
+        return None
+    patterns: list[str] = []
+    for token in beginnings:
+        one, two, three = (f"[{re.escape(char)}{re.escape(char.upper())}]" for char in token)
+        crossed = rf"{_WITHIN}[ \n]{_GAP}"
+        patterns.append(rf"{one}(?:{crossed}(?:{two}{_GAP})?\Z|{_GAP}{two}(?:{_GAP}{three}|{crossed}\Z))")
+    return "|".join(patterns)
