@@ -149,8 +149,8 @@ class CalmCheck(SpanCheck, Protocol):
         """
 
 
-class QuietCheck(CalmCheck, Protocol):
-    """A calm check that looks at plain words together with others (quiet.py)."""
+class QuietCheck(SpanCheck, Protocol):
+    """A span check, calm or without context, that looks at plain words together with others (quiet.py)."""
 
     loud: str | None
     """A pattern without which a text of plain words is calm, and may begin a find in its last word alone. None: it can't

@@ -44,6 +44,8 @@ _BEGUN = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 """An end of a text that the following characters may turn into an opener."""
+LOUD = r"[wW]ww\."
+"""All of an opener that plain words and the signs of prose can be."""
 _LONGEST_OPENER = 128
 _ATTRIBUTE_STEP = re.compile(r"[>=]")
 _SPACES = re.compile(r"\s*")

@@ -153,7 +153,7 @@ class _Stage:
         self._look: Callable[[str, int], int | None] | None = (
             None if written else getattr(check, "calm", None)
         )
-        self.calm = True
+        self.calm = self._look is not None or not check.context
         self.passive = passive
         self._written = written
         self._piecewise = getattr(check, "piecewise", False)

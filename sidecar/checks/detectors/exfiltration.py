@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bartizan.policy.checks import Exfiltration
 from sidecar.checks.base import Inspection, Match, SpanCheck
-from sidecar.checks.hypertext import CHARS_PER_STEP, MAX_PLACE, Kind, Place, begun, next_place, views
+from sidecar.checks.hypertext import CHARS_PER_STEP, LOUD, MAX_PLACE, Kind, Place, begun, next_place, views
 from sidecar.checks.spans import ACTIONS, TOO_MANY, Allowance, inspection
 from sidecar.formats.base import TextPart
 from sidecar.model.finding import Action
@@ -49,6 +49,7 @@ class ExfiltrationCheck:
     context = 0
     max_match = MAX_PLACE
     rendered = True
+    loud = LOUD
 
     def __init__(self, hosts: Sequence[str], action: Action) -> None:
         self.action = action

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from bartizan.policy.checks import Markup
 from sidecar.checks.base import Inspection, Match, SpanCheck
-from sidecar.checks.hypertext import CHARS_PER_STEP, MAX_PLACE, Kind, Place, begun, next_place, views
+from sidecar.checks.hypertext import CHARS_PER_STEP, LOUD, MAX_PLACE, Kind, Place, begun, next_place, views
 from sidecar.checks.spans import ACTIONS, TOO_MANY, Allowance, inspection
 from sidecar.formats.base import TextPart
 from sidecar.model.finding import Action
@@ -69,6 +69,7 @@ class MarkupCheck:
     context = 0
     max_match = MAX_PLACE
     rendered = True
+    loud = LOUD
 
     def __init__(self, action: Action) -> None:
         self.action = action

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bartizan.policy.checks import Canary, Pii, Secrets
+from bartizan.policy.checks import Canary, Exfiltration, Markup, Pii, Secrets
 from sidecar.checks.base import SpanCheck
-from sidecar.checks.detectors import canary, pii, secrets
+from sidecar.checks.detectors import canary, exfiltration, markup, pii, secrets
 from sidecar.checks.pipe import Pipe
 from sidecar.checks.quiet import Gate, gate_of
 
@@ -25,6 +25,7 @@ CHECKS: dict[str, tuple[SpanCheck, ...]] = {
     "pii": (_PII,),
     "ibans": (pii.build(Pii(types=("iban",))),),
     "numbers alone": (pii.build(Pii(types=("ssn",))),),
+    "links and tags": (exfiltration.build(Exfiltration(links=("a.b",))), _SECRETS, markup.build(Markup())),
     "numbers of one country": (pii.build(Pii(types=("national_id",), regions=("FR",))), _SECRETS),
     "every form of numbers": (pii.build(Pii(types=("card", "phone", "ssn", "iban"))), _CANARY),
 }
@@ -35,6 +36,7 @@ WORDS = (
 )  # fmt: skip
 OTHERS = (
     *("-", "@", "x@y.de", "%40", "=", "(", "+49 30 ", "AKIAIOSFODNN7QWERTYU", "ghp_", "DE89 3704 0044 0532 0130 00", "é", "\u200b", "\uff20"),
+    *("http", "https", ":", "//", "/", "www", "www.", "[a]", "](", "<", "<a ", ">", "url", "file", "@import ", "data"),
     *("4111 1111 1111 1111", "password is Hunter2horse9!", "canary-0123456789", "-----BEGIN ", "\x00", "USA", "https://u:secretpw@h/", "078-05-1120"),
 )  # fmt: skip
 plain = st.lists(st.sampled_from(WORDS), max_size=12)

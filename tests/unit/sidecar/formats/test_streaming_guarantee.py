@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -64,18 +64,17 @@ PROSE = st.text(
     max_size=20,
 )
 TEXTS = st.lists(st.one_of(PROSE, st.sampled_from(PLANTED), st.just(" ")), max_size=6).map("".join)
-ALL = {
-    action: build_checks(
-        (
-            Pii(types=get_args(PiiType)),
-            Secrets(action="redact"),
-            Exfiltration(links=("docs.example",)),
-            Markup(),
-            Canary(tokens=TOKENS, action=action),
-        )
-    )
-    for action in ("redact", "cut")
-}
+
+
+def _checks(action: Literal["redact", "cut"], kinds: Pii) -> CheckSet:
+    others = (Secrets(action="redact"), Exfiltration(links=("docs.example",)), Markup())
+    return build_checks((kinds, *others, Canary(tokens=TOKENS, action=action)))
+
+
+_ACTIONS: tuple[Literal["redact", "cut"], ...] = ("redact", "cut")
+ALL = {action: _checks(action, Pii(types=get_args(PiiType))) for action in _ACTIONS}
+USUAL = {action: _checks(action, Pii()) for action in _ACTIONS}
+"""Without forms that begin with words: these look at plain words together (sidecar/checks/quiet.py)."""
 
 
 def _format(wire: Wire) -> Format:
@@ -96,6 +95,11 @@ class Case:
     """As the model wrote them: JSON texts for arguments."""
     data: bytes
     sizes: list[int]
+
+    @property
+    def checks(self) -> dict[Literal["redact", "cut"], CheckSet]:
+        """One half of all cases, by their size, has these, the other half those."""
+        return USUAL if len(self.data) % 2 else ALL
 
     @classmethod
     def of(
@@ -216,12 +220,12 @@ def test_no_redaction_reaches_over_the_end_of_a_string_of_a_tools_arguments(
 def redacted_alike(case: Case) -> None:
     body = json.dumps(case.wire.whole(case.texts)).encode()
     document = FORMATS[case.wire.name].decode_answer(case.wire.path, "application/json", body)
-    inspect_document(document, ALL["redact"], shadow=False)
+    inspect_document(document, case.checks["redact"], shadow=False)
     expected = _plain(case.wire.read(json.loads(document.encode())))
     for name, text in case.texts.items():
         if name.startswith(ARGUMENTS):  # a whole JSON text is looked at twice: by its strings, then as a text
-            expected[name] = _in_strings(text, lambda text: _redacted(text, ALL["redact"].texts))
-    out, cut = _streamed(case, ALL["redact"])
+            expected[name] = _in_strings(text, lambda text: _redacted(text, case.checks["redact"].texts))
+    out, cut = _streamed(case, case.checks["redact"])
     got = _plain(case.wire.client(out))
     assert not cut
     assert {name: text for name, text in got.items() if " " not in name} == expected
@@ -230,7 +234,7 @@ def redacted_alike(case: Case) -> None:
 
 
 def cut_alike(case: Case) -> None:
-    *redacting, canary = ALL["cut"].texts
+    *redacting, canary = case.checks["cut"].texts
     before: dict[str, str] = {}
     found: set[str] = set()
     for name, said in case.texts.items():
@@ -245,7 +249,7 @@ def cut_alike(case: Case) -> None:
         if name.startswith(ARGUMENTS):
             value = _in_strings(said, lambda text: _redacted(text, redacting))
             hidden |= {name} if canary.matches(value["a"]) or canary.matches(value["b"][0]) else set()  # type: ignore[attr-defined]
-    out, cut = _streamed(case, ALL["cut"])
+    out, cut = _streamed(case, case.checks["cut"])
     got = case.wire.client(out)
     assert cut == bool(found or hidden)
     for name, text in before.items():
