@@ -57,7 +57,7 @@ class State(Protocol):
 class Reconciler:
     """`run` until cancelled. proven: the status of a policy by its name; changed: waits for the next change of any.
 
-    leads: whether this replica still holds the lease. One that was stopped wakes with an object that may be old.
+    leads: whether this replica still holds the lease. One that was stopped wakes with objects and proofs that may be old.
     """
 
     def __init__(
@@ -266,7 +266,7 @@ class Reconciler:
         ours = outcome.fate != "KeptElsewhere"
         proven = await self._proof(name if ours else "")
         status = plain(status_of(outcome, proven, one.status, self._now(), self._unit))
-        if not differs(status, one.status):
+        if not differs(status, one.status) or not self._leads():
             return
         shown = await self._cluster.put_status(one, status)
         now = self._known.get(name)

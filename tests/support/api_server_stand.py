@@ -54,6 +54,7 @@ class ApiServerStand:
         """Names of policies whose status the server does not take."""
         self.broken: set[str] = set()
         """Namespaces in which a webhook of somebody else fails every write."""
+        self.status_writes = 0
         self.late = 0.0
         """Seconds after which a write that is done is answered."""
         self._numbers = itertools.count(1)
@@ -187,6 +188,7 @@ class ApiServerStand:
             return web.json_response(self.put(target, {**found, "data": data}))
         if found["metadata"]["name"] in self.refused_status:
             return _status(403, "no status of this one")
+        self.status_writes += 1
         status = {**found.get("status", {}), **body["status"]}
         status = {name: value for name, value in status.items() if value is not None}
         made = {**found, "status": status, "metadata": {**found["metadata"]}}

@@ -93,6 +93,12 @@ class Running:
     start: Callable[[], Any]
     stop: Callable[[], Any]
     leads: bool = True
+    asked: int = 0
+    """How often the reconciler wanted to know whether it leads."""
+
+    def leading(self) -> bool:
+        self.asked += 1
+        return self.leads
 
     async def until(self, said: Callable[[dict[str, Any]], bool], name: str = "chat") -> dict[str, Any]:
         status: dict[str, Any] = {}
@@ -157,7 +163,7 @@ async def reconciling(tmp_path: Path, *, retry: float) -> AsyncIterator[Running]
                     policies,
                     proven=lambda name: policy_status(ledger, name),
                     changed=ledger.changed,
-                    leads=lambda: made_running.leads,
+                    leads=made_running.leading,
                     retry=retry,
                 )
                 work.append(tasks.start(group, made.run(), name="reconciler"))

@@ -224,12 +224,16 @@ async def test_conflict_is_the_family_of_what_is_kept_elsewhere() -> None:
     assert issubclass(KeptElsewhere, Conflict), "the API answers 409"
 
 
-async def test_a_replica_whose_lease_is_over_changes_nothing(running: Running) -> None:
+async def test_a_replica_whose_lease_is_over_changes_neither_a_policy_nor_a_status(running: Running) -> None:
     running.cluster.policy("chat", SPEC)
-    await running.summary("NO SIDECAR")
+    shown = await running.summary("NO SIDECAR")
     running.leads = False
+    writes, asked = running.cluster.status_writes, running.asked
     running.cluster.policy("chat", {**SPEC, "tenants": ["other"]})
-    await running.until(lambda status: status["observedGeneration"] == 2)
+    async with asyncio.timeout(60):
+        while running.asked < asked + 20:  # it has looked at the object again and again
+            await asyncio.sleep(0.02)
     assert (await running.policies.state("default/chat")).row.revision == 1
+    assert (running.cluster.status_writes, running.cluster.status("chat")) == (writes, shown)
     running.leads = True  # in its place the next one would take the object up
     await running.until(lambda status: status["revision"] == 2)
