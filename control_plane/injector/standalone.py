@@ -32,6 +32,7 @@ from control_plane.settings import Address
 
 SETTLE_SECONDS: Final = 10.0
 """Between writing a new root and serving under it: API servers take a changed configuration in by watching it."""
+LONGEST_SLEEP: Final = 60.0
 
 log = get_logger()
 
@@ -82,7 +83,7 @@ async def rotate(source: CertificateSource, hosts: Sequence[str], life: dt.timed
     WEBHOOK_CERTIFICATE_ENDS.set(_ends(source.current))
     pause = min(SETTLE_SECONDS, life.total_seconds() / 20)
     while True:
-        await asyncio.sleep(life.total_seconds() * random.uniform(0.45, 0.55))  # noqa: S311 - jitter
+        await _until(_ends(source.current) - life.total_seconds() * random.uniform(0.45, 0.55))  # noqa: S311 - jitter
         material = _material(hosts, life)
         while True:
             if _ends(material) - time.time() < life.total_seconds() / 2:
@@ -99,6 +100,15 @@ async def rotate(source: CertificateSource, hosts: Sequence[str], life: dt.timed
         source.replace(material)
         WEBHOOK_CERTIFICATE_ENDS.set(_ends(material))
         log.info("webhook_certificate_renewed")
+
+
+async def _until(moment: float) -> None:
+    while True:
+        left = moment - time.time()
+        if left <= 0:
+            return
+        # In short steps: sleep is by a clock that stands still while the machine is suspended.
+        await asyncio.sleep(min(left, LONGEST_SLEEP))
 
 
 def _material(hosts: Sequence[str], life: dt.timedelta) -> KeyMaterial:

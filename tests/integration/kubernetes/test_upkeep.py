@@ -16,7 +16,7 @@ from cryptography import x509
 from bartizan import tasks
 from bartizan.errors import Conflict, DependencyUnavailable
 from bartizan.tls import CertificateSource
-from control_plane.injector import names
+from control_plane.injector import names, standalone
 from control_plane.injector.authority import own_material
 from control_plane.injector.standalone import rotate
 from control_plane.injector.upkeep import CONFIGURATIONS, Upkeep
@@ -122,6 +122,24 @@ async def test_a_new_certificate_is_served_only_when_its_root_stands_in_the_conf
             await asyncio.sleep(0.01)
         assert kept.trusted(source.current.roots_pem)
         assert not kept.cluster.conflicts
+        await tasks.cancel(rotating)
+
+
+async def test_a_certificate_that_is_due_is_renewed_however_long_this_process_has_slept(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that was suspended wakes with one that has ended; sleep did not count the time."""
+    monkeypatch.setattr(standalone, "SETTLE_SECONDS", 0.1)
+    kept.install()
+    life = dt.timedelta(hours=2)
+    source = CertificateSource(own_material(HOSTS, dt.datetime.now(dt.UTC) - life, life))
+    ended = source.current
+    upkeep = kept.upkeep(ended.roots_pem)
+    async with asyncio.TaskGroup() as group, asyncio.timeout(60):
+        rotating = tasks.start(group, rotate(source, HOSTS, life, upkeep), name="rotation")
+        assert await source.changed(ended) is not ended
+        source.current.check()
+        assert kept.trusted(source.current.roots_pem)
         await tasks.cancel(rotating)
 
 
