@@ -162,7 +162,7 @@ def _enforced(proven: PolicyStatus, unit: Unit) -> tuple[str, str]:
 def _accepted_text(outcome: Outcome) -> str:
     if not outcome.problems:
         return outcome.message[:_TEXT] or "the document is valid"
-    lines = [f"{p.place}: {p.message}" for p in outcome.problems]
+    lines = [f"{p.place}: {p.message}{f' ({p.hint})' if p.hint else ''}" for p in outcome.problems]
     return f"{outcome.message}: {'; '.join(lines)}"[:_MOST_WORDS]
 
 

@@ -42,6 +42,10 @@ def condition(status: dict[str, Any], kind: str) -> tuple[str, str]:
     return found["status"], found["reason"]
 
 
+def hint(problem: dict[str, Any]) -> str:
+    return f" ({problem['hint']})" if problem.get("hint") else ""
+
+
 async def test_an_object_becomes_a_policy_and_its_status_is_enforced_only_when_proven(
     running: Running,
 ) -> None:
@@ -75,6 +79,10 @@ async def test_a_bad_document_is_told_with_every_path_and_the_older_revision_sta
         ("spec.tenants[1]", "duplicate"),
     ]
     assert condition(status, "Accepted") == ("False", "Invalid")
+    (accepted,) = (each for each in status["conditions"] if each["type"] == "Accepted")
+    # all that `bartizan policy apply` says of it: tools that show an object's health show nothing but conditions
+    assert all(f"{p['path']}: {p['message']}{hint(p)}" in accepted["message"] for p in status["problems"])
+    assert any(map(hint, status["problems"]))
     assert condition(status, "Published") == ("False", "OlderRevision")
     assert condition(status, "Enforced")[0] == "False"
     running.cluster.policy("chat", SPEC)
