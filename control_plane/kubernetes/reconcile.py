@@ -117,6 +117,7 @@ class Reconciler:
         """Goes on where an ended watch stopped; returns when it is time to list anew."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self._relist
+        said = ""
         while loop.time() < until:
             try:
                 async for kind, one, reached in self._cluster.watch(version):
@@ -124,9 +125,12 @@ class Reconciler:
                         await (self._drop(one) if kind == "DELETED" else self._take(one))
                     # Only now: what could not be done (the store is away) comes again.
                     version = reached or version
+                said = ""
             except DependencyError as error:
                 # The API server restarts, a proxy cuts: nothing is missed as long as the version is known there.
-                log.info("watch_broken", reason=str(error))
+                if str(error) != said:
+                    log.info("watch_broken", reason=str(error))
+                said = str(error)
                 await asyncio.sleep(self._retry)
 
     async def _take_all(self) -> str:
@@ -240,19 +244,23 @@ class Reconciler:
     async def _show(self) -> None:
         loop = asyncio.get_running_loop()
         spent = 0.0
+        said: dict[str, str] = {}
         while True:
             await self._wake.wait()
             # A large fleet that stirs all the time costs a tenth of this process at most.
             await asyncio.sleep(max(GATHER_SECONDS, 9 * spent))
             self._wake.clear()
-            began = loop.time()
+            began, failed = loop.time(), said
+            said = {}
             for name in list(self._known):
                 try:
                     await self._show_one(name)
                 except NotFound:
                     continue  # deleted meanwhile; its event is on the way
                 except BartizanError as error:
-                    log.warning("status_not_written", policy=name, reason=str(error))
+                    said[name] = str(error)
+                    if failed.get(name) != said[name]:
+                        log.warning("status_not_written", policy=name, reason=said[name])
                     # later, without keeping the others waiting
                     loop.call_later(self._retry, self._wake.set)
                 await asyncio.sleep(0)  # others' turn: judging thousands of sidecars takes milliseconds

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from bartizan.errors import Conflict
 from control_plane.fleet.proof import Instance
@@ -149,6 +150,26 @@ async def test_an_api_server_that_was_away_is_followed_again(running: Running) -
     assert not running.cluster.status("chat")
     running.cluster.down = False
     await running.summary("NO SIDECAR")
+
+
+async def test_what_an_api_server_that_is_away_does_not_take_is_logged_once_not_at_each_try(
+    running: Running,
+) -> None:
+    running.cluster.policy("chat", SPEC)
+    await running.summary("NO SIDECAR")
+    with capture_logs() as said:
+        running.cluster.down = True
+        running.cluster.cut()
+        running.enforce("one", 1)
+        asked = running.asked
+        async with asyncio.timeout(60):
+            while running.asked < asked + 4:  # one for each try to show it
+                await asyncio.sleep(0.02)
+        running.cluster.down = False
+        await running.summary("ENFORCED 1/1")
+    lines = [(each["event"], each["reason"]) for each in said if "reason" in each]
+    assert {"status_not_written", "watch_broken"} == {event for event, _ in lines}
+    assert len(lines) == len(set(lines))
 
 
 async def test_without_a_signature_the_object_waits_and_is_tried_again(running: Running) -> None:
