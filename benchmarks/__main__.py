@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import report, rounds
-from benchmarks.cases import CASES, STREAMS, Case
+from benchmarks.cases import CASES, STREAMS, Case, check_only
 from benchmarks.peers import installed
 from benchmarks.push import measure_push
 from benchmarks.streams import measure_streams
@@ -39,6 +39,8 @@ def main() -> None:
     ours = installed() if arguments.peers else ()
     peers = [*arguments.peer, *map(peer, ours)]
     only: str = arguments.only
+    known = [case.path for case in (*CASES, *peers, STREAMS)] + ["push_1"]
+    check_only(only, known)
     wanted = [case for case in (*CASES, *peers) if only in case.path]
     bases = {case.base for case in wanted}
     cases = [case for case in (*CASES, *peers) if case in wanted or case.path in bases]
@@ -59,7 +61,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("length", nargs="?", choices=["quick", "full"], default="quick")
     parser.add_argument("--only", default="", help="only paths that contain this word, and their base rows")
     parser.add_argument("--peer", type=peer, action="append", default=[], metavar="NAME=KIND:COMMAND")
-    parser.add_argument("--peers", action="store_true", help="also the peers of benchmarks/peers.py")
+    parser.add_argument("--peers", action="store_true", help="also the peers of benchmarks/peers")
     parser.add_argument("--record", default="", metavar="NOTE", help="add this run to benchmarks/README.md")
     parser.add_argument("--out", type=Path, default=Path("build/bench.json"))
     made: argparse.Namespace = parser.parse_args()

@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 from benchmarks import generators
-from benchmarks.cases import CASES, Case
+from benchmarks.cases import CASES, Case, check_only
 from benchmarks.load import Spec
 from benchmarks.meter import cpu_seconds
 from benchmarks.stage import Skipped, front
@@ -152,8 +152,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--out", type=Path, default=Path("build/profile"))
     arguments = parser.parse_args()
+    sidecars = [case for case in CASES if case.front == "sidecar"]
+    check_only(arguments.only, [case.path for case in sidecars])
     arguments.out.mkdir(parents=True, exist_ok=True)
-    cases = [case for case in CASES if case.front == "sidecar" and arguments.only in case.path]
+    cases = [case for case in sidecars if arguments.only in case.path]
     sys.exit(not asyncio.run(_all(cases, arguments.seconds, arguments.out)))
 
 

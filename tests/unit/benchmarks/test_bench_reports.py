@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -146,3 +149,16 @@ def test_a_profile_s_costs_are_shares_of_the_worker_s_cpu() -> None:
     assert any("140.0 | 70% | `sidecar/wire/ext_authz.py answer`" in line for line in lines)
     assert any("200.0 | 100% | `sidecar/worker.py main`" in line for line in lines)
     assert any("60.0 | 30% | `values.py inc`" in line for line in lines)
+
+
+@pytest.mark.parametrize("program", ["benchmarks", "benchmarks.profile"])
+def test_a_word_that_is_in_no_path_measures_nothing_and_leaves_the_last_report_alone(
+    program: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "report"
+    command = [sys.executable, "-m", program, "--only", "ext_auhtz", "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "no path contains 'ext_auhtz'" in done.stderr
+    assert "ext_authz_ngh2" in done.stderr
+    assert not out.exists()
