@@ -44,6 +44,7 @@ class Shell:
     handed: int = 0
     replied: int = 0
     written: int = 0
+    noticed: int = 0
     last: int = -1
 
     def __post_init__(self) -> None:
@@ -130,8 +131,8 @@ class Shell:
         self.core.forget_all()
         assert not self.core.streams
         assert self.budget.now == 0
-        # every answer is bounded by what asked for it: nobody amplifies
-        assert self.written <= 2 * self.replied + 64 * self.got + 4096
+        # every answer is bounded by what asked for it: nobody amplifies. A notice is asked for by no peer.
+        assert self.written <= 2 * self.replied + 64 * (self.got + self.noticed) + 4096
 
 
 class _Input:
@@ -196,10 +197,9 @@ def _act(shell: Shell, code: int, program: _Input) -> None:
     """A step of the handlers, or of the shell itself."""
     if code == 11:
         shell.output(program.byte() * 256)
-    elif code == 12:
-        shell.core.notice()
-    elif code == 13:
-        shell.core.final_notice()
+    elif code in {12, 13}:
+        shell.noticed += 1
+        (shell.core.notice if code == 12 else shell.core.final_notice)()
     elif shell.calls:
         stream = shell.calls[program.byte() % len(shell.calls)]
         match code:
