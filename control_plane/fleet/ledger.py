@@ -9,12 +9,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 
 from bartizan.telemetry.metrics import INSTANCES
 from control_plane.fleet.bell import Bell
 from control_plane.fleet.entry import Entry, Told, content
-from control_plane.fleet.proof import Instance, Observation, Refused, Row, Wanted, judge, split_reason
+from control_plane.fleet.proof import (
+    Instance,
+    Observation,
+    Refused,
+    Row,
+    State,
+    Wanted,
+    judge,
+    row_of,
+    split_reason,
+)
 from control_plane.secrets.rotation.barriers import Use
 
 LEASE_SECONDS = 30
@@ -277,24 +286,14 @@ class Ledger(Bell):
         return fresh and self._monotonic() - entry.admitted < self.lease
 
     def _row(self, wanted: Wanted, entry: Entry) -> Row:
-        seen = entry.seen
-        base = Row(
-            instance_id=entry.instance.instance_id,
-            spiffe_id=entry.instance.spiffe_id,
-            state="pending",
-            received_at=entry.received_at,
-        )
-        if seen is None:
-            waited = self._monotonic() - entry.admitted
-            if waited < self.lease:
-                return replace(base, reason="not_reported_yet")
-            return replace(base, state="unreachable", reason="never_reported")
-        if seen.policy == wanted.policy:
-            base = replace(base, version=seen.version, revision=seen.revision, trace_id=seen.trace_id)
-        if not self.is_live(entry.instance.instance_id):
-            if self._awaited(entry):
-                why = "not_reported_since_restart" if entry.restored else "replica_away"
-                return replace(base, state="stale", reason=why)
-            return replace(base, state="unreachable", reason="lease_expired")
-        state, reason, path = judge(wanted, seen, entry.refused, self._key_sets.get(wanted.key_set, 0))
-        return replace(base, state=state, reason=reason, path=path)
+        return row_of(entry.instance, wanted, entry.seen, self._judged(wanted, entry), entry.received_at)
+
+    def _judged(self, wanted: Wanted, entry: Entry) -> tuple[State, str, str]:
+        if entry.seen is None:
+            waited = self._monotonic() - entry.admitted < self.lease
+            return ("pending", "not_reported_yet", "") if waited else ("unreachable", "never_reported", "")
+        if self.is_live(entry.instance.instance_id):
+            return judge(wanted, entry.seen, entry.refused, self._key_sets.get(wanted.key_set, 0))
+        if self._awaited(entry):
+            return "stale", "not_reported_since_restart" if entry.restored else "replica_away", ""
+        return "unreachable", "lease_expired", ""

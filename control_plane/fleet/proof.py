@@ -110,6 +110,29 @@ class Row:
     received_at: float = 0.0
 
 
+def row_of(
+    instance: Instance,
+    wanted: Wanted,
+    seen: Observation | None,
+    judged: tuple[State, str, str],
+    received_at: float,
+) -> Row:
+    """judged: as of `judge`. Made at once: a look at a large fleet makes thousands."""
+    state, reason, path = judged
+    ours = seen if seen is not None and seen.policy == wanted.policy else None
+    return Row(
+        instance_id=instance.instance_id,
+        spiffe_id=instance.spiffe_id,
+        state=state,
+        reason=reason,
+        path=path,
+        version=ours.version if ours else 0,
+        revision=ours.revision if ours else 0,
+        trace_id=ours.trace_id if ours else "",
+        received_at=received_at,
+    )
+
+
 def judge(
     wanted: Wanted, seen: Observation, refused: Refused | None, key_set_version: int = 0
 ) -> tuple[State, str, str]:
