@@ -71,8 +71,8 @@ SECTIONS: tuple[tuple[str, tuple[Entry, ...]], ...] = (
     (
         "Servers and Kubernetes",
         (
-            Entry("control-plane", "servers", "Run the control plane"),
-            Entry("sidecar", "servers", "Run a sidecar: agent, Envoy, guard workers"),
+            Entry("control-plane", "control_plane", "Run the control plane"),
+            Entry("sidecar", "sidecar", "Run a sidecar: agent, Envoy, guard workers"),
             Entry("injector", "injector", "Run the admission webhooks; make their manifests"),
             Entry("inject", "inject", "Add the sidecar to manifests, as the webhook would"),
             Entry("analyze", "analyze", "Find models that can be reached around their sidecar"),

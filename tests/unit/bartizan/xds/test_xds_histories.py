@@ -126,8 +126,8 @@ class Histories(RuleBasedStateMachine):
         """Whatever happened: when every further answer is yes, the subscriber ends with the newest set."""
         if not hasattr(self, "subject"):
             return
-        if self.refused:  # nothing refused comes back by itself: change every item once
-            self.items = {name: value + 10 for name, value in self.items.items()}
+        if self.refused:  # nothing refused comes back by itself, not even that all are gone: change every item once
+            self.items = {name: self.items.get(name, 0) + 10 for name in NAMES}
             self.version += 1
         for _ in range(10):
             self.pump()

@@ -1,4 +1,4 @@
-"""`bartizan control-plane` and `bartizan sidecar`: the long-running processes, configured by BARTIZAN_* variables."""
+"""`bartizan control-plane`: the control plane itself, configured by BARTIZAN_CP_* variables, and what is done on its host."""
 
 from __future__ import annotations
 
@@ -50,11 +50,3 @@ def new_admin(connection: Connection, name: str, ttl: int, out: Path | None) -> 
         )
 
     show_once(connection.output, out, make)
-
-
-@click.command()
-def sidecar() -> None:
-    """Run a sidecar's agent with Envoy and its guard workers. Settings: BARTIZAN_* variables."""
-    from sidecar.__main__ import main
-
-    raise SystemExit(main())
