@@ -132,7 +132,10 @@ class JsonEventStream:
             raise FormatError(Cause.ANSWER_TOO_LARGE, "one event of the stream is too large")
 
     def events(self) -> Sequence[StreamPiece]:
-        return [chunk.piece for chunk in islice(self._chunks, self._names.whole())]
+        whole = self._names.whole()
+        if whole == 1:  # as mostly
+            return (self._chunks[0].piece,)
+        return [chunk.piece for chunk in islice(self._chunks, whole)]
 
     def unsaid(self) -> tuple[TextPart, ...]:
         return tuple(TextPart(location=name, text="") for name in self._reader.unsaid())
@@ -149,7 +152,7 @@ class JsonEventStream:
             text = alike.text if texts is None else texts[0]
             if text == alike.text and not moved:
                 return chunk.event.raw
-            if has_surrogate(text):
+            if not text.isascii() and has_surrogate(text):
                 raise ValueError("text that UTF-8 can't carry")
             return chunk.event.with_data(alike.written(text, moved))
         if chunk.reading is None:

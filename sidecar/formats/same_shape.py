@@ -79,8 +79,10 @@ class Shape(msgspec.Struct, frozen=True, gc=False):
 
     def written(self, said: Mapping[Path, bytes]) -> bytes:
         """The event's data with this in its gaps."""
-        pieces = [piece for gap in self.gaps for piece in (gap.before, said[gap.path])]
-        return b"".join((*pieces, self.tail))
+        data = b""
+        for gap in self.gaps:
+            data += gap.before + said[gap.path]
+        return data + self.tail
 
 
 class Alike(msgspec.Struct, frozen=True, gc=False):
@@ -98,10 +100,15 @@ class Alike(msgspec.Struct, frozen=True, gc=False):
 
     def written(self, text: str, edits: Mapping[Path, str]) -> bytes:
         """The event's data with this text, whatever it holds, and these asides in place of its own."""
-        tokens = {at: token.encode() for at, token in edits.items()}
+        said = {**self.said}
+        for at, token in edits.items():
+            said[at] = token.encode()
         if text != self.text:
-            tokens[self.shape.text] = string_token(text)[1:-1].encode()
-        return self.shape.written({**self.said, **tokens})
+            plain = text.encode()
+            if plain and not (plain.isascii() and _PLAIN.fullmatch(plain)):
+                plain = string_token(text)[1:-1].encode()
+            said[self.shape.text] = plain
+        return self.shape.written(said)
 
 
 class LastShapes:

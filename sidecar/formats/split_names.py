@@ -102,4 +102,6 @@ class SplitNames:
 
     def whole(self) -> int:
         """So many of the oldest events hold nothing that may go on."""
-        return min(self._open.values(), default=self.taken + len(self._chunks)) - self.taken
+        if not self._open:
+            return len(self._chunks)
+        return min(self._open.values()) - self.taken

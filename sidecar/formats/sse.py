@@ -28,14 +28,12 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     name: bytes | None = None
     """Where it is two lines, its name and its data, as some protocols write every event."""
 
-    @property
-    def _plain(self) -> bool:
-        """Nothing but its data, as most engines write it."""
-        return self.data is not None and len(self.raw) == len(self.data) + 8 and self.raw == encode(self.data)
+    plain: bool = False
+    """Nothing but its data in one line, as most engines write it."""
 
     def with_data(self, data: bytes) -> bytes:
         """The event with other data; id, event name, comments and their order stay."""
-        if b"\n" not in data and (self.name is not None or self._plain):
+        if b"\n" not in data and (self.plain or self.name is not None):
             return encode(data, self.name or b"")
         out = bytearray()
         written = False
@@ -50,14 +48,14 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
     def with_only(self, data: bytes) -> Event:
         """An event that says this in place of its own data."""
-        return Event(self.with_data(data), data, self.name)
+        return Event(self.with_data(data), data, self.name, self.plain and b"\n" not in data)
 
     def only_data(self, names: Container[bytes]) -> Event:
         """The event without what no check reads: comments, ids and whatever else clients are told beside the data.
 
         Of the event's name only one of these stays; of a comment alone the sign of life.
         """
-        if self._plain or (self.name is not None and self.name in names):
+        if self.plain or (self.name is not None and self.name in names):
             return self
         lines = [line for line, _ in _lines(self.raw)]
         if all(_harmless(line, names) for line in lines):
@@ -132,7 +130,7 @@ def _only(raw: bytes) -> Event | None:
     """
     if raw.startswith(b"data: "):
         if raw.endswith(b"\n\n") and raw.find(b"\n") == len(raw) - 2 and b"\r" not in raw:
-            return Event(raw, raw[6:-2])
+            return Event(raw, raw[6:-2], None, True)
         return None
     named = _NAMED.fullmatch(raw)
     return None if named is None else Event(raw, named[2], named[1])
