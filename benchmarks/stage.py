@@ -19,6 +19,7 @@ import msgspec
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from bartizan.errors import BartizanError
 from bartizan.identity import TrustDocument
 from bartizan.local.binaries import find_binary
 from bartizan.local.processes import Child, free_port, start
@@ -115,12 +116,15 @@ async def front(case: Case) -> AsyncIterator[Front]:
 async def _peer(
     case: Case, folder: Path, stack: AsyncExitStack, port: int, model_port: int, key: str
 ) -> dict[str, int]:
-    """A peer gets its port, the upstream's and the one key that it shall let in."""
+    """A peer gets its port, the upstream's and the one key that it shall let in. Raises Skipped: it is not ours to mend."""
     words = [word.format(port=port, upstream=model_port, key=key) for word in shlex.split(case.command)]
     environment = {"PORT": str(port), "UPSTREAM": f"http://127.0.0.1:{model_port}", "API_KEY": key}
-    child = await start(case.path, words, log=folder / "peer.log", env=environment)
-    stack.push_async_callback(child.stop)
-    await _open(port, child, seconds=120)
+    try:
+        child = await start(case.path, words, log=folder / "peer.log", env=environment)
+        stack.push_async_callback(child.stop)
+        await _open(port, child, seconds=120)
+    except (BartizanError, OSError) as error:  # TimeoutError is one
+        raise Skipped(f"the peer does not serve: {str(error) or type(error).__name__}") from error
     return {"python": child.pid}
 
 
