@@ -106,7 +106,7 @@ class Reconciler:
                 said = ""
                 await self._watch(version)
             except Gone:
-                continue
+                await asyncio.sleep(GATHER_SECONDS)  # a server that always says so is not listed without a pause
             except BartizanError as error:
                 if str(error) != said:
                     log.warning("cluster_not_followed", reason=str(error))

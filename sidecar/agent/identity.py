@@ -31,6 +31,7 @@ from sidecar.agent.verify import verification_keys
 from sidecar.settings import Settings
 
 TIMEOUT = 5.0
+LONGEST_SLEEP = 60.0
 _PEM = serialization.Encoding.PEM
 
 log = get_logger()
@@ -197,7 +198,7 @@ class Identity:
     async def keep_fresh(self) -> None:
         """Until cancelled: renew at half of each certificate's life, +-10 %; sooner and sooner when that fails."""
         while True:
-            await asyncio.sleep(max(0.0, self.left - self._ttl * random.uniform(0.45, 0.55)))  # noqa: S311 - jitter
+            await until(self._ends - self._ttl * random.uniform(0.45, 0.55))  # noqa: S311 - jitter
             try:
                 await self.renew()
                 self._conditions.set(names.IDENTITY_EXPIRED, holds=False)
@@ -263,6 +264,15 @@ class Identity:
         except (TrustError, msgspec.MsgspecError) as error:
             log.error("kept_identity_unreadable", reason=str(error))
             return None
+
+
+async def until(moment: float) -> None:
+    """Wait for a moment by `_now`, in short steps: sleep is by a clock that stands still while the machine is suspended."""
+    while True:
+        left = moment - _now()
+        if left <= 0:
+            return
+        await asyncio.sleep(min(left, LONGEST_SLEEP))
 
 
 def _now() -> float:
