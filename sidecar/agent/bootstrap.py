@@ -214,6 +214,7 @@ def _guard(sockets: list[Path]) -> Cluster:
             consecutive_local_origin_failure=one,
             interval=_seconds(0.2),
             base_ejection_time=_seconds(0.5),
+            max_ejection_time=_seconds(2),  # else half a second more with each failure, up to five minutes
             max_ejection_percent=always,
         )
     )

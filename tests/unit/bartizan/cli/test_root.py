@@ -22,6 +22,8 @@ POLICY = ROOT / "examples" / "policies" / "sentiment.yaml"
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
     monkeypatch.setenv("BARTIZAN_HOME", str(tmp_path))
+    for named in ("BARTIZAN_URL", "BARTIZAN_TOKEN_FILE", "BARTIZAN_CA"):  # the caller's own
+        monkeypatch.delenv(named, raising=False)
     return CliRunner()
 
 
