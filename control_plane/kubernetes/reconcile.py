@@ -106,7 +106,7 @@ class Reconciler:
                 said = ""
                 await self._watch(version)
             except Gone:
-                await asyncio.sleep(GATHER_SECONDS)  # a server that always says so is not listed without a pause
+                await asyncio.sleep(GATHER_SECONDS)  # for a server that always says so
             except BartizanError as error:
                 if str(error) != said:
                     log.warning("cluster_not_followed", reason=str(error))

@@ -62,7 +62,10 @@ async def test_a_dead_worker_is_not_the_only_one_asked_when_the_living_one_was_s
 
     def ejected_for_long(bundle: Bundle, run_dir: Path) -> dict[str, Any]:
         config = static_config(bundle, run_dir)
-        guard_cluster(config)["outlier_detection"]["base_ejection_time"] = "60s"
+        guard_cluster(config)["outlier_detection"] |= {
+            "base_ejection_time": "60s",
+            "max_ejection_time": "60s",
+        }
         return config
 
     async with (

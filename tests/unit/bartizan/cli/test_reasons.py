@@ -15,7 +15,9 @@ ROOT = Path(__file__).resolve().parents[4]
 
 def test_every_reason_of_the_ledger_has_words() -> None:
     text = "".join((ROOT / f"control_plane/fleet/{name}.py").read_text() for name in ("proof", "ledger"))
-    given = set(re.findall(r'(?:"(?:pending|stale|unreachable)", f?|reason=| else )"([a-z]+_[a-z_]*)', text)) | {INCAPABLE}
+    given = set(
+        re.findall(r'(?:"(?:pending|stale|unreachable)", f?|reason=| else )"([a-z]+_[a-z_]*)', text)
+    ) | {INCAPABLE}
     assert {"probe_", "lease_expired", "newer_key_set", "other_version"} <= given
     assert [reason for reason in given if not meaning(reason)] == []
 

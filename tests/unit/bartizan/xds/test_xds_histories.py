@@ -126,7 +126,7 @@ class Histories(RuleBasedStateMachine):
         """Whatever happened: when every further answer is yes, the subscriber ends with the newest set."""
         if not hasattr(self, "subject"):
             return
-        if self.refused:  # nothing refused comes back by itself, not even that all are gone: change every item once
+        if self.refused:  # nothing refused comes back by itself, not even "none": change every item once
             self.items = {name: self.items.get(name, 0) + 10 for name in NAMES}
             self.version += 1
         for _ in range(10):
