@@ -88,14 +88,20 @@ def progress(lines: Iterable[bytes], size: int, hits: Callable[[], int]) -> Iter
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("", total=size or None, lines=0, rate=0.0, hits=0)
         started = shown = time.monotonic()
-        done = 0
-        for count, line in enumerate(lines, start=1):
+        count = done = 0
+
+        def show(completed: int) -> None:
+            rate = count / max(time.monotonic() - started, 0.001)
+            bar.update(task, completed=completed, lines=count, rate=rate, hits=hits())
+
+        for line in lines:
             yield line
+            count += 1
             done += len(line) + 1
-            if (now := time.monotonic()) - shown > _REFRESH_SECONDS:
-                shown = now
-                bar.update(task, completed=done, lines=count, rate=count / (now - started), hits=hits())
-        bar.update(task, completed=size or done, hits=hits())
+            if time.monotonic() - shown > _REFRESH_SECONDS:
+                shown = time.monotonic()
+                show(done)
+        show(size or done)
 
 
 def write_summary(

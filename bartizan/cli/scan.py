@@ -21,7 +21,8 @@ from bartizan.policy.bundle import GuardModel, GuardPlan
 from bartizan.policy.schema import Protocol
 
 SELECTABLE = ("injection", "pii", "secrets", "sanitize")
-BODIES = tuple(name for name in get_args(Protocol) if name not in {"json_fields", "opaque"})
+BODIES = tuple(name for name in get_args(Protocol) if name not in {"json_fields", "opaque", "image"})
+"""Protocols whose bodies are lines of JSON and say by themselves where their texts are."""
 
 
 class Selection(click.ParamType[frozenset[str]]):
@@ -189,7 +190,7 @@ def texts(path: Path) -> Iterator[str]:
                 continue
             try:
                 yield msgspec.json.decode(line, type=Prompt).text
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise InvalidInput(f'{path}, line {number}: wanted {{"text": …}}: {error}') from error
 
 

@@ -5,6 +5,7 @@ A line is a JSON object: `{"text": …}`, or a request's body in the format of t
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
@@ -44,6 +45,8 @@ class Reader:
             return Line(index=index, fault=f"longer than {MAX_LINE >> 20} MiB")
         try:
             value = msgspec.json.decode(line)
+        except UnicodeDecodeError as error:  # none of msgspec's own errors
+            return Line(index=index, fault=f"not UTF-8: {error.reason}")
         except (msgspec.DecodeError, RecursionError) as error:
             return Line(index=index, fault=f"not JSON: {error}")
         if not isinstance(value, dict):
@@ -72,12 +75,14 @@ class Reader:
 
 
 def lines(stream: BinaryIO) -> Iterator[bytes]:
-    """Lines without their ends. Of one that is too long only so much is kept that its length shows."""
-    while True:
-        line = stream.readline(MAX_LINE + 1)
-        if not line:
-            return
+    """Lines without their ends. Of one that is too long only so much is kept that its length shows.
+
+    A byte order mark at the beginning is the file's, not the first line's.
+    """
+    first = True
+    while line := stream.readline(MAX_LINE + 1):
         if len(line) > MAX_LINE and not line.endswith(b"\n"):
             while (rest := stream.readline(_PIECE)) and not rest.endswith(b"\n"):
                 pass
-        yield line.rstrip(b"\r\n")
+        yield (line.removeprefix(BOM_UTF8) if first else line).rstrip(b"\r\n")
+        first = False

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from bartizan.cli.reports import progress
 from bartizan.cli.root import cli
 from bartizan.cli.scan_audit import conditions, verdict_of
 from bartizan.errors import InvalidInput
@@ -53,6 +55,17 @@ def test_every_line_in_gives_a_line_out_in_order(prompts: Path) -> None:
     assert "1 of 5 lines could not be read" in result.stderr
 
 
+@pytest.mark.parametrize("member", [b"text", b"messages"])
+def test_a_line_in_another_encoding_is_named_and_the_next_is_judged(tmp_path: Path, member: bytes) -> None:
+    file = tmp_path / "latin.jsonl"
+    file.write_bytes(b'{"%s": "caf\xe9 jane@example.com"}\n{"text": "hi"}\n' % member)
+    result = run("scan", str(file), "--output", "jsonl")
+    first, second = map(json.loads, result.stdout.splitlines())
+    assert (first["action"], second["action"]) == ("deny", "allow")
+    assert "not UTF-8" in first["error"]
+    assert "jane" not in result.stdout + result.stderr
+
+
 def test_standard_input_gives_the_same_as_a_file(prompts: Path) -> None:
     from_file = run("scan", str(prompts), "--output", "jsonl", "--select", "injection")
     from_pipe = run("scan", "-", "--output", "jsonl", "--select", "injection", given=prompts.read_text())
@@ -73,6 +86,19 @@ def test_reports_are_written_beside_the_output(prompts: Path, tmp_path: Path) ->
     assert ATTACK not in "".join(report.read_text() for report in reports)
 
 
+def test_the_bar_ends_with_all_lines_however_short_the_scan(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "200")
+    assert list(progress([b"a", b"bc"], 5, lambda: 1)) == [b"a", b"bc"]
+    said = capsys.readouterr().err
+    assert "5 of 5 bytes" in said
+    assert "2 lines" in said
+    assert "1 hit" in said
+
+
 def test_a_policy_of_ones_own_judges(prompts: Path) -> None:
     policy = ROOT / "examples" / "quickstart" / "policy.yaml"
     made = run("scan", str(prompts), "--output", "jsonl", "--policy", str(policy)).stdout.splitlines()
@@ -87,6 +113,7 @@ def test_a_policy_of_ones_own_judges(prompts: Path) -> None:
         (["scan", "-", "--select", "magic"], 2, "choose from"),
         (["scan", "-", "--report", "x.pdf"], 2, "a report ends with"),
         (["scan", "--audit", "colour=red"], 2, "wanted name=value"),
+        (["scan", "-", "--protocol", "image"], 2, "is not one of"),
         (["policy", "bench", "--attacks", ".", "--benign", "."], 2, "holds no"),
     ],
 )
@@ -111,6 +138,13 @@ def test_a_bench_counts_hits_by_source_with_confidence(tmp_path: Path) -> None:
     assert data["attacks"]["all"]["low"] < 1.0
     assert 0 < data["benign"]["all"]["p50_ms"] <= data["benign"]["all"]["p99_ms"]
     assert "mean of sources" in run("policy", "bench", *options).stdout
+
+
+def test_a_bench_names_the_line_that_is_not_utf_8(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b'{"text": "hi"}\n{"text": "caf\xe9"}\n')
+    result = run("policy", "bench", "--attacks", str(tmp_path), "--benign", str(tmp_path))
+    assert result.exit_code == 2
+    assert "a.jsonl, line 2" in result.stderr
 
 
 def test_an_audit_query_is_read_and_unknown_conditions_are_refused() -> None:

@@ -41,7 +41,10 @@ def test_a_body_is_read_as_its_format_says() -> None:
     ]
 
 
-@pytest.mark.parametrize("line", [b"", b"{", b"[]", b'"x"', b'{"text": 1', b"\xff", b'{"messages": 4}'])
+UNREADABLE = [b"", b"{", b"[]", b'"x"', b'{"text": 1', b"\xff", b'{"text": "caf\xe9"}', b'{"messages": 4}']
+
+
+@pytest.mark.parametrize("line", UNREADABLE)
 def test_what_cannot_be_read_says_why(line: bytes) -> None:
     read = READER.read(0, line)
     assert read.fault
@@ -49,7 +52,7 @@ def test_what_cannot_be_read_says_why(line: bytes) -> None:
 
 
 @settings(deadline=None)
-@given(st.binary(max_size=80))
+@given(st.one_of(st.binary(max_size=80), st.binary(max_size=40).map(lambda text: b'{"text": "%s"}' % text)))
 def test_no_line_ends_a_scan(line: bytes) -> None:
     read = READER.read(0, line)
     assert sum((bool(read.fault), read.text is not None, read.document is not None)) == 1
@@ -61,3 +64,9 @@ def test_a_line_that_is_too_long_is_named_and_the_next_is_read(monkeypatch: pyte
     read = [READER.read(number, line) for number, line in enumerate(lines.lines(io.BytesIO(data)))]
     assert [line.text for line in read] == ["a", None, "b"]
     assert "longer than" in read[1].fault
+
+
+def test_a_byte_order_mark_is_the_files_and_no_line_s() -> None:
+    mark = b"\xef\xbb\xbf"
+    data = mark + b'{"text": "a"}\r\n' + mark + b'{"text": "b"}\n'
+    assert list(lines.lines(io.BytesIO(data))) == [b'{"text": "a"}', mark + b'{"text": "b"}']
