@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -86,7 +86,7 @@ def test_content_types_tell_which_answers_can_be_read(
     assert make(protocol).reads_answer(path, kind, status) is reads
 
 
-@pytest.mark.parametrize("protocol", ["openai", "json_fields", "opaque"])
+@pytest.mark.parametrize("protocol", get_args(Protocol))
 def test_error_bodies_speak_the_clients_protocol(protocol: Protocol, golden: Any) -> None:
     kind, body = make(protocol).error_body(403, "The request was refused.", "d" * 32)
     golden(f"formats/{protocol}/denial.json", f"{kind}\n{json.dumps(json.loads(body), indent=2)}\n")
