@@ -39,7 +39,7 @@ def conditions(query: str) -> dict[str, str | float | None]:
 def scan_audit(connection: Connection, query: str, style: str, reports: tuple[Path, ...]) -> None:
     """Page through the records, newest first."""
     wanted = conditions(query)
-    summary = Summary()
+    summary = Summary(scored=False)
 
     async def run(client: Client) -> None:
         index = 0

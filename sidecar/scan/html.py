@@ -19,7 +19,6 @@ _WIDTH, _HEIGHT, _BASE = 960, 180, 150
 
 def page(summary: dict[str, Any], *, title: str, policy: str) -> str:
     """One self-contained document. Everything from the input is escaped."""
-    scores = summary["scores"]
     slices = summary["timeline"]["slices"]
     per_slice = summary["timeline"]["lines_per_slice"]
     body = [
@@ -30,9 +29,7 @@ def page(summary: dict[str, Any], *, title: str, policy: str) -> str:
         ),
         "<h2>Actions</h2>",
         _table(("action", "lines"), summary["actions"].items()),
-        "<h2>Scores</h2>",
-        _bars([(one["passed"], one["hit"]) for one in scores], [f"{one['from']:.2f}" for one in scores]),
-        '<p class="note">Highest score per line, lines on a root scale; red: hit.</p>',
+        *_scores(summary["scores"]),
         "<h2>Hits along the input</h2>",
         _bars(
             [(one["lines"] - one["hits"], one["hits"]) for one in slices],
@@ -57,13 +54,25 @@ def page(summary: dict[str, Any], *, title: str, policy: str) -> str:
             ],
         ),
         (
-            f'<p class="note">{summary["clusters_in_all"]:,} groups by common pairs of words; '
+            f'<p class="note">{summary["clusters_in_all"]:,} groups by '
+            f"{'common pairs of words' if summary['scores'] else 'kinds of findings'}; "
             f"{summary['not_clustered']:,} more lines after the last group was full.</p>"
         ),
     ]
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style><body>{''.join(body)}</body></html>\n"
+    )
+
+
+def _scores(scores: Sequence[dict[str, Any]]) -> Sequence[str]:
+    """Nothing where no line has a score: the audit keeps none."""
+    if not scores:
+        return ()
+    return (
+        "<h2>Scores</h2>",
+        _bars([(one["passed"], one["hit"]) for one in scores], [f"{one['from']:.2f}" for one in scores]),
+        '<p class="note">Highest score per line, lines on a root scale; red: hit.</p>',
     )
 
 

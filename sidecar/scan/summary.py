@@ -50,9 +50,10 @@ class Source:
 
 
 class Summary:
-    """Counts everything of one scan."""
+    """Counts everything of one scan. Without `scored` nothing is said of scores, and `text` names kinds, not words."""
 
-    def __init__(self, *, excerpts: bool = False) -> None:
+    def __init__(self, *, excerpts: bool = False, scored: bool = True) -> None:
+        self.scored = scored
         self.lines = 0
         self.hits = 0
         self.faults = 0
@@ -110,6 +111,7 @@ class Summary:
             "scores": [
                 {"from": at / BINS, "to": (at + 1) / BINS, "passed": passed, "hit": hit}
                 for at, (passed, hit) in enumerate(self.bins)
+                if self.scored
             ],
             "timeline": {
                 "lines_per_slice": self.timeline.width,

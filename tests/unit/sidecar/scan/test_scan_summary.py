@@ -72,6 +72,17 @@ def test_no_report_holds_text_unless_it_is_asked_for() -> None:
         assert not re.search(r"<b>|<i>|<script", page)
 
 
+def test_a_summary_without_scores_plots_none_and_groups_by_kinds() -> None:
+    for scored in (False, True):
+        made = summary.Summary(scored=scored)
+        made.add(0, hit(), "acme/k1", "instruction_override")
+        page = html.page(made.data(), title="Scan of the audit", policy="p")
+        assert bool(made.data()["scores"]) == scored
+        assert ("<h2>Scores" in page) == scored
+        assert ("kinds of findings" in page) != scored
+        assert "<svg" in page
+
+
 def test_excerpts_hide_secrets_and_personal_data() -> None:
     made = summary.Summary(excerpts=True)
     made.add(0, hit("email", "pii", 16), "", "jane@example.com asks")
