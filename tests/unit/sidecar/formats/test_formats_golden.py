@@ -26,8 +26,8 @@ CASES = Path(__file__).parents[3] / "golden" / "formats"
 TOKEN = "canary-7f3a9c21"
 ROUTE = Route(
     path="/predict",
-    input_text=("$.text", "$.rows[*].note"),
-    output_text=("$.echo",),
+    input_text=("$.text", "$.inputs[*].data"),
+    output_text=("$.text",),
     output_scores=("$.probabilities",),
 )
 REQUESTS = {"request.json": "application/json", "request.form": "multipart/form-data; boundary=golden"}
