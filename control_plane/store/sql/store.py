@@ -110,10 +110,19 @@ class SqlStore:
             raise fault from error
 
     async def close(self) -> None:
-        """Connections that can't be closed in good order, because nobody answers, are dropped after a while."""
-        with contextlib.suppress(TimeoutError):
-            async with tasks.timeout(CLOSE_SECONDS):
-                await self._engine.dispose()
+        """Connections that can't be closed in good order, because nobody answers, are dropped after a while.
+
+        SQLite's one connection is waited for: one that is in use would be forgotten, open as it is.
+        """
+        if self.shared:
+            with contextlib.suppress(TimeoutError):
+                async with tasks.timeout(CLOSE_SECONDS):
+                    await self._engine.dispose()
+            return
+        with contextlib.suppress(SQLAlchemyError):
+            async with self._engine.connect():
+                pass
+        await self._engine.dispose()
 
 
 async def open_store(url: str = IN_MEMORY) -> SqlStore:
