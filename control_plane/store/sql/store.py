@@ -135,16 +135,10 @@ async def open_store(url: str = IN_MEMORY) -> SqlStore:
         engine = migrating = _sqlite(parsed)
     else:
         engine, migrating = postgres.engine(parsed), postgres.migrating_engine(parsed)
-    try:
-        async with migrating.begin() as connection:
-            if migrating.dialect.name == "postgresql":
-                await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-            await connection.run_sync(_migrate)
-    except BaseException as error:
-        await engine.dispose()
-        if (fault := _fault(error)) is None:
-            raise
-        raise fault from error
+    async with _opened(engine), migrating.begin() as connection:
+        if migrating.dialect.name == "postgresql":
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        await connection.run_sync(_migrate)
     return SqlStore(engine)
 
 
@@ -156,17 +150,23 @@ async def open_used_store(url: str) -> SqlStore:
     if sqlite and not Path(parsed.database or "").is_file():
         raise nothing
     engine = _sqlite(parsed) if sqlite else postgres.engine(parsed)
-    try:
-        async with engine.connect() as connection:
-            used = await connection.run_sync(lambda plain: inspect(plain).has_table(ADMIN_TOKENS.name))
+    async with _opened(engine), engine.connect() as connection:
+        used = await connection.run_sync(lambda plain: inspect(plain).has_table(ADMIN_TOKENS.name))
         if not used:
             raise nothing
+    return SqlStore(engine)
+
+
+@asynccontextmanager
+async def _opened(engine: AsyncEngine) -> AsyncIterator[None]:
+    """Where the block fails, nothing of the engine is left, and the driver's error is said as ours."""
+    try:
+        yield
     except BaseException as error:
         await engine.dispose()
         if (fault := _fault(error)) is None:
             raise
         raise fault from error
-    return SqlStore(engine)
 
 
 def _parsed(url: str) -> URL:
