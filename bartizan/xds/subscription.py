@@ -97,6 +97,8 @@ class _Type(Generic[T]):
     sent: dict[str, T] = field(default_factory=dict)
     version: str = ""
     nonce: str = ""
+    answered: str = ""
+    """The nonce of the last response that was accepted or refused."""
     awaiting: bool = False
     owed: bool = False
     """A full-state answer is due even if nothing differs: the subscriber asked for more and must learn what is absent."""
@@ -121,22 +123,23 @@ class Stream(Generic[T]):
         Raises ProtocolViolation when the subscriber asks for more than this process is willing to remember.
         """
         state = self._types.get(request.type_url)
+        first = state is None
         if state is None:
             if len(self._types) >= MAX_TYPES:
                 raise ProtocolViolation("too many resource types on one stream")
             state = _Type(held=request.version)
-            first = True
-        else:
-            first = False
-            if request.nonce and request.nonce != state.nonce:
-                return (Stale(type_url=request.type_url, nonce=request.nonce),)
+        # A change of names that crosses a response carries the nonce before it. It answers nothing, but it counts: who
+        # drops a name and wants it again meanwhile has nothing of it any more.
+        late = not first and bool(request.nonce) and request.nonce != state.nonce
+        if late and request.nonce != state.answered:
+            return (Stale(type_url=request.type_url, nonce=request.nonce),)
         if len(request.names) > MAX_NAMES:
             raise ProtocolViolation("too many resource names in one request")
         self._types[request.type_url] = state
 
         events: list[Event] = []
-        if request.nonce and state.awaiting:
-            state.awaiting = False
+        if request.nonce and state.awaiting and not late:
+            state.awaiting, state.answered = False, request.nonce
             if request.error is None:
                 events.append(Acked(type_url=request.type_url, version=state.version, nonce=request.nonce))
             else:
@@ -148,6 +151,8 @@ class Stream(Generic[T]):
             state.owed = state.owed or bool(wanted - state.wanted)
             state.wanted = wanted
             events.append(Subscribed(type_url=request.type_url, names=wanted))
+        elif late:
+            events.append(Stale(type_url=request.type_url, nonce=request.nonce))
         return tuple(events)
 
     def _wanted(self, request: Request, state: _Type[T]) -> frozenset[str]:

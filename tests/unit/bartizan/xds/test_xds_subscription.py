@@ -117,16 +117,31 @@ def test_a_refused_version_is_not_sent_again_until_something_changed() -> None:
     assert items(subject.due(TYPE_CLUSTER, "3", {"a": 3})) == {"a": 3}
 
 
-def test_a_stale_nonce_changes_nothing() -> None:
+def test_a_request_with_the_nonce_before_answers_nothing() -> None:
     subject = stream()
     ask(subject, TYPE_SECRET, "a")
     subject.due(TYPE_SECRET, "1", {"a": 1, "b": 1})
     ask(subject, TYPE_SECRET, "a", nonce="n1")
     subject.due(TYPE_SECRET, "2", {"a": 2, "b": 2})
-    assert ask(subject, TYPE_SECRET, "a", "b", nonce="n1") == [Stale(type_url=TYPE_SECRET, nonce="n1")]
+    late = [Stale(type_url=TYPE_SECRET, nonce="n1")]
+    assert ask(subject, TYPE_SECRET, "a", nonce="n1", error="no") == late
+    assert ask(subject, TYPE_SECRET, "a", "b", nonce="n1", error="no") == []
+    assert ask(subject, TYPE_SECRET, "c", nonce="n0") == [Stale(type_url=TYPE_SECRET, nonce="n0")]
     assert subject.due(TYPE_SECRET, "2", {"a": 2, "b": 2}) is None
     ask(subject, TYPE_SECRET, "a", "b", nonce="n2")
     assert items(subject.due(TYPE_SECRET, "2", {"a": 2, "b": 2})) == {"b": 2}
+
+
+def test_a_name_given_up_and_wanted_again_while_a_response_is_under_way_is_sent_again() -> None:
+    subject = stream()
+    ask(subject, TYPE_KEY_SET, "a")
+    subject.due(TYPE_KEY_SET, "1", {"a": 1, "b": 1})
+    ask(subject, TYPE_KEY_SET, "*", nonce="n1")
+    assert items(subject.due(TYPE_KEY_SET, "1", {"a": 1, "b": 1})) == {"b": 1}
+    ask(subject, TYPE_KEY_SET, "b", nonce="n1")
+    ask(subject, TYPE_KEY_SET, "*", nonce="n1")
+    ask(subject, TYPE_KEY_SET, "*", nonce="n2")
+    assert items(subject.due(TYPE_KEY_SET, "1", {"a": 1, "b": 1})) == {"a": 1}
 
 
 def test_a_request_after_the_answer_with_the_same_nonce_is_no_second_ack() -> None:
