@@ -19,7 +19,7 @@ from protos.gen.envoy.service.ext_proc.v3 import external_processor_pb2 as proc
 from sidecar.model.request import Identity
 from sidecar.wire import ext_authz, ext_proc
 from sidecar.wire.grpc_frames import frame
-from sidecar.wire.translate import Handed, hand_on
+from sidecar.wire.translate_check import Handed, hand_on
 
 PATH = "/v1/chat/completions"
 _SAMPLED_EVERY = 10

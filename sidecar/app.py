@@ -195,7 +195,11 @@ class Agent:
         await self._stack.enter_async_context(self.admin)
         self._stack.push_async_callback((await self.config.serve(run_dir / paths.XDS_SOCKET)).stop, 0.2)
         access_log = AccessLogService(
-            self.shipping.put, self._native_context, self.prober.path, lambda: self.missing.ledger
+            self.shipping.put,
+            self.spans.put,
+            self._native_context,
+            self.prober.path,
+            lambda: self.missing.ledger,
         )
         for service, socket in ((access_log, paths.ALS_SOCKET), (self.spans, paths.OTLP_SOCKET)):
             self._stack.push_async_callback((await serve(service, run_dir / socket)).stop, 0.2)

@@ -16,6 +16,12 @@ CLUSTER_MODEL = "model"
 LISTENER = "bartizan"
 ROUTES = "bartizan"
 
+
+def ingress_span(route: str) -> str:
+    """What Envoy's span over a whole request is called, whoever makes it."""
+    return f"ingress {route}"
+
+
 # Headers
 HEADER_DECISION = "x-bartizan-decision"
 RECORD_ENVOY, RECORD_HEAD = "-e", "-a"
@@ -35,6 +41,15 @@ PROC_REVISION_ATTRIBUTE = "xds.route_metadata.filter_metadata['bartizan']['revis
 CONTENT = "content"
 # ext_authz context extension: "1" on routes where the check gets the whole body and says everything there is to say.
 BODY = "body"
+
+# ext_authz context extension: of 10,000 requests so many are traced, where Envoy has no tracer; and in the guard's
+# answer, that this one is.
+TRACE = "trace"
+TRACE_STEPS = 10_000
+TRACED = "traced"
+# Tags of an access log entry, beside REVISION: the id that Envoy's tracer gave, and microseconds of the guard's call.
+TAG_TRACE = "trace_id"
+TAG_WAIT = "check_us"
 
 # Envoy gives a check this long, waiting in the guard's queue and a second attempt included; the guard reads from what
 # is left of it how long a call has waited.

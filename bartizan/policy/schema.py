@@ -174,8 +174,8 @@ class Failure(Node, frozen=True):
 
 
 class Telemetry(Node, frozen=True):
-    """traceSample: the share of requests whose trace is exported. With 0 Envoy has no tracer, which it pays for otherwise
-    on every request, sampled or not; records keep their trace ids, and refusals their spans.
+    """traceSample: the share of requests whose trace is exported. With 0 none is; records keep their trace ids, and
+    refusals their spans.
     """
 
     trace_sample: Annotated[float, Meta(ge=0, le=1)] = 0.1

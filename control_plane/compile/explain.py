@@ -76,11 +76,15 @@ def _lines(resolved: Resolved) -> Iterator[tuple[str, str, str]]:
         )
     yield (
         "telemetry.traceSample",
-        "Envoy routes",
-        f"{100 * spec.telemetry.trace_sample:g} % of requests, decided by us only"
-        if spec.telemetry.trace_sample
-        else "none, so Envoy has no tracer",
+        "Envoy routes" if resolved.envoy_traces else "guard worker",
+        f"{spec.telemetry.trace_sample:.2%} of requests, drawn by us only; {_who_traces(resolved)}",
     )
+
+
+def _who_traces(resolved: Resolved) -> str:
+    if resolved.envoy_traces:
+        return "Envoy's tracer, as it lets tokens in by itself"
+    return "Envoy's spans are made of its access log"
 
 
 def _headers_only(resolved: Resolved) -> Iterator[tuple[str, str, str]]:

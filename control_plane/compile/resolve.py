@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from msgspec import UNSET, UnsetType
 
+from bartizan.policy import names
 from bartizan.policy.bundle import RateLimit, TlsSource
 from bartizan.policy.engines import EngineRoute, PatchRule
 from bartizan.policy.expressions import compile_expression
@@ -70,6 +71,17 @@ class Resolved:
     def native_tokens(self) -> bool:
         """Whether Envoy lets good tokens in by itself; all other requests are the guard's."""
         return not why_guard(self.spec, bodies=self.content_hop)
+
+    @property
+    def trace_steps(self) -> int:
+        """Of names.TRACE_STEPS requests so many are traced; any share above 0 is at least one."""
+        share = self.spec.telemetry.trace_sample
+        return max(round(share * names.TRACE_STEPS), 1) if share else 0
+
+    @property
+    def envoy_traces(self) -> bool:
+        """Whether Envoy has a tracer: only where it lets requests in that no guard sees (ADR 83)."""
+        return self.native_tokens and self.trace_steps > 0
 
     @property
     def answers_checked(self) -> bool:

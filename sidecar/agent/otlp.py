@@ -41,8 +41,8 @@ class SpanForwarder:
         return _ANSWER
 
     def put(self, request: bytes) -> None:
-        """Take an ExportTraceServiceRequest; the newest are dropped when there is no room."""
-        if not self._endpoint:
+        """Take an ExportTraceServiceRequest, b"" for none; the newest are dropped when there is no room."""
+        if not self._endpoint or not request:
             return
         if self._queue.full() or self._bytes + len(request) > MOST_BYTES:
             metrics.SPANS_DROPPED.labels("queue_full").inc()

@@ -15,7 +15,7 @@ import grpc
 import msgspec
 
 from bartizan.policy.bundle import GuardPlan
-from bartizan.policy.names import HEADER_DECISION, RECORD_ENVOY
+from bartizan.policy.names import HEADER_DECISION, RECORD_ENVOY, REVISION, TAG_TRACE
 from bartizan.policy.schema import Jwt
 from protos.gen.envoy.data.accesslog.v3 import accesslog_pb2
 from protos.gen.envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
@@ -23,6 +23,7 @@ from sidecar.audit.evidence import count, truncated_address
 from sidecar.audit.ledger import Ledger
 from sidecar.audit.native_token import caller, let_in
 from sidecar.audit.record import Record
+from sidecar.audit.request_spans import request_of, spans_of
 from sidecar.model.request import trace_of
 
 # response_code_details of answers that are the guard's or the model's own
@@ -90,12 +91,12 @@ def native_record(entry: accesslog_pb2.HTTPAccessLogEntry, context: InForce) -> 
         # the guard let it pass and has a record of that id; of two with one id only one is kept
         decision += RECORD_ENVOY
     tenant, subject = caller(entry, issuers) if native else ("", "")
-    tags = {name: value for name, value in common.custom_tags.items() if value != "-"}
+    tags = tags_of(entry)
     return Record(
         id=decision,
         time=start.seconds + start.nanos / 1e9,
         policy=policy,
-        revision=tags.get("revision") or plan_id,
+        revision=tags.get(REVISION) or plan_id,
         source="envoy",
         phase="native",
         action="redact" if replaced else "allow" if passed else "deny",
@@ -108,10 +109,17 @@ def native_record(entry: accesslog_pb2.HTTPAccessLogEntry, context: InForce) -> 
         subject_hash=subject,
         request_bytes=entry.request.request_body_bytes,
         response_bytes=response.response_body_bytes,
-        trace_id=tags.get("trace_id") or trace_of(entry.request.request_id),
+        trace_id=tags.get(TAG_TRACE) or trace_of(entry.request.request_id),
         source_address=truncated_address(common.downstream_direct_remote_address.socket_address.address),
         instance_id=instance_id,
     )
+
+
+def tags_of(entry: accesslog_pb2.HTTPAccessLogEntry) -> dict[str, str]:
+    """The tags that have a value; Envoy leaves out one without, or writes "-"."""
+    return {
+        name: value for name, value in entry.common_properties.custom_tags.items() if value not in {"", "-"}
+    }
 
 
 def native_cause(details: str, status: int = 0) -> str:
@@ -131,16 +139,20 @@ def _method(number: int) -> str:
 
 
 class AccessLogService(als_pb2_grpc.AccessLogServiceServicer):
-    """Receives Envoy's streams of entries and gives records to `put`. `ledger` is that of the running Envoy."""
+    """Receives Envoy's streams of entries and gives records to `put`, and spans as OTLP to `put_spans`. `ledger` is that
+    of the running Envoy.
+    """
 
     def __init__(
         self,
         put: Callable[[Sequence[bytes]], None],
+        put_spans: Callable[[bytes], None],
         context: Context,
         probe_path: str,
         ledger: Callable[[], Ledger],
     ) -> None:
         self._put = put
+        self._put_spans = put_spans
         self._ledger = ledger
         self._context = context
         self._probe_path = probe_path
@@ -151,11 +163,15 @@ class AccessLogService(als_pb2_grpc.AccessLogServiceServicer):
         async for message in requests:
             ledger.received += len(message.http_logs.log_entry)
             now = self._context()
-            records = [
-                native_record(entry, now)
-                for entry in message.http_logs.log_entry
-                if entry.request.path != self._probe_path
+            entries = [
+                entry for entry in message.http_logs.log_entry if entry.request.path != self._probe_path
             ]
+            self._put_spans(
+                request_of(
+                    (span for entry in entries for span in spans_of(entry, tags_of(entry))), now.instance_id
+                )
+            )
+            records = [native_record(entry, now) for entry in entries]
             made = [record for record in records if record is not None]
             for record in made:
                 count(record, ())

@@ -1,4 +1,4 @@
-"""One HTTP request as checks see it, made by wire/translate.py from Envoy's messages."""
+"""One HTTP request as checks see it, made by wire/translate_check.py and translate.py from Envoy's messages."""
 
 from __future__ import annotations
 
@@ -41,6 +41,16 @@ def trace_of(request_id: str) -> str:
     """The trace id of a request for which Envoy has no tracer: its id, a UUID, as 32 hex digits; "" for anything else."""
     digits = request_id.replace("-", "")
     return digits if _TRACE.fullmatch(digits) else ""
+
+
+def ingress_span_id(trace_id: str) -> str:
+    """The id of the span over the whole request, where Envoy has no tracer: whoever knows the trace knows it."""
+    return trace_id[16:]
+
+
+def model_span_id(trace_id: str) -> str:
+    """The id of the span over the model's part, likewise."""
+    return trace_id[:16]
 
 
 class Identity(Value, frozen=True, kw_only=True, cache_hash=True):

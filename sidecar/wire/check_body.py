@@ -16,7 +16,7 @@ from sidecar.plan.plan import Plan
 from sidecar.plan.probe import Probe, proof
 from sidecar.wire.offload import heavy
 from sidecar.wire.respond import refusal
-from sidecar.wire.translate import Check, Handed, allow_reply, deny_reply
+from sidecar.wire.translate_check import Check, Handed, allow_reply, deny_reply
 
 
 def exchange_for(
@@ -59,8 +59,8 @@ def take_body(exchange: Exchange, check: Check) -> Reply:
     return reply
 
 
-def rendered(reply: Reply, exchange: Exchange, revision: str, probe_key: bytes) -> bytes:
-    """Envoy's message for the exchange's answer. Raises ProtocolViolation for a changed body, which it can't carry."""
+def rendered(reply: Reply, exchange: Exchange, revision: str, probe_key: bytes, *, told: str = "") -> bytes:
+    """Envoy's message for the exchange's answer; `told` is the traceparent for the model. Raises ProtocolViolation for a changed body, which it can't carry."""
     decision_id = exchange.decision_id
     match reply:
         case Refuse():
@@ -72,6 +72,6 @@ def rendered(reply: Reply, exchange: Exchange, revision: str, probe_key: bytes) 
             refused = refusal(reply.decision, decision_id, exchange.plan, proof=said, status=reply.status)
             return deny_reply(refused, decision_id)
         case PassRequestBody(data=None):
-            return allow_reply(Handed(decision_id=decision_id, revision=revision))
+            return allow_reply(Handed(decision_id=decision_id, revision=revision), told)
         case _:
             raise ProtocolViolation("a check changed a body that came with the ext_authz call")

@@ -28,8 +28,8 @@ from sidecar.wire.decision_ids import DecisionIds
 from sidecar.wire.engine import Answer, Call
 from sidecar.wire.faults import describe
 from sidecar.wire.respond import refusal
-from sidecar.wire.trace import Parent, Spans, parent_of, untraced
-from sidecar.wire.translate import Check, Handed, allow_reply, deny_reply, read_check
+from sidecar.wire.trace import Parent, Spans, below_ingress, drawn, parent_of, traceparent
+from sidecar.wire.translate_check import Check, Handed, allow_reply, deny_reply, read_check
 
 METHOD = "/envoy.service.auth.v3.Authorization/Check"
 PATIENCE = 0.75
@@ -46,6 +46,8 @@ class _Asked(Value, frozen=True, kw_only=True):
     verdict: Verdict
     parent: Parent
     decision_id: str
+    told: str
+    """The traceparent for the model; "" where Envoy has a tracer, which tells it, and where nothing is traced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +76,13 @@ class ExtAuthz:
     ) -> bytes | tuple[_Asked, Exchange]:
         """The reply; or the question and the exchange that its body is for."""
         snapshot = self.current.snapshot
-        parent = parent_of(call.metadata)
+        parent, told = parent_of(call.metadata), ""
         check = read_check(message, parent.trace_id)
         if not parent.trace_id:
-            parent = untraced(check.head.trace_id)
+            trace_id = check.head.trace_id
+            parent = below_ingress(trace_id, sampled=drawn(trace_id, check.trace_steps))
+            if trace_id and check.trace_steps:
+                told = traceparent(parent)
         plan = snapshot.plans.get(check.revision)
         probe = check_probe(snapshot.probe_key, check.probe)
         if plan is None:
@@ -102,6 +107,7 @@ class ExtAuthz:
             verdict=verdict,
             parent=parent,
             decision_id=decision_id,
+            told=told,
         )
         self._record(asked, denied=denied)
         if refused is not None:
@@ -109,14 +115,15 @@ class ExtAuthz:
         if check.body is not None and plan is not None:
             return asked, exchange_for(check, plan, decision_id, decision.identity, self.clock_ns)
         if not check.content:
-            return allow_reply(Handed(decision_id=decision_id, revision=check.revision))
+            return allow_reply(Handed(decision_id=decision_id, revision=check.revision), told)
         return allow_reply(
             Handed(
                 decision_id=decision_id,
                 revision=check.revision,
                 source_address=check.head.source_address,
                 identity=decision.identity,
-            )
+            ),
+            told,
         )
 
     async def _judged(self, asked: _Asked, exchange: Exchange, call: Call, arrived: float) -> bytes:
@@ -131,7 +138,9 @@ class ExtAuthz:
             reply = await judge_body(exchange, asked.check)
             if call.deadline is not None and self.clock() - arrived >= call.deadline:
                 (reply,) = exchange.give_up(Cause.DEADLINE)
-            answer = rendered(reply, exchange, asked.check.revision, asked.snapshot.probe_key)
+            answer = rendered(
+                reply, exchange, asked.check.revision, asked.snapshot.probe_key, told=asked.told
+            )
         except asyncio.CancelledError:
             exchange.abandoned = True
             exchange.trail.leave_unscanned("aborted")

@@ -30,8 +30,9 @@ from sidecar.wire.engine import Call, CallFailed
 from sidecar.wire.faults import describe
 from sidecar.wire.offload import heavy
 from sidecar.wire.respond import refusal
-from sidecar.wire.trace import Parent, Spans, parent_of, untraced
-from sidecar.wire.translate import Handed, handed_on, plan_named, read_event, reply_message, request_id
+from sidecar.wire.trace import Parent, Spans, below_ingress, parent_of
+from sidecar.wire.translate import handed_on, plan_named, read_event, reply_message, request_id
+from sidecar.wire.translate_check import Handed
 
 METHOD = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
 ANSWER_SECONDS = 300.0
@@ -190,10 +191,11 @@ class _Session:
         """The stream's exchange; the first message ties it to the plan that its route names and to what ext_authz said."""
         if self._exchange is not None:
             return self._exchange
-        if not self._parent.trace_id:
-            self._parent = untraced(trace_of(request_id(request)))
         self._revision = plan_named(request)
         handed = handed_on(request)
+        if not self._parent.trace_id:
+            traced = handed is not None and handed.traced
+            self._parent = below_ingress(trace_of(request_id(request)), sampled=traced)
         plan = self._snapshot.plans.get(self._revision)
         self._decision_id = handed.decision_id if handed else secrets.token_hex(16)
         if not self._revision or handed is None or handed.revision != self._revision:

@@ -1,7 +1,7 @@
 """Spans of the guard, made after the fact from phase times: an unsampled request costs nothing but its clock reads.
 
-Envoy's span arrives in the call's metadata (traceparent). Its sampling is followed, except that denied and cut requests
-are always exported; Envoy's parent span may then be missing.
+Where Envoy has no tracer, the guard draws which requests are traced, by their id. Where it has one, its span arrives in
+the call's metadata (traceparent), and its sampling is followed. Denied and cut requests are always exported.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from bartizan.policy import names
 from sidecar.checks.pipeline import Mark
+from sidecar.model.request import ingress_span_id, model_span_id
 from sidecar.model.value import Value
 
 _ODD = "13579bdf"
@@ -36,11 +38,23 @@ def parent_of(metadata: Mapping[str, str]) -> Parent:
     return Parent(trace_id=text[3:35], span_id=text[36:52], sampled=text[54] in _ODD)
 
 
-def untraced(trace_id: str) -> Parent:
-    """The place in a trace of a request for which Envoy has no tracer. Nothing of it is sampled, but its record and the
-    spans of a refusal have one trace id.
+def drawn(trace_id: str, steps: int) -> bool:
+    """Whether a request for which Envoy has no tracer is traced, as `steps` of names.TRACE_STEPS are. By its id, so that
+    whoever asks again gets the same answer; Envoy draws the id, a client's is dropped.
     """
-    return Parent(trace_id=trace_id, span_id=trace_id[16:]) if trace_id else NO_PARENT
+    return steps > 0 and trace_id != "" and int(trace_id[:8], 16) % names.TRACE_STEPS < steps
+
+
+def below_ingress(trace_id: str, *, sampled: bool) -> Parent:
+    """The span that the agent will make of Envoy's access log (sidecar/audit/request_spans.py)."""
+    if not trace_id:
+        return NO_PARENT
+    return Parent(trace_id=trace_id, span_id=ingress_span_id(trace_id), sampled=sampled)
+
+
+def traceparent(parent: Parent) -> str:
+    """What the model is told, so that its own spans hang below the span over its part."""
+    return f"00-{parent.trace_id}-{model_span_id(parent.trace_id)}-{'01' if parent.sampled else '00'}"
 
 
 class DecisionSpans(Value, frozen=True, kw_only=True):

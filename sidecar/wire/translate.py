@@ -1,19 +1,14 @@
-"""Envoy's messages <-> the guard's own types, both directions, pure. Nothing else reads or writes protobuf here."""
+"""Envoy's ext_proc messages <-> the guard's own types, both directions, pure. Beside translate_check.py nothing else in
+here reads or writes protobuf.
+"""
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import ClassVar
-
-import msgspec
-from google.protobuf import struct_pb2
 
 from bartizan.policy import names
 from protos.gen.envoy.config.core.v3 import base_pb2
 from protos.gen.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
-from protos.gen.envoy.service.auth.v3 import external_auth_pb2 as auth
 from protos.gen.envoy.service.ext_proc.v3 import external_processor_pb2 as proc
 from sidecar.model.events import (
     AnswerBody,
@@ -32,18 +27,11 @@ from sidecar.model.events import (
     RequestHeaders,
     RequestTrailers,
 )
-from sidecar.model.request import REQUEST_ID, Identity, RequestHead, trace_of
-from sidecar.model.value import Value
-from sidecar.plan.probe import Probe
+from sidecar.model.request import REQUEST_ID
 from sidecar.wire.respond import Refusal
+from sidecar.wire.translate_check import Handed, read_handed
 
-_OK = 0
-_PERMISSION_DENIED = 7
-_CREDENTIALS = ("authorization", "x-api-key")
-_HANDED = "handed"
 _PROC_FILTER = "envoy.filters.http.ext_proc"
-# Nobody can know it, and so nothing else in a reply can hold it.
-_ANY_DECISION = secrets.token_hex(16).encode()
 # Configured is "no answers", so that local replies of other filters make no guard stream; a request that was let
 # through switches its answer on. Only in this mode can an answer be withheld, or cut with the model stopped.
 _INSPECT_ANSWER = ProcessingMode(
@@ -56,132 +44,12 @@ _INSPECT_ANSWER = ProcessingMode(
 )
 
 
-class Check(Value, frozen=True, kw_only=True):
-    """One ext_authz question."""
-
-    hidden: ClassVar[frozenset[str]] = frozenset({"probe", "body"})
-
-    head: RequestHead
-    revision: str
-    """The plan id that the route names."""
-    content: bool
-    """Whether the route also goes through ext_proc."""
-    body: bytes | None = None
-    """The whole body, on routes where the check judges it too."""
-    probe: str | None
-
-
-class Handed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What ext_authz hands on to ext_proc in dynamic metadata. `identity` is None for probes."""
-
-    decision_id: str
-    revision: str
-    source_address: str = ""
-    identity: Identity | None = None
-    probe: Probe | None = None
-
-
-_decode_handed = msgspec.json.Decoder(Handed).decode
-
-
-def read_check(message: bytes, trace_id: str) -> Check:
-    """`trace_id` is "" where Envoy has no tracer. Raises google.protobuf.message.DecodeError for bytes that are no
-    CheckRequest.
-    """
-    attributes = auth.CheckRequest.FromString(message).attributes
-    http = attributes.request.http
-    headers = http.headers
-    extensions = attributes.context_extensions
-    path, _, query = http.path.partition("?")
-    return Check(
-        head=RequestHead(
-            stream_id=http.id,
-            method=http.method,
-            path=path,
-            query=bool(query),
-            headers=headers,
-            source_address=attributes.source.address.socket_address.address,
-            trace_id=trace_id or trace_of(headers.get(REQUEST_ID, "")),
-        ),
-        revision=extensions.get(names.REVISION, ""),
-        content=extensions.get(names.CONTENT, "") == "1",
-        body=http.raw_body if extensions.get(names.BODY, "") == "1" else None,
-        probe=headers.get(names.HEADER_PROBE),
-    )
-
-
-def _header(key: str, value: str) -> base_pb2.HeaderValueOption:
-    return base_pb2.HeaderValueOption(
-        header=base_pb2.HeaderValue(key=key, value=value),
-        append_action=base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
-    )
-
-
 def _raw_header(key: str, value: str) -> base_pb2.HeaderValueOption:
     """ext_proc reads raw_value only."""
     return base_pb2.HeaderValueOption(
         header=base_pb2.HeaderValue(key=key, raw_value=value.encode()),
         append_action=base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
     )
-
-
-def allow_reply(handed: Handed) -> bytes:
-    """Let the request on: the result goes to ext_proc as dynamic metadata, the client's credentials are removed.
-
-    The answer will carry the decision id, so that a client can name a decision that let it pass, too.
-    """
-    decision = handed.decision_id.encode()
-    if len(decision) != len(_ANY_DECISION) or not handed.decision_id.isalnum():
-        return _allow(handed)
-    kept = _kept_allow(handed.revision, handed.source_address, handed.identity, handed.probe)
-    return decision.join(kept)
-
-
-@lru_cache(maxsize=1024)
-def _kept_allow(revision: str, source: str, identity: Identity | None, probe: Probe | None) -> list[bytes]:
-    """The reply for a caller around the decision id, wherever that stands in it. All ids are of one length."""
-    decision = _ANY_DECISION.decode()
-    handed = Handed(
-        decision_id=decision, revision=revision, source_address=source, identity=identity, probe=probe
-    )
-    return _allow(handed).split(_ANY_DECISION)
-
-
-def _allow(handed: Handed) -> bytes:
-    decision = _header(names.HEADER_DECISION, handed.decision_id)
-    allowed = auth.OkHttpResponse(headers_to_remove=_CREDENTIALS, response_headers_to_add=[decision])
-    reply = auth.CheckResponse(ok_response=allowed)
-    reply.status.code = _OK
-    reply.dynamic_metadata.update(hand_on(handed))
-    return reply.SerializeToString()
-
-
-def deny_reply(refused: Refusal, decision_id: str) -> bytes:
-    """Answer the client in place of the model."""
-    denied = auth.DeniedHttpResponse(
-        headers=[_header(key, value) for key, value in refused.headers], body=refused.body.decode()
-    )
-    denied.status.code = refused.status  # type: ignore[assignment]
-    reply = auth.CheckResponse(denied_response=denied)
-    reply.status.code = _PERMISSION_DENIED
-    reply.dynamic_metadata.update({"decision_id": decision_id})
-    return reply.SerializeToString()
-
-
-def hand_on(handed: Handed) -> dict[str, str]:
-    """The dynamic metadata: the decision's id for Envoy itself, and everything as one string, which costs a fifth of
-    nested values on its way, and comes along with every message of ext_proc.
-    """
-    return {"decision_id": handed.decision_id, _HANDED: msgspec.json.encode(handed).decode()}
-
-
-def read_handed(struct: struct_pb2.Struct) -> Handed | None:
-    """The ext_authz result in ext_proc's metadata, or None when it is missing or not what ext_authz writes."""
-    said = struct.fields.get(_HANDED)
-    try:
-        return None if said is None else _decode_handed(said.string_value)
-    except msgspec.MsgspecError:
-        return None
 
 
 def joined_headers(values: Sequence[base_pb2.HeaderValue]) -> dict[str, str]:

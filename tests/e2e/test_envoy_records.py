@@ -1,4 +1,4 @@
-"""What Envoy reports of a request: refusals to the access-log service, spans as one tree to the OTLP socket."""
+"""What Envoy reports to the access-log service: refusals, and what the guard drew, with all that spans are made of."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from bartizan.policy import names
 from protos.gen.envoy.data.accesslog.v3.accesslog_pb2 import HTTPAccessLogEntry
 from protos.gen.envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
 from sidecar.agent.bootstrap import ALS_SOCKET, OTLP_SOCKET
+from sidecar.audit.access_log import tags_of
+from sidecar.audit.request_spans import spans_of
 
 pytestmark = pytest.mark.e2e
 
@@ -99,21 +101,30 @@ async def test_every_refusal_is_logged_with_its_decision_id_and_no_success_is(
     }
     (denied,) = (entry for entry in records.entries if entry.response.response_code.value == 503)
     assert denied.common_properties.custom_tags["revision"] == "4.9"
-    assert len(denied.common_properties.custom_tags["trace_id"]) == 32
+    assert "trace_id" not in tags_of(denied), "Envoy has no tracer"
     assert names.AUTHZ_METADATA in denied.common_properties.metadata.filter_metadata
 
 
-async def test_spans_of_a_request_are_one_tree_whatever_the_client_says(stack: Any, records: Records) -> None:
-    off = {"traceparent": f"00-{'1' * 32}-{'2' * 16}-00", "x-request-id": "not-a-uuid"}
-    async with stack.client.post(stack.url + "?secret=1", data=b"x", headers=off) as answer:
-        assert answer.status == 200
-    await until(lambda: len(records.spans) >= 4)
-    (root,) = (span for span in records.spans if not span.parent_span_id)
-    assert root.name == "ingress POST /v1/predict"
-    assert {span.parent_span_id for span in records.spans if span is not root} == {root.span_id}
-    assert {span.trace_id for span in records.spans} == {root.trace_id} != {bytes.fromhex("1" * 32)}
-    children = " ".join(span.name for span in records.spans)
-    assert "Authorization.Check" in children
-    assert "ExternalProcessor.Process" in children
-    assert "router model" in children
-    assert all(b"secret" not in span.SerializeToString() for span in records.spans)
+async def test_what_the_guard_drew_is_logged_with_all_that_its_spans_need(
+    stack: Any, records: Records
+) -> None:
+    theirs = {"traceparent": f"00-{'1' * 32}-{'2' * 16}-01", "x-request-id": "not-a-uuid"}
+    for drawn in ({}, {"x-draw": "1"}):
+        async with stack.client.post(
+            stack.url + "?secret=1", data=b"x", headers={**theirs, **drawn}
+        ) as answer:
+            assert answer.status == 200
+    await until(lambda: len(records.entries) > 0)
+    (entry,) = records.entries
+    root, model = spans_of(entry, tags_of(entry))
+    assert (root.name, model.name) == ("ingress POST /v1/predict", "router model egress")
+    assert model.parent_span_id == root.span_id
+    assert not root.parent_span_id
+    assert root.trace_id == model.trace_id != bytes.fromhex("1" * 32)
+    assert root.start_time_unix_nano < model.start_time_unix_nano
+    assert model.end_time_unix_nano <= root.end_time_unix_nano
+    said = {each.key: each.value.string_value for each in root.attributes}
+    assert 0 < int(said["bartizan.check_us"]) < 10_000_000, "how long Envoy waited for the guard"
+    assert all(b"secret" not in span.SerializeToString() for span in (root, model))
+    assert "traceparent" not in stack.seen.model[-1][0], "the client's is dropped; ours would be the guard's"
+    assert not records.spans

@@ -177,6 +177,7 @@ def test_the_model_sees_no_token_and_audit_who_called(world: World) -> None:
         assert native[name] == by_guard[name]
     assert (native["source"], native["phase"], native["status"]) == ("envoy", "native", 200)
     assert len(native["trace_id"]) == 32
+    assert seen.headers["traceparent"].split("-")[1] == native["trace_id"], "of Envoy's own tracer"
     assert "jane" not in json.dumps(native)
     assert b'bartizan_decisions_total{action="allow",cause="allowed",phase="native"}' in world.sidecar.fetch(
         "/metrics"

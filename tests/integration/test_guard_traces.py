@@ -49,3 +49,16 @@ async def test_without_envoys_tracer_the_requests_own_id_names_the_trace() -> No
         tree = await worker.next_spans(2)
         assert tree["bartizan.check"].trace_id.hex() == drawn.replace("-", "")
         assert set(tree) == {"bartizan.check", "bartizan.authn"}  # of the refusal only
+
+
+async def test_without_envoys_tracer_the_guard_draws_as_the_route_says() -> None:
+    first, second = (f"{at:08x}-3b4a-4c5d-8e6f-708192a3b4c5" for at in (2999, 3000))
+    async with guard_worker(traces=True) as worker:
+        await worker.load(guard_plan())
+        for drawn in (second, first):
+            headers = {"x-api-key": KEY, "x-request-id": drawn}
+            await worker.check_raw(check_request(headers, trace_steps=3000))
+        tree = await worker.next_spans(4)
+        assert {span.trace_id.hex() for span in tree.values()} == {first.replace("-", "")}
+        assert tree["bartizan.check"].parent_span_id.hex() == first.replace("-", "")[16:]
+        assert not worker.spans  # nothing of the other, which came first

@@ -90,6 +90,7 @@ def check_request(
     method: str = "POST",
     path: str = "/predict",
     stream_id: str = "1",
+    trace_steps: int = 0,
 ) -> bytes:
     """What Envoy sends to ext_authz."""
     request = CheckRequest()
@@ -101,6 +102,8 @@ def check_request(
     request.attributes.context_extensions[names.REVISION] = revision
     if content:
         request.attributes.context_extensions[names.CONTENT] = "1"
+    if trace_steps:
+        request.attributes.context_extensions[names.TRACE] = str(trace_steps)
     return request.SerializeToString()
 
 

@@ -25,19 +25,20 @@ from protos.gen.envoy.extensions.access_loggers.grpc.v3.als_pb2 import (
     CommonGrpcAccessLogConfig,
     HttpGrpcAccessLogConfig,
 )
+from protos.gen.envoy.type.matcher.v3.metadata_pb2 import MetadataMatcher
+from protos.gen.envoy.type.matcher.v3.value_pb2 import ValueMatcher
 from protos.gen.envoy.type.metadata.v3.metadata_pb2 import MetadataKey, MetadataKind
 from protos.gen.envoy.type.tracing.v3.custom_tag_pb2 import CustomTag
 
 LOG_NAME = "bartizan"
-TAG_REVISION = "revision"
-TAG_TRACE = "trace_id"
 
 
 def access_log(resolved: Resolved) -> AccessLog:
-    """Refusals, broken streams, and where Envoy lets tokens in by itself, those requests: no guard records them.
+    """Refusals, broken streams; requests of which the guard said that they are traced, where Envoy has no tracer; and
+    where Envoy lets tokens in by itself, those: no guard records them.
 
     An entry carries the response code, its details, the stream id, the route's name, the dynamic metadata of
-    ext_authz, and as tags the plan id and the trace id.
+    ext_authz, and as tags the plan id, the trace id of Envoy's own tracer, and how long the guard was waited for.
     """
     config = HttpGrpcAccessLogConfig(
         common_config=CommonGrpcAccessLogConfig(
@@ -48,7 +49,7 @@ def access_log(resolved: Resolved) -> AccessLog:
             buffer_size_bytes=UInt32Value(value=65536),
             custom_tags=[
                 CustomTag(
-                    tag=TAG_REVISION,
+                    tag=names.REVISION,
                     metadata=CustomTag.Metadata(
                         kind=MetadataKind(route=MetadataKind.Route()),
                         metadata_key=MetadataKey(
@@ -56,7 +57,10 @@ def access_log(resolved: Resolved) -> AccessLog:
                         ),
                     ),
                 ),
-                CustomTag(tag=TAG_TRACE, value="%TRACE_ID%"),
+                CustomTag(tag=names.TAG_TRACE, value="%TRACE_ID%"),
+                CustomTag(
+                    tag=names.TAG_WAIT, value=f"%FILTER_STATE({names.AUTHZ_METADATA}:FIELD:latency_us)%"
+                ),
             ],
         ),
         additional_response_headers_to_log=[names.HEADER_DECISION],
@@ -71,6 +75,8 @@ def access_log(resolved: Resolved) -> AccessLog:
     )
     flagged = AccessLogFilter(response_flag_filter=ResponseFlagFilter())
     wanted = [refused, flagged]
+    if not resolved.envoy_traces:
+        wanted.append(AccessLogFilter(metadata_filter=_traced()))
     if resolved.native_tokens:
         admitted = MetadataFilter(
             matcher=native_token.verdict(), match_if_key_not_found=BoolValue(value=False)
@@ -81,3 +87,13 @@ def access_log(resolved: Resolved) -> AccessLog:
         filter=AccessLogFilter(or_filter=OrFilter(filters=wanted)),
         typed_config=packed(config),
     )
+
+
+def _traced() -> MetadataFilter:
+    """In the listener whatever the share is, so that another share changes routes only."""
+    said = MetadataMatcher(
+        filter=names.AUTHZ_METADATA,
+        path=[MetadataMatcher.PathSegment(key=names.TRACED)],
+        value=ValueMatcher(bool_match=True),
+    )
+    return MetadataFilter(matcher=said, match_if_key_not_found=BoolValue(value=False))

@@ -42,7 +42,7 @@ def connection_manager(resolved: Resolved) -> HttpConnectionManager:
         ),
         http_filters=[config for _, config in in_use(resolved)],
         access_log=[access_log(resolved)],
-        tracing=tracing(resolved.spec.telemetry.trace_sample),
+        tracing=tracing(resolved),
         local_reply_config=local_reply(resolved.spec.model.protocol),
         # who the client is
         use_remote_address=TRUE,

@@ -14,7 +14,7 @@ from bartizan.policy.engines import EngineRoute
 from bartizan.xds.resources import packed
 from control_plane.compile.envoy.filters import ext_authz
 from control_plane.compile.envoy.filters.catalog import Filter, in_use
-from control_plane.compile.envoy.tracing import no_sampling, sampling
+from control_plane.compile.envoy.tracing import sampling
 from control_plane.compile.envoy.values import FALSE, duration
 from control_plane.compile.resolve import Resolved
 from protos.gen.envoy.config.core.v3.base_pb2 import Metadata
@@ -87,7 +87,6 @@ def _probe(
             **configured,
             **{entry.name: _off() for entry in filters if not entry.on_probe},
         },
-        tracing=no_sampling(),
     )
 
 
@@ -104,12 +103,14 @@ def _declared(
             idle_timeout=duration(IDLE_SECONDS),
         ),
         metadata=_revision(resolved),
-        decorator=Decorator(operation=f"ingress {route.method} {route.path}", propagate=FALSE),
+        decorator=Decorator(operation=names.ingress_span(f"{route.method} {route.path}"), propagate=FALSE)
+        if resolved.envoy_traces
+        else None,
         typed_per_filter_config=configured,
         # The guard reads plain bytes only, so the model is not asked for others.
         request_headers_to_remove=["accept-encoding"] if resolved.answers_checked else [],
         response_headers_to_remove=_NOT_FROM_MODEL,
-        tracing=sampling(resolved.spec.telemetry.trace_sample),
+        tracing=sampling(resolved),
     )
 
 
@@ -139,7 +140,6 @@ def _closed(route: EngineRoute, filters: tuple[Filter, ...]) -> Route:
         match=match,
         direct_response=DirectResponseAction(status=403),
         typed_per_filter_config=_refusing(filters),
-        tracing=no_sampling(),
     )
 
 
@@ -151,7 +151,6 @@ def _too_large(resolved: Resolved, route: schema.Route, filters: tuple[Filter, .
         match=_match(route, HeaderMatcher(name="content-length", range_match=above)),
         direct_response=DirectResponseAction(status=413),
         typed_per_filter_config=_refusing(filters),
-        tracing=no_sampling(),
     )
 
 
@@ -167,7 +166,6 @@ def _compressed(route: schema.Route, filters: tuple[Filter, ...]) -> Route:
         match=_match(route, *compressed),
         direct_response=DirectResponseAction(status=415),
         typed_per_filter_config=_refusing(filters),
-        tracing=no_sampling(),
     )
 
 
@@ -178,7 +176,6 @@ def _undeclared(filters: tuple[Filter, ...]) -> Route:
         match=RouteMatch(prefix="/"),
         direct_response=DirectResponseAction(status=404),
         typed_per_filter_config=_refusing(filters),
-        tracing=no_sampling(),
     )
 
 

@@ -1,5 +1,6 @@
-"""Spans: Envoy's OpenTelemetry tracer sends to the agent. How many is said on the routes, not in the listener; only
-whether there is a tracer at all is said here, since one costs the same whatever is sampled (ADR 69).
+"""Envoy's own tracer, for policies by which it lets requests in that no guard sees. How many are traced is said on the
+routes, not in the listener. Elsewhere the guard draws, and the agent makes Envoy's spans of its access log: a tracer
+costs every request the same, whatever is sampled (ADR 83).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from bartizan.policy import names
 from bartizan.xds.resources import packed
 from control_plane.compile.envoy.grpc_service import agent_service
 from control_plane.compile.envoy.values import TRUE
+from control_plane.compile.resolve import Resolved
 from protos.gen.envoy.config.route.v3.route_components_pb2 import Tracing as RouteTracing
 from protos.gen.envoy.config.trace.v3.http_tracer_pb2 import Tracing
 from protos.gen.envoy.config.trace.v3.opentelemetry_pb2 import OpenTelemetryConfig
@@ -21,17 +23,13 @@ from protos.gen.envoy.type.v3.percent_pb2 import FractionalPercent, Percent
 
 SERVICE = "bartizan-envoy"
 
-_STEPS = 10_000
-
 _UNTOLD = ("user_agent", "http.url", "peer.address")
 """Envoy's own tags that hold what a client sent or its whole address; ours of the same name take their place."""
 
 
-def tracing(share: float) -> HttpConnectionManager.Tracing | None:
-    """The tracer, or None for a policy that traces nothing. No client can switch tracing on or off; without a route
-    nothing is sampled.
-    """
-    if share == 0:
+def tracing(resolved: Resolved) -> HttpConnectionManager.Tracing | None:
+    """The tracer, if there is to be one. No client can switch tracing on or off; without a route nothing is sampled."""
+    if not resolved.envoy_traces:
         return None
     return HttpConnectionManager.Tracing(
         provider=Tracing.Http(
@@ -53,21 +51,17 @@ def tracing(share: float) -> HttpConnectionManager.Tracing | None:
     )
 
 
-def sampling(share: float) -> RouteTracing:
-    """The policy's traceSample, in steps of 0.01 %; any share above 0 is at least one step.
+def sampling(resolved: Resolved) -> RouteTracing | None:
+    """The policy's traceSample; None where Envoy has no tracer.
 
     Envoy draws a number below 10,000 from the request id and takes it modulo the denominator: out of MILLION, a share of
     1 % would already trace every request (Envoy's `HttpTracerUtility` and `UUIDRequestIDExtension`).
     """
-    steps = max(round(share * _STEPS), 1 if share else 0)
-    part = FractionalPercent(numerator=steps, denominator=FractionalPercent.TEN_THOUSAND)
+    if not resolved.envoy_traces:
+        return None
+    part = FractionalPercent(numerator=resolved.trace_steps, denominator=FractionalPercent.TEN_THOUSAND)
     return RouteTracing(
         client_sampling=FractionalPercent(),
         random_sampling=part,
         overall_sampling=FractionalPercent(numerator=100),
     )
-
-
-def no_sampling() -> RouteTracing:
-    """For routes that only refuse or only answer probes."""
-    return sampling(0)

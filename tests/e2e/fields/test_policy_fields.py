@@ -158,12 +158,17 @@ def traces(world: World, answers: list[Answer]) -> set[str]:
 
 def test_the_share_of_traced_requests_is_the_policys(world: World) -> None:
     world.use(telemetry={"traceSample": 0})
-    # no tracer, and yet one trace id in every record, also of what Envoy refuses by itself
-    untraced = traces(world, [world.ask(), world.ask(key=""), world.ask("/no-such-route")])
+    # nothing is drawn, and yet one trace id in every record, also of what Envoy refuses by itself; refusals are told
+    refused = traces(world, [world.ask(key="")])
+    untraced = traces(world, [world.ask(), world.ask("/no-such-route")])
     untraced |= traces(world, [world.ask() for _ in range(20)])
-    assert {len(one) for one in untraced} == {32}
+    assert {len(one) for one in untraced | refused} == {32}
+    assert wait_until(lambda: refused <= world.spans.traces)
     world.use(telemetry={"traceSample": 1})
     traced = traces(world, [world.ask() for _ in range(20)])
+    told = [one.headers["traceparent"].split("-") for one in world.model.received[-20:]]
+    assert {trace for _, trace, _, _ in told} == traced, "the model's own spans join them"
+    assert {flags for _, _, _, flags in told} == {"01"}
     assert wait_until(lambda: traced <= world.spans.traces), len(traced - world.spans.traces)
     assert not untraced & world.spans.traces
     world.use(telemetry={"traceSample": 0.3})

@@ -35,6 +35,8 @@ def build(resolved: Resolved) -> HttpFilter | None:
             failure_mode_allow=False,
             status_on_error=HttpStatus(code=StatusCode.ServiceUnavailable),
             validate_mutations=True,
+            # how long the guard was waited for, for the request's span
+            emit_filter_state_stats=not resolved.envoy_traces,
             # Only the guard says what the model's route is; a changed header must not pick another one.
             clear_route_cache=False,
             # The guard is asked unless Envoy itself let the token in.
@@ -47,7 +49,7 @@ def build(resolved: Resolved) -> HttpFilter | None:
 
 def per_route(resolved: Resolved, *, content: bool = True) -> ExtAuthzPerRoute:
     """The route names the plan by which the guard decides. `content`: the content hop follows where there is one."""
-    context = {names.REVISION: resolved.plan_id}
+    context = _context(resolved)
     if content and resolved.content_hop:
         context[names.CONTENT] = "1"
     settings = CheckSettings(
@@ -58,9 +60,16 @@ def per_route(resolved: Resolved, *, content: bool = True) -> ExtAuthzPerRoute:
 
 def with_body(resolved: Resolved) -> ExtAuthzPerRoute:
     """On routes that only take bodies which may come with the call."""
-    context = {names.REVISION: resolved.plan_id, names.BODY: "1"}
+    context = {**_context(resolved), names.BODY: "1"}
     settings = CheckSettings(context_extensions=context, with_request_body=_whole(largest_body(resolved)))
     return ExtAuthzPerRoute(check_settings=settings)
+
+
+def _context(resolved: Resolved) -> dict[str, str]:
+    context = {names.REVISION: resolved.plan_id}
+    if resolved.trace_steps and not resolved.envoy_traces:
+        context[names.TRACE] = str(resolved.trace_steps)
+    return context
 
 
 def largest_body(resolved: Resolved) -> int:

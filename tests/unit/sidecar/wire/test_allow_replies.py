@@ -11,7 +11,8 @@ from bartizan.policy import names
 from protos.gen.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from sidecar.model.request import Identity
 from sidecar.plan.probe import Probe
-from sidecar.wire.translate import Handed, allow_reply, read_handed
+from sidecar.wire.trace import below_ingress, traceparent
+from sidecar.wire.translate_check import Handed, allow_reply, read_handed
 
 JANE = Identity(subject="jane", tenant="acme", method="jwt", models=("a", "b"))
 JOHN = Identity(subject="john", tenant="acme", method="api_key", key_id="k")
@@ -34,3 +35,25 @@ def test_every_call_gets_its_own_decision_and_its_own_caller(
         assert (header.header.key, header.header.value) == (names.HEADER_DECISION, decision_id)
         assert set(reply.ok_response.headers_to_remove) == {"authorization", "x-api-key"}
         assert MessageToDict(reply.status) == {}
+        assert not reply.ok_response.headers
+
+
+TRACES = ["9f0c1d2e3b4a4c5d8e6f708192a3b4c5", "00000000000040008000000000000000", "f" * 32]
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+@pytest.mark.parametrize("decision_id", ["0123456789abcdef" * 2, "short"])
+def test_the_model_and_ext_proc_are_told_each_requests_own_place_in_its_trace(
+    decision_id: str, sampled: bool
+) -> None:
+    for trace_id in TRACES:
+        told = traceparent(below_ingress(trace_id, sampled=sampled))
+        handed = Handed(decision_id=decision_id, revision="1.1", identity=JANE)
+        reply = CheckResponse.FromString(allow_reply(handed, told))
+        (header,) = reply.ok_response.headers
+        assert (header.header.key, header.header.value) == ("traceparent", told)
+        assert told == f"00-{trace_id}-{trace_id[:16]}-{'01' if sampled else '00'}"
+        assert (names.TRACED in reply.dynamic_metadata) is sampled, "what Envoy's access log asks for"
+        read = read_handed(reply.dynamic_metadata)
+        assert read is not None
+        assert (read.decision_id, read.identity, read.traced) == (decision_id, JANE, sampled)

@@ -16,15 +16,8 @@ from sidecar.model.decision import Cause, deny
 from sidecar.model.events import AnswerData, PassRequestBody, Refuse, RequestHeaders
 from sidecar.model.request import Identity
 from sidecar.plan.probe import Probe
-from sidecar.wire.translate import (
-    Handed,
-    allow_reply,
-    joined_headers,
-    read_check,
-    read_event,
-    read_handed,
-    reply_message,
-)
+from sidecar.wire.translate import joined_headers, read_event, reply_message
+from sidecar.wire.translate_check import Handed, allow_reply, read_check, read_handed
 from tests.support.guard import check_request
 
 text = st.text(st.characters(codec="utf-8"), max_size=20)

@@ -1,0 +1,122 @@
+"""Envoy's part of a trace, made of its access log where Envoy has no tracer: a span over the request and one over the
+model's answer. Pure; the guard's own spans hang below the first (sidecar/wire/trace.py).
+
+A tracer costs Envoy every request, traced or not (ADR 83). An entry costs only those that are logged: the ones that the
+guard drew, and all that were refused or failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
+
+from bartizan.policy import names
+from protos.gen.envoy.data.accesslog.v3.accesslog_pb2 import HTTPAccessLogEntry, HTTPRequestProperties
+from sidecar.model.request import ingress_span_id, model_span_id, trace_of
+
+SERVICE: Final = "bartizan-envoy"
+SCOPE: Final = "bartizan.envoy"
+MODEL_SPAN: Final = "router model egress"
+_PASSED = ("via_upstream", "downstream")
+"""Details of answers that are the model's, and of clients that went away."""
+_SAMPLED, _FLAGS_KNOWN = 0x01, 0x100  # OTLP's SpanFlags
+_SERVER_ERROR: Final = 500
+_PROTOCOLS: Final = HTTPAccessLogEntry.HTTPVersion
+
+
+def request_of(spans: Iterable[Span], instance_id: str) -> bytes:
+    """OTLP's ExportTraceServiceRequest for them; b"" for none."""
+    scope = ScopeSpans(spans=spans)
+    if not scope.spans:
+        return b""
+    scope.scope.name = SCOPE
+    made = ResourceSpans(scope_spans=[scope])
+    made.resource.attributes.extend(
+        _attributes({"service.name": SERVICE, "service.instance.id": instance_id})
+    )
+    return ExportTraceServiceRequest(resource_spans=[made]).SerializeToString()
+
+
+def spans_of(entry: HTTPAccessLogEntry, tags: Mapping[str, str]) -> list[Span]:
+    """The spans of one entry: none where Envoy's own tracer made them, where no route of the policy took the request, or
+    where it was neither drawn nor refused. `tags` are those of the entry that have a value.
+    """
+    trace_id = trace_of(entry.request.request_id)
+    if not trace_id or names.TAG_TRACE in tags or names.REVISION not in tags or not _wanted(entry):
+        return []
+    common, ids = entry.common_properties, bytes.fromhex(trace_id)
+    start = common.start_time.ToNanoseconds()
+    end = start + common.duration.ToNanoseconds()
+    request = Span(
+        trace_id=ids,
+        span_id=bytes.fromhex(ingress_span_id(trace_id)),
+        name=names.ingress_span(common.route_name),
+        kind=Span.SPAN_KIND_SERVER,
+        start_time_unix_nano=start,
+        end_time_unix_nano=end,
+        attributes=_attributes(_told(entry, tags)),
+        flags=_SAMPLED | _FLAGS_KNOWN,
+    )
+    status = entry.response.response_code.value
+    if status >= _SERVER_ERROR or not status:
+        request.status.code = Status.STATUS_CODE_ERROR
+    if not common.HasField("time_to_first_upstream_tx_byte"):
+        return [request]
+    last = common.time_to_last_upstream_rx_byte
+    model = Span(
+        trace_id=ids,
+        span_id=bytes.fromhex(model_span_id(trace_id)),
+        parent_span_id=request.span_id,
+        name=MODEL_SPAN,
+        kind=Span.SPAN_KIND_CLIENT,
+        start_time_unix_nano=start + common.time_to_first_upstream_tx_byte.ToNanoseconds(),
+        end_time_unix_nano=start + last.ToNanoseconds()
+        if common.HasField("time_to_last_upstream_rx_byte")
+        else end,
+        attributes=_attributes({"upstream_cluster.name": common.upstream_cluster}),
+        flags=_SAMPLED | _FLAGS_KNOWN,
+    )
+    return [request, model]
+
+
+def _wanted(entry: HTTPAccessLogEntry) -> bool:
+    """Whether the guard drew it, or somebody refused it: that is always told, as the guard's own spans are."""
+    metadata = entry.common_properties.metadata.filter_metadata
+    said = metadata.get(names.AUTHZ_METADATA)
+    if said is not None and names.TRACED in said.fields:
+        return True
+    details = entry.response.response_code_details
+    return bool(details) and not details.startswith(_PASSED)
+
+
+def _told(entry: HTTPAccessLogEntry, tags: Mapping[str, str]) -> dict[str, str]:
+    """By the names that Envoy's tracer uses. No path, no header, no address of a client."""
+    common, request, response = entry.common_properties, entry.request, entry.response
+    told = {
+        "bartizan.route": common.route_name,
+        "bartizan.revision": tags[names.REVISION],
+        "bartizan.check_us": tags.get(names.TAG_WAIT, ""),
+        "guid:x-request-id": request.request_id,
+        "http.method": _method(request),
+        "http.protocol": _PROTOCOLS.Name(entry.protocol_version),
+        "http.status_code": str(response.response_code.value),
+        "request_size": str(request.request_body_bytes),
+        "response_size": str(response.response_body_bytes),
+        "response_flags": ",".join(field.name for field, _ in common.response_flags.ListFields()),
+        "response_code_details": response.response_code_details,
+    }
+    return {name: value for name, value in told.items() if value}
+
+
+def _method(request: HTTPRequestProperties) -> str:
+    values = HTTPRequestProperties.DESCRIPTOR.fields_by_name["request_method"].enum_type
+    value = values.values_by_number.get(request.request_method) if values is not None else None
+    return value.name if value is not None and request.request_method else ""
+
+
+def _attributes(values: Mapping[str, str]) -> list[KeyValue]:
+    return [KeyValue(key=key, value=AnyValue(string_value=value)) for key, value in values.items()]

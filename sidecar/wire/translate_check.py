@@ -1,0 +1,163 @@
+"""Envoy's ext_authz messages <-> the guard's own types, both directions, pure; and what ext_authz hands on to ext_proc."""
+
+from __future__ import annotations
+
+import secrets
+from functools import lru_cache
+from typing import ClassVar
+
+import msgspec
+from google.protobuf import struct_pb2
+
+from bartizan.policy import names
+from protos.gen.envoy.config.core.v3 import base_pb2
+from protos.gen.envoy.service.auth.v3 import external_auth_pb2 as auth
+from sidecar.model.request import REQUEST_ID, Identity, RequestHead, trace_of
+from sidecar.model.value import Value
+from sidecar.plan.probe import Probe
+from sidecar.wire.respond import Refusal
+
+_OK = 0
+_PERMISSION_DENIED = 7
+_CREDENTIALS = ("authorization", "x-api-key")
+_HANDED = "handed"
+# Nobody can know it, and so nothing else in a reply can hold it.
+_ANY_DECISION = secrets.token_hex(16).encode()
+_TRACEPARENT, _SAMPLED = "traceparent", "-01"
+_PLACE = len("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7")
+_ANY_PLACE = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}".encode()
+
+
+class Check(Value, frozen=True, kw_only=True):
+    """One ext_authz question."""
+
+    hidden: ClassVar[frozenset[str]] = frozenset({"probe", "body"})
+
+    head: RequestHead
+    revision: str
+    """The plan id that the route names."""
+    content: bool
+    """Whether the route also goes through ext_proc."""
+    body: bytes | None = None
+    """The whole body, on routes where the check judges it too."""
+    probe: str | None
+    trace_steps: int = 0
+    """Of names.TRACE_STEPS requests so many are traced, as the route says; 0 where Envoy has a tracer of its own."""
+
+
+class Handed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What ext_authz hands on to ext_proc in dynamic metadata. `identity` is None for probes."""
+
+    decision_id: str
+    revision: str
+    source_address: str = ""
+    identity: Identity | None = None
+    probe: Probe | None = None
+    traced: bool = False
+
+
+_decode_handed = msgspec.json.Decoder(Handed).decode
+
+
+def read_check(message: bytes, trace_id: str) -> Check:
+    """`trace_id` is "" where Envoy has no tracer. Raises google.protobuf.message.DecodeError for bytes that are no
+    CheckRequest.
+    """
+    attributes = auth.CheckRequest.FromString(message).attributes
+    http = attributes.request.http
+    headers = http.headers
+    extensions = attributes.context_extensions
+    path, _, query = http.path.partition("?")
+    return Check(
+        head=RequestHead(
+            stream_id=http.id,
+            method=http.method,
+            path=path,
+            query=bool(query),
+            headers=headers,
+            source_address=attributes.source.address.socket_address.address,
+            trace_id=trace_id or trace_of(headers.get(REQUEST_ID, "")),
+        ),
+        revision=extensions.get(names.REVISION, ""),
+        content=extensions.get(names.CONTENT, "") == "1",
+        body=http.raw_body if extensions.get(names.BODY, "") == "1" else None,
+        probe=headers.get(names.HEADER_PROBE),
+        trace_steps=int(extensions.get(names.TRACE, "0")),
+    )
+
+
+def _header(key: str, value: str) -> base_pb2.HeaderValueOption:
+    return base_pb2.HeaderValueOption(
+        header=base_pb2.HeaderValue(key=key, value=value),
+        append_action=base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD,
+    )
+
+
+def allow_reply(handed: Handed, told: str = "") -> bytes:
+    """Let the request on: the result goes to ext_proc as dynamic metadata, the client's credentials are removed.
+
+    The answer will carry the decision id, so that a client can name a decision that let it pass, too. `told` is the
+    traceparent for the model, "" for none.
+    """
+    decision, place = handed.decision_id.encode(), told[:_PLACE].encode()
+    if len(decision) != len(_ANY_DECISION) or not handed.decision_id.isalnum():
+        return _allow(handed, told)
+    kept = _kept_allow(handed.revision, handed.source_address, handed.identity, handed.probe, told[_PLACE:])
+    return place.join([decision.join(part) for part in kept])
+
+
+@lru_cache(maxsize=1024)
+def _kept_allow(
+    revision: str, source: str, identity: Identity | None, probe: Probe | None, flags: str
+) -> list[list[bytes]]:
+    """The reply for a caller around the place in a trace and around the decision id, wherever they stand in it. All ids
+    are of one length.
+    """
+    decision, place = _ANY_DECISION.decode(), _ANY_PLACE.decode()
+    handed = Handed(
+        decision_id=decision, revision=revision, source_address=source, identity=identity, probe=probe
+    )
+    whole = _allow(handed, place + flags if flags else "")
+    return [part.split(_ANY_DECISION) for part in whole.split(_ANY_PLACE)]
+
+
+def _allow(handed: Handed, told: str) -> bytes:
+    decision = _header(names.HEADER_DECISION, handed.decision_id)
+    allowed = auth.OkHttpResponse(headers_to_remove=_CREDENTIALS, response_headers_to_add=[decision])
+    if told:
+        allowed.headers.append(_header(_TRACEPARENT, told))
+    reply = auth.CheckResponse(ok_response=allowed)
+    reply.status.code = _OK
+    if told.endswith(_SAMPLED):
+        handed = msgspec.structs.replace(handed, traced=True)
+        reply.dynamic_metadata.update({names.TRACED: True})
+    reply.dynamic_metadata.update(hand_on(handed))
+    return reply.SerializeToString()
+
+
+def deny_reply(refused: Refusal, decision_id: str) -> bytes:
+    """Answer the client in place of the model."""
+    denied = auth.DeniedHttpResponse(
+        headers=[_header(key, value) for key, value in refused.headers], body=refused.body.decode()
+    )
+    denied.status.code = refused.status  # type: ignore[assignment]
+    reply = auth.CheckResponse(denied_response=denied)
+    reply.status.code = _PERMISSION_DENIED
+    reply.dynamic_metadata.update({"decision_id": decision_id})
+    return reply.SerializeToString()
+
+
+def hand_on(handed: Handed) -> dict[str, str]:
+    """The dynamic metadata: the decision's id for Envoy itself, and everything as one string, which costs a fifth of
+    nested values on its way, and comes along with every message of ext_proc.
+    """
+    return {"decision_id": handed.decision_id, _HANDED: msgspec.json.encode(handed).decode()}
+
+
+def read_handed(struct: struct_pb2.Struct) -> Handed | None:
+    """The ext_authz result in ext_proc's metadata, or None when it is missing or not what ext_authz writes."""
+    said = struct.fields.get(_HANDED)
+    try:
+        return None if said is None else _decode_handed(said.string_value)
+    except msgspec.MsgspecError:
+        return None
