@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import ngh2
 from bartizan.policy import names
 from protos.gen.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 from protos.gen.envoy.service.ext_proc.v3 import external_processor_pb2 as proc
-from sidecar.model.request import Identity
+from sidecar.model.request import REQUEST_ID, Identity
 from sidecar.wire import ext_authz, ext_proc
 from sidecar.wire.grpc_frames import frame
 from sidecar.wire.translate_check import Handed, hand_on
@@ -34,7 +35,6 @@ _FIELDS = {
     "x-forwarded-for": "127.0.0.1",
     "x-forwarded-proto": "http",
     "x-envoy-external-address": "127.0.0.1",
-    "x-request-id": "7938b796-78a4-9a71-8c2a-4e3f96d3c6e4",
 }
 _numbers = itertools.count(10**18)
 
@@ -45,12 +45,14 @@ def check(revision: str, key: str, *, content: bool = False) -> bytes:
     http = message.attributes.request.http
     http.id, http.method, http.path, http.host = str(next(_numbers)), "POST", PATH, "127.0.0.1:10000"
     http.scheme, http.protocol = "http", "HTTP/1.1"
-    for name, value in {**_FIELDS, ":method": "POST", ":path": PATH, "x-api-key": key}.items():
+    drawn = {REQUEST_ID: str(uuid.uuid4()), "x-api-key": key}
+    for name, value in {**_FIELDS, ":method": "POST", ":path": PATH, **drawn}.items():
         http.headers[name] = value
     for peer in (message.attributes.source, message.attributes.destination):
         peer.address.socket_address.address, peer.address.socket_address.port_value = "127.0.0.1", 41234
     message.attributes.request.time.GetCurrentTime()
     message.attributes.context_extensions[names.REVISION] = revision
+    message.attributes.context_extensions[names.TRACE] = str(names.TRACE_STEPS // _SAMPLED_EVERY)
     if content:
         message.attributes.context_extensions[names.CONTENT] = "1"
     return message.SerializeToString()
@@ -68,6 +70,7 @@ class Exchanged:
             revision=revision,
             source_address="127.0.0.1",
             identity=identity,
+            traced=next(_numbers) % _SAMPLED_EVERY == 0,
         )
         self._handed.metadata_context.filter_metadata[names.AUTHZ_METADATA].update(
             {"ext_authz_duration": 4, **hand_on(handed)}
@@ -77,7 +80,8 @@ class Exchanged:
         """Headers, then the buffered body."""
         first = proc.ProcessingRequest()
         first.CopyFrom(self._handed)
-        for name, value in {**_FIELDS, ":method": "POST", ":path": PATH}.items():
+        drawn = {REQUEST_ID: str(uuid.uuid4())}
+        for name, value in {**_FIELDS, ":method": "POST", ":path": PATH, **drawn}.items():
             first.request_headers.headers.headers.add(key=name, raw_value=value.encode())
         first.attributes["envoy.filters.http.ext_proc"].update(
             {"source.address": "127.0.0.1:41234", names.PROC_REVISION_ATTRIBUTE: self._revision}
@@ -109,7 +113,6 @@ class Caller(asyncio.Protocol):
         self._wire.initiate_connection({ngh2.Setting.INITIAL_WINDOW_SIZE: _WINDOW})
         self._wire.set_local_window_size(_WINDOW)
         self._transport: Any = None
-        self._calls = itertools.count(1)
         self._pong = asyncio.Event()
         self._ended = asyncio.Event()
         self.open = 0
@@ -142,7 +145,6 @@ class Caller(asyncio.Protocol):
 
     def call(self, method: str, *messages: bytes, end: bool = False) -> int:
         """Open a call; sent with the next `flush`."""
-        sampled = next(self._calls) % _SAMPLED_EVERY == 0
         headers = [
             (b":method", b"POST"),
             (b":scheme", b"http"),
@@ -150,8 +152,6 @@ class Caller(asyncio.Protocol):
             (b":authority", b"guard"),
             (b"te", b"trailers"),
             (b"content-type", b"application/grpc"),
-            (b"traceparent", f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-0{int(sampled)}".encode()),
-            (b"tracestate", b""),
             (b"x-envoy-internal", b"true"),
             (b"x-forwarded-for", b"192.0.2.2"),
             (b"x-envoy-expected-rq-timeout-ms", b"1000"),

@@ -1,6 +1,6 @@
 """Whether a header block opens a call. Pure.
 
-Envoy sends the same block with every call of one kind, all but its place in the trace: what was judged once is compared.
+Envoy sends the same block with every call of one kind, unless it has a tracer: what was judged once is compared.
 """
 
 from __future__ import annotations
@@ -28,13 +28,10 @@ _MOST_REMEMBERED: Final = 1024
 
 
 class _Known(msgspec.Struct, frozen=True):
-    """A block that opened a call, around its place in a trace. `left` is the caller's timeout."""
+    """A block that opened a call. `left` is the caller's timeout."""
 
-    count: int
-    at: int
-    before: status.Headers
-    after: status.Headers
-    fields: dict[bytes, bytes]
+    block: status.Headers
+    metadata: Metadata
     method: Method
     left: float | None
 
@@ -51,18 +48,8 @@ class Admission:
     def admit(self, number: int, headers: status.Headers, now: float) -> Stream | status.Headers:
         """The call that a header block opens, or the whole answer that refuses it."""
         for known in self._known:
-            if len(headers) != known.count:
-                continue
-            name, trace = headers[at := known.at]
-            if (
-                headers[:at] == known.before
-                and headers[at + 1 :] == known.after
-                and name == _TRACE
-                and len(trace) <= _MOST_REMEMBERED
-            ):
-                fields = known.fields.copy()
-                fields[_TRACE] = trace
-                return _opened(number, known.method, fields, known.left, now)
+            if headers == known.block:
+                return _opened(number, known.method, known.metadata, known.left, now)
         return self._judge(number, headers, now)
 
     def _judge(self, number: int, headers: status.Headers, now: float) -> Stream | status.Headers:
@@ -86,11 +73,11 @@ class Admission:
                 left = status.seconds(timeout)
             except ValueError as error:
                 return refusal(status.INTERNAL, str(error))
-        if size <= _MOST_REMEMBERED and _TRACE in fields and len(fields) == len(headers):
-            at = list(fields).index(_TRACE)
-            known = _Known(len(headers), at, headers[:at], headers[at + 1 :], fields, method, left)
+        metadata = Metadata(fields)
+        if size <= _MOST_REMEMBERED and _TRACE not in fields:  # a place in a trace does not come again
+            known = _Known(headers, metadata, method, left)
             self._known = [known, *self._known[: _MOST_KNOWN - 1]]
-        return _opened(number, method, fields, left, now)
+        return _opened(number, method, metadata, left, now)
 
 
 def refusal(code: int, text: str) -> status.Headers:
@@ -98,8 +85,6 @@ def refusal(code: int, text: str) -> status.Headers:
     return status.RESPONSE + status.trailers(code, text)
 
 
-def _opened(
-    number: int, method: Method, fields: dict[bytes, bytes], left: float | None, now: float
-) -> Stream:
-    call = Call(method=method.name, metadata=Metadata(fields), deadline=left, peer="unix:")
+def _opened(number: int, method: Method, metadata: Metadata, left: float | None, now: float) -> Stream:
+    call = Call(method=method.name, metadata=metadata, deadline=left, peer="unix:")
     return Stream(number, method, call, None if left is None else now + left)

@@ -32,7 +32,11 @@ async def test_guard_is_told_the_plan_and_the_model_gets_what_the_guard_made_of_
         assert "x-envoy-upstream-service-time" not in answer.headers
         assert answer.headers["server"] == "bartizan"
     (check,) = stack.seen.checks
-    assert dict(check.attributes.context_extensions) == {names.REVISION: "4.9", names.CONTENT: "1"}
+    assert dict(check.attributes.context_extensions) == {
+        names.REVISION: "4.9",
+        names.CONTENT: "1",
+        names.TRACE: "10000",
+    }
     told = check.attributes.request.http.headers
     assert told["x-api-key"] == "k"
     assert {name for name, value in spoofed.items() if told.get(name) == value} == {"accept-encoding"}

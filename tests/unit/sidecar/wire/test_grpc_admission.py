@@ -24,14 +24,18 @@ BLOCK: Block = (
     (b"content-type", b"application/grpc"),
     (b"grpc-timeout", b"2S"),
 )
+PLAIN: Block = tuple((name, value) for name, value in BLOCK if name != TRACE)
 NAMES = st.sampled_from([name for name, _ in BLOCK] + [b"x-other"])
 VALUES = st.sampled_from([value for _, value in BLOCK] + [b"/test.S/Stream", b"1n", b"", bytes(MAX_HEADERS)])
 
 
 @st.composite
 def blocks(draw: st.DrawFn) -> Block:
-    """Envoy's block with another trace, and up to two of its fields changed, left out, or there twice."""
-    fields = [(name, draw(VALUES) if name == TRACE else value) for name, value in BLOCK]
+    """Envoy's block, with a trace or without, and up to two of its fields changed, left out, or there twice."""
+    traced = draw(st.booleans())
+    fields = [
+        (name, draw(VALUES) if name == TRACE else value) for name, value in BLOCK if traced or name != TRACE
+    ]
     for _ in range(draw(st.integers(0, 2))):
         at = draw(st.integers(0, len(fields) - 1))
         name, value = fields[at]
@@ -60,16 +64,28 @@ def told(admission: Admission, block: Block, now: float = 0.0) -> object:
 @settings(max_examples=500)
 def test_a_block_means_the_same_whatever_came_before_it(played: list[Block]) -> None:
     admission = Admission(METHODS)
-    for now, block in enumerate([BLOCK, *played]):
+    for now, block in enumerate([PLAIN, BLOCK, *played]):
         assert told(admission, block, now) == told(Admission(METHODS), block, now)
 
 
 @pytest.mark.parametrize("size", [1, 1024, 1025, MAX_HEADERS])
-def test_a_known_block_with_a_trace_of_any_size_is_judged_as_a_new_one(size: int) -> None:
+def test_a_block_of_any_size_is_judged_as_a_new_one(size: int) -> None:
     admission = Admission(METHODS)
-    told(admission, BLOCK)
-    block = tuple((name, b"t" * size if name == TRACE else value) for name, value in BLOCK)
-    assert told(admission, block) == told(Admission(METHODS), block)
+    for name in (TRACE, b"x-first"):
+        block = tuple((had, b"t" * size if had == name else value) for had, value in BLOCK)
+        for _ in range(2):
+            assert told(admission, block) == told(Admission(METHODS), block)
+
+
+def test_traces_do_not_drive_out_what_is_known() -> None:
+    admission = Admission(METHODS)
+    first = admission.admit(1, PLAIN, 0.0)
+    for at in range(8):
+        admission.admit(1, (*PLAIN, (TRACE, b"%d" % at)), 0.0)
+    again = admission.admit(1, PLAIN, 0.0)
+    assert isinstance(first, Stream)
+    assert isinstance(again, Stream)
+    assert again.call.metadata is first.call.metadata
 
 
 def test_metadata_of_a_call_stays_when_the_next_one_comes() -> None:
