@@ -149,7 +149,9 @@ def _inspect_request(
         made.refusal = deny(Cause.CONTENT_DENIED)
     elif images.changed or result.changed:
         body = document.encode()
-        if other := reads_otherwise(plan, head, body, document, result):
+        if len(body) > plan.max_body_bytes:
+            made.refusal = deny(Cause.BODY_TOO_LARGE, detail="edited")
+        elif other := reads_otherwise(plan, head, body, document, result):
             made.refusal = deny(Cause.AMBIGUOUS_BODY, detail=other)
         else:
             made.body = body

@@ -1,12 +1,14 @@
-"""buffer: whole bodies within limits.body.max, counted after decompression; larger ones get 413.
+"""buffer: whole bodies, counted after decompression; larger ones get 413.
 
-The same bound then holds for what the guard puts in a body's place: redaction may make an almost too large one larger.
+Where what is read ahead could inflate to more than limits.body.max, it holds that much: the guard says the same 413 to
+what lies between, and to a body that its own edits made too large. For limits below SMALL_BODY the whole body is here
+before it is inflated (early_buffer.py).
 """
 
 from __future__ import annotations
 
 from bartizan.policy.defaults import BODY_MAX_CEILING
-from control_plane.compile.envoy.filters.limits import bounded
+from control_plane.compile.envoy.filters.limits import INFLATED_READ_AHEAD, SMALL_BODY, bounded
 from control_plane.compile.envoy.values import http_filter
 from control_plane.compile.resolve import Resolved
 from protos.gen.envoy.extensions.filters.http.buffer.v3.buffer_pb2 import BufferPerRoute
@@ -23,4 +25,5 @@ def build(resolved: Resolved) -> HttpFilter | None:  # noqa: ARG001 - every filt
 
 
 def per_route(resolved: Resolved) -> BufferPerRoute:
-    return BufferPerRoute(buffer=bounded(resolved.body_max))
+    inflates = resolved.content_hop and resolved.body_max >= SMALL_BODY
+    return BufferPerRoute(buffer=bounded(max(resolved.body_max, INFLATED_READ_AHEAD if inflates else 0)))

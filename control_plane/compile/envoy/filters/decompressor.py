@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from google.protobuf.wrappers_pb2 import UInt32Value
 
+from control_plane.compile.envoy.filters.limits import MAX_INFLATE_RATIO
 from control_plane.compile.envoy.values import FALSE, extension, http_filter
 from control_plane.compile.resolve import Resolved
 from protos.gen.envoy.config.core.v3.base_pb2 import RuntimeFeatureFlag
@@ -18,8 +19,6 @@ from protos.gen.envoy.extensions.filters.network.http_connection_manager.v3.http
 )
 
 NAME = "envoy.filters.http.decompressor"
-MAX_INFLATE_RATIO = 32
-"""What Envoy reads at once (up to the connection's buffer) may grow to this many times its size in memory."""
 
 
 def build(resolved: Resolved) -> HttpFilter | None:

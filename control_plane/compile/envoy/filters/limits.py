@@ -21,6 +21,14 @@ SMALL_BODY = 8 * CONNECTION_BUFFER
 raising the buffer to the limit makes Envoy read on, and crossing the limit is seen.
 """
 
+MAX_INFLATE_RATIO = 32
+"""What Envoy reads at once may grow to this many times its size in memory."""
+
+INFLATED_READ_AHEAD = (2 * MAX_INFLATE_RATIO + 4) * CONNECTION_BUFFER
+"""Most that the read-ahead can inflate to: Envoy reads up to twice the buffer before it pauses. A limit between this
+and the read-ahead would be crossed in the decompressor, unseen, and the request would hang.
+"""
+
 
 def bounded(size: int) -> Buffer:
     return Buffer(max_request_bytes=UInt32Value(value=size))

@@ -42,6 +42,17 @@ def judged_request(plan: Plan, path: str, body: Any) -> Judgement:
     return judge_request(plan, caller, head, json.dumps(body).encode(), lambda: 0)
 
 
+def test_a_body_that_its_edits_make_longer_than_the_limit_is_refused() -> None:
+    model = GuardModel(name="m", protocol="openai")
+    body = {"messages": [{"role": "user", "content": "a@b.co c@d.co e@f.co"}]}
+    for more, refused in ((2, True), (3, False)):  # [EMAIL] is a letter longer than each of them
+        limited = guard_plan(model=model, input=(Pii(),), max_body_bytes=len(json.dumps(body)) + more)
+        plan = load_plan(limited, Buckets(clock=lambda: 0.0))
+        judged = judged_request(plan, "/v1/chat/completions", body)
+        assert (judged.refusal is not None, judged.body is None) == (refused, refused)
+        assert judged.refusal is None or judged.refusal.cause is Cause.BODY_TOO_LARGE
+
+
 @pytest.mark.parametrize(
     ("part", "detail", "unscanned"),
     [(FILE, "file_data", ("file", "file_data")), (IMAGE, None, ("image_url",))],
