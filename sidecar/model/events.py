@@ -17,7 +17,7 @@ PIECE = 60 * 1024
 
 
 _BODY = frozenset({"data"})
-_HEADERS = frozenset({"headers", "target"})
+_HEADERS = frozenset({"headers", "query", "target"})
 
 
 class RequestHeaders(Value, frozen=True, kw_only=True):
@@ -29,8 +29,8 @@ class RequestHeaders(Value, frozen=True, kw_only=True):
     path: str
     headers: Mapping[str, str]
     end: bool
-    query: bool = False
-    """A query that is not empty followed the path."""
+    query: str = ""
+    """What followed the path behind a question mark."""
     target: str = ""
     """The path with its query."""
 

@@ -19,7 +19,7 @@ class RequestHead(Value, frozen=True, kw_only=True):
     Read headers by `get` only: those of ext_authz are Envoy's own message, where `[]` would add a missing name.
     """
 
-    hidden: ClassVar[frozenset[str]] = frozenset({"headers", "target"})
+    hidden: ClassVar[frozenset[str]] = frozenset({"headers", "query", "target"})
 
     stream_id: str
     """Envoy's own id of the stream: unique per attempt chain, not settable by clients."""
@@ -31,8 +31,8 @@ class RequestHead(Value, frozen=True, kw_only=True):
     """The peer's address without port."""
     target: str = ""
     """The path as it was sent, with its query; only where a body may be read."""
-    query: bool = False
-    """Whether a query that is not empty followed the path."""
+    query: str = ""
+    """What followed the path behind a question mark."""
     trace_id: str = ""
     """32 hex digits: of Envoy's trace, from the call's own metadata; of the request's id where Envoy has no tracer."""
 

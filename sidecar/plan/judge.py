@@ -20,6 +20,8 @@ from sidecar.model.request import BodyFacts, Identity, RequestHead
 from sidecar.plan.plan import Plan
 from sidecar.plan.reread import reads_otherwise
 
+_SILENT_QUERIES = {"anthropic": "beta=true"}
+"""By protocol, what clients write behind every path and what says nothing."""
 _BODYLESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 ERROR_REPLACED = Finding(check="answer", kind="error_replaced", action=Action.REDACT)
 
@@ -79,7 +81,7 @@ def judge_request(
         made.refusal = deny(Cause.FORBIDDEN, detail=rule)
     elif plan.patches and (patch := plan.patches.refuses(body)) is not None:
         made.refusal = deny(Cause.VIRTUAL_PATCH, detail=patch)
-    elif head.query and plan.input:
+    elif head.query and plan.input and head.query != _SILENT_QUERIES.get(plan.format.name):
         # frameworks take arguments from there too, and no check reads them
         made.refusal = deny(Cause.QUERY_NOT_ALLOWED)
     authorized = clock_ns()

@@ -73,7 +73,7 @@ def read_event(request: proc.ProcessingRequest) -> Event | None:
             return RequestHeaders(
                 method=headers.pop(":method", ""),
                 path=path,
-                query=bool(query),
+                query=query,
                 target=target,
                 headers=headers,
                 end=request.request_headers.end_of_stream,

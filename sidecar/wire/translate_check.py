@@ -73,7 +73,7 @@ def read_check(message: bytes, trace_id: str) -> Check:
             stream_id=http.id,
             method=http.method,
             path=path,
-            query=bool(query),
+            query=query,
             headers=headers,
             source_address=attributes.source.address.socket_address.address,
             trace_id=trace_id or trace_of(headers.get(REQUEST_ID, "")),

@@ -169,6 +169,20 @@ async def test_refusals_are_the_clients_own_exceptions(
     assert not served.received
 
 
+async def test_the_query_that_clients_of_the_beta_namespace_write_passes_and_no_other(
+    served: Gateway, client: anthropic.AsyncAnthropic
+) -> None:
+    served.model = answers({"type": "text", "text": "fine"})
+    got = await client.beta.messages.create(**ASK, extra_query={"beta": "true"})
+    assert got.type == "message"
+    assert (await served.guard.next_record()).cause == "allowed"
+    for query in ({"beta": "false"}, {"beta": "true", "system": "x"}, {"prompt": "x"}):
+        with pytest.raises(anthropic.BadRequestError, match="takes no query"):
+            await client.messages.create(**ASK, extra_query=query)
+        assert (await served.guard.next_record()).cause == "query_not_allowed"
+    assert len(served.received) == 1
+
+
 async def test_an_error_of_the_model_keeps_its_type_and_loses_its_stack_trace(
     served: Gateway, client: anthropic.AsyncAnthropic
 ) -> None:

@@ -83,7 +83,7 @@ def test_trailers_that_pass_leave_the_exchange_waiting_for_the_answer() -> None:
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_query_is_refused_where_input_is_checked_and_passes_where_not(method: str) -> None:
     body = request()[1] if method == "POST" else RequestTrailers()
-    headers = RequestHeaders(method=method, path="/predict", query=True, headers=JSON, end=False)
+    headers = RequestHeaders(method=method, path="/predict", query="a=b", headers=JSON, end=False)
     refused = play(exchange(plan()), [headers, body])[-1]
     assert isinstance(refused, Refuse)
     assert refused.decision.cause is Cause.QUERY_NOT_ALLOWED
