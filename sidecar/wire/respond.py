@@ -6,6 +6,7 @@ import json
 import math
 
 from bartizan.policy import names
+from sidecar.formats.base import UNREADABLE
 from sidecar.model.decision import STATUS, Cause, Decision
 from sidecar.model.value import Value
 from sidecar.plan.plan import Plan
@@ -21,7 +22,17 @@ MESSAGES: dict[int, str] = {
     503: "The request could not be checked. Try again later.",
 }
 _OTHER = "The request was refused."
-_OF_CAUSE = {Cause.QUERY_NOT_ALLOWED: "This path takes no query."}
+_OF_CAUSE = {
+    Cause.QUERY_NOT_ALLOWED: "This path takes no query.",
+    Cause.BODY_TOO_DEEP: "The request body is nested too deeply.",
+    Cause.DUPLICATE_KEYS: "The request body has a key twice in one object.",
+    Cause.UNSUPPORTED_MEDIA_TYPE: "The content type of the request is not supported.",
+    Cause.UNSUPPORTED_ENCODING: "The content encoding of the request is not supported.",
+    Cause.CONTENT_DENIED: "The content of the request was refused by policy.",
+    Cause.ANSWER_DENIED: "The model's answer was withheld by policy.",
+    Cause.ANSWER_CUT: "The model's answer was withheld by policy.",
+}
+_UNCHECKED = "The request holds content that can't be checked, such as a file or token ids."
 
 
 class Refusal(Value, frozen=True, kw_only=True):
@@ -49,6 +60,8 @@ def refusal(
     """The client's view of a denial. `proof` answers a probe; `status` overrides the cause's own."""
     code = STATUS[decision.cause] if status is None else status
     message = _OF_CAUSE.get(decision.cause) or message_for(code)
+    if decision.cause is Cause.MALFORMED_BODY and decision.detail in UNREADABLE:
+        message = _UNCHECKED
     if plan is None:
         content_type, body = _plain_body(code, message, decision_id)
     else:

@@ -35,3 +35,24 @@ def test_every_refusal_speaks_json_and_names_its_decision_only(cause: Cause, wit
 def test_retry_after_is_whole_seconds_and_never_too_early(seconds: float, header: str) -> None:
     refused = refusal(deny(Cause.RATE_LIMITED, retry_after=seconds), ID, PLAN)
     assert dict(refused.headers)["retry-after"] == header
+
+
+@pytest.mark.parametrize(
+    ("cause", "detail", "said"),
+    [
+        (Cause.MALFORMED_BODY, "not valid JSON", "The request body could not be read."),
+        (Cause.MALFORMED_BODY, "file_data", "can't be checked"),
+        (Cause.BODY_TOO_DEEP, "nested deeper than 32", "nested too deeply"),
+        (Cause.DUPLICATE_KEYS, "", "a key twice"),
+        (Cause.UNSUPPORTED_MEDIA_TYPE, "", "content type"),
+        (Cause.UNSUPPORTED_ENCODING, "", "content encoding"),
+        (Cause.TENANT_NOT_ALLOWED, "", "The request was refused"),
+        (Cause.CONTENT_DENIED, "", "The content of the request"),
+        (Cause.ANSWER_DENIED, "", "The model's answer was withheld"),
+    ],
+)
+def test_what_a_caller_can_mend_is_said_and_whose_text_was_refused(
+    cause: Cause, detail: str, said: str
+) -> None:
+    refused = refusal(deny(cause, detail=detail), ID, PLAN)
+    assert said in json.loads(refused.body)["detail"]
