@@ -42,7 +42,7 @@ _UNREADABLE = {
     "input_embeds": PROMPT_EMBEDS,
 }
 _PROMPTS = ("prompt", "input", "suffix")
-LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "n_predict")
 """Fields that bound an answer's length."""
 _READ_APART = frozenset({"messages", "documents", *_PROMPTS, *_DEFINITIONS, *_UNREADABLE})
 READ_IN_REQUESTS = frozenset({*_READ_APART, "model", "stream", *LIMITS})

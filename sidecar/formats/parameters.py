@@ -14,24 +14,33 @@ Path = tuple[str | int, ...]
 """As in json_text.py, which imports what imports this."""
 EACH = "*"
 """As a step: every element of a list."""
+GUIDE = "guide"
+"""As a name: a schema, or a pattern."""
 Table = Sequence[tuple[tuple[str, ...], str]]
 
 OPENAI: Table = (
     (("max_tokens",), "maxTokens"),
     (("max_completion_tokens",), "maxTokens"),
     (("max_output_tokens",), "maxTokens"),
+    (("n_predict",), "maxTokens"),  # llama.cpp takes its own names for more than OpenAI's
     (("n",), "n"),
+    (("n_cmpl",), "n"),
     (("best_of",), "bestOf"),
     (("logprobs",), "logprobs"),
     (("top_logprobs",), "logprobs"),
     (("prompt_logprobs",), "logprobs"),
-    # vLLM and SGLang
+    (("n_probs",), "logprobs"),
+    (("include",), "included"),
+    # vLLM, SGLang, TGI and llama.cpp
     (("guided_regex",), "pattern"),
+    (("guided_whitespace_pattern",), "pattern"),
+    (("grammar",), "pattern"),
     (("guided_grammar",), "pattern"),
     (("regex",), "pattern"),
     (("ebnf",), "pattern"),
     (("structured_outputs", "regex"), "pattern"),
     (("structured_outputs", "grammar"), "pattern"),
+    (("structured_outputs", "whitespace_pattern"), "pattern"),
     (("response_format", "grammar"), "pattern"),
     (("tools", EACH, "custom", "format", "grammar", "definition"), "pattern"),
     (("tools", EACH, "format", "definition"), "pattern"),
@@ -42,6 +51,7 @@ OPENAI: Table = (
     (("structured_outputs", "choice"), "schema"),
     (("response_format", "json_schema", "schema"), "schema"),
     (("response_format", "schema"), "schema"),
+    (("response_format", "value"), GUIDE),
     (("text", "format", "schema"), "schema"),
     (("structural_tag",), "schema"),
     (("structured_outputs", "structural_tag"), "schema"),
@@ -49,6 +59,7 @@ OPENAI: Table = (
     (("response_format", "format"), "schema"),
     (("tools", EACH, "function", "parameters"), "schema"),
     (("tools", EACH, "parameters"), "schema"),
+    (("functions", EACH, "parameters"), "schema"),
 )
 ANTHROPIC: Table = (
     (("max_tokens",), "maxTokens"),
@@ -77,8 +88,15 @@ class Parameter(msgspec.Struct, frozen=True, gc=False):
 def parameters(value: dict[str, Any], table: Table) -> list[Parameter]:
     """Those that a request has."""
     return [
-        Parameter(path, name, found) for steps, name in table for path, found in _resolve(value, steps, ())
+        Parameter(path, _kind(found) if name == GUIDE else name, found)
+        for steps, name in table
+        for path, found in _resolve(value, steps, ())
     ]
+
+
+def _kind(guide: Any) -> str:
+    """What a member is that may hold either."""
+    return "pattern" if isinstance(guide, str) and guide.lstrip()[:1] != "{" else "schema"
 
 
 def _resolve(value: Any, steps: tuple[str, ...], path: Path) -> Iterator[tuple[Path, Any]]:

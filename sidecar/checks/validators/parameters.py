@@ -22,6 +22,9 @@ from sidecar.model.finding import Action, Finding
 _ACTIONS = {"clamp": Action.REDACT, "deny": Action.DENY, "flag": Action.FLAG}
 _GUIDES = {"pattern": "guided_pattern", "schema": "guided_schema"}
 _DEPTH = 128
+_EVEN_ZERO = frozenset({"logprobs", "prompt_logprobs"})
+"""With 0 the engine still tells those of the tokens that it chose."""
+_LOGPROBS = "message.output_text.logprobs"
 
 
 class ParametersCheck:
@@ -36,6 +39,9 @@ class ParametersCheck:
     def judge(self, asked: Sequence[Parameter]) -> list[tuple[Finding, Parameter | None]]:
         judged: list[tuple[Finding, Parameter | None]] = []
         for one in asked:
+            if one.name == "included":
+                judged += self._included(one)
+                continue
             bound = self._bounds.get(one.name)
             if bound is None:
                 continue
@@ -46,10 +52,21 @@ class ParametersCheck:
             elif type(one.value) not in (int, bool):
                 judged.append((self._finding(one, "not_a_number", Action.DENY), None))
             elif not 0 <= one.value <= bound:  # some engines take -1 for no bound at all
-                less = bound if type(one.value) is int else False
-                changed = Parameter(one.path, one.name, less) if self._action is Action.REDACT else None
-                judged.append((self._finding(one, one.name, self._action), changed))
+                judged.append(self._less(one, bound if type(one.value) is int else False))
+            elif bound == 0 and type(one.value) is int and one.path[-1] in _EVEN_ZERO:
+                judged.append(self._less(one, None))
         return judged
+
+    def _less(self, one: Parameter, value: Any) -> tuple[Finding, Parameter | None]:
+        less = Parameter(one.path, one.name, value) if self._action is Action.REDACT else None
+        return self._finding(one, one.name, self._action), less
+
+    def _included(self, one: Parameter) -> list[tuple[Finding, Parameter | None]]:
+        """The Responses API's way to ask for log probabilities, without a number."""
+        if self._bounds.get("logprobs") != 0 or not isinstance(one.value, list) or _LOGPROBS not in one.value:
+            return []
+        asked = Parameter(one.path, "logprobs", one.value)
+        return [self._less(asked, [item for item in one.value if item != _LOGPROBS])]
 
     def _finding(self, one: Parameter, kind: str, action: Action) -> Finding:
         return Finding(check=self.name, kind=kind, action=action, location=location(one.path[:1]))

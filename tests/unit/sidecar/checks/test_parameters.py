@@ -33,6 +33,27 @@ def judge(
     return inspect_document(document, checks, shadow=shadow), document.encode()
 
 
+@pytest.mark.parametrize(
+    ("body", "out"),
+    [
+        ({"logprobs": 0}, {"logprobs": None}),
+        ({"logprobs": True, "top_logprobs": 0}, {"logprobs": False, "top_logprobs": 0}),
+        ({"prompt_logprobs": 0}, {"prompt_logprobs": None}),
+        ({"include": ["a", "message.output_text.logprobs"]}, {"include": ["a"]}),
+        ({"include": ["a"]}, {"include": ["a"]}),
+        ({"logprobs": False}, {"logprobs": False}),
+    ],
+)
+def test_a_bound_of_no_log_probabilities_leaves_none(body: Any, out: Any) -> None:
+    for action in ("clamp", "deny", "flag"):
+        checks = build_checks((Parameters(action=action, logprobs=0),))
+        data = json.dumps(body).encode()
+        document = OpenAIFormat().decode_request("/v1/responses", "application/json", data)
+        result = inspect_document(document, checks, shadow=False)
+        assert {finding.kind for finding in result.findings} == ({"logprobs"} if body != out else set())
+        assert json.loads(document.encode()) == (out if action == "clamp" else body)
+
+
 def test_numbers_above_their_bounds_are_set_to_them_and_no_other_byte_changes() -> None:
     body = b'{"max_tokens" :5000,\n "n": 3,  "temperature": 1.50, "logprobs": true, "top_logprobs":9, "best_of":2}'
     result, out = judge(body)
@@ -49,6 +70,8 @@ def test_numbers_above_their_bounds_are_set_to_them_and_no_other_byte_changes() 
         (OllamaFormat(), {"options": {"num_predict": -1}}, {"options": {"num_predict": 100}}),
         (OllamaFormat(), {"logprobs": True, "top_logprobs": 20}, {"logprobs": True, "top_logprobs": 1}),
         (OpenAIFormat(), {"max_output_tokens": 10**30}, {"max_output_tokens": 100}),
+        (OpenAIFormat(), {"max_tokens": 50, "n_predict": -1}, {"max_tokens": 50, "n_predict": 100}),
+        (OpenAIFormat(), {"n": 1, "n_cmpl": 9, "n_probs": 50}, {"n": 1, "n_cmpl": 2, "n_probs": 1}),
     ],
 )  # fmt: skip
 def test_every_protocol_has_its_own_names(form: Format, body: Any, out: Any) -> None:
@@ -79,6 +102,12 @@ def test_every_protocol_has_its_own_names(form: Format, body: Any, out: Any) -> 
             "guided_schema",
         ),
         ({"response_format": {"type": "structural_tag", "format": {"maxItems": 51}}}, "guided_schema"),
+        ({"grammar": "root ::= x{51}"}, "guided_pattern"),
+        ({"guided_whitespace_pattern": "x{51}"}, "guided_pattern"),
+        ({"structured_outputs": {"whitespace_pattern": "x{51}"}}, "guided_pattern"),
+        ({"response_format": {"type": "regex", "value": "x{51}"}}, "guided_pattern"),
+        ({"response_format": {"type": "json", "value": {"maxItems": 51}}}, "guided_schema"),
+        ({"functions": [{"parameters": {"minLength": 51}}]}, "guided_schema"),
         ({"n": "2"}, "not_a_number"),
         ({"n": 1.5}, "not_a_number"),
         ({"n": [1]}, "not_a_number"),
@@ -135,3 +164,34 @@ def test_states_are_counted_with_repetitions_written_out(pattern: str, states: i
 def test_schemas_are_counted_with_their_patterns_and_lengths() -> None:
     assert schema_size({"type": "object", "properties": {"a": {"pattern": "a{9}", "maxLength": 20}}}) == 33
     assert schema_size({"maxItems": 10**400}) == MOST
+
+
+def test_what_a_length_or_a_reference_repeats_is_written_out() -> None:
+    item = {"type": "string", "maxLength": 10}
+    assert schema_size(item) == 12
+    assert schema_size({"items": item, "maxItems": 10}) == 1 + 10 + 120
+    assert schema_size({"items": {"items": item, "maxItems": 100}, "maxItems": 100}) > 100_000
+    assert schema_size({"additionalProperties": item, "maxProperties": 10}) == 1 + 10 + 120
+    doubled: dict[str, Any] = {"a0": item}
+    for number in range(1, 21):
+        below = {"$ref": f"#/$defs/a{number - 1}"}
+        doubled[f"a{number}"] = {"properties": {"x": below, "y": below}}
+    assert schema_size({"$defs": doubled, "$ref": "#/$defs/a20"}) > 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("schema", "size"),
+    [
+        ({"$defs": {"a/b": {"x": 1}}, "$ref": "#/$defs/a~1b"}, 7),
+        ({"properties": {"next": {"$ref": "#"}}}, 4),
+        ({"$ref": "#/missing/0"}, 3),
+        ({"$ref": "https://schemas.example/a"}, 3),
+        ({"allOf": [{"x": 1}], "$ref": "#/allOf/0"}, 7),
+        (
+            {"$defs": {f"a{n}": {"$ref": f"#/$defs/a{n + 1}"} for n in range(5_000)}, "$ref": "#/$defs/a0"},
+            MOST,
+        ),
+    ],
+)
+def test_a_reference_counts_what_it_leads_to_and_ends(schema: Any, size: int) -> None:
+    assert schema_size(schema) == size
