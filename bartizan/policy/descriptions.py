@@ -178,6 +178,6 @@ FIELDS: Final[Mapping[str, str]] = {
     "Image.remote": "Hosts from which the engine may fetch pictures by https, such as cdn.example or *.cdn.example: these are not looked at. Default: none.",
     "Image.action": "What a finding leads to. flag lets the picture pass as it came.",
     "Probabilities.decimals": "Decimal places that remain.",
-    "Probabilities.top": "How many scores of a list or mapping remain, the highest; the others become 0.0.",
-    "Probabilities.labels": "Keys of mappings whose scores remain; the scores of others become 0.0. Default: all.",
+    "Probabilities.top": "How many scores of a list, a mapping or a tensor's row remain, the highest; the others become 0.0. Entries with a label are ranked together in their list.",
+    "Probabilities.labels": "Labels whose scores remain: keys of a mapping, or what stands beside a score; the scores of others become 0.0. Scores without a label remain. Default: all.",
 }

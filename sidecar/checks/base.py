@@ -13,6 +13,7 @@ from sidecar.checks.query_history import QueryHistory
 from sidecar.checks.scope import Scope
 from sidecar.formats.base import ImagePart, TextPart
 from sidecar.formats.parameters import Parameter
+from sidecar.formats.scores import ScorePart
 from sidecar.model.finding import Action, Edit, Finding
 
 
@@ -209,8 +210,8 @@ class ScoreCheck(Protocol):
 
     name: str
 
-    def adjust(self, scores: Sequence[tuple[str, float]]) -> list[float]:
-        """The values that take the place of these, in their order. A location ends with the score's key or index."""
+    def adjust(self, scores: Sequence[ScorePart]) -> list[float]:
+        """The values that take the place of these, in their order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

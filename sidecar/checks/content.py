@@ -240,16 +240,19 @@ def _adjust_scores(
     document: Document, checks: CheckSet, findings: dict[Finding, None], *, shadow: bool
 ) -> bool:
     scores = document.scores() if checks.scores else ()
-    now = [value for _, value in scores]
+    now = [score.value for score in scores]
     for check in checks.scores:
-        adjusted = check.adjust([(location, value) for (location, _), value in zip(scores, now, strict=True)])
+        asked = [
+            msgspec.structs.replace(score, value=value) for score, value in zip(scores, now, strict=True)
+        ]
+        adjusted = check.adjust(asked)
         if adjusted != now:
             findings[Finding(check=check.name, kind="adjusted", action=Action.REDACT)] = None
         now = adjusted
     changed = False
-    for (location, value), adjusted_value in zip(scores, now, strict=True):
-        if adjusted_value != value:
+    for score, value in zip(scores, now, strict=True):
+        if value != score.value:
             changed = True
             if not shadow:
-                document.set_score(location, adjusted_value)
+                document.set_score(score.location, value)
     return changed

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Literal, Protocol
 
 from sidecar.formats.parameters import Parameter
+from sidecar.formats.scores import ScorePart
 from sidecar.model.decision import Cause
 from sidecar.model.request import BodyFacts
 from sidecar.model.value import Value
@@ -110,8 +111,8 @@ class Document(Protocol):
     def replace_image(self, location: str, written: str | bytes) -> None:
         """Put another picture, written in the same form, at a location that `images` named."""
 
-    def scores(self) -> Sequence[tuple[str, float]]:
-        """Locations and values of a classic model's scores (may be empty)."""
+    def scores(self) -> Sequence[ScorePart]:
+        """A classic model's scores (may be empty)."""
 
     def set_score(self, location: str, value: float) -> None: ...
     def parameters(self) -> Sequence[Parameter]:

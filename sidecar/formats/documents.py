@@ -14,6 +14,7 @@ from sidecar.formats.json_text import KEY, Path, decode, has_surrogate, location
 from sidecar.formats.parameters import Parameter
 from sidecar.formats.plain_documents import NO_FACTS
 from sidecar.formats.rows import rows
+from sidecar.formats.scores import ScoreAt, ScorePart
 from sidecar.formats.walk import scalars
 from sidecar.model.request import BodyFacts
 
@@ -76,7 +77,7 @@ class JsonDocument:
         *,
         facts: BodyFacts = NO_FACTS,
         texts: Sequence[TextAt] = (),
-        scores: Sequence[tuple[Path, float]] = (),
+        scores: Sequence[ScoreAt] = (),
         unscanned: Sequence[str] = (),
         hidden: Sequence[Path] = (),
         replaced: Mapping[Path, str] | None = None,
@@ -99,7 +100,7 @@ class JsonDocument:
         self._coded: dict[str, CodedText] = {}
         self._inner_edits: dict[Path, dict[Path, str]] = {}
         self._parts: dict[str, TextPart] = {}
-        self._scores: dict[str, float] = {}
+        self._scores: dict[str, ScoreAt] = {}
         self._edits: dict[Path, str] = {**dict.fromkeys(hidden, "null"), **(replaced or {})}
         self._outer: dict[Path, str] = {}
         """Strings that hold a JSON text with edits inside."""
@@ -115,10 +116,10 @@ class JsonDocument:
             name = self._free(location(image.path))
             self._paths[name] = image.path
             self._images[name] = image
-        for path, value in scores:
-            name = self._free(location(path))
-            self._paths[name] = path
-            self._scores[name] = value
+        for score in scores:
+            name = self._free(f"{location(score.path)}#score" if score.number else location(score.path))
+            self._paths[name] = score.path
+            self._scores[name] = score
 
     def _free(self, name: str) -> str:
         """A name of its own also where keys with dots make two paths read alike: no text may hide another."""
@@ -178,14 +179,25 @@ class JsonDocument:
         self._images[location] = msgspec.structs.replace(at, written=written)
         self._edits[at.path] = string_token(written)
 
-    def scores(self) -> Sequence[tuple[str, float]]:
-        return tuple(self._scores.items())
+    def scores(self) -> Sequence[ScorePart]:
+        return [ScorePart(name, at.value, at.group, at.label) for name, at in self._scores.items()]
 
     def set_score(self, location: str, value: float) -> None:
-        """Raises KeyError for a location that `scores` did not name."""
-        if value != self._scores[location]:
-            self._scores[location] = value
-            self._edits[self._paths[location]] = repr(value)
+        """After the texts: a score that a string holds is put into it as it stands now. Raises KeyError for a location
+        that `scores` did not name.
+        """
+        at = self._scores[location]
+        if value == at.value:
+            return
+        if not at.number:
+            self._scores[location] = msgspec.structs.replace(at, value=value)
+            self._edits[at.path] = repr(value)
+            return
+        now = json.loads(self._edits[at.path]) if at.path in self._edits else at.written
+        if now.startswith(at.number):
+            written, number = repr(value) + now[len(at.number) :], repr(value)
+            self._scores[location] = ScoreAt(at.path, value, at.group, at.label, number, written)
+            self._edits[at.path] = string_token(written)
 
     def parameters(self) -> Sequence[Parameter]:
         return tuple(self._parameters.values())

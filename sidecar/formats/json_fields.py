@@ -19,6 +19,7 @@ from sidecar.formats.json_text import DEFAULT_DEPTH, KEY, Path, decode, location
 from sidecar.formats.media_type import demand_json
 from sidecar.formats.plain_documents import OpaqueDocument
 from sidecar.formats.problem import problem_body
+from sidecar.formats.scores import ScoreAt, placed
 from sidecar.formats.walk import scalars
 from sidecar.model.decision import Cause
 from sidecar.model.request import BodyFacts
@@ -71,16 +72,16 @@ class JsonFieldsFormat:
         if not texts and not scores:
             return OpaqueDocument(body)
         text, value = decode_model_json(content_type, body, self._max_depth)
-        found: list[tuple[Path, float]] = []
+        found: dict[Path, ScoreAt] = {}
         for steps in scores:
             for at, here in _resolve(value, steps, Cause.ANSWER_MALFORMED):
-                found += _numbers(here, at)
+                found |= {score.path: score for score in _numbers(here, at)}
         declared = _texts(value, texts, Cause.ANSWER_MALFORMED)
         return JsonDocument(
             body,
             text,
             texts=declared,
-            scores=list(dict(found).items()),
+            scores=placed(value, list(found.values())),
             unscanned=_undeclared(value, declared),
         )
 
@@ -141,13 +142,13 @@ def _resolve(value: Any, steps: Steps, cause: Cause) -> list[tuple[Path, Any]]:
     return here
 
 
-def _numbers(value: Any, path: Path) -> list[tuple[Path, float]]:
+def _numbers(value: Any, path: Path) -> list[ScoreAt]:
     """Numbers of a score field: one, or lists and objects of them."""
     match value:
         case bool():
             pass
         case int() | float() if abs(value) <= sys.float_info.max:
-            return [(path, value)]
+            return [ScoreAt(path, value)]
         case list():
             return [number for index, item in enumerate(value) for number in _numbers(item, (*path, index))]
         case dict():

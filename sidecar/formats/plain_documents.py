@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sidecar.formats.base import FormatError, ImagePart, TextPart
 from sidecar.formats.parameters import Parameter
+from sidecar.formats.scores import ScorePart
 from sidecar.model.decision import Cause
 from sidecar.model.request import BodyFacts
 
@@ -35,7 +36,7 @@ class Untouched:
     def implied(self) -> Mapping[str, str]:
         return {}
 
-    def scores(self) -> Sequence[tuple[str, float]]:
+    def scores(self) -> Sequence[ScorePart]:
         return ()
 
     def set_score(self, location: str, value: float) -> None:

@@ -21,6 +21,7 @@ from sidecar.formats.json_text import DEFAULT_DEPTH, KEY, Path, decode, location
 from sidecar.formats.magic import looks_like_picture
 from sidecar.formats.media_type import demand_json
 from sidecar.formats.openai_fields import shaped
+from sidecar.formats.scores import ScoreAt, placed, score_in
 from sidecar.model.decision import Cause
 
 _WORDS = """
@@ -71,7 +72,12 @@ class PredictFormat:
         unscanned = [FILE_DATA] * found.encoded + [SHARED_MEMORY] * found.shared
         unscanned += [MODEL_ERROR] * bool(traces)
         return JsonDocument(
-            body, text, texts=found.texts, scores=found.scores, unscanned=unscanned, replaced=traces
+            body,
+            text,
+            texts=found.texts,
+            scores=placed(value, found.scores),
+            unscanned=unscanned,
+            replaced=traces,
         )
 
     def reads_answer(self, path: str, content_type: str, status: int) -> bool:  # noqa: ARG002
@@ -91,7 +97,7 @@ class _Found:
         self.texts: list[TextAt] = []
         self.images: list[ImageAt] = []
         self._pictures = pictures
-        self.scores: list[tuple[Path, float]] = []
+        self.scores: list[ScoreAt] = []
         self.encoded = False
         """Bytes in base64: pictures mostly, but servers decode texts from it, too."""
         self.shared = False
@@ -110,7 +116,7 @@ class _Found:
                     pass
                 case float() if math.isfinite(here):
                     self.numbers = True
-                    self.scores.append((at, here))
+                    self.scores.append(ScoreAt(at, here))
                 case int() | float():
                     self.numbers = True
                 case list():
@@ -136,6 +142,8 @@ class _Found:
             if self._role == "assistant" and 0 < len(text) <= MAX_IDENTIFIER:  # or a word that only looks so
                 self.texts.append(TextAt(at, text, self._role, identifier=True))
         elif text:
+            if self._role == "assistant" and key != KEY and (score := score_in(text, at)) is not None:
+                self.scores.append(score)
             # Keys may be the client's own text: a place is named by its number among the texts.
             name = location(at) if all(isinstance(step, int) or step in WORDS for step in at) else ""
             self.texts.append(TextAt(at, text, self._role, name or f"text#{len(self.texts) + 1}"))

@@ -100,6 +100,10 @@ def test_kserve_v2_is_read_both_ways(world: World) -> None:
     assert json.loads(world.got())["inputs"][0]["data"] == ["I am [EMAIL]", "plain"]
     outputs = json.loads(body)["outputs"]
     assert (outputs[0]["data"], outputs[1]["data"]) == ([0.88, 0.12], ["see [EMAIL]"])
+    asked = {"inputs": [tensor], "outputs": [{"name": "p", "parameters": {"classification": 2}}]}
+    world.says({"outputs": [{**output, "datatype": "BYTES", "data": ["0.876543:1:cat", "0.123457:0:dog"]}]})
+    classes = json.loads(world.ask("/v2/models/m-1/infer", asked)[1])["outputs"][0]["data"]
+    assert classes == ["0.88:1:cat", "0.12:0:dog"]
     world.says({"name": "m-1", "versions": ["1"], "inputs": [], "outputs": []})
     assert world.ask("/v2/models/m-1", method="GET")[0] == 200
     before = len(world.model.received)

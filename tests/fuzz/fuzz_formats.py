@@ -107,8 +107,8 @@ def check(read: Callable[[], Document], body: bytes, edited: int, *, answer: boo
     document.queries(), document.unscanned(), document.facts, document.objects(), document.parameters()
     parts = list(document.texts())
     assert len({part.location for part in parts}) == len(parts)
-    for location, value in document.scores():
-        document.set_score(location, value)
+    for score in document.scores():
+        document.set_score(score.location, score.value)
     for parameter in document.parameters():
         document.set_parameter(parameter)
     for image in document.images():

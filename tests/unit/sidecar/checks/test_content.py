@@ -16,6 +16,7 @@ from sidecar.checks.validators import probabilities
 from sidecar.formats.base import TextPart
 from sidecar.formats.json_fields import JsonFieldsFormat
 from sidecar.formats.openai import OpenAIFormat
+from sidecar.formats.scores import ScorePart
 from sidecar.model.finding import Action, Edit, Finding
 
 CHAT = "/v1/chat/completions"
@@ -100,7 +101,7 @@ def test_scores_are_rounded_where_they_stand() -> None:
     ],
 )
 def test_rounding_is_half_to_even_on_the_written_digits(value: float, decimals: int, expected: float) -> None:
-    (adjusted,) = probabilities.build(Probabilities(decimals=decimals)).adjust([("p", value)])
+    (adjusted,) = probabilities.build(Probabilities(decimals=decimals)).adjust([ScorePart("p", value)])
     assert adjusted == expected
     assert not str(adjusted).startswith("-")
 

@@ -62,7 +62,7 @@ def cases(*files: str) -> list[Any]:
 
 def told(document: Document) -> str:
     lines = [f"{part.location} ({part.role}): {part.text!r}" for part in document.texts()]
-    lines += [f"score {location}: {value}" for location, value in document.scores()]
+    lines += [f"score {score.location}: {score.value}" for score in document.scores()]
     return "\n".join([*lines, f"unscanned: {', '.join(document.unscanned())}", f"{document.facts}", ""])
 
 

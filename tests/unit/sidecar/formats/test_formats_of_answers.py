@@ -21,7 +21,7 @@ def test_keys_of_an_answer_may_differ_by_case_alone() -> None:
 def test_scores_may_be_lists_and_objects_of_numbers() -> None:
     body = b'{"echo":"e","probabilities":{"a.b":0.125,"c":[1e-7,1]}}'
     document = make("json_fields").decode_answer("/predict", JSON, body)
-    assert [value for _, value in document.scores()] == [0.125, 1e-07, 1]
+    assert [score.value for score in document.scores()] == [0.125, 1e-07, 1]
     document.set_score('probabilities["a.b"]', 0.12)
     assert document.encode() == body.replace(b"0.125", b"0.12")
 

@@ -96,9 +96,9 @@ def test_columns_that_are_called_like_the_protocols_identifiers_are_text(body: A
 def test_huge_numbers_keep_their_digits() -> None:
     body = b'{"predictions": [1e400, 123456789012345678901234567890, 0.123456789], "note": "x"}'
     made = V1.decode_answer("/x", JSON, body)
-    ((place, value),) = made.scores()
-    assert value == 0.123456789
-    made.set_score(place, 0.12)
+    (score,) = made.scores()
+    assert score.value == 0.123456789
+    made.set_score(score.location, 0.12)
     assert made.encode() == body.replace(b"0.123456789", b"0.12")
 
 
