@@ -1,8 +1,9 @@
 """How many of one Envoy's access-log entries arrived, against how many Envoy counts: what goes missing is known. Pure.
 
 Envoy counts an entry as dropped when its buffer is full, and as written when it went into that buffer. A written one
-is lost when the stream to the agent breaks or can't be opened, and nothing but this comparison tells. It is exact where
-traffic pauses for LOOKS seconds: before that, what came since hides what did not come.
+is lost when the stream to the agent breaks or can't be opened, and nothing but this comparison tells. Entries of which
+only spans are made count, too: Envoy's numbers do not tell them apart. It is exact where traffic pauses for LOOKS
+seconds: before that, what came since hides what did not come.
 """
 
 from __future__ import annotations

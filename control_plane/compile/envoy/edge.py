@@ -42,11 +42,14 @@ def strip_headers() -> TypedExtensionConfig:
     matchers = [
         StringMatcher(safe_regex=RegexMatcher(regex=own)),
         *(StringMatcher(prefix=prefix) for prefix in STRIPPED_PREFIXES),
-        *(StringMatcher(exact=name) for name in STRIPPED),
     ]
     mutations = [
-        HeaderMutation(remove_on_match=HeaderMutation.RemoveOnMatch(key_matcher=matcher))
-        for matcher in matchers
+        # each matcher is tried on every header, a name is looked up
+        *(
+            HeaderMutation(remove_on_match=HeaderMutation.RemoveOnMatch(key_matcher=matcher))
+            for matcher in matchers
+        ),
+        *(HeaderMutation(remove=name) for name in STRIPPED),
     ]
     return extension(
         "envoy.http.early_header_mutation.header_mutation",
