@@ -112,7 +112,6 @@ def test_nothing_that_a_client_sent_is_told() -> None:
         "bartizan.route": "POST /v1/chat/completions",
         "bartizan.revision": "1.1",
         "bartizan.check_us": "812",
-        "guid:x-request-id": REQUEST,
         "http.method": "POST",
         "http.protocol": "PROTOCOL_UNSPECIFIED",
         "http.status_code": "401",
