@@ -2,93 +2,109 @@
 
 Rewritings here (normal forms, folding, removal of invisible characters) work on short stretches that begin at a
 character which nothing before it combines with, and only white space depends on what is further away. So stretches are
-rewritten one by one, and characters other than white space are counted.
+rewritten one by one, and characters other than white space are counted. Two numbers a character: a scan reads texts of many megabytes.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 Span = tuple[int, int]
+Places = NDArray[np.int32]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Alignment:
-    """`spans[i]` is the stretch of the original that the i-th character of the rewritten text came from."""
+    """`starts[i]` to `ends[i]` is the stretch of the original that the i-th character of the rewritten text came from.
+    Later characters never start earlier.
+    """
 
-    spans: tuple[Span, ...]
+    starts: Places
+    ends: Places
     length: int
     """Of the original."""
 
     def original(self, start: int, end: int) -> Span:
         """The stretch of the original that rewritten[start:end] came from."""
-        inside = self.spans[start:end]
-        if not inside:
-            at = self.spans[start][0] if start < len(self.spans) else self.length
+        inside = self.ends[start:end]
+        if not inside.size:
+            at = int(self.starts[start]) if start < self.starts.size else self.length
             return at, at
-        return min(first for first, _ in inside), max(last for _, last in inside)
+        return int(self.starts[start]), int(inside.max())
 
 
 def identity(text: str) -> Alignment:
     """For a text that was not rewritten."""
-    return Alignment(tuple((index, index + 1) for index in range(len(text))), len(text))
+    places = np.arange(len(text) + 1, dtype=np.int32)
+    return Alignment(places[:-1], places[1:], len(text))
 
 
 def align(original: str, rewritten: str, rewrite: Callable[[str], str]) -> Alignment:
     """`rewritten` is `rewrite(original)`. Where stretches can't be told apart, a character stands for the whole text."""
     if original == rewritten:
         return identity(original)
-    places: list[Span] = []
+    starts = array("i", _starts(original))
+    starts.append(len(original))
+    visible = array("i")
     sizes: dict[str, int] = {}
     """How many visible characters each stretch becomes: a text has few different ones."""
-    for start, end in _stretches(original):
-        stretch = original[start:end]
+    for number in range(len(starts) - 1):
+        stretch = original[starts[number] : starts[number + 1]]
         if (size := sizes.get(stretch)) is None:
             size = sizes[stretch] = len("".join(rewrite(stretch).split()))
-        places += [(start, end)] * size
-    if len(places) != sum(not char.isspace() for char in rewritten):
-        return Alignment(((0, len(original)),) * len(rewritten), len(original))
-    spans: list[Span] = []
-    visible = iter(places)
-    last = 0
-    for char in rewritten:
-        if char.isspace():
-            spans.append((last, last))
-        else:
-            spans.append(next(visible))
-            last = spans[-1][1]
-    return Alignment(tuple(spans), len(original))
+        visible.append(size)
+    edges, counts = np.asarray(starts, np.int32), np.asarray(visible, np.int32)
+    seen = np.fromiter((not char.isspace() for char in rewritten), np.bool_, len(rewritten))
+    if counts.sum() != seen.sum():
+        whole = np.zeros(len(rewritten), np.int32)
+        return Alignment(whole, whole + np.int32(len(original)), len(original))
+    ends = np.zeros(len(rewritten), np.int32)
+    ends[seen] = np.repeat(edges[1:], counts)
+    ends = np.maximum.accumulate(ends)
+    begins = (
+        ends.copy()
+    )  # white space stands where the last stretch ends, or in it where that became several words
+    begins[seen] = np.repeat(edges[:-1], counts)
+    return Alignment(np.minimum.accumulate(begins[::-1])[::-1], ends, len(original))
 
 
 def spliced(before: Alignment, edits: list[tuple[int, int, int]]) -> Alignment:
     """After edits (start, end, length of the replacement), in order and without overlaps: each new character stands
     for all that was replaced.
     """
-    spans: list[Span] = []
+    starts: list[Places] = []
+    ends: list[Places] = []
     done = 0
     for start, end, length in edits:
-        spans += before.spans[done:start]
-        spans += [before.original(start, end)] * length
+        first, last = before.original(start, end)
+        starts += before.starts[done:start], np.full(length, first, np.int32)
+        ends += before.ends[done:start], np.full(length, last, np.int32)
         done = end
-    spans += before.spans[done:]
-    return Alignment(tuple(spans), before.length)
+    starts.append(before.starts[done:])
+    ends.append(before.ends[done:])
+    return Alignment(np.concatenate(starts), np.concatenate(ends), before.length)
 
 
 def composed(outer: Alignment, inner: Alignment) -> Alignment:
     """`inner` leads from the newest text to the one that `outer` leads back from."""
-    return Alignment(tuple(outer.original(start, end) for start, end in inner.spans), outer.length)
+    begins = np.append(outer.starts, np.int32(outer.length))[inner.starts]
+    furthest = np.append(np.int32(0), np.maximum.accumulate(outer.ends))[inner.ends]
+    return Alignment(begins, np.where(inner.starts == inner.ends, begins, furthest), outer.length)
 
 
-def _stretches(text: str) -> list[Span]:
-    """Parts of the text that are rewritten independently: ASCII characters begin a new one, and so does any other
-    character that does not combine with what stands before it.
+def _starts(text: str) -> Iterator[int]:
+    """Where parts of the text that are rewritten independently begin: ASCII characters begin a new one, and so does any
+    other character that does not combine with what stands before it.
     """
     if text.isascii():
-        return [(index, index + 1) for index in range(len(text))]
-    starts = [index for index in range(len(text)) if index == 0 or _begins(text[index - 1], text[index])]
-    return list(zip(starts, [*starts[1:], len(text)], strict=True))
+        return iter(range(len(text)))
+    return (index for index in range(len(text)) if index == 0 or _begins(text[index - 1], text[index]))
 
 
 def _begins(before: str, char: str) -> bool:

@@ -94,8 +94,9 @@ def seen(text: str) -> None:
     for form in ("NFC", "NFD", "NFKC"):
         normal_form(form, text)
     aligned = align(text, plain, views.plain)
-    assert len(aligned.spans) == len(plain)
-    assert all(0 <= start <= end <= len(text) for start, end in aligned.spans)
+    spans = list(zip(aligned.starts.tolist(), aligned.ends.tolist(), strict=True))
+    assert len(spans) == len(plain)
+    assert all(0 <= start <= end <= len(text) for start, end in spans)
     INJECTION.inspect(TextPart(location="x", text=text))
 
 
