@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +21,7 @@ from sidecar.scan.judge import Verdict
 
 SUFFIXES = (".html", ".json", ".csv")
 _REFRESH_SECONDS = 0.2
+_STDOUT = "standard output"
 
 
 class Sink:
@@ -29,52 +31,100 @@ class Sink:
         if unknown := [str(report) for report in reports if report.suffix not in SUFFIXES]:
             raise InvalidInput(f"{', '.join(unknown)}: a report ends with {', '.join(SUFFIXES)}")
         self._json = style == "jsonl"
-        self._tables: list[IO[str]] = [sys.stdout] if style == "csv" else []
+        self._tables: dict[str, IO[str]] = {_STDOUT: sys.stdout} if style == "csv" else {}
         self._reports = reports
-        self._opened: list[IO[str]] = []
+        self._opened: dict[str, IO[str]] = {}
+        self._new: list[Path] = []
+        """Reports of the end that were not there before."""
 
     def __enter__(self) -> Self:
         try:
-            for (
-                report
-            ) in self._reports:  # those of the end, too: nobody waits for a scan whose report has no place
-                opened = report.open("w" if report.suffix == ".csv" else "a", encoding="utf-8", newline="")
-                self._opened.append(opened)
-                if report.suffix == ".csv":
-                    self._tables.append(opened)
+            for report in self._reports:
+                self._open(report)
         except OSError as error:
             self._close()
             raise InvalidInput(f"{error.filename} can't be written: {error.strerror}") from error
-        for table in self._tables:
-            table.write(records.csv_header())
+        for name, table in self._tables.items():
+            with _naming(name):
+                table.write(records.csv_header())
         return self
+
+    def _open(self, report: Path) -> None:
+        """Those of the end, too: nobody waits for a scan whose report has no place."""
+        table, there = report.suffix == ".csv", report.exists()
+        opened = report.open("w" if table else "a", encoding="utf-8", newline="")
+        self._opened[str(report)] = opened
+        if table:
+            self._tables[str(report)] = opened
+        elif not there:
+            self._new.append(report)
 
     def __exit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
-        sys.stdout.flush()
+        if fault is None:
+            self.flush()
+            self._close()
+            return
+        with contextlib.suppress(OSError):  # most likely what ended the scan, once more
+            self.flush()
         self._close()
 
+    def flush(self) -> None:
+        """Raises OSError that names what can't be written."""
+        for name, opened in (*self._opened.items(), (_STDOUT, sys.stdout)):
+            with _naming(name):
+                opened.flush()
+
     def _close(self) -> None:
-        for opened in self._opened:
-            opened.close()
+        for opened in self._opened.values():
+            with contextlib.suppress(OSError):  # flushed before
+                opened.close()
+        for report in self._new:  # an empty file would pass for a report
+            if report.is_file() and not report.stat().st_size:
+                report.unlink()
 
     def verdict(self, index: int, source: str, verdict: Verdict) -> None:
         if self._json:
-            sys.stdout.buffer.write(records.json_line(index, verdict))
+            with _naming(_STDOUT):
+                sys.stdout.buffer.write(records.json_line(index, verdict))
         if self._tables:
-            rows = records.csv_lines(index, source, verdict)
-            for table in self._tables:
-                table.write(rows)
+            self._rows(records.csv_lines(index, source, verdict))
 
     def fault(self, index: int, fault: str) -> None:
         if self._json:
-            sys.stdout.buffer.write(records.json_fault(index, fault))
-        for table in self._tables:
-            table.write(records.csv_fault(index, fault))
+            with _naming(_STDOUT):
+                sys.stdout.buffer.write(records.json_fault(index, fault))
+        if self._tables:
+            self._rows(records.csv_fault(index, fault))
+
+    def _rows(self, rows: str) -> None:
+        for name, table in self._tables.items():
+            with _naming(name):
+                table.write(rows)
 
 
-def progress(lines: Iterable[bytes], size: int, hits: Callable[[], int]) -> Iterator[bytes]:
+class _naming:  # noqa: N801 - reads as a word of the statement; a generator would cost each line of a scan ten times as much
+    """A stream's own errors don't say which file they are about."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(fault, OSError) and fault.filename is None:
+            fault.filename = self._name
+
+
+def progress(
+    lines: Iterable[bytes], size: int, hits: Callable[[], int], stopped: Callable[[], bool] = lambda: False
+) -> Iterator[bytes]:
     """The lines, with a bar on standard error if that is a terminal. `size` in bytes, 0 if it is not known."""
     if not sys.stderr.isatty():
         yield from lines
@@ -101,7 +151,7 @@ def progress(lines: Iterable[bytes], size: int, hits: Callable[[], int]) -> Iter
             if time.monotonic() - shown > _REFRESH_SECONDS:
                 shown = time.monotonic()
                 show(done)
-        show(size or done)
+        show(done if stopped() else size or done)  # ends of lines may have two bytes
 
 
 def write_summary(
@@ -109,11 +159,12 @@ def write_summary(
 ) -> None:
     """The end of a scan: reports, and the summary on standard output unless lines went there."""
     for report in reports:
-        if report.suffix == ".html":
-            report.write_text(html.page(summary, title=title, policy=policy), encoding="utf-8")
-        elif report.suffix == ".json":
-            data = {"title": title, "policy": policy, **summary}
-            report.write_bytes(msgspec.json.format(msgspec.json.encode(data), indent=2) + b"\n")
+        with _naming(str(report)):
+            if report.suffix == ".html":
+                report.write_text(html.page(summary, title=title, policy=policy), encoding="utf-8")
+            elif report.suffix == ".json":
+                data = {"title": title, "policy": policy, **summary}
+                report.write_bytes(msgspec.json.format(msgspec.json.encode(data), indent=2) + b"\n")
     if style == "json":
         output.data({"title": title, "policy": policy, **summary})
     elif style == "table":

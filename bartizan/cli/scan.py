@@ -1,6 +1,7 @@
 """`bartizan scan`: judge prompts of a file by a policy's checks, offline; or sum up the audit's findings.
 
-Exit code 0 also when lines are hit or can't be read: those are results, and every one is in the output.
+Exit code 0 also when lines are hit or can't be read: those are results, and every one is in the output. After Ctrl-C
+(130) or SIGTERM (143) output and reports say what was judged until then.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO, get_args
+from typing import TYPE_CHECKING, BinaryIO, get_args
 
 import click
 import msgspec
@@ -19,6 +20,9 @@ from bartizan.errors import InvalidInput
 from bartizan.policy import defaults
 from bartizan.policy.bundle import GuardModel, GuardPlan
 from bartizan.policy.schema import Protocol
+
+if TYPE_CHECKING:
+    from sidecar.scan.summary import Summary
 
 SELECTABLE = ("injection", "pii", "secrets", "sanitize")
 BODIES = tuple(name for name in get_args(Protocol) if name not in {"json_fields", "opaque", "image"})
@@ -103,7 +107,8 @@ def scan(
         return
     assert file is not None
     # the detectors' tables take time to build: only a scan waits for them
-    from bartizan.cli.reports import Sink, progress, write_summary
+    from bartizan.cli.interruption import Interruption
+    from bartizan.cli.reports import Sink, progress
     from sidecar.formats.catalog import build_format
     from sidecar.scan.judge import GROUPS, Judge
     from sidecar.scan.lines import Reader, lines
@@ -120,10 +125,12 @@ def scan(
         raise InvalidInput(f"--path: {judged_by} has no route {path}, only {', '.join(routes)}")
     reader = Reader(build_format(plan), path or (routes[0] if routes else ""), source_field)
     summary = Summary(excerpts=excerpts)
-    with ExitStack() as stack:
+    with Interruption() as interruption, ExitStack() as stack:
         sink = stack.enter_context(Sink(style, reports))
         stream, size = _opened(file, stack)
-        for index, line in enumerate(progress(lines(stream), size, lambda: summary.hits)):
+        read_lines = interruption.until(lines(stream))
+        bar = progress(read_lines, size, lambda: summary.hits, lambda: bool(interruption.number))
+        for index, line in enumerate(bar):
             read = reader.read(index, line)
             if read.fault:
                 summary.fault(index)
@@ -137,6 +144,25 @@ def scan(
                 verdict = judge.text(text)
             summary.add(index, verdict, read.source, text)
             sink.verdict(index, read.source, verdict)
+        summary.complete = not interruption.number
+        sink.flush()
+        _finish(connection, file, style, reports, summary, judged_by)
+    if not summary.complete:
+        click.echo(f"stopped after {summary.lines} lines; what comes behind them was not judged", err=True)
+        sys.exit(128 + interruption.number)
+
+
+def _finish(
+    connection: Connection,
+    file: str,
+    style: str,
+    reports: tuple[Path, ...],
+    summary: Summary,
+    judged_by: str,
+) -> None:
+    """Reports, and the summary where no lines went."""
+    from bartizan.cli.reports import write_summary
+
     title = "standard input" if file == "-" else Path(file).name
     write_summary(
         connection.output, style, reports, summary.data(), title=f"Scan of {title}", policy=judged_by

@@ -1,6 +1,7 @@
 """`bartizan scan --audit QUERY`: what the audit of the control plane says of findings, summed up like a scan.
 
-Records hold kinds and places, never text: groups are of equal kinds instead of similar words, and there is no score.
+Records hold kinds and places, never text: groups are of equal kinds instead of similar words, and scores,
+places in a text and rules are null.
 """
 
 from __future__ import annotations
@@ -70,14 +71,10 @@ def verdict_of(record: dict[str, Any]) -> tuple[Verdict, str]:
             detector=found["check"],
             kind=found["kind"],
             action=Action[found["action"].upper()],
-            start=0,
-            end=0,
-            score=1.0,
-            rule="",
             location=found.get("location", ""),
         )
         for found in record.get("findings", ())
     )
     source = "/".join(filter(None, (record.get("tenant", ""), record.get("key_id", ""))))
     action = Action[str(record.get("action", "allow")).upper()]
-    return Verdict(action=action, score=1.0 if hits else 0.0, hits=hits), source
+    return Verdict(action=action, score=None, hits=hits), source

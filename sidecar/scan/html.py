@@ -27,6 +27,11 @@ def page(summary: dict[str, Any], *, title: str, policy: str) -> str:
             f"<p>{summary['lines']:,} lines, {summary['hits']:,} hit ({_share(summary['hits'], summary['lines'])}), "
             f"{summary['unreadable']:,} unreadable. Judged by {escape(policy)}.</p>"
         ),
+        *(
+            ()
+            if summary["complete"]
+            else ("<p>Stopped early: what comes behind these lines was not judged.</p>",)
+        ),
         "<h2>Actions</h2>",
         _table(("action", "lines"), summary["actions"].items()),
         *_scores(summary["scores"]),

@@ -32,24 +32,28 @@ GROUPS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """One finding with its place in the input. Offsets count characters of the text at `location`."""
+    """One finding with its place in the input. Offsets count characters of the text at `location`. What the audit tells
+    of has neither place nor score nor rule: records keep none.
+    """
 
     detector: str
     kind: str
     action: Action
-    start: int
-    end: int
-    score: float
-    rule: str
+    start: int | None = None
+    end: int | None = None
+    score: float | None = None
+    rule: str | None = None
     location: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a request with this text would meet. `score`: the highest of the selected detectors, hit or not."""
+    """What a request with this text would meet. `score`: the highest of the selected detectors, hit or not; None for
+    what the audit tells of.
+    """
 
     action: Action
-    score: float
+    score: float | None
     hits: tuple[Hit, ...]
 
 

@@ -43,6 +43,8 @@ class Reader:
         """Never raises: a scan goes on after a line that can't be read."""
         if len(line) > MAX_LINE:
             return Line(index=index, fault=f"longer than {MAX_LINE >> 20} MiB")
+        if not line.strip():
+            return Line(index=index, fault="an empty line")
         try:
             value = msgspec.json.decode(line)
         except UnicodeDecodeError as error:  # none of msgspec's own errors

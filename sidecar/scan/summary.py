@@ -54,6 +54,8 @@ class Summary:
 
     def __init__(self, *, excerpts: bool = False, scored: bool = True) -> None:
         self.scored = scored
+        self.complete = True
+        """False when somebody stopped the scan."""
         self.lines = 0
         self.hits = 0
         self.faults = 0
@@ -81,7 +83,8 @@ class Summary:
         self.hits += hit
         self.actions[verdict.action.name.lower()] += 1
         self.kinds.update(kinds)
-        self.bins[min(BINS - 1, int(verdict.score * BINS))][hit] += 1
+        if verdict.score is not None:
+            self.bins[min(BINS - 1, int(verdict.score * BINS))][hit] += 1
         self.timeline.add(index, hit)
         if source:
             self._source(source, kinds, hit=hit)
@@ -103,6 +106,7 @@ class Summary:
         """The summary for a report."""
         ranked = sorted(self.sources.items(), key=lambda item: (-item[1].hits, -item[1].lines, item[0]))
         return {
+            "complete": self.complete,
             "lines": self.lines,
             "hits": self.hits,
             "unreadable": self.faults,
@@ -146,7 +150,7 @@ def _excerpt(text: str, hits: tuple[Hit, ...]) -> str:
     """The beginning of a text without secrets and personal data."""
     masked = list(text[:_EXCERPT])
     for hit in hits:
-        if hit.detector in {"pii", "secrets"}:
+        if hit.detector in {"pii", "secrets"} and hit.start is not None and hit.end is not None:
             for at in range(hit.start, min(hit.end, len(masked))):
                 masked[at] = "*"
     return " ".join("".join(masked).split())

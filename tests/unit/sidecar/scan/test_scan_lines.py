@@ -41,7 +41,17 @@ def test_a_body_is_read_as_its_format_says() -> None:
     ]
 
 
-UNREADABLE = [b"", b"{", b"[]", b'"x"', b'{"text": 1', b"\xff", b'{"text": "caf\xe9"}', b'{"messages": 4}']
+UNREADABLE = [
+    b"",
+    b"  ",
+    b"{",
+    b"[]",
+    b'"x"',
+    b'{"text": 1',
+    b"\xff",
+    b'{"text": "caf\xe9"}',
+    b'{"messages": 4}',
+]
 
 
 @pytest.mark.parametrize("line", UNREADABLE)

@@ -78,7 +78,7 @@ def test_a_scan_asks_the_classifier_of_its_policy(files: Made) -> None:
     assert [(hit.kind, hit.rule, hit.start, hit.end) for hit in verdict.hits] == [
         ("classified_injection", "model/onnx", 0, len(ATTACK))
     ]
-    assert verdict.score > 0.9
+    assert (verdict.score or 0) > 0.9
     assert judge.text(BENIGN).action is Action.ALLOW
 
 
