@@ -148,7 +148,7 @@ class PolicyStatus(Answer, frozen=True):
     """What is proven. version is the wanted one. Counts are of all instances, which come in pages, sorted by their ids:
     `cursor` leads to the next one, "" at the end.
 
-    unsettled_count: what is pending and comes by itself.
+    unsettled_count: what is pending and comes by itself. Older control planes don't say it, but show all instances.
     """
 
     name: str
@@ -168,7 +168,8 @@ class PolicyStatus(Answer, frozen=True):
     @property
     def settled(self) -> bool:
         """Nothing is pending that comes by itself: every sidecar enforces, refuses, is incapable or lost."""
-        return self.total > 0 and not self.unsettled_count
+        shown = any(one.state == "pending" and not one.reason.startswith(INCAPABLE) for one in self.instances)
+        return self.total > 0 and not self.unsettled_count and not shown
 
     @property
     def summary(self) -> str:
