@@ -10,7 +10,7 @@ from sidecar.model.value import Value
 
 REQUEST_ID = "x-request-id"
 """Drawn by Envoy, whatever a client sent under that name."""
-_TRACE = re.compile(r"[0-9a-f]{32}")
+_is_trace = re.compile(r"[0-9a-f]{32}").fullmatch
 
 
 class RequestHead(Value, frozen=True, kw_only=True):
@@ -40,7 +40,7 @@ class RequestHead(Value, frozen=True, kw_only=True):
 def trace_of(request_id: str) -> str:
     """The trace id of a request for which Envoy has no tracer: its id, a UUID, as 32 hex digits; "" for anything else."""
     digits = request_id.replace("-", "")
-    return digits if _TRACE.fullmatch(digits) else ""
+    return digits if _is_trace(digits) else ""
 
 
 def ingress_span_id(trace_id: str) -> str:

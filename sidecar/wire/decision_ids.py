@@ -16,6 +16,5 @@ class DecisionIds:
 
     def __call__(self) -> str:
         if not self._drawn:
-            text = os.urandom(_BYTES * _BLOCK).hex()
-            self._drawn = [text[at : at + 2 * _BYTES] for at in range(0, len(text), 2 * _BYTES)]
+            self._drawn = os.urandom(_BYTES * _BLOCK).hex(" ", _BYTES).split(" ")
         return self._drawn.pop()

@@ -32,8 +32,8 @@ NO_PARENT = Parent()
 
 def parent_of(metadata: Mapping[str, str]) -> Parent:
     """The caller's span, or NO_PARENT when there is none or it is malformed."""
-    text = metadata.get("traceparent", "")
-    if _TRACEPARENT.fullmatch(text) is None:
+    text = metadata.get("traceparent")
+    if not text or _TRACEPARENT.fullmatch(text) is None:
         return NO_PARENT
     return Parent(trace_id=text[3:35], span_id=text[36:52], sampled=text[54] in _ODD)
 

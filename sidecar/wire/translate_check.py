@@ -103,22 +103,23 @@ def allow_reply(handed: Handed, told: str = "") -> bytes:
     if len(decision) != len(_ANY_DECISION) or not handed.decision_id.isalnum():
         return _allow(handed, told)
     kept = _kept_allow(handed.revision, handed.source_address, handed.identity, handed.probe, told[_PLACE:])
-    return place.join([decision.join(part) for part in kept])
+    return decision.join(kept) if isinstance(kept, list) else place.join(map(decision.join, kept))
 
 
 @lru_cache(maxsize=1024)
 def _kept_allow(
     revision: str, source: str, identity: Identity | None, probe: Probe | None, flags: str
-) -> list[list[bytes]]:
-    """The reply for a caller around the place in a trace and around the decision id, wherever they stand in it. All ids
-    are of one length.
+) -> list[bytes] | tuple[list[bytes], ...]:
+    """The reply for a caller around the decision id, wherever it stands in it; with `flags` the parts of it around the
+    place in a trace, each of them likewise. All ids are of one length.
     """
     decision, place = _ANY_DECISION.decode(), _ANY_PLACE.decode()
     handed = Handed(
         decision_id=decision, revision=revision, source_address=source, identity=identity, probe=probe
     )
     whole = _allow(handed, place + flags if flags else "")
-    return [part.split(_ANY_DECISION) for part in whole.split(_ANY_PLACE)]
+    parts = tuple(part.split(_ANY_DECISION) for part in whole.split(_ANY_PLACE))
+    return parts if flags else parts[0]
 
 
 def _allow(handed: Handed, told: str) -> bytes:

@@ -14,11 +14,22 @@ from bartizan.policy.bundle import RateLimit
 from sidecar.checks.admission.base import Turned
 from sidecar.model.decision import Cause
 from sidecar.model.request import Identity
+from sidecar.model.value import Value
 
 MOST_BUCKETS = 100_000
 _MOST_CHARGED = 16_384
 _SWEPT = 64
-BucketKey = tuple[str, str, float, int, str]
+_MOST_KNOWN = 4096
+
+
+class Share(Value, frozen=True, kw_only=True, cache_hash=True):
+    """Whose bucket it is, and of what limit. Looked up for each request, so that it is made once and hashed once."""
+
+    policy: str
+    per: str
+    per_second: float
+    burst: int
+    caller: str
 
 
 @dataclass(slots=True)
@@ -38,32 +49,29 @@ class Buckets:
     clock: Callable[[], float]
     share: float = 1.0
     most: int = MOST_BUCKETS
-    _buckets: OrderedDict[BucketKey, Bucket] = field(default_factory=OrderedDict)
+    _buckets: OrderedDict[Share, Bucket] = field(default_factory=OrderedDict)
     charged: OrderedDict[tuple[str, str], Turned | None] = field(default_factory=OrderedDict)
     """Streams that were judged, by policy and id, and how."""
 
-    def size(self, limit: RateLimit) -> float:
+    def size(self, key: Share) -> float:
         """Tokens of a full bucket in this worker."""
-        return max(1.0, limit.burst * self.share)
+        return max(1.0, key.burst * self.share)
 
-    def rate(self, limit: RateLimit) -> float:
-        """Tokens per second in this worker."""
-        return limit.per_second * self.share
-
-    def level(self, key: BucketKey, limit: RateLimit, now: float) -> Bucket | None:
+    def level(self, key: Share, now: float) -> Bucket | None:
         """The bucket refilled up to now, or None when there is no room for a new one."""
-        bucket = self._buckets.get(key)
+        buckets = self._buckets
+        bucket = buckets.get(key)
         if bucket is None:
-            if len(self._buckets) >= self.most and not self._forget_full(now):
+            if len(buckets) >= self.most and not self._forget_full(now):
                 return None
-            bucket = self._buckets[key] = Bucket(tokens=self.size(limit), at=now)
+            bucket = buckets[key] = Bucket(tokens=self.size(key), at=now)
             return bucket
-        tokens = bucket.tokens + (now - bucket.at) * limit.per_second * self.share
-        if tokens > limit.burst * self.share:  # as nearly always
-            tokens = min(tokens, self.size(limit))
+        tokens = bucket.tokens + (now - bucket.at) * key.per_second * self.share
+        if tokens > key.burst * self.share and tokens > (size := self.size(key)):
+            tokens = size
         bucket.tokens = tokens
         bucket.at = now
-        self._buckets.move_to_end(key)
+        buckets.move_to_end(key)
         return bucket
 
     def _forget_full(self, now: float) -> bool:
@@ -71,21 +79,12 @@ class Buckets:
         freed = False
         for _ in range(min(_SWEPT, len(self._buckets))):
             key, bucket = next(iter(self._buckets.items()))
-            _, _, per_second, burst, _ = key
-            if bucket.tokens + (now - bucket.at) * per_second * self.share >= max(1.0, burst * self.share):
+            if bucket.tokens + (now - bucket.at) * key.per_second * self.share >= self.size(key):
                 del self._buckets[key]
                 freed = True
             else:
                 self._buckets.move_to_end(key)
         return freed
-
-    def remember(self, policy: str, stream_id: str, outcome: Turned | None) -> None:
-        """How a stream was judged: `charged` says it again."""
-        if stream_id:
-            charged = self.charged
-            charged[policy, stream_id] = outcome
-            if len(charged) > _MOST_CHARGED:
-                charged.popitem(last=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,36 +94,57 @@ class RequestRate:
     policy: str
     limits: Sequence[RateLimit]
     buckets: Buckets
+    _known: dict[Identity, tuple[Share, ...]] = field(default_factory=dict, repr=False)
+    """Which buckets are a caller's; never how full they are."""
 
     def admit(self, identity: Identity, stream_id: str) -> Turned | None:
-        charged = self.buckets.charged
-        if (self.policy, stream_id) in charged:
-            return charged[self.policy, stream_id]
+        charged, stream = self.buckets.charged, (self.policy, stream_id)
+        if stream in charged:
+            return charged[stream]
         outcome = self._charge(identity)
-        self.buckets.remember(self.policy, stream_id, outcome)
+        if stream_id:
+            charged[stream] = outcome
+            if len(charged) > _MOST_CHARGED:
+                charged.popitem(last=False)
         return outcome
 
     def _charge(self, identity: Identity) -> Turned | None:
         """Take one token of every bucket, or none of any."""
-        now = self.buckets.clock()
+        buckets = self.buckets
+        now = buckets.clock()
         levels: list[Bucket] = []
         longest = 0.0
         refused_by = ""
-        for limit in self.limits:
-            key = (self.policy, limit.per, limit.per_second, limit.burst, _caller(limit, identity))
-            bucket = self.buckets.level(key, limit, now)
+        for key in self._known.get(identity) or self._shares(identity):
+            bucket = buckets.level(key, now)
             if bucket is None:
                 return Turned(cause=Cause.OVERLOADED, retry_after=1.0, detail="buckets_full")
             levels.append(bucket)
             if bucket.tokens < 1.0:
-                wait = (1.0 - bucket.tokens) / self.buckets.rate(limit)
+                wait = (1.0 - bucket.tokens) / (key.per_second * buckets.share)
                 if wait > longest:
-                    longest, refused_by = wait, f"per_{limit.per}"
+                    longest, refused_by = wait, f"per_{key.per}"
         if refused_by:
             return Turned(cause=Cause.RATE_LIMITED, retry_after=longest, detail=refused_by)
         for bucket in levels:
             bucket.tokens -= 1.0
         return None
+
+    def _shares(self, identity: Identity) -> tuple[Share, ...]:
+        shares = tuple(
+            Share(
+                policy=self.policy,
+                per=limit.per,
+                per_second=limit.per_second,
+                burst=limit.burst,
+                caller=_caller(limit, identity),
+            )
+            for limit in self.limits
+        )
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[identity] = shares
+        return shares
 
 
 def _caller(limit: RateLimit, identity: Identity) -> str:

@@ -63,22 +63,22 @@ def presented_credentials(head: RequestHead) -> Presented:
     """
     header_key = head.headers.get("x-api-key")
     authorization = head.headers.get("authorization")
-    api_keys: list[str] = []
-    tokens: list[str] = []
+    api_keys: tuple[str, ...] = ()
+    tokens: tuple[str, ...] = ()
     malformed = False
     if header_key is not None:
         if "," in header_key or not header_key.startswith(KEY_PREFIX):
             malformed = True
         else:
-            api_keys.append(header_key)
+            api_keys = (header_key,)
     if authorization is not None:
         scheme, value = authorization[: len(_BEARER)], authorization[len(_BEARER) :].strip(" ")
         if scheme.lower() != _BEARER or "," in value:
             malformed = True
         elif value.startswith(KEY_PREFIX):
-            api_keys.append(value)
+            api_keys = (*api_keys, value)
         elif value.count(".") == 2:
-            tokens.append(value)
+            tokens = (value,)
         else:
             malformed = True
-    return Presented(api_keys=tuple(api_keys), tokens=tuple(tokens), malformed=malformed)
+    return Presented(api_keys=api_keys, tokens=tokens, malformed=malformed)

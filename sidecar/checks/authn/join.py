@@ -30,6 +30,8 @@ def authenticate(
         # A form of credential that this policy does not take was presented.
         return Cause.INVALID_CREDENTIALS
     first = identities[0]
+    if expected == 1:
+        return first
     for other in identities[1:]:
         joined = _join(first, other)
         if joined is None:
