@@ -7,7 +7,6 @@ Exit code 0 also when lines are hit or can't be read: those are results, and eve
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, get_args
@@ -114,7 +113,7 @@ def scan(
     from sidecar.scan.lines import Reader, lines
     from sidecar.scan.summary import Summary
 
-    checks, plan, judged_by = _policy(policy, protocol)
+    checks, plan, judged_by = judging(policy, protocol)
     chosen = frozenset(GROUPS[name] for name in select) if select is not None else None
     missing = (chosen or frozenset()) - {item.__struct_config__.tag for item in checks}
     if missing:
@@ -181,7 +180,7 @@ def _opened(file: str, stack: ExitStack) -> tuple[BinaryIO, int]:
         raise InvalidInput(f"{file} can't be read: {error.strerror}") from error
 
 
-def _policy(policy: Path | None, protocol: str) -> tuple[defaults.Checks, GuardPlan, str]:
+def judging(policy: Path | None, protocol: str) -> tuple[defaults.Checks, GuardPlan, str]:
     """Checks of requests, the plan that says how bodies are read, and what to call them."""
     if policy is None:
         plan = GuardPlan(
@@ -201,26 +200,3 @@ def _policy(policy: Path | None, protocol: str) -> tuple[defaults.Checks, GuardP
     if not plan.input:
         raise InvalidInput(f"{policy}: the policy checks nothing in requests (spec.input)")
     return plan.input, plan, f"policy {parsed.qualified_name}"
-
-
-def texts(path: Path) -> Iterator[str]:
-    """Prompts of a file for a bench: a JSON object with `text` per line (.jsonl), else a prompt per line."""
-    from sidecar.scan.lines import lines
-
-    with path.open("rb") as stream:
-        for number, line in enumerate(lines(stream), start=1):
-            if not line.strip():
-                continue
-            if path.suffix != ".jsonl":
-                yield line.decode("utf-8", "replace")
-                continue
-            try:
-                yield msgspec.json.decode(line, type=Prompt).text
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise InvalidInput(f'{path}, line {number}: wanted {{"text": …}}: {error}') from error
-
-
-class Prompt(msgspec.Struct, frozen=True):
-    """A line of a bench's file; other members are for other readers."""
-
-    text: str

@@ -17,6 +17,7 @@ from bartizan.policy.checks import InputCheck
 from bartizan.policy.schema import Route
 from sidecar.checks.catalog import build_checks
 from sidecar.checks.content import inspect_document
+from sidecar.formats.base import Format
 from sidecar.formats.catalog import build_format
 from sidecar.model.finding import Action
 
@@ -25,9 +26,9 @@ _Z: Final = 1.959964
 
 
 class RequestPath:
-    """The decoder of a small JSON body and the checks of a policy."""
+    """The decoders of a small JSON body and of a protocol's bodies, and the checks of a policy."""
 
-    def __init__(self, checks: Sequence[InputCheck]) -> None:
+    def __init__(self, checks: Sequence[InputCheck], bodies: Format | None = None, path: str = "") -> None:
         route = Route(path="/text", input_text=("$.text",))
         plan = GuardPlan(
             id="1.1",
@@ -38,14 +39,24 @@ class RequestPath:
             routes=(route,),
         )
         self._format = build_format(plan)
+        self._bodies, self._path = bodies or self._format, path
         self._checks = build_checks(checks)
         for check in self._checks.asking:
             check.start()
 
     def action(self, text: str) -> Action:
         """What becomes of a request with this text."""
-        body = msgspec.json.encode({"text": text})
-        document = self._format.decode_request("/text", "application/json", body)
+        return self._of(self._format, "/text", msgspec.json.encode({"text": text}))
+
+    def hits(self, text: str) -> bool:
+        return self.action(text) is not Action.ALLOW
+
+    def hits_body(self, body: bytes) -> bool:
+        """Raises FormatError."""
+        return self._of(self._bodies, self._path, body) is not Action.ALLOW
+
+    def _of(self, form: Format, path: str, body: bytes) -> Action:
+        document = form.decode_request(path, "application/json", body)
         return inspect_document(document, self._checks, shadow=False).action
 
 
@@ -97,3 +108,20 @@ class Latency:
             if left <= 0:
                 return float(1.02**at)
         return 0.0
+
+
+class Tally:
+    """Prompts of one kind: how many, how many were hit, how long they took."""
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._hits = 0
+        self.latency = Latency()
+
+    def add(self, seconds: float, *, hit: bool) -> None:
+        self._rows += 1
+        self._hits += hit
+        self.latency.add(seconds)
+
+    def rate(self) -> Rate:
+        return rate(self._hits, self._rows)

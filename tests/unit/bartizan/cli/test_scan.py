@@ -130,27 +130,6 @@ def test_wrong_input_says_how_to_mend_it(
     assert said in result.stderr
 
 
-def test_a_bench_counts_hits_by_source_with_confidence(tmp_path: Path) -> None:
-    for folder, texts in (("attacks", [ATTACK] * 3), ("benign", ["What is a fjord?", "Explain rain."])):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "a.txt").write_text("\n".join(texts))
-        (tmp_path / folder / "b.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
-    options = ["--attacks", str(tmp_path / "attacks"), "--benign", str(tmp_path / "benign")]
-    data = json.loads(run("policy", "bench", *options, "--output", "json").stdout)
-    assert (data["attacks"]["all"]["rows"], data["attacks"]["all"]["share"]) == (6, 1.0)
-    assert (data["benign"]["all"]["rows"], data["benign"]["all"]["share"]) == (4, 0.0)
-    assert data["attacks"]["all"]["low"] < 1.0
-    assert 0 < data["benign"]["all"]["p50_ms"] <= data["benign"]["all"]["p99_ms"]
-    assert "mean of sources" in run("policy", "bench", *options).stdout
-
-
-def test_a_bench_names_the_line_that_is_not_utf_8(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_bytes(b'{"text": "hi"}\n{"text": "caf\xe9"}\n')
-    result = run("policy", "bench", "--attacks", str(tmp_path), "--benign", str(tmp_path))
-    assert result.exit_code == 2
-    assert "a.jsonl, line 2" in result.stderr
-
-
 def test_an_audit_query_is_read_and_unknown_conditions_are_refused() -> None:
     assert conditions("tenant=acme, action=deny") == {"tenant": "acme", "action": "deny"}
     assert set(conditions("last=7d")) == {"since"}
