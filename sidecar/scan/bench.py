@@ -43,6 +43,7 @@ class RequestPath:
         self._checks = build_checks(checks)
         for check in self._checks.asking:
             check.start()
+        self.action("a first text pays for tables that are made when they are wanted")
 
     def action(self, text: str) -> Action:
         """What becomes of a request with this text."""
