@@ -6,22 +6,16 @@ model's cluster then come over ADS, secrets over SDS, both from the agent's xds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from google.protobuf import json_format
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
-from google.protobuf.wrappers_pb2 import UInt32Value
 
 from bartizan.errors import InvalidInput
 from bartizan.policy import names
 from bartizan.xds.resources import packed
 from protos.gen.envoy.config.bootstrap.v3.bootstrap_pb2 import Admin, Bootstrap, LayeredRuntime, RuntimeLayer
-from protos.gen.envoy.config.cluster.v3.circuit_breaker_pb2 import CircuitBreakers
-from protos.gen.envoy.config.cluster.v3.cluster_pb2 import Cluster
-from protos.gen.envoy.config.cluster.v3.outlier_detection_pb2 import OutlierDetection
 from protos.gen.envoy.config.core.v3.address_pb2 import Address, Pipe
 from protos.gen.envoy.config.core.v3.backoff_pb2 import BackoffStrategy
 from protos.gen.envoy.config.core.v3.base_pb2 import Node, RetryPolicy
@@ -32,13 +26,6 @@ from protos.gen.envoy.config.core.v3.config_source_pb2 import (
     ConfigSource,
 )
 from protos.gen.envoy.config.core.v3.grpc_service_pb2 import GrpcService
-from protos.gen.envoy.config.core.v3.protocol_pb2 import Http2ProtocolOptions
-from protos.gen.envoy.config.endpoint.v3.endpoint_components_pb2 import (
-    Endpoint,
-    LbEndpoint,
-    LocalityLbEndpoints,
-)
-from protos.gen.envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from protos.gen.envoy.config.metrics.v3.stats_pb2 import StatsConfig, StatsMatcher
 from protos.gen.envoy.config.overload.v3.overload_pb2 import (
     OverloadAction,
@@ -51,9 +38,9 @@ from protos.gen.envoy.extensions.resource_monitors.downstream_connections.v3.dow
     DownstreamConnectionsConfig,
 )
 from protos.gen.envoy.extensions.resource_monitors.fixed_heap.v3.fixed_heap_pb2 import FixedHeapConfig
-from protos.gen.envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as upstream
 from protos.gen.envoy.type.matcher.v3.string_pb2 import ListStringMatcher, StringMatcher
 from sidecar.agent.egress import egress_cluster, egress_listener
+from sidecar.agent.guard_cluster import guard_cluster, local_cluster, seconds
 
 XDS_SOCKET = "xds.sock"
 ALS_SOCKET = "als.sock"
@@ -111,10 +98,10 @@ def bootstrap(
     )
     result.static_resources.clusters.extend(
         [
-            _cluster(names.CLUSTER_XDS, [run_dir / XDS_SOCKET]),
-            _guard([run_dir / guard_socket(worker) for worker in range(workers)]),
-            _cluster(names.CLUSTER_ALS, [run_dir / ALS_SOCKET]),
-            _cluster(names.CLUSTER_OTLP, [run_dir / OTLP_SOCKET]),
+            local_cluster(names.CLUSTER_XDS, [run_dir / XDS_SOCKET]),
+            guard_cluster([run_dir / guard_socket(worker) for worker in range(workers)]),
+            local_cluster(names.CLUSTER_ALS, [run_dir / ALS_SOCKET]),
+            local_cluster(names.CLUSTER_OTLP, [run_dir / OTLP_SOCKET]),
         ]
     )
     if egress_names:
@@ -149,7 +136,7 @@ def envoy_command(
 
 def _ads() -> ApiConfigSource:
     # The agent is a local process: when it restarts, Envoy should be back with it at once.
-    back_off = BackoffStrategy(base_interval=_seconds(0.01), max_interval=_seconds(0.1))
+    back_off = BackoffStrategy(base_interval=seconds(0.01), max_interval=seconds(0.1))
     return ApiConfigSource(
         api_type=ApiConfigSource.GRPC,
         transport_api_version=ApiVersion.V3,
@@ -167,65 +154,15 @@ def _ads() -> ApiConfigSource:
 def _over_ads() -> ConfigSource:
     # Without a fetch limit: Envoy is not ready before the agent has said what to serve.
     return ConfigSource(
-        ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3, initial_fetch_timeout=_seconds(0)
+        ads=AggregatedConfigSource(), resource_api_version=ApiVersion.V3, initial_fetch_timeout=seconds(0)
     )
-
-
-def _cluster(name: str, sockets: Iterable[Path]) -> Cluster:
-    options = upstream.HttpProtocolOptions(
-        explicit_http_config=upstream.HttpProtocolOptions.ExplicitHttpConfig(
-            http2_protocol_options=Http2ProtocolOptions()
-        )
-    )
-    endpoints = [LbEndpoint(endpoint=Endpoint(address=_pipe(path))) for path in sockets]
-    return Cluster(
-        name=name,
-        type=Cluster.STATIC,
-        connect_timeout=_seconds(1),
-        load_assignment=ClusterLoadAssignment(
-            cluster_name=name, endpoints=[LocalityLbEndpoints(lb_endpoints=endpoints)]
-        ),
-        typed_extension_protocol_options={_OPTIONS: packed(options)},
-    )
-
-
-def _guard(sockets: list[Path]) -> Cluster:
-    """Workers may die: the default breakers would swallow the retries that then save requests. A worker that failed is
-    passed over for a moment; when all did, Envoy asks them all, and a retry finds the one that lives. Were one always
-    kept, that could be the dead one. At once: Envoy else gathers such changes for a second.
-    """
-    cluster = _cluster(names.CLUSTER_GUARD, sockets)
-    cluster.lb_policy = Cluster.LEAST_REQUEST
-    cluster.circuit_breakers.thresholds.append(
-        CircuitBreakers.Thresholds(
-            max_retries=UInt32Value(value=10_000),
-            max_requests=UInt32Value(value=100_000),
-            max_pending_requests=UInt32Value(value=100_000),
-            max_connections=UInt32Value(value=10_000),
-        )
-    )
-    cluster.common_lb_config.update_merge_window.CopyFrom(_seconds(0))
-    one, always = UInt32Value(value=1), UInt32Value(value=100)
-    cluster.outlier_detection.CopyFrom(
-        OutlierDetection(
-            consecutive_gateway_failure=one,
-            enforcing_consecutive_gateway_failure=always,
-            split_external_local_origin_errors=True,
-            consecutive_local_origin_failure=one,
-            interval=_seconds(0.2),
-            base_ejection_time=_seconds(0.5),
-            max_ejection_time=_seconds(2),  # else half a second more with each failure, up to five minutes
-            max_ejection_percent=always,
-        )
-    )
-    return cluster
 
 
 def _overload(max_connections: int, max_heap_bytes: int) -> OverloadManager:
     """Connections are counted, memory is bounded: first idle memory is given back, then new requests get 503."""
     heap = "envoy.resource_monitors.fixed_heap"
     return OverloadManager(
-        refresh_interval=_seconds(0.25),
+        refresh_interval=seconds(0.25),
         resource_monitors=[
             _monitor(heap, FixedHeapConfig(max_heap_size_bytes=max_heap_bytes)),
             _monitor(
@@ -267,8 +204,3 @@ def _json_logs() -> Bootstrap.ApplicationLogConfig:
 
 def _pipe(path: Path, mode: int = 0) -> Address:
     return Address(pipe=Pipe(path=str(path), mode=mode))
-
-
-def _seconds(value: float) -> Duration:
-    whole = int(value)
-    return Duration(seconds=whole, nanos=round((value - whole) * 1_000_000_000))
