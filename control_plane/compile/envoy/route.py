@@ -12,7 +12,7 @@ from google.protobuf.struct_pb2 import Struct
 from bartizan.policy import names, schema
 from bartizan.policy.engines import EngineRoute
 from bartizan.xds.resources import packed
-from control_plane.compile.envoy.filters import ext_authz
+from control_plane.compile.envoy.filters import buffer, ext_authz
 from control_plane.compile.envoy.filters.catalog import Filter, in_use
 from control_plane.compile.envoy.tracing import sampling
 from control_plane.compile.envoy.values import FALSE, duration
@@ -123,6 +123,7 @@ def _exposed(resolved: Resolved, route: schema.Route, filters: tuple[Filter, ...
     made.typed_per_filter_config[ext_authz.NAME].CopyFrom(
         packed(ext_authz.per_route(resolved, content=False))
     )
+    made.typed_per_filter_config[buffer.NAME].CopyFrom(packed(buffer.unread(resolved)))
     return made
 
 

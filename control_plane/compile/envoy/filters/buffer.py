@@ -27,3 +27,8 @@ def build(resolved: Resolved) -> HttpFilter | None:  # noqa: ARG001 - every filt
 def per_route(resolved: Resolved) -> BufferPerRoute:
     inflates = resolved.content_hop and resolved.body_max >= SMALL_BODY
     return BufferPerRoute(buffer=bounded(max(resolved.body_max, INFLATED_READ_AHEAD if inflates else 0)))
+
+
+def unread(resolved: Resolved) -> BufferPerRoute:
+    """For routes without a content hop: nothing is inflated there, and no guard counts what is too much."""
+    return BufferPerRoute(buffer=bounded(resolved.body_max))

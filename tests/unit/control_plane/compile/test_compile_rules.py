@@ -144,6 +144,22 @@ def test_only_announced_small_plain_bodies_come_with_the_check(limit: str, large
     assert "envoy.filters.http.ext_proc" not in usual["typed_per_filter_config"]
 
 
+@pytest.mark.parametrize("limit", ["1000B", "256KiB", "1MiB", "4MiB"])
+def test_where_nobody_reads_the_body_its_limit_is_the_buffers_own(limit: str) -> None:
+    given = policy(
+        model={"name": "m", "protocol": "json_fields", "engine": "vllm", "expose": ["health"]},
+        input=[REDACTING],
+        limits={"body": {"max": limit}},
+    )
+    compiled = bundle(given)
+    routes = compiled.envoy.routes[0]["virtual_hosts"][0]["routes"]
+    exposed = [route for route in routes if "route" in route and "/p" not in route["name"]]
+    assert exposed
+    for route in exposed:
+        held = route["typed_per_filter_config"]["envoy.filters.http.buffer"]["buffer"]
+        assert held["max_request_bytes"] == compiled.plan.max_body_bytes
+
+
 def test_rules_that_ask_for_the_body_are_kept_apart() -> None:
     rules = [
         {"name": "early", "allow": 'identity.region == "eu"'},
