@@ -21,9 +21,13 @@ _REPEATED = {
     **dict.fromkeys(("additionalProperties", "patternProperties"), ("minProperties", "maxProperties")),
 }
 """Members that are written out as often as their neighbours say."""
-_NO_CLASS = r"\\.|\{(?P<least>\d{0,9}),?(?P<most>\d{0,9})\}|[()|]|[*+?]|."
+_TIMES = r"\{\s*+(?P<least>[0-9]*+)\s*+,?\s*+(?P<most>[0-9]*+)\s*+\}|~\s*+(?P<few>[0-9]++)(?:\.\.(?P<many>[0-9]++))?"
+"""As engines take them: with zeros in front, with blanks (Rust), as Lark's grammars write them."""
+_NO_CLASS = rf"\\.|{_TIMES}|[()|]|[*+?]|."
 _TOKEN = re.compile(rf"\[\^?\]?(?:\\.|[^\]\\])*\]|{_NO_CLASS}", re.DOTALL)
 _TOKEN_AFTER_OPEN = re.compile(_NO_CLASS, re.DOTALL)
+_COMMENTS = re.compile(r"\?(?:#|[a-zA-Z]*x)")
+"""Behind an open bracket: comments may then stand between a repetition and what it repeats."""
 
 
 def pattern_states(pattern: str) -> int:
@@ -33,6 +37,8 @@ def pattern_states(pattern: str) -> int:
     for token in _tokens(pattern):
         piece = token[0]
         if piece == "(":
+            if _COMMENTS.match(pattern, token.end()):
+                return MOST
             total.append(0)
             last.append(0)
         elif piece == ")" and len(total) > 1:
@@ -40,16 +46,26 @@ def pattern_states(pattern: str) -> int:
             last.pop()
             last[-1] = inner
             total[-1] += inner
-        elif token["most"] is not None:
-            times = int(token["most"] or token["least"] or 1)
+        elif (times := _times(token)) is not None:
             total[-1] += last[-1] * (max(times, 1) - 1)
             last[-1] *= max(times, 1)
+        elif piece.isspace():  # of a grammar: what repeats may stand behind it
+            last[-1] = max(last[-1], 1)
+            total[-1] += 1
         elif piece not in "|*+?":
             last[-1] = 1
             total[-1] += 1
         if total[-1] > MOST:
             return MOST
     return min(sum(total), MOST)
+
+
+def _times(token: re.Match[str]) -> int | None:
+    """How often it repeats what stands before it; None for one that does not."""
+    if token["most"] is None and token["few"] is None:
+        return None
+    digits = (token["most"] or token["least"] or token["many"] or token["few"] or "1").lstrip("0")
+    return MOST if len(digits) >= len(str(MOST)) else int(digits or 0)
 
 
 def _tokens(pattern: str) -> Iterator[re.Match[str]]:

@@ -155,6 +155,20 @@ def test_flags_and_shadow_change_nothing() -> None:
         ("[" * 400_000, 400_000),
         (r"[\]" * 3 + "a{3}", 9),
         (")" * 10, 10),
+        ("(a{0000001000}){0000001000}", 1_000_000),  # zeros in front, as Python, Rust and ICU take them
+        ("(a{ 1000 }){1, 1000}", 1_000_000),  # Rust's and grammars' blanks
+        ("a{,0000000005}", 5),
+        ("a{9999999999}", MOST),
+        ("a{" + "9" * 5_000 + "}", MOST),
+        ("(a{1000}) {1000}", 1_000_001),  # what stands between is nothing in a grammar
+        ("(a{1000}) ~ 1000", 1_000_001),  # Lark's
+        ("(a ~ 1..1000)~1..1000", 1_001_000),
+        ("a ~b", 4),
+        ("(?x)(a{1000})#b\n{1000}", MOST),  # where comments are nothing, nobody counts
+        ("(a{1000})(?# b){1000}", MOST),
+        (r"\(?x(?P<x>a)(?:x)", 9),
+        ("{" * 400_000, 400_000),
+        ("{1 ," * 100_000, 400_000),
     ],
 )
 def test_states_are_counted_with_repetitions_written_out(pattern: str, states: int) -> None:
