@@ -5,8 +5,8 @@ Whoever can write to the store could do the same by hand; this way it leaves an 
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 from pathlib import Path
 
 import msgspec
@@ -38,8 +38,9 @@ async def new_admin(store_url: str, *, name: str, ttl_seconds: int) -> IssuedTok
 
 
 def _user() -> str:
-    """Who is logged in; in a container a number is all there may be."""
+    """Whose process this is, by the kernel: its environment says what anybody likes. In a container there may be no name."""
+    uid = os.getuid()
     try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return f"uid {os.getuid()}"
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"

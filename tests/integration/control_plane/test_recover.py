@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ async def test_who_has_the_host_gets_an_admin_token_beside_the_running_process_a
     house: Any, commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BARTIZAN_CP_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("LOGNAME", "somebody else\x1b[2J")
     async with house.client() as client:
         [lost] = await client.tokens()
     made = await commands.run(
@@ -26,7 +29,7 @@ async def test_who_has_the_host_gets_an_admin_token_beside_the_running_process_a
     assert (await commands.run("tokens", "revoke", lost.id)).exit_code == 0
     events = await commands.told("events", "--act", ACT)
     [event] = events
-    assert event["actor"].endswith(" (host)")
+    assert event["actor"] == f"{pwd.getpwuid(os.getuid()).pw_name} (host)"
     [back] = [each for each in await commands.told("tokens", "list") if each["id"] == event["target"]]
     assert (back["name"], back["role"], back["created_by"]) == ("back", "admin", event["actor"])
 
