@@ -79,6 +79,11 @@ class Timeout:
         if ours and _asked() <= self._asked_before:
             raise TimeoutError from error
 
+    def end(self) -> None:
+        """While its body runs: the time is over now."""
+        if not self._inner.expired():
+            self._inner.reschedule(asyncio.get_running_loop().time())
+
 
 def timeout(seconds: float | None) -> Timeout:
     """For `async with`: raises TimeoutError when its body takes longer; None: it may take for ever."""

@@ -6,7 +6,6 @@ a certificate of one sidecar, and at the attestation port anybody, could keep ev
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
@@ -34,17 +33,24 @@ def address(context: Context) -> str:
 
 
 class FirstWord(grpc.aio.ServerInterceptor):
-    """Give it to the server. who: what calls are counted by; most: how many of one may wait at a time.
+    """Give it to the server. who: what calls are counted by; most: how many of one may wait at a time, and of all.
+
+    Beyond that of all, the longest silent call of who has most yields its place: whoever means it has spoken long since.
 
     What brings one message is served as a stream of one, which is the same on the wire: only so the wait is ours. Handlers
     are coroutine functions, those of streams too; none takes a stream and gives one message.
     """
 
-    def __init__(self, who: Callable[[Context], str], *, most: int, seconds: float = SECONDS) -> None:
+    def __init__(
+        self, who: Callable[[Context], str], *, most: int, of_all: int, seconds: float = SECONDS
+    ) -> None:
         self._who = who
         self._most = most
+        self._of_all = of_all
         self._seconds = seconds
-        self._waiting: Counter[str] = Counter()
+        self._waiting: dict[str, list[tasks.Timeout]] = {}
+        """The oldest first."""
+        self._count = 0
 
     async def intercept_service(
         self,
@@ -74,23 +80,47 @@ class FirstWord(grpc.aio.ServerInterceptor):
 
     async def _first(self, requests: AsyncIterator[Any], context: Context) -> Any:
         who = self._who(context)
-        if self._waiting[who] >= self._most:
+        if len(self._waiting.get(who, ())) >= self._most:
             await _refuse(context, "crowded", grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls wait here")
-        self._waiting[who] += 1
-        first = None
+        if self._count >= self._of_all:
+            self._yield_one()
+        turn = tasks.timeout(self._seconds)
+        self._waiting.setdefault(who, []).append(turn)
+        self._count += 1
+        first, late = None, False
         try:
-            async with tasks.timeout(self._seconds):
+            async with turn:
                 first = await anext(aiter(requests), None)
         except TimeoutError:
+            late = True
+        finally:
+            yielded = not self._forget(who, turn)
+        if late and yielded:
+            await _refuse(context, "crowded", grpc.StatusCode.RESOURCE_EXHAUSTED, "others wait here, too")
+        if late:
             said = f"no message came within {self._seconds:g} s"
             await _refuse(context, "silent", grpc.StatusCode.DEADLINE_EXCEEDED, said)
-        finally:
-            self._waiting[who] -= 1
-            if not self._waiting[who]:
-                del self._waiting[who]
         if first is None:
             await _refuse(context, "empty", grpc.StatusCode.INVALID_ARGUMENT, "a message is needed")
         return first
+
+    def _yield_one(self) -> None:
+        """Of those who have equally many, it is who began first."""
+        who = max(self._waiting, key=lambda each: len(self._waiting[each]))
+        turn = self._waiting[who][0]
+        self._forget(who, turn)
+        turn.end()
+
+    def _forget(self, who: str, turn: tasks.Timeout) -> bool:
+        """False when it was forgotten before."""
+        turns = self._waiting.get(who, [])
+        if turn not in turns:
+            return False
+        turns.remove(turn)
+        self._count -= 1
+        if not turns:
+            del self._waiting[who]
+        return True
 
 
 async def _together(first: Any, rest: AsyncIterator[Any]) -> AsyncIterator[Any]:

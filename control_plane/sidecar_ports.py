@@ -13,6 +13,9 @@ _MOST_ATTESTING = 256
 # Who waits to say its first word: all sidecars of one identity after a break; at the other port whoever is behind one address.
 _MOST_SILENT = 1024
 _MOST_SILENT_ATTESTING = 64
+# Of all callers together: half of all calls, so that whoever has something to say finds a place.
+_SILENT_OF_ALL = _MOST_CALLS // 2
+_SILENT_ATTESTING_OF_ALL = _MOST_ATTESTING // 2
 # A sidecar has a handful of calls open on its one connection.
 MTLS_OPTIONS = (*SERVER_OPTIONS, ("grpc.max_concurrent_streams", 64))
 # Anybody may connect there: it is for one call, and whoever does not make it goes.
@@ -24,7 +27,7 @@ def mtls_server() -> grpc.aio.Server:
     return grpc.aio.server(
         options=MTLS_OPTIONS,
         maximum_concurrent_rpcs=_MOST_CALLS,
-        interceptors=(FirstWord(identity, most=_MOST_SILENT),),
+        interceptors=(FirstWord(identity, most=_MOST_SILENT, of_all=_SILENT_OF_ALL),),
     )
 
 
@@ -33,5 +36,5 @@ def attest_server() -> grpc.aio.Server:
     return grpc.aio.server(
         options=ATTEST_OPTIONS,
         maximum_concurrent_rpcs=_MOST_ATTESTING,
-        interceptors=(FirstWord(address, most=_MOST_SILENT_ATTESTING),),
+        interceptors=(FirstWord(address, most=_MOST_SILENT_ATTESTING, of_all=_SILENT_ATTESTING_OF_ALL),),
     )

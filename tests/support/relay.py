@@ -11,10 +11,14 @@ from bartizan.tasks import Swarm
 
 
 class Relay:
-    """deaf: connections are taken and nothing moves on them. `lose` makes those that are open deaf for ever."""
+    """deaf: connections are taken and nothing moves on them. `lose` makes those that are open deaf for ever.
 
-    def __init__(self, target: int) -> None:
+    source: the address that the server sees, 127.0.0.1 where none is given.
+    """
+
+    def __init__(self, target: int, *, source: str = "127.0.0.1") -> None:
         self._target = target
+        self._source = source
         self._generation = 0
         self._swarm = Swarm()
         self.deaf = False
@@ -40,7 +44,9 @@ class Relay:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         generation = self._generation
-        other_reader, other_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        other_reader, other_writer = await asyncio.open_connection(
+            "127.0.0.1", self._target, local_addr=(self._source, 0)
+        )
 
         async def move(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
             with contextlib.suppress(ConnectionError):

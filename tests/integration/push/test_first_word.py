@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from bartizan.policy.names import TYPE_BUNDLE
 from bartizan.telemetry.lean_prometheus import REGISTRY
 from bartizan.tls import CertificateSource, server_credentials
 from bartizan.xds.server import SERVER_OPTIONS
-from control_plane.first_word import FirstWord, identity
+from control_plane.first_word import Context, FirstWord, identity
 from control_plane.push.service import MOST_STREAMS
 from protos.gen.bartizan.fleet.v1 import fleet_pb2, fleet_pb2_grpc
 from protos.gen.envoy.config.core.v3 import base_pb2
@@ -30,10 +30,17 @@ REPORT = "/bartizan.fleet.v1.Fleet/Report"
 
 
 @asynccontextmanager
-async def bounded(plane: Plane, *, most: int, seconds: float) -> AsyncIterator[Plane]:
+async def bounded(
+    plane: Plane,
+    *,
+    most: int,
+    seconds: float,
+    of_all: int = 100,
+    who: Callable[[Context], str] = identity,
+) -> AsyncIterator[Plane]:
     """The same services behind other bounds."""
     server = grpc.aio.server(
-        options=SERVER_OPTIONS, interceptors=[FirstWord(identity, most=most, seconds=seconds)]
+        options=SERVER_OPTIONS, interceptors=[FirstWord(who, most=most, of_all=of_all, seconds=seconds)]
     )
     plane.push.register(server)
     plane.fleet.register(server)
@@ -54,9 +61,11 @@ def refused(reason: str) -> float:
     return REGISTRY.get_sample_value("bartizan_calls_refused_total", {"reason": reason}) or 0.0
 
 
-def silent(channel: grpc.aio.Channel, method: str) -> grpc.aio.StreamStreamCall[Any, Any]:
+def silent(
+    channel: grpc.aio.Channel, method: str, metadata: tuple[tuple[str, str], ...] = ()
+) -> grpc.aio.StreamStreamCall[Any, Any]:
     """A call, begun, that says nothing. On the wire a call of one message looks the same."""
-    return channel.stream_stream(method)()
+    return channel.stream_stream(method)(metadata=metadata)
 
 
 async def outcome(call: grpc.aio.StreamStreamCall[Any, Any]) -> grpc.StatusCode:
@@ -95,6 +104,28 @@ async def test_silent_calls_of_one_identity_do_not_keep_others_out(plane: Plane)
                 with contextlib.suppress(grpc.aio.AioRpcError):
                     await Sidecar(plane, "i-chat", CHAT).report()
                     break
+
+
+async def test_where_all_places_are_taken_a_silent_call_of_who_has_most_yields(plane: Plane) -> None:
+    def who(context: Context) -> str:
+        return str(dict(context.invocation_metadata() or ()).get("who", "somebody"))
+
+    async def ended(calls: list[grpc.aio.StreamStreamCall[Any, Any]]) -> list[grpc.StatusCode]:
+        async with asyncio.timeout(60):
+            while not (done := [call for call in calls if call.done()]):
+                await asyncio.sleep(0.01)
+        return [await call.code() for call in done]
+
+    async with bounded(plane, most=3, of_all=3, seconds=600, who=who), plane.channel(CHAT) as channel:
+        few, *many = [silent(channel, ADS, (("who", name),)) for name in ("few", "many", "many", "many")]
+        assert await ended(many) == [grpc.StatusCode.RESOURCE_EXHAUSTED]
+        await Sidecar(plane, "i-chat", CHAT).report()
+        async with asyncio.timeout(60):
+            while sum(call.done() for call in many) < 2:
+                await asyncio.sleep(0.01)
+        assert not few.done()
+        for call in (few, *many):
+            call.cancel()
 
 
 async def test_a_sidecar_has_a_bounded_number_of_streams_and_gets_one_again_when_one_ends(

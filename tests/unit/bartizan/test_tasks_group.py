@@ -135,3 +135,14 @@ async def test_a_moment_in_the_past_has_run_out() -> None:
     with pytest.raises(TimeoutError):
         async with tasks.timeout_at(asyncio.get_running_loop().time() - 1):
             await asyncio.sleep(60)
+
+
+async def test_a_time_can_be_ended_by_others_once_and_again_and_then_it_has_run_out() -> None:
+    turn = tasks.timeout(60)
+    loop = asyncio.get_running_loop()
+    with pytest.raises(TimeoutError):
+        async with turn:
+            loop.call_soon(turn.end)
+            loop.call_soon(lambda: loop.call_soon(turn.end))
+            await asyncio.sleep(60)
+    turn.end()
