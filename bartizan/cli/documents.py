@@ -19,7 +19,7 @@ from bartizan.api import (
     Revision,
 )
 from bartizan.cli.clock import moment
-from bartizan.cli.output import Output
+from bartizan.cli.output import Output, printable
 from bartizan.cli.reasons import meaning
 
 
@@ -74,7 +74,7 @@ def show_preview(output: Output, preview: Preview) -> None:
             f"{preview.name} is valid; revision {preview.from_revision}, which is published, no longer is, so they can't be compared:"
         )
         for one in preview.uncomparable:
-            click.echo(f"  {one.document and one.document + ', '}{one.path}: {one.message}")
+            click.echo(printable(f"  {one.document and one.document + ', '}{one.path}: {one.message}"))
     elif not preview.changes:
         click.echo(f"{preview.name} is valid and says what revision {preview.from_revision} does")
     else:
@@ -139,4 +139,4 @@ def show_warnings(output: Output, warnings: Sequence[ProblemItem]) -> None:
     for each in warnings:
         place = f"{each.document}, {each.path}" if each.document else each.path
         hint = f" ({each.hint})" if each.hint else ""
-        click.echo(f"warning: {place}: {each.message}{hint}", err=True)
+        click.echo(printable(f"warning: {place}: {each.message}{hint}"), err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +11,13 @@ import click
 import msgspec
 
 PIPE_WIDTH = 400
+# What steers a terminal or turns a line around. Tabs and ends of lines do no harm in a cell.
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """What others wrote (reasons of authors, of sidecars) may show itself, and do nothing else to who reads it."""
+    return _STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class Output:
@@ -49,7 +57,7 @@ class Output:
         if self.json:
             self.data(data)
         else:
-            click.echo(text)
+            click.echo(printable(text))
 
 
 def _shown(cell: object) -> str:
@@ -60,4 +68,4 @@ def _shown(cell: object) -> str:
         case bool():
             return "yes" if cell else "no"
         case _:
-            return str(cell)
+            return printable(str(cell))

@@ -23,6 +23,7 @@ from bartizan.cli.documents import (
     show_warnings,
     unproven,
 )
+from bartizan.cli.output import printable
 from bartizan.cli.policy_files import POLICY_FILE, compile_, fields, lines_named, schema, validate
 from bartizan.local.files import read_text
 
@@ -94,7 +95,7 @@ def apply(
     connection.output.text(f"{sentence(applied)}: enforced {summary}", data=status)
     if not enforced and not connection.output.json:
         for line in unproven(status):
-            click.echo(line, err=True)
+            click.echo(printable(line), err=True)
     raise SystemExit(0 if enforced else 1)
 
 

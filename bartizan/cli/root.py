@@ -16,7 +16,7 @@ from click.shell_completion import CompletionItem
 from bartizan import errors
 from bartizan.cli.catalog import ENTRIES, HIDDEN, SECTIONS
 from bartizan.cli.connection import Connection
-from bartizan.cli.output import Output
+from bartizan.cli.output import Output, printable
 
 STYLES = ("table", "json")
 CODES: tuple[tuple[type[errors.BartizanError], int], ...] = (
@@ -45,7 +45,7 @@ class Root(click.Group):
         try:
             return super().invoke(context)
         except errors.BartizanError as error:
-            click.echo(f"error: {error}", err=True)
+            click.echo(printable(f"error: {error}"), err=True)
             sys.exit(next((code for kind, code in CODES if isinstance(error, kind)), 1))
         except OSError as error:
             if error.errno not in _FILE_SYSTEM:

@@ -9,6 +9,7 @@ from bartizan.cli import names
 from bartizan.cli.clock import moment
 from bartizan.cli.connection import Connection, pass_connection
 from bartizan.cli.documents import reason
+from bartizan.cli.output import printable
 from bartizan.cli.reasons import meaning
 from bartizan.client import Client
 
@@ -56,7 +57,7 @@ def _say_more(published: list[tuple[int, PolicyStatus]]) -> None:
     given = {row.reason: None for _, each in published for row in each.instances if row.state != "enforced"}
     for one in given:
         if words := meaning(one):
-            click.echo(f"{one}: {words}", err=True)
+            click.echo(printable(f"{one}: {words}"), err=True)
     for version, each in published:
         if each.version < version:
             said = f"version {version} is published, and not offered to sidecars: see the control plane's log"

@@ -26,3 +26,21 @@ def test_an_empty_table_says_so_beside_the_results(capsys: pytest.CaptureFixture
     assert capsys.readouterr() == ("", "nothing found\n")
     Output("json").rows(("time",), [], data=[])
     assert capsys.readouterr() == ("[]\n", "")
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("\x1b[2Jgone", "\\x1b[2Jgone"),
+        ("\x9b2J\x7f\x07", "\\x9b2J\\x7f\\x07"),
+        ("over\rwritten", "over\\rwritten"),
+        ("\u202eturned", "\\u202eturned"),
+        ("Grüße \\ 日本 ✓", "Grüße \\ 日本 ✓"),
+    ],
+)
+def test_what_others_wrote_does_not_steer_the_terminal(
+    written: str, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Output("table").rows(("reason",), [(written,)], data=None)
+    Output("table").text(written, data=None)
+    assert [line.rstrip(" ") for line in capsys.readouterr().out.split("\n")] == ["reason", shown, shown, ""]
