@@ -20,15 +20,16 @@ from sidecar.audit.record import Record
 from sidecar.checks.pipeline import Mark
 from sidecar.exchange import Exchange
 from sidecar.model.decision import Cause, deny
-from sidecar.model.events import AnswerBody, AnswerTrailers, Event, Refuse, Reply, RequestBody
+from sidecar.model.events import AnswerData, Event, Refuse, Reply
 from sidecar.model.request import trace_of
 from sidecar.model.stage import Stage
 from sidecar.plan.current import Current, Snapshot
 from sidecar.plan.plan import Plan
 from sidecar.plan.probe import proof
 from sidecar.wire.engine import Call, CallFailed
+from sidecar.wire.ext_proc_body import PieceReader, piece_message
 from sidecar.wire.faults import describe
-from sidecar.wire.offload import heavy
+from sidecar.wire.offload import takes_long
 from sidecar.wire.respond import refusal
 from sidecar.wire.trace import Parent, Spans, below_ingress, parent_of
 from sidecar.wire.translate import handed_on, plan_named, read_event, reply_message, request_id
@@ -93,24 +94,6 @@ async def _within(patience: float, source: AsyncIterator[bytes]) -> bytes:
         return await anext(source)
 
 
-def _takes_long(exchange: Exchange, event: Event) -> bool:
-    """Whether the exchange is to take this event in a thread."""
-    stage, asks = exchange.stage, exchange.plan.answers_ask
-    match event:
-        case AnswerBody() | AnswerTrailers() if asks and stage is Stage.STREAMED:
-            return True
-        case AnswerBody(data=data, end=True) if stage is Stage.WITHHELD:
-            return asks or heavy(data, exchange.held)
-        case AnswerBody(data=data):
-            return heavy(data)
-        case AnswerTrailers():
-            return stage is Stage.WITHHELD and (asks or heavy(exchange.held))
-        case RequestBody(data=data):
-            return exchange.plan.asks_children or heavy(data)
-        case _:
-            return stage in {Stage.START, Stage.REQUEST_BODY} and exchange.plan.asks_children
-
-
 class _Session:
     """One stream: translates, keeps the exchange, leaves the evidence."""
 
@@ -119,6 +102,7 @@ class _Session:
         self._parent = parent
         self._snapshot = snapshot
         self._exchange: Exchange | None = None
+        self._pieces = PieceReader()
         self._revision = ""
         self._decision_id = ""
         self._withheld_until = 0.0
@@ -141,15 +125,19 @@ class _Session:
     def answer(self, message: bytes) -> list[bytes] | tuple[Exchange, Event]:
         """The replies to one message; or what `answer_later` shall judge, where that takes long."""
         try:
-            opened = self._open(request := ProcessingRequest.FromString(message))
-            if isinstance(opened, Cause):
-                return [self.refuse(opened)]
-            event = read_event(request)
+            exchange = self._exchange
+            event: Event | None = self._pieces.read(message)
+            if exchange is None or event is None:
+                opened = self._open(request := ProcessingRequest.FromString(message))
+                if isinstance(opened, Cause):
+                    return [self.refuse(opened)]
+                exchange, event = opened, read_event(request)
+                self._pieces.learn(request, message)
             if event is None:
                 raise CallFailed(_INVALID_ARGUMENT, "unknown kind of message")
-            if _takes_long(opened, event):
-                return opened, event
-            return self._replies(opened, opened.take(event))
+            if takes_long(exchange, event):
+                return exchange, event
+            return self._replies(exchange, exchange.take(event))
         except Exception as error:
             return self._failed(error)
 
@@ -219,14 +207,15 @@ class _Session:
         )
 
     def _render(self, reply: Reply) -> bytes:
+        if isinstance(reply, AnswerData):
+            return piece_message(reply)
         if not isinstance(reply, Refuse):
             return reply_message(reply)
         self.refused = True
         exchange = self._exchange
         plan = exchange.plan if exchange else None
-        said = ""
-        if reply.proves and exchange is not None and exchange.probe is not None:
-            said = proof(self._snapshot.probe_key, exchange.probe, exchange.plan.hash)
+        probe = exchange.probe if exchange and reply.proves else None
+        said = proof(self._snapshot.probe_key, probe, exchange.plan.hash) if exchange and probe else ""
         refused = refusal(reply.decision, self._decision_id, plan, proof=said, status=reply.status)
         return reply_message(reply, refused, f"ext_proc_bartizan_{reply.decision.cause.value}")
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from sidecar.exchange import Exchange
+from sidecar.model.events import AnswerBody, AnswerTrailers, Event, RequestBody
+from sidecar.model.stage import Stage
+
 OFFLOAD = 64 * 1024
 OFFLOAD_QUOTES = 256
 """A body from this size on, or with this many quotation marks (two or more for each text of a JSON body), is heavy."""
@@ -15,3 +19,23 @@ def heavy(*pieces: bytes | bytearray) -> bool:
     if size < OFFLOAD_QUOTES:
         return False
     return size >= OFFLOAD or sum(piece.count(b'"') for piece in pieces) >= OFFLOAD_QUOTES
+
+
+def takes_long(exchange: Exchange, event: Event) -> bool:
+    """Whether the exchange is to take this event in a thread."""
+    stage, asks = exchange.stage, exchange.plan.answers_ask
+    if isinstance(event, AnswerBody) and stage is Stage.STREAMED:  # as most often
+        return asks or heavy(event.data)
+    match event:
+        case AnswerTrailers() if asks and stage is Stage.STREAMED:
+            return True
+        case AnswerBody(data=data, end=True) if stage is Stage.WITHHELD:
+            return asks or heavy(data, exchange.held)
+        case AnswerBody(data=data):
+            return heavy(data)
+        case AnswerTrailers():
+            return stage is Stage.WITHHELD and (asks or heavy(exchange.held))
+        case RequestBody(data=data):
+            return exchange.plan.asks_children or heavy(data)
+        case _:
+            return stage in {Stage.START, Stage.REQUEST_BODY} and exchange.plan.asks_children
