@@ -1,6 +1,5 @@
 """Finds instructions that mean to override the application: rules over views of the text, then a linear model, and
 where the policy names one, a classifier of the operator's own (sidecar/checks/classifier).
-
 Honest limits: rules know phrases, the model knows words and their order. Indirect injections without trigger words,
 far paraphrases and optimised suffixes pass. System and developer messages come from the application: extraction and
 role rules don't apply to them, nor does the model, which can't tell an operator's orders from an attacker's.
@@ -25,6 +24,7 @@ from sidecar.checks.classifier.opinion import UNASKED, Opinion, SecondOpinion
 from sidecar.checks.classifier.process import ClassifierProcess
 from sidecar.checks.detectors import injection_rules, injection_rules_weak
 from sidecar.checks.detectors.injection_model.model import SHORT, WINDOW, InjectionModel, shipped
+from sidecar.checks.detectors.injection_texts import asks_of_others, latin, phrase
 from sidecar.checks.pattern_set import PatternSet
 from sidecar.checks.spans import ACTIONS
 from sidecar.formats.base import TextPart
@@ -42,11 +42,8 @@ _APPLICATION = frozenset({"system", "developer", "definition"})
 _BROUGHT = frozenset({"tool", "function"})
 """Roles of what a tool or a search brought: documents, with a threshold of their own."""
 _NOT_FOR_APPLICATION = frozenset({"system_prompt_extraction", "role_hijack", "tool_abuse"})
-_ENCODED = "encoded_payload"
-_BOUNDED = "views_bounded"
-_LIKELY = "likely_injection"
-"""What the model says: it has no categories."""
-_PHRASE = re2.compile("[a-z]+(?: [a-z]+)?[.?!]?")
+_ENCODED, _BOUNDED, _LIKELY = "encoded_payload", "views_bounded", "likely_injection"
+"""The last is what the model says: it has no categories."""
 _UNDOUBTED = frozenset({_ENCODED, "delimiter_injection", "exfiltration", "tool_abuse"})
 """Categories whose signs nobody writes by chance, or which the model can't see."""
 
@@ -108,8 +105,8 @@ class PromptInjectionCheck:
 
     The model judges what no rule matched: from its block threshold on its finding has the policy's action, from its
     flag threshold on it is a flag, from the weak threshold on where a weak rule seconds it. And it takes a rule's hit in a
-    short, plain text back where it is in doubt: people who ask about rules and settings use the words of attacks, and
-    reports of attacks quote them. Long texts would be a place to drown an attack in.
+    short, plain text back where it is in doubt: people who ask about settings use the words of attacks, and reports quote
+    them. Long texts would be a place to drown an attack in. Questions about others (injection_texts.py) never count.
     """
 
     name = "promptInjection"
@@ -120,9 +117,7 @@ class PromptInjectionCheck:
     def __init__(
         self, action: Action, model: InjectionModel | None, second: SecondOpinion | None = None
     ) -> None:
-        self._action = action
-        self._model = model
-        self._second = second
+        self._action, self._model, self._second = action, model, second
 
     @property
     def asks(self) -> bool:
@@ -192,10 +187,16 @@ class PromptInjectionCheck:
         return places + [(kind, f"{kind}/view", (0, len(text))) for kind in sorted(kinds - named)]
 
     def _decide(self, reading: _Reading, role: str) -> _Decided:
+        found = self._found(reading, role)
+        if role not in _APPLICATION and reading.asks_of_others(found.kinds):
+            return _Decided(set(), Action.ALLOW, found.likely)
+        return found
+
+    def _found(self, reading: _Reading, role: str) -> _Decided:
         kinds = reading.kinds()
         if role in _APPLICATION:
             return _Decided(kinds - _NOT_FOR_APPLICATION, self._action)
-        if self._model is None or (kinds and not _doubtful(reading, kinds)):
+        if self._model is None or (kinds and not reading.doubtful(kinds)):
             return _Decided(kinds, self._action)
         thresholds = self._model.thresholds
         if kinds:
@@ -228,33 +229,18 @@ def build(config: PromptInjection) -> TextCheck:
     return PromptInjectionCheck(action, shipped() if config.model == "default" else None, second)
 
 
-def phrase(folded: str) -> bool:
-    """Whether this folded text is a word or two, as in a search box, of which the model says nothing."""
-    return _PHRASE.fullmatch(folded) is not None
-
-
 def rule_kinds(text: str) -> set[str]:
-    """Categories of the rules that match some view of this text."""
-    return _Reading(text).kinds()
+    """Categories of the rules that match some view of this text and count there."""
+    return _Reading(text).standing()
 
 
 def rule_verdict(text: str) -> Literal["none", "weak", "doubtful", "firm"]:
     """What the rules alone say, and whether the model has a say in it. For the figures of a training."""
     reading = _Reading(text)
-    kinds = reading.kinds()
+    kinds = reading.standing()
     if not kinds:
         return "weak" if reading.weak() else "none"
-    return "doubtful" if _doubtful(reading, kinds) else "firm"
-
-
-def _doubtful(reading: _Reading, kinds: set[str]) -> bool:
-    """Whether these kinds may be a figure of speech: in a short, plain text, and not by their very form an attack."""
-    return len(reading.folded) <= SHORT and not kinds & _UNDOUBTED and _latin(reading.folded)
-
-
-def _latin(text: str) -> bool:
-    """Whether this folded text has Latin letters and punctuation only: of other scripts the model knows too little."""
-    return text.isascii() or all(char < "\u0250" or "\u2010" <= char <= "\u2027" for char in text)
+    return "doubtful" if reading.doubtful(kinds) else "firm"
 
 
 class _Reading:
@@ -281,6 +267,20 @@ class _Reading:
         if len(self._normal) == len(self.folded) and not self._normal.isascii():
             found += _PLAIN.places(self._normal)
         return found
+
+    def doubtful(self, kinds: set[str]) -> bool:
+        """Whether these kinds may be a figure of speech: in a short, plain text, and not by their very form an attack."""
+        return len(self.folded) <= SHORT and not kinds & _UNDOUBTED and latin(self.folded)
+
+    def asks_of_others(self, kinds: set[str]) -> bool:
+        """Whether these kinds were found in a question that orders nothing."""
+        plain = bool(kinds) and not kinds & _UNDOUBTED and not any(self.hidden())
+        return plain and asks_of_others(self._normal)
+
+    def standing(self) -> set[str]:
+        """The rules' kinds, but none in such a question."""
+        kinds = self.kinds()
+        return set() if self.asks_of_others(kinds) else kinds
 
     def weak(self) -> bool:
         """Whether a phrase is there that harmless texts hold, too."""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sidecar.checks import views
 from sidecar.checks.detectors.injection_model.training import (
     judged,
     judged_languages,
@@ -149,9 +150,10 @@ class RuleHits:
 
 def asked(samples: Sequence[Sample], scores: Scores) -> Scores:
     """The scores, the lowest of all for what the detector does not ask the model about."""
-    from sidecar.checks.detectors.prompt_injection import phrase
+    from sidecar.checks.detectors.injection_texts import asks_of_others, phrase
 
-    return np.where([phrase(folded(sample.text)) for sample in samples], scores.min(), scores)
+    unasked = [phrase(folded(sample.text)) or asks_of_others(views.plain(sample.text)) for sample in samples]
+    return np.where(unasked, scores.min(), scores)
 
 
 def rule_hits(samples: Sequence[Sample]) -> RuleHits:
