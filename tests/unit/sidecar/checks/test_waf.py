@@ -241,9 +241,20 @@ tests:
     stages:
       - input: {method: POST, data: "a=b", headers: {Host: a}}
         output: {log: {expect_ids: [942110], no_expect_ids: [942120]}}
+  - test_id: 3
+    stages:
+      - input: {method: POST, data: ["--x", 'Content-Disposition: form-data; name="a"', "", "b", "--x--"], headers: {Content-Type: multipart/form-data; boundary=x}}
+        output: {log: {expect_ids: [920120]}}
+  - test_id: 4
+    stages:
+      - input: {method: POST, data: xy, headers: {Host: a}, stop_magic: true}
+        output: {log: {expect_ids: [920340]}}
 """
     )
-    first, second = regression_cases(tmp_path)
+    first, second, form, bare = regression_cases(tmp_path)
     assert (first.expected, first.question.target) == (frozenset({942100}), "/?a=1")
     assert (second.expected, second.forbidden) == (frozenset({942110}), frozenset({942120}))
     assert second.question.body == b"a=b"
+    assert ("content-type", "application/x-www-form-urlencoded") in second.question.headers
+    assert form.question.body.startswith(b"--x\r\nContent-Disposition: form-data")
+    assert bare.question.headers == (("host", "a"),)
