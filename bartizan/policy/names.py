@@ -47,6 +47,8 @@ BODY = "body"
 TRACE = "trace"
 TRACE_STEPS = 10_000
 TRACED = "traced"
+# In the same answer: what the guard knows of the request, for ext_proc and for records of what Envoy does then.
+HANDED = "handed"
 # Tags of an access log entry, beside REVISION: the id that Envoy's tracer gave, and microseconds of the guard's call.
 TAG_TRACE = "trace_id"
 TAG_WAIT = "check_us"

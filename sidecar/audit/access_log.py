@@ -20,6 +20,7 @@ from bartizan.policy.schema import Jwt
 from protos.gen.envoy.data.accesslog.v3 import accesslog_pb2
 from protos.gen.envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
 from sidecar.audit.evidence import count, truncated_address
+from sidecar.audit.handed import let_through
 from sidecar.audit.ledger import Ledger
 from sidecar.audit.native_token import caller, let_in
 from sidecar.audit.record import Record
@@ -90,7 +91,7 @@ def native_record(entry: accesslog_pb2.HTTPAccessLogEntry, context: InForce) -> 
     if guarded:
         # the guard let it pass and has a record of that id; of two with one id only one is kept
         decision += RECORD_ENVOY
-    tenant, subject = caller(entry, issuers) if native else ("", "")
+    tenant, key_id, subject = caller(entry, issuers) if native else let_through(entry)
     tags = tags_of(entry)
     return Record(
         id=decision,
@@ -106,6 +107,7 @@ def native_record(entry: accesslog_pb2.HTTPAccessLogEntry, context: InForce) -> 
         # only declared routes let anybody in; their names are method and path
         path=common.route_name.partition(" ")[2] if native else "",
         tenant=tenant,
+        key_id=key_id,
         subject_hash=subject,
         request_bytes=entry.request.request_body_bytes,
         response_bytes=response.response_body_bytes,

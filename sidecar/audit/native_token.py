@@ -10,6 +10,7 @@ from bartizan.policy import names
 from bartizan.policy.schema import Jwt
 from protos.gen.envoy.data.accesslog.v3 import accesslog_pb2
 from sidecar.audit.evidence import subject_hash
+from sidecar.audit.handed import Caller
 
 
 def let_in(entry: accesslog_pb2.HTTPAccessLogEntry) -> bool:
@@ -18,17 +19,20 @@ def let_in(entry: accesslog_pb2.HTTPAccessLogEntry) -> bool:
     return found is not None and _text(found, names.TOKEN_RESULT) == names.TOKEN_ALLOWED
 
 
-def caller(entry: accesslog_pb2.HTTPAccessLogEntry, issuers: Mapping[str, Jwt]) -> tuple[str, str]:
-    """Tenant and hashed subject as the policy maps claims; "" where it does no longer know the issuer."""
+def caller(entry: accesslog_pb2.HTTPAccessLogEntry, issuers: Mapping[str, Jwt]) -> Caller:
+    """As the policy maps claims; nobody where it does no longer know the issuer."""
     found = entry.common_properties.metadata.filter_metadata.get(names.JWT_METADATA)
     payload = (
         found.fields["payload"].struct_value if found is not None and "payload" in found.fields else None
     )
     config = issuers.get(_text(payload, "iss")) if payload is not None else None
     if payload is None or config is None:
-        return "", ""
+        return Caller()
     subject = _text(payload, config.claims.get("subject", "sub"))
-    return _text(payload, config.claims.get("tenant", "")), subject_hash(f"{config.issuer}#{subject}")
+    return Caller(
+        tenant=_text(payload, config.claims.get("tenant", "")),
+        subject_hash=subject_hash(f"{config.issuer}#{subject}"),
+    )
 
 
 def _text(values: Struct, name: str) -> str:

@@ -16,7 +16,7 @@ from sidecar.plan.plan import Plan
 from sidecar.plan.probe import Probe, proof
 from sidecar.wire.offload import heavy
 from sidecar.wire.respond import refusal
-from sidecar.wire.translate_check import Check, Handed, allow_reply, deny_reply
+from sidecar.wire.translate_check import Check, allow_reply, deny_reply, handed_to_envoy
 
 
 def exchange_for(
@@ -72,6 +72,6 @@ def rendered(reply: Reply, exchange: Exchange, revision: str, probe_key: bytes, 
             refused = refusal(reply.decision, decision_id, exchange.plan, proof=said, status=reply.status)
             return deny_reply(refused, decision_id)
         case PassRequestBody(data=None):
-            return allow_reply(Handed(decision_id=decision_id, revision=revision), told)
+            return allow_reply(handed_to_envoy(decision_id, revision, exchange.identity), told)
         case _:
             raise ProtocolViolation("a check changed a body that came with the ext_authz call")

@@ -29,7 +29,7 @@ from sidecar.wire.engine import Answer, Call
 from sidecar.wire.faults import describe
 from sidecar.wire.respond import refusal
 from sidecar.wire.trace import Parent, Spans, below_ingress, drawn, parent_of, traceparent
-from sidecar.wire.translate_check import Check, Handed, allow_reply, deny_reply, read_check
+from sidecar.wire.translate_check import Check, Handed, allow_reply, deny_reply, handed_to_envoy, read_check
 
 METHOD = "/envoy.service.auth.v3.Authorization/Check"
 PATIENCE = 0.75
@@ -115,7 +115,7 @@ class ExtAuthz:
         if check.body is not None and plan is not None:
             return asked, exchange_for(check, plan, decision_id, decision.identity, self.clock_ns)
         if not check.content:
-            return allow_reply(Handed(decision_id=decision_id, revision=check.revision), told)
+            return allow_reply(handed_to_envoy(decision_id, check.revision, decision.identity), told)
         return allow_reply(
             Handed(
                 decision_id=decision_id,

@@ -20,7 +20,6 @@ from sidecar.wire.respond import Refusal
 _OK = 0
 _PERMISSION_DENIED = 7
 _CREDENTIALS = ("authorization", "x-api-key")
-_HANDED = "handed"
 # Nobody can know it, and so nothing else in a reply can hold it.
 _ANY_DECISION = secrets.token_hex(16).encode()
 _TRACEPARENT, _SAMPLED = "traceparent", "-01"
@@ -54,6 +53,16 @@ class Handed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     identity: Identity | None = None
     probe: Probe | None = None
     traced: bool = False
+    tenant: str = ""
+    key_id: str = ""
+    """Of the caller, where nobody asks for the identity: for records of what Envoy then does (sidecar/audit/handed.py)."""
+
+
+def handed_to_envoy(decision_id: str, revision: str, identity: Identity | None) -> Handed:
+    """Where no ext_proc follows. Without the subject: few callers have a reply of their own then, and most are kept."""
+    if identity is None:
+        return Handed(decision_id=decision_id, revision=revision)
+    return Handed(decision_id=decision_id, revision=revision, tenant=identity.tenant, key_id=identity.key_id)
 
 
 _decode_handed = msgspec.json.Decoder(Handed).decode
@@ -102,20 +111,40 @@ def allow_reply(handed: Handed, told: str = "") -> bytes:
     decision, place = handed.decision_id.encode(), told[:_PLACE].encode()
     if len(decision) != len(_ANY_DECISION) or not handed.decision_id.isalnum():
         return _allow(handed, told)
-    kept = _kept_allow(handed.revision, handed.source_address, handed.identity, handed.probe, told[_PLACE:])
+    kept = _kept_allow(
+        handed.revision,
+        handed.source_address,
+        handed.identity,
+        handed.probe,
+        handed.tenant,
+        handed.key_id,
+        told[_PLACE:],
+    )
     return decision.join(kept) if isinstance(kept, list) else place.join(map(decision.join, kept))
 
 
 @lru_cache(maxsize=1024)
 def _kept_allow(
-    revision: str, source: str, identity: Identity | None, probe: Probe | None, flags: str
+    revision: str,
+    source: str,
+    identity: Identity | None,
+    probe: Probe | None,
+    tenant: str,
+    key_id: str,
+    flags: str,
 ) -> list[bytes] | tuple[list[bytes], ...]:
     """The reply for a caller around the decision id, wherever it stands in it; with `flags` the parts of it around the
     place in a trace, each of them likewise. All ids are of one length.
     """
     decision, place = _ANY_DECISION.decode(), _ANY_PLACE.decode()
     handed = Handed(
-        decision_id=decision, revision=revision, source_address=source, identity=identity, probe=probe
+        decision_id=decision,
+        revision=revision,
+        source_address=source,
+        identity=identity,
+        probe=probe,
+        tenant=tenant,
+        key_id=key_id,
     )
     whole = _allow(handed, place + flags if flags else "")
     parts = tuple(part.split(_ANY_DECISION) for part in whole.split(_ANY_PLACE))
@@ -152,12 +181,12 @@ def hand_on(handed: Handed) -> dict[str, str]:
     """The dynamic metadata: the decision's id for Envoy itself, and everything as one string, which costs a fifth of
     nested values on its way, and comes along with every message of ext_proc.
     """
-    return {"decision_id": handed.decision_id, _HANDED: msgspec.json.encode(handed).decode()}
+    return {"decision_id": handed.decision_id, names.HANDED: msgspec.json.encode(handed).decode()}
 
 
 def read_handed(struct: struct_pb2.Struct) -> Handed | None:
     """The ext_authz result in ext_proc's metadata, or None when it is missing or not what ext_authz writes."""
-    said = struct.fields.get(_HANDED)
+    said = struct.fields.get(names.HANDED)
     try:
         return None if said is None else _decode_handed(said.string_value)
     except msgspec.MsgspecError:

@@ -10,10 +10,14 @@ from bartizan.policy import names
 from bartizan.policy.schema import Jwt
 from protos.gen.envoy.config.core.v3.base_pb2 import RequestMethod
 from protos.gen.envoy.data.accesslog.v3 import accesslog_pb2
+from protos.gen.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from sidecar.audit.access_log import InForce, in_force, native_cause, native_record
 from sidecar.audit.evidence import subject_hash
+from sidecar.model.request import Identity
+from sidecar.wire.translate_check import Handed, allow_reply, handed_to_envoy
 from tests.support.guard import guard_plan
 
+JANE = Identity(subject="jane", tenant="acme", method="api_key", key_id="k1")
 CONTEXT = InForce("default/tiny", "1.2", "instance-1")
 
 
@@ -99,6 +103,35 @@ def test_a_record_beside_one_of_the_guard_has_an_id_of_its_own() -> None:
     record = native_record(made, CONTEXT)
     assert record is not None
     assert record.id == "c" * 32 + "-e"
+
+
+@pytest.mark.parametrize(
+    ("handed", "told"),
+    [
+        (Handed(decision_id="c" * 32, revision="1.1", identity=JANE), ("acme", "k1", subject_hash("jane"))),
+        (handed_to_envoy("c" * 32, "1.1", JANE), ("acme", "k1", "")),
+        (handed_to_envoy("c" * 32, "1.1", None), ("", "", "")),
+    ],
+)
+def test_what_became_of_a_request_that_the_guard_let_through_is_recorded_with_who_called(
+    handed: Handed, told: tuple[str, str, str]
+) -> None:
+    reply = CheckResponse.FromString(allow_reply(handed))
+    made = entry("upstream_reset_before_response_started{connection_failure}", 503)
+    made.common_properties.metadata.filter_metadata[names.AUTHZ_METADATA].CopyFrom(reply.dynamic_metadata)
+    record = native_record(made, CONTEXT)
+    assert record is not None
+    assert (record.tenant, record.key_id, record.subject_hash) == told
+    assert "jane" not in repr(record)
+
+
+def test_metadata_that_no_guard_wrote_names_nobody() -> None:
+    for said in ("", "[]", '{"tenant": 1}', "no json"):
+        made = entry("ext_authz_error", 503)
+        made.common_properties.metadata.filter_metadata[names.AUTHZ_METADATA].update({names.HANDED: said})
+        record = native_record(made, CONTEXT)
+        assert record is not None
+        assert (record.tenant, record.key_id, record.subject_hash) == ("", "", "")
 
 
 def test_causes_come_from_a_bounded_set() -> None:
