@@ -33,6 +33,7 @@ WATCH_SECONDS = 300
 _LONGEST_LINE = 8 * 1024 * 1024
 
 Json = dict[str, Any]
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class ApiServer:
@@ -80,7 +81,7 @@ class ApiServer:
                 response.close()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise DependencyUnavailable(f"the Kubernetes API server: {type(error).__name__}") from error
-        except (msgspec.DecodeError, KeyError, TypeError) as error:
+        except (*_UNREADABLE, KeyError, TypeError) as error:
             raise DependencyUnavailable(
                 "the Kubernetes API server sent an event that can't be read"
             ) from error
@@ -104,7 +105,7 @@ class ApiServer:
             raise _fault(response.status, raw, path)
         try:
             return msgspec.json.decode(raw, type=Json)
-        except msgspec.DecodeError as error:
+        except _UNREADABLE as error:
             raise DependencyUnavailable("the Kubernetes API server's answer can't be read") from error
 
     async def _send(
@@ -172,7 +173,7 @@ async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
 def _fault(status: int, raw: bytes, path: str) -> BartizanError:
     try:
         said = msgspec.json.decode(raw, type=Json)
-    except msgspec.DecodeError:
+    except _UNREADABLE:
         said = {}
     return _status({"code": status, **said}, path)
 

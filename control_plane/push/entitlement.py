@@ -88,7 +88,7 @@ def published(row: PublicationRow, document: str) -> Published:
         message = policy_pb2.SignedBundle.FromString(row.bundle)
         bundle = msgspec.json.decode(message.payload, type=Bundle)
         spec = msgspec.json.decode(document, type=_Document).spec
-    except (DecodeError, msgspec.MsgspecError) as error:
+    except (DecodeError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidInput(f"publication {row.version} of {row.policy} can't be read") from error
     prefix = spec.model.credential.prefix if spec.model.credential else ""
     return Published(

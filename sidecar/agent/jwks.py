@@ -160,7 +160,7 @@ async def fetch_jwks(jwt: Jwt, allow: Sequence[str]) -> dict[str, Any]:
         raw = await _get(jwt.issuer.rstrip("/") + "/.well-known/openid-configuration", allow)
         try:
             discovered = msgspec.json.decode(raw, type=_Discovery)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise DependencyUnavailable("discovery document can't be read") from error
         if discovered.issuer != jwt.issuer:
             raise DependencyRefused("discovery document names another issuer")
@@ -168,7 +168,7 @@ async def fetch_jwks(jwt: Jwt, allow: Sequence[str]) -> dict[str, Any]:
     raw = await _get(url, allow)
     try:
         document = msgspec.json.decode(raw, type=_KeysDocument)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DependencyUnavailable("JWKS can't be read") from error
     if len(document.keys) > MAX_KEYS:
         raise DependencyUnavailable(f"more than {MAX_KEYS} keys")

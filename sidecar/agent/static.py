@@ -52,7 +52,7 @@ class StaticSource:
         self._key_set_seen = raw
         try:
             key_set = msgspec.json.decode(raw, type=KeySet)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             log.error("key_set_file_invalid", file=str(self._key_set), reason=str(error))
             return
         self._key_sets.use(key_set)

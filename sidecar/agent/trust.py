@@ -26,7 +26,7 @@ def read_trust_file(path: Path) -> TrustDocument:
         return msgspec.json.decode(path.read_bytes(), type=TrustDocument)
     except OSError as error:
         raise TrustError(f"trust file {path}: {error.strerror}") from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise TrustError(f"trust file {path} is no trust document: {error}") from error
 
 
@@ -72,7 +72,7 @@ async def fetch_trust(api: str, digest: str) -> TrustDocument:
         raise DependencyUnavailable(f"trust document: {type(error).__name__}") from error
     try:
         document = msgspec.json.decode(raw, type=TrustDocument)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise TrustError("the control plane's trust document can't be read") from error
     if not hmac.compare_digest(document.digest(), digest) and not hmac.compare_digest(
         hashlib.sha256(raw).hexdigest(), digest

@@ -36,7 +36,7 @@ class SeenVersions:
             self._seen = msgspec.json.decode(file.read_bytes(), type=_File)
         except FileNotFoundError:
             pass
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             # a damaged file must not stop a sidecar for ever; bundles stay signed, only age is not known
             log.error("versions_unreadable", file=str(file), reason=type(error).__name__)
             conditions.set(names.VERSIONS_LOST, holds=True)

@@ -40,7 +40,7 @@ class Http:
         _expect(status, "create a key")
         try:
             made = msgspec.json.decode(body, type=_Created)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise ProviderRefused("the provider's answer to create has no id and key") from None
         return ProviderKey(id=made.id, key=made.key)
 
@@ -49,7 +49,7 @@ class Http:
         _expect(status, "list keys")
         try:
             return {each.id: each.name for each in msgspec.json.decode(body, type=list[_Listed])}
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise ProviderRefused("the provider's list is not [{id, name}]") from None
 
     async def revoke(self, key_id: str) -> None:

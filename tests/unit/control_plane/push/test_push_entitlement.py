@@ -117,6 +117,7 @@ def test_a_stored_publication_says_all_that_is_needed() -> None:
     assert (found.wanted.version, found.wanted.revision, found.wanted.plan_hash) == (7, 3, row.plan_hash)
     assert (found.key_set, dict(found.secrets)) == ("k", {"s": "Bearer "})
     assert found.bundle.version == "prod/p@7"
-    for broken in (replace(row, bundle=b"\xff\xff"), row):
+    no_text = policy_pb2.SignedBundle(name="prod/p", payload=b'{"policy": "\xff"}').SerializeToString()
+    for broken in (replace(row, bundle=b"\xff\xff"), replace(row, bundle=no_text), row):
         with pytest.raises(InvalidInput, match="can't be read"):
             published(broken, "{}")

@@ -94,11 +94,13 @@ def test_seen_versions_survive_a_restart_and_never_fall(tmp_path: Path) -> None:
     assert (again.bundle("a/b"), again.bundle("other"), again.key_set("k")) == (5, 0, 2)
 
 
+@pytest.mark.parametrize("held", [b"{", b'{"bundles": {"\xff": 1}}'])
 def test_a_damaged_version_file_does_not_stop_the_agent_and_an_unwritable_one_is_a_condition(
     tmp_path: Path,
+    held: bytes,
 ) -> None:
     file = tmp_path / "versions.json"
-    file.write_text("{")
+    file.write_bytes(held)
     holding = conditions()
     damaged = SeenVersions(file, holding)
     assert damaged.bundle("a/b") == 0

@@ -89,6 +89,11 @@ def _redirect() -> web.Response:
         pytest.param(lambda: web.Response(status=500), id="error"),
         pytest.param(lambda: web.Response(body=b"{" + b" " * MAX_BYTES), id="too large"),
         pytest.param(lambda: web.Response(text="no json"), id="no json"),
+        pytest.param(lambda: web.Response(body=b'{"keys": [{"kid": "\xff"}]}'), id="no UTF-8"),
+        pytest.param(
+            lambda: web.Response(body=b'{"keys": [{"kid": ' + b"[" * 5000 + b"]" * 5000 + b"}]}"),
+            id="too deep",
+        ),
         pytest.param({"keys": [KEY] * 101}, id="too many keys"),
         pytest.param({"nothing": 1}, id="no keys"),
         pytest.param(

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import trustme
@@ -13,7 +14,7 @@ from aiohttp import web
 
 from bartizan.errors import TrustError
 from bartizan.identity import TrustDocument
-from sidecar.agent.trust import MAX_BYTES, fetch_trust
+from sidecar.agent.trust import MAX_BYTES, fetch_trust, read_trust_file
 
 DOCUMENT = TrustDocument(trust_domain="test.local", roots=("root",), verification_keys={"key": "x"})
 
@@ -45,6 +46,17 @@ async def test_a_document_in_pieces_is_read_to_its_end() -> None:
     raw = DOCUMENT.encode()
     async with serving(raw[:10], raw[10:20], raw[20:]) as api:
         assert await fetch_trust(api, DOCUMENT.digest()) == DOCUMENT
+
+
+@pytest.mark.parametrize("raw", [b"{}", b'{"trust_domain": "\xff"}'])
+async def test_what_is_no_document_is_refused(raw: bytes, tmp_path: Path) -> None:
+    async with serving(raw) as api:
+        with pytest.raises(TrustError, match="can't be read"):
+            await fetch_trust(api, DOCUMENT.digest())
+    file = tmp_path / "trust.json"
+    file.write_bytes(raw)
+    with pytest.raises(TrustError, match="is no trust document"):
+        read_trust_file(file)
 
 
 async def test_a_document_beyond_the_bound_is_refused() -> None:

@@ -23,7 +23,7 @@ class Service:
 
     socket: Path
     status: int = 200
-    body: str = ""
+    body: str | bytes = ""
     hang: bool = False
     pieces: bool = False
     path: str = ""
@@ -37,12 +37,14 @@ class Service:
         if self.pieces:
             stream = web.StreamResponse()
             await stream.prepare(request)
+            assert isinstance(self.body, str)
             for byte in self.body.encode():
                 await stream.write(bytes([byte]))
                 await asyncio.sleep(0.002)
             return stream
         location = {"location": "http://127.0.0.1:1/"} if 300 <= self.status < 400 else {}
-        return web.Response(status=self.status, text=self.body, headers=location)
+        body = self.body.encode() if isinstance(self.body, str) else self.body
+        return web.Response(status=self.status, body=body, headers=location)
 
     def provider(self, deadline: float = 60.0, **settings: str) -> Http:
         return Http(HttpProvider(socket=str(self.socket), **settings), deadline=deadline)
@@ -66,6 +68,7 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
         (200, "{}", DependencyRefused),
         (200, "<html>", DependencyRefused),
         (200, '{"id": 1, "key": 2}', DependencyRefused),
+        (200, b'{"id": "\xff", "key": "k"}', DependencyRefused),
         (403, "", DependencyRefused),
         (302, "", DependencyRefused),
         (429, "", DependencyUnavailable),
@@ -73,7 +76,7 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
     ],
 )
 async def test_a_bad_answer_to_create_is_no_key(
-    service: Service, status: int, body: str, expected: type[Exception]
+    service: Service, status: int, body: str | bytes, expected: type[Exception]
 ) -> None:
     service.status, service.body = status, body
     with pytest.raises(expected):

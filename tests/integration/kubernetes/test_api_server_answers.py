@@ -1,0 +1,76 @@
+"""What is no JSON, or no text at all, from an API server or a proxy before it: one of our errors, for a later try."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from bartizan.errors import DependencyRefused, DependencyUnavailable
+from control_plane.kubernetes.api_server import ApiServer, connect
+from tests.support.api_server_stand import write_kubeconfig
+
+PATH = "/api/v1/namespaces/default/pods"
+UNREADABLE = [
+    pytest.param(b"<html>", id="no JSON"),
+    pytest.param(b'{"kind": "\xff"}', id="no UTF-8"),
+    pytest.param(b'{"kind": ' + b"[" * 5000 + b"]" * 5000 + b"}", id="too deep"),
+]
+
+
+class Answers:
+    status = 200
+    body = b""
+
+    async def serve(self, _request: web.Request) -> web.Response:
+        return web.Response(status=self.status, body=self.body, content_type="application/json")
+
+
+@pytest.fixture
+async def answers() -> Answers:
+    return Answers()
+
+
+@pytest.fixture
+async def server(answers: Answers, tmp_path: Path) -> AsyncIterator[ApiServer]:
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answers.serve)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        async with connect(str(write_kubeconfig(tmp_path / "kubeconfig", site.name))) as made:
+            yield made
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize("body", UNREADABLE)
+async def test_an_answer_that_cannot_be_read_is_for_later(
+    answers: Answers, server: ApiServer, body: bytes
+) -> None:
+    answers.body = body
+    with pytest.raises(DependencyUnavailable, match="can't be read"):
+        await server.get(PATH)
+
+
+@pytest.mark.parametrize("body", UNREADABLE)
+async def test_an_event_that_cannot_be_read_is_for_later(
+    answers: Answers, server: ApiServer, body: bytes
+) -> None:
+    answers.body = body + b"\n"
+    with pytest.raises(DependencyUnavailable, match="can't be read"):
+        async for _ in server.watch(PATH, "1"):
+            pass
+
+
+@pytest.mark.parametrize("body", UNREADABLE)
+async def test_a_refusal_counts_by_its_status_where_its_words_cannot_be_read(
+    answers: Answers, server: ApiServer, body: bytes
+) -> None:
+    answers.status, answers.body = 403, body
+    with pytest.raises(DependencyRefused):
+        await server.get(PATH)
