@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from msgspec import UNSET
 
+from bartizan.policy.checks import Image, InputCheck, OutputCheck
 from bartizan.policy.schema import ModelPolicy
 from control_plane.compile.envoy.filters import ext_authz, ext_proc
 from control_plane.compile.errors import check
@@ -13,6 +14,8 @@ from control_plane.compile.native import why_guard
 from control_plane.compile.resolve import Resolved, resolve
 
 _WIDTH = 26
+_MAY = {"deny": "may refuse", "cut": "may cut off", "flag": "records what it finds in"}
+"""What a check may do to what it reads, by its action; all others may change it."""
 
 
 def explain(policy: ModelPolicy) -> list[str]:
@@ -158,18 +161,27 @@ def _content(resolved: Resolved) -> Iterator[tuple[str, str, str]]:
         yield "model.virtualPatches", guard, f"JSON requests: {ids}"
     for reader in spec.input:
         back = "; tokens are put back in the answer" if reader.restores else ""
-        yield f"input {reader.__struct_config__.tag}", guard, f"reads or changes the request body{back}"
+        yield (
+            f"input {reader.__struct_config__.tag}",
+            guard,
+            f"reads and {_may(reader)} the request body{back}",
+        )
     for filtering in spec.output:
         yield (
             f"output {filtering.__struct_config__.tag}",
             guard,
-            "reads or changes the answer, also a streamed one",
+            f"reads and {_may(filtering)} the answer, also a streamed one",
         )
     yield (
         "failure.content: closed",
         "Envoy ext_proc",
         f"no answer in {ext_proc.message_timeout(resolved)} s is 503, never a pass",
     )
+
+
+def _may(check: InputCheck | OutputCheck) -> str:
+    anew = isinstance(check, Image) and check.reencode
+    return "may change" if anew else _MAY.get(getattr(check, "action", ""), "may change")
 
 
 def _why_two(resolved: Resolved) -> str:

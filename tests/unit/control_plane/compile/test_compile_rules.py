@@ -310,23 +310,3 @@ def test_only_the_named_header_of_a_prefix_is_spared(rest: str) -> None:
 
 def test_filters_have_distinct_names() -> None:
     assert len({entry.name for entry in FILTERS}) == len(FILTERS)
-
-
-def test_explanation_names_every_part_with_its_place() -> None:
-    lines = explain(
-        policy(
-            authz=[
-                {"name": "late", "deny": "request.stream"},
-                {"name": "early", "allow": 'identity.plan == "a"'},
-            ],
-            input=[{"check": "pii"}],
-            limits={"requests": [{"per": "key", "rate": "1/s"}]},
-        )
-    )
-    found = {line.partition(" -> ")[0].strip(): line for line in lines}
-    assert "ext_proc" in found["authz late"]
-    assert found["bodies"].endswith("ext_authz, then ext_proc: pii may change the body")
-    assert "ext_authz" in found["authz early"]
-    assert "ext_proc" in found["input pii"]
-    assert "ext_authz" in found["limits.requests"]
-    assert "10485" in found["limits.body.max"]
