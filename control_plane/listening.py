@@ -14,7 +14,7 @@ from bartizan.errors import DependencyRefused
 from bartizan.tls import CertificateSource, ssl_context
 from control_plane.api.door import within_descriptors
 from control_plane.api.server import serve
-from control_plane.settings import Address
+from control_plane.setting_values import Address
 
 
 async def listen_http(

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from bartizan.identity import JoinToken, TrustDocument
 from control_plane.identity.issuer import Issuer
 from control_plane.push.sign import TransitSigner
-from control_plane.settings import Address, Settings
+from control_plane.setting_values import Address
+from control_plane.settings import Settings
 
 
 class OutOfBand:

@@ -56,7 +56,7 @@ def run(
     from control_plane.injector.standalone import Standalone
     from control_plane.injector.standalone import run as serve
     from control_plane.injector.webhook_configuration import webhook_hosts
-    from control_plane.settings import read_address
+    from control_plane.setting_values import read_address
 
     settings = Standalone(
         config=config,

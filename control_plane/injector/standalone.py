@@ -28,7 +28,7 @@ from control_plane.injector.upkeep import Upkeep
 from control_plane.injector.webhook import Webhook
 from control_plane.kubernetes.api_server import connect
 from control_plane.listening import listen_http
-from control_plane.settings import Address
+from control_plane.setting_values import Address
 
 SETTLE_SECONDS: Final = 10.0
 """Between writing a new root and serving under it: API servers take a changed configuration in by watching it."""

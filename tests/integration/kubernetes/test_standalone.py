@@ -22,7 +22,7 @@ from control_plane.injector import names
 from control_plane.injector.standalone import Standalone, run
 from control_plane.injector.upkeep import CONFIGURATIONS
 from control_plane.injector.webhook_configuration import webhook_configurations
-from control_plane.settings import Address
+from control_plane.setting_values import Address
 from tests.support.api_server_stand import ApiServerStand, api_server_stand, write_kubeconfig
 from tests.support.broken_pods import injected
 from tests.support.pod_cases import IMAGE, case_config, case_pod

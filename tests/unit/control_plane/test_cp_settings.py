@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from bartizan.errors import InvalidInput
-from control_plane.settings import Address, read
+from control_plane.setting_values import Address
+from control_plane.settings import read
 
 GOOD = {
     "BARTIZAN_CP_STATE_DIR": "/state",
