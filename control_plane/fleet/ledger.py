@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from bartizan.telemetry.metrics import INSTANCES
-from control_plane.fleet.bell import Bell
+from control_plane.fleet.demand import Demand
 from control_plane.fleet.entry import Entry, Told, content
 from control_plane.fleet.proof import (
     Instance,
@@ -29,7 +29,7 @@ from control_plane.secrets.rotation.barriers import Use
 LEASE_SECONDS = 30
 
 
-class Ledger(Bell):
+class Ledger(Demand):
     """In memory, for one event loop. `monotonic` decides about leases; `clock`, which replicas share, says when a
     report came, and so which of two processes of a sidecar is the newer one where they told different replicas.
 
@@ -50,54 +50,10 @@ class Ledger(Bell):
         self._shared = shared
         self._monotonic = monotonic
         self._clock = clock
-        self._wanted: dict[str, Wanted] = {}
-        self._key_sets: dict[str, int] = {}
         self._entries: dict[str, Entry] = {}
         self._live: set[str] = set()
         """By the last word of each, or the last sweep: one report must not cost a look at the whole fleet."""
         self._replicas: frozenset[str] = frozenset()
-
-    # what is wanted
-
-    def want(self, wanted: Wanted) -> None:
-        """Replace what is asked for under this policy's name."""
-        if self._wanted.get(wanted.policy) != wanted:
-            self._wanted[wanted.policy] = wanted
-            self._ring()
-
-    def unwant(self, policy: str) -> None:
-        """The policy is gone."""
-        if self._wanted.pop(policy, None) is not None:
-            self._ring()
-
-    def wanted(self, policy: str) -> Wanted | None:
-        return self._wanted.get(policy)
-
-    def want_key_set(self, name: str, version: int) -> None:
-        """The newest version of a key set, 0 when there is none."""
-        if self._key_sets.get(name, 0) != version:
-            self._key_sets[name] = version
-            self._ring()
-
-    def key_set_version(self, name: str) -> int:
-        """0 when there is no such set, or no policy that names it."""
-        return self._key_sets.get(name, 0)
-
-    def key_set_users(self, name: str) -> Mapping[str, bool]:
-        """Ids of those that accept keys of this set, and whether each is live and has the newest version in use."""
-        newest, found = self._key_sets.get(name, 0), dict[str, bool]()
-        for wanted in self._wanted.values():
-            for instance_id, entry in self._entries.items():
-                if not wanted.selects(entry.instance):
-                    continue
-                held = entry.seen.key_set_versions.get(name) if entry.seen else None
-                older = held is not None and entry.seen is not None and entry.seen.version != wanted.version
-                if wanted.key_set == name or older:
-                    # one that is ahead refuses ours: an older store was restored
-                    newest_held = held is not None and newest in {0, held}
-                    current = newest_held and self.is_live(instance_id)
-                    found[instance_id] = current and found.get(instance_id, True)
-        return found
 
     # who there is
 
@@ -239,6 +195,22 @@ class Ledger(Bell):
             return ()
         chosen = {name: entry for name, entry in self._entries.items() if wanted.selects(entry.instance)}
         return tuple(self._row(wanted, chosen[name]) for name in sorted(chosen))
+
+    def key_set_users(self, name: str) -> Mapping[str, bool]:
+        """Ids of those that accept keys of this set, and whether each is live and has the newest version in use."""
+        newest, found = self._key_sets.get(name, 0), dict[str, bool]()
+        for wanted in self._wanted.values():
+            for instance_id, entry in self._entries.items():
+                if not wanted.selects(entry.instance):
+                    continue
+                held = entry.seen.key_set_versions.get(name) if entry.seen else None
+                older = held is not None and entry.seen is not None and entry.seen.version != wanted.version
+                if wanted.key_set == name or older:
+                    # one that is ahead refuses ours: an older store was restored
+                    newest_held = held is not None and newest in {0, held}
+                    current = newest_held and self.is_live(instance_id)
+                    found[instance_id] = current and found.get(instance_id, True)
+        return found
 
     def secret_users(self, secret: str, entitled: Iterable[str]) -> Mapping[str, Use]:
         """Every admitted sidecar that may emit a secret, with the version that its Envoy showed last.
