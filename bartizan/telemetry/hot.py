@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from bartizan.telemetry.lean_prometheus import (
     REGISTRY,
@@ -81,9 +82,8 @@ class HotHistogram(Collector):
     def _sort(self) -> None:
         """Count the samples that wait in their buckets."""
         seconds: defaultdict[str, list[float]] = defaultdict(list)
-        for times in self._waiting:
-            for label, began, ended in times:
-                seconds[label].append((ended - began) / 1e9)
+        for label, began, ended in chain.from_iterable(self._waiting):
+            seconds[label].append((ended - began) / 1e9)
         self._waiting.clear()
         for label, values in seconds.items():
             counts = self._counts.setdefault(label, [0] * (len(self._bounds) + 1))

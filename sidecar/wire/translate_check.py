@@ -75,7 +75,7 @@ def read_check(message: bytes, trace_id: str) -> Check:
     attributes = auth.CheckRequest.FromString(message).attributes
     http = attributes.request.http
     headers = http.headers
-    extensions = attributes.context_extensions
+    extension = attributes.context_extensions.get
     path, _, query = http.path.partition("?")
     return Check(
         head=RequestHead(
@@ -87,11 +87,11 @@ def read_check(message: bytes, trace_id: str) -> Check:
             source_address=attributes.source.address.socket_address.address,
             trace_id=trace_id or trace_of(headers.get(REQUEST_ID, "")),
         ),
-        revision=extensions.get(names.REVISION, ""),
-        content=extensions.get(names.CONTENT, "") == "1",
-        body=http.raw_body if extensions.get(names.BODY, "") == "1" else None,
+        revision=extension(names.REVISION, ""),
+        content=extension(names.CONTENT) == "1",
+        body=http.raw_body if extension(names.BODY) == "1" else None,
         probe=headers.get(names.HEADER_PROBE),
-        trace_steps=int(extensions.get(names.TRACE, "0")),
+        trace_steps=int(extension(names.TRACE) or 0),
     )
 
 
@@ -109,7 +109,7 @@ def allow_reply(handed: Handed, told: str = "") -> bytes:
     traceparent for the model, "" for none.
     """
     decision, place = handed.decision_id.encode(), told[:_PLACE].encode()
-    if len(decision) != len(_ANY_DECISION) or not handed.decision_id.isalnum():
+    if len(decision) != len(_ANY_DECISION) or not decision.isalnum():
         return _allow(handed, told)
     kept = _kept_allow(
         handed.revision,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from bartizan.policy.bundle import RateLimit
@@ -50,6 +51,30 @@ def test_a_key_for_other_models_is_refused() -> None:
     built = load_plan(guard_plan(), Buckets(clock=lambda: 0.0))
     verdict = built.head.decide(head(), Material(api_keys={"keys": {record.hash: limited}}))
     assert verdict.decision.cause is Cause.MODEL_NOT_ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("changed", "cause"),
+    [
+        ({}, Cause.ALLOWED),
+        ({"revoked": True}, Cause.REVOKED_CREDENTIALS),
+        ({"expires_at": 1.0}, Cause.EXPIRED_CREDENTIALS),
+        ({"tenant": "evil"}, Cause.TENANT_NOT_ALLOWED),
+        ({"models": ("other",)}, Cause.MODEL_NOT_ALLOWED),
+        ({"plan": "trial"}, Cause.FORBIDDEN),
+        ({"hash": key_hash(OTHER_KEY)}, Cause.INVALID_CREDENTIALS),
+    ],
+)
+def test_a_key_that_was_let_in_is_judged_by_what_it_is_now(changed: dict[str, Any], cause: Cause) -> None:
+    rule = AuthzRule(name="gold", allow='identity.plan == "gold"')
+    built = load_plan(guard_plan(authz=(rule,)), Buckets(clock=lambda: 0.0))
+    assert built.head.decide(head(), MATERIAL).decision.cause is Cause.ALLOWED
+    (record,) = (record for record in key_set().keys if record.hash == key_hash(KEY))
+    record = msgspec.structs.replace(record, **changed)
+    verdict = built.head.decide(head(), Material(api_keys={"keys": {record.hash: record}}))
+    assert verdict.decision.cause is cause
+    identity = verdict.decision.identity
+    assert identity is None or (identity.tenant, identity.plan) == (record.tenant, record.plan)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bartizan.policy.bundle import RateLimit
 from sidecar.checks.admission.base import Turned
-from sidecar.checks.admission.request_rate import Buckets, RequestRate
+from sidecar.checks.admission.request_rate import _MOST_KNOWN, Buckets, RequestRate
 from sidecar.model.decision import Cause
 from sidecar.model.request import Identity
 
@@ -103,3 +103,40 @@ def test_an_exhausted_bucket_survives_a_crowd() -> None:
     assert check.admit(caller("victim"), "v2") is not None
     clock.now += 2000  # all have refilled: they may be forgotten
     assert check.admit(caller("late"), "l") is None
+
+
+def test_a_plan_that_comes_again_refills_nobody_and_another_limit_has_a_bucket_of_its_own() -> None:
+    buckets = Buckets(clock=Clock())
+    limit = RateLimit(per="key", per_second=0.001, burst=1)
+    assert rate(buckets, limit).admit(caller("a"), "1") is None
+    assert rate(buckets, limit).admit(caller("a"), "2") is not None
+    wider = RateLimit(per="key", per_second=0.001, burst=2)
+    assert rate(buckets, wider).admit(caller("a"), "3") is None
+
+
+def test_a_key_that_moves_to_another_tenant_takes_that_tenants_tokens() -> None:
+    check = rate(Buckets(clock=Clock()), RateLimit(per="tenant", per_second=0.001, burst=1))
+    assert check.admit(caller("a"), "1") is None
+    assert check.admit(caller("a", "globex"), "2") is None
+    assert [check.admit(caller("b", tenant), tenant) is None for tenant in ("acme", "globex")] == [False] * 2
+
+
+def test_a_bucket_outlives_what_is_remembered_of_its_caller() -> None:
+    check = rate(Buckets(clock=Clock()), RateLimit(per="key", per_second=0.001, burst=1))
+    assert check.admit(caller("victim"), "v1") is None
+    for number in range(_MOST_KNOWN):
+        check.admit(caller(f"c{number}"), str(number))
+    assert caller("victim") not in check._known
+    assert check.admit(caller("victim"), "v2") is not None
+    assert len(check._known) <= _MOST_KNOWN
+
+
+def test_a_worker_told_its_share_later_has_no_more_than_it() -> None:
+    clock = Clock()
+    buckets = Buckets(clock=clock)
+    check = rate(buckets, RateLimit(per="key", per_second=1.0, burst=4))
+    assert check.admit(caller("a"), "1") is None
+    buckets.share = 0.5
+    clock.now += 100
+    granted = [check.admit(caller("a"), f"again-{number}") is None for number in range(4)]
+    assert granted == [True, True, False, False]
