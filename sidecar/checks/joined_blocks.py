@@ -64,10 +64,9 @@ class _Border:
 class BorderStage:
     """One block's way past its border."""
 
-    __slots__ = ("_blocks", "_flown", "_found", "_open", "_said", "_shadow", "_text", "held", "passive")
+    __slots__ = ("_blocks", "_flown", "_found", "_open", "_said", "_shadow", "_text", "held")
 
     def __init__(self, blocks: JoinedBlocks, *, shadow: bool) -> None:
-        self.passive = False
         self.held = ""
         self._blocks = blocks
         self._shadow = shadow

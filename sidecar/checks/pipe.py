@@ -49,15 +49,6 @@ class Pipe:
         self.findings: list[Finding] = []
         self.blocked = False
 
-    @property
-    def holding(self) -> bool:
-        if (quiet := self._quiet) is not None and quiet.on:
-            return bool(quiet.held)
-        for stage in self._stages:  # noqa: SIM110 - often for each event: a loop costs a third of any()
-            if stage.held and not stage.passive:
-                return True
-        return False
-
     def feed(self, text: str, *, end: bool) -> str:
         """Text that left the last stage. After a blocking match only what stood before it."""
         if (quiet := self._quiet) is not None:

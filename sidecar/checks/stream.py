@@ -84,15 +84,15 @@ class StreamInspector:
         """Take bytes of the answer, split anywhere; `end` says that none follow. After a cut nothing comes out."""
         if self._cut is not None:
             return StreamOutput(data=b"", cut=True, cause=self._cut)
-        before = (len(self._found), self.scanned_bytes, self.total_bytes)
+        found, scanned, total = len(self._found), self.scanned_bytes, self.total_bytes
         data = self._watch(chunk, end=end) if self._shadow else self._guard(chunk, end=end)
         return StreamOutput(
             data=data,
             cut=self._cut is not None,
             cause=self._cut,
-            findings=self.findings[before[0] :] if len(self._found) > before[0] else (),
-            scanned_bytes=self.scanned_bytes - before[1],
-            total_bytes=self.total_bytes - before[2],
+            findings=self.findings[found:] if len(self._found) > found else (),
+            scanned_bytes=self.scanned_bytes - scanned,
+            total_bytes=self.total_bytes - total,
         )
 
     def _watch(self, chunk: bytes, *, end: bool) -> bytes:
@@ -145,6 +145,12 @@ class StreamInspector:
 
     def _piece(self, piece: StreamPiece) -> bytes:
         """One event, its text replaced by what may flow; held-back text goes before an event that ends its stream."""
+        if piece.only_says:  # as mostly
+            (part,) = piece.texts
+            text = self._push(part)
+            if self._cut is not None and (piece.whole or self._refused or not text):
+                return b""
+            return self._stream.take(None if text == part.text else (text,))
         self.unscanned.update(dict.fromkeys(piece.unscanned))
         if piece.identifiers:
             self._identify(piece.identifiers)
@@ -152,32 +158,26 @@ class StreamInspector:
                 return b""
         if not piece.texts and not piece.finished and not piece.final:
             return self._stream.take(None)
-        texts: list[str] = []
-        touched = False
-        for part in piece.texts:
-            text, held = self._push(part) if self._cut is None else ("", True)
-            texts.append(text)
-            touched = touched or held or text != part.text
+        texts = [self._push(part) if self._cut is None else "" for part in piece.texts]
         self._see(piece.objects if self._cut is None else ())
         tails = self._finish(piece.finished, every=piece.final) if self._cut is None else {}
         for index in range(len(texts) - 1, -1, -1):
             if tail := tails.pop(piece.texts[index].location, ""):
                 texts[index] += tail
-                touched = touched or texts[index] != piece.texts[index].text
         if piece.joined:
             self._join_parts(piece, texts)
         before = self._flush(tails)
         if self._cut is not None and (piece.whole or self._refused or not any(texts)):
             return before
-        return before + self._stream.take(texts if touched else None)
+        return before + self._stream.take(texts)
 
-    def _push(self, part: TextPart) -> tuple[str, bool]:
-        """What may flow of this text stream now, and whether any of its text is or was held back."""
+    def _push(self, part: TextPart) -> str:
+        """What may flow of this text stream now."""
         size = len(part.text) if part.text.isascii() else len(part.text.encode())
         self.total_bytes += size
         kept = self._kept.reads(part.location)
         if not self._checks and not self._last and not kept:
-            return part.text, False
+            return part.text
         self.scanned_bytes += size
         if part.joins:
             self._join(part)
@@ -191,14 +191,14 @@ class StreamInspector:
                 blocks=self._blocks(part),
                 last=self._last[part.written] if self._last else (),
             )
-        held = pipe.holding
         text = pipe.feed(part.text, end=False)
-        self._note(pipe)
+        if pipe.findings or pipe.blocked:
+            self._note(pipe)
         if kept and self._cut is None:
             text = self._kept.take(part.location, text)
             self._judge()
-            return ("" if self._cut else text), True
-        return text, held or pipe.holding
+            return "" if self._cut else text
+        return text
 
     def _blocks(self, part: TextPart) -> JoinedBlocks | None:
         """What clients join with this text stream: others, or what it said before an end that was none."""

@@ -150,6 +150,13 @@ class StreamPiece(Value, frozen=True, kw_only=True):
     whole: bool = False
     """The event makes no sense with a part of its texts: one that is cut is not sent at all."""
 
+    @property
+    def only_says(self) -> bool:
+        """Whether it holds one text, and nothing beside it that anybody looks at."""
+        if len(self.texts) != 1 or self.identifiers or self.objects or self.joined:
+            return False
+        return not (self.final or self.finished or self.unscanned)
+
 
 class AnswerStream(Protocol):
     """Sans-I/O decoder and encoder of a streamed answer. Bytes in, events out; events re-encoded with new text."""

@@ -196,13 +196,13 @@ class JsonEventStream:
         if self._conceal:
             event = event.only_data(self._reader.event_names)
         data = event.data
+        if data is not None and (alike := self._shapes.find(data)) is not None:  # as mostly
+            identifiers = self._asides(alike) if alike.shape.strings and self._conceal else ()
+            return Chunk(event, "", None, alike.shape.piece(alike.text, identifiers), alike)
         if data is None or not data.strip():
             return Chunk(event, "", None, StreamPiece(texts=()))
         if data.strip() == DONE:
             return Chunk(event, "", None, StreamPiece(texts=(), final=True, objects=self.unsaid()))
-        if self._reader.repeats and (alike := self._shapes.find(data)) is not None:
-            identifiers = self._asides(alike) if self._conceal and self._reader.asides else ()
-            return Chunk(event, "", None, alike.shape.piece(alike.text, identifiers), alike)
         try:
             text, value = decode(data, max_depth=self._max_depth)
         except FormatError as error:

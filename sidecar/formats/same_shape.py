@@ -51,6 +51,8 @@ class Shape(msgspec.Struct, frozen=True, gc=False):
     """Where the text stands. Its gap is between the quotes."""
     like: StreamPiece
     """Of the event that it was taken from."""
+    strings: tuple[Path, ...]
+    """Those of its asides that may be strings."""
 
     @property
     def location(self) -> str:
@@ -95,8 +97,9 @@ class Alike(msgspec.Struct, frozen=True, gc=False):
     """The reader's own, as if it had read the event."""
 
     def words(self) -> list[tuple[Path, str]]:
-        """The asides that are strings: in the text is no quote."""
-        return [(at, token[1:-1].decode()) for at, token in self.said.items() if token[:1] == b'"']
+        """The asides that are strings."""
+        said = [(at, self.said[at]) for at in self.shape.strings]
+        return [(at, token[1:-1].decode()) for at, token in said if token[:1] == b'"']
 
     def written(self, text: str, edits: Mapping[Path, str]) -> bytes:
         """The event's data with this text, whatever it holds, and these asides in place of its own."""
@@ -169,7 +172,8 @@ def _shape(
     for start, end, at, pattern in spans:
         gaps.append(Gap(text[done:start].encode(), at, pattern))
         done = end
-    return Shape(gaps=tuple(gaps), tail=text[done:].encode(), text=path, like=piece)
+    strings = tuple(gap.path for gap in gaps if b'"' in gap.pattern.pattern and gap.path != path)
+    return Shape(gaps=tuple(gaps), tail=text[done:].encode(), text=path, like=piece, strings=strings)
 
 
 def _has(value: Any, path: Path) -> bool:
