@@ -7,7 +7,7 @@ nothing is found in it, and only its last word may become a part of a find. Used
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -62,6 +62,16 @@ def can_be_quiet(sign: str) -> bool:
     return any(_WORDS.fullmatch(text) for text in around)
 
 
+def any_of(signs: Iterable[str]) -> str:
+    """A pattern of these signs. Each of its alternatives begins with a letter of its own: a search passes over all others
+    without trying one.
+    """
+    rests: dict[str, list[str]] = {}
+    for sign in sorted(set(signs)):
+        rests.setdefault(sign[0], []).append(re.escape(sign[1:]))
+    return "|".join(f"{re.escape(first)}(?:{'|'.join(rest)})" for first, rest in rests.items())
+
+
 def begun(tokens: Sequence[str]) -> str | None:
     """A pattern of what the first letters of tokens in lower case look like, with anything between, where they may go on:
     three of them, or fewer up to the text's end that are not in its last word alone. None for too many tokens.
@@ -71,7 +81,8 @@ def begun(tokens: Sequence[str]) -> str | None:
         return None
     patterns: list[str] = []
     for token in beginnings:
-        one, two, three = (f"[{re.escape(char)}{re.escape(char.upper())}]" for char in token)
+        two, three = (f"[{re.escape(char)}{re.escape(char.upper())}]" for char in token[1:])
         crossed = rf"{_WITHIN}[ \n]{_GAP}"
-        patterns.append(rf"{one}(?:{crossed}(?:{two}{_GAP})?\Z|{_GAP}{two}(?:{_GAP}{three}|{crossed}\Z))")
+        rest = rf"(?:{crossed}(?:{two}{_GAP})?\Z|{_GAP}{two}(?:{_GAP}{three}|{crossed}\Z))"
+        patterns += [f"{re.escape(one)}{rest}" for one in sorted({token[0], token[0].upper()})]
     return "|".join(patterns)

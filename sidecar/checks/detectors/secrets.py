@@ -19,7 +19,7 @@ from sidecar.checks.detectors.secret_rule import SecretRule
 from sidecar.checks.detectors.secret_rules_announced import ANNOUNCED
 from sidecar.checks.detectors.secret_rules_services import SERVICES
 from sidecar.checks.pattern_set import PatternSet
-from sidecar.checks.quiet import can_be_quiet
+from sidecar.checks.quiet import any_of, can_be_quiet
 from sidecar.checks.spans import ACTIONS, TOO_MANY, Allowance, disjoint, inspection
 from sidecar.checks.typography import SPREAD, has_controls, plain
 from sidecar.formats.base import TextPart
@@ -64,9 +64,7 @@ class SecretsCheck:
     """Signatures of reasoning are longer, and random enough to hold the form of a key by chance."""
     context = SPREAD * 65
     max_match = 16_384
-    loud = "|".join(
-        re.escape(hint) for hint in dict.fromkeys(rule.hint for rule in RULES) if can_be_quiet(hint)
-    )
+    loud = any_of(rule.hint for rule in RULES if can_be_quiet(rule.hint))
 
     def __init__(self, action: Action) -> None:
         self.action = action

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ from bartizan.policy.checks import Canary, Exfiltration, Markup, Pii, Secrets
 from sidecar.checks.base import SpanCheck
 from sidecar.checks.detectors import canary, exfiltration, markup, pii, secrets
 from sidecar.checks.pipe import Pipe
-from sidecar.checks.quiet import Gate, gate_of
+from sidecar.checks.quiet import Gate, any_of, gate_of
 
 _SECRETS = secrets.build(Secrets())
 _CANARY = canary.build(
@@ -55,6 +57,11 @@ def _piped(
         if pipe.blocked:
             break
     return out, list(pipe.findings), pipe.blocked
+
+
+@given(st.lists(st.text("ab.|", min_size=1, max_size=3), min_size=1), st.text("ab.|", max_size=12))
+def test_signs_that_share_a_beginning_are_all_found(signs: list[str], text: str) -> None:
+    assert bool(re.search(any_of(signs), text)) == any(sign in text for sign in signs)
 
 
 @pytest.mark.parametrize("name", CHECKS)
