@@ -141,6 +141,8 @@ class StreamInspector:
         return bytes(out)
 
     def _ending(self) -> bytes:
+        if self._cut is not Cause.ANSWER_CUT:
+            return self._stream.fail(self._decision_id)
         return self._stream.cut(self._decision_id, named=self._named)
 
     def _piece(self, piece: StreamPiece) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sidecar.formats.anthropic_reader import ANTHROPIC_WORDS, AnthropicReader, sealed
-from sidecar.formats.base import TextPart
+from sidecar.formats.base import UNDELIVERED, TextPart
 from sidecar.formats.event_stream import JsonEventStream
 from sidecar.formats.identifiers import MAX_IDENTIFIER
 from sidecar.formats.json_text import DEFAULT_DEPTH, Path, as_json
@@ -141,8 +141,7 @@ class MessageEvents:
             return b""
         decision = {"decision": decision_id}
         if not self._started:
-            error = {"type": "api_error", "message": "The answer was withheld."}
-            return _event("error", error=error, bartizan=decision)
+            return _error("The answer was withheld.", decision_id)
         out = bytearray()
         for index in self._open:
             out += _event("content_block_stop", index=index)
@@ -151,6 +150,9 @@ class MessageEvents:
             usage = {"output_tokens": self._tokens}
             out += _event("message_delta", delta=delta, usage=usage, bartizan=decision)
         return bytes(out) + _event("message_stop")
+
+    def fail(self, decision_id: str) -> bytes:
+        return b"" if self._stopped else _error(UNDELIVERED, decision_id)
 
     def _start(self, tokens: int) -> None:
         self._started = True
@@ -217,6 +219,11 @@ def _whole(reading: Reading, read: Callable[[AnthropicReader], None], path: Path
     read(reader)
     reading.whole(reader.texts, path)
     reading.unscanned.update(dict.fromkeys(reader.unscanned))
+
+
+def _error(message: str, decision_id: str) -> bytes:
+    error = {"type": "api_error", "message": message}
+    return _event("error", error=error, bartizan={"decision": decision_id})
 
 
 def _event(kind: str, **members: Any) -> bytes:

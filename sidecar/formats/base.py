@@ -73,6 +73,7 @@ FILE_DATA = "file_data"
 SHARED_MEMORY = "shared_memory"
 TENSOR = "tensor"
 """Numbers that are a model's input: features, pixels, but also token ids."""
+UNDELIVERED = "The model's answer could not be delivered."
 UNREADABLE = frozenset({TOKEN_IDS, PROMPT_EMBEDS, FILE_DATA, SHARED_MEMORY})
 """Kinds of unscanned content that are the prompt itself in another form: with input checks they are refused."""
 
@@ -187,6 +188,9 @@ class AnswerStream(Protocol):
         """A valid end of the stream for a client of this protocol, after an answer was cut; not `named`: without the
         answer's own identifiers.
         """
+
+    def fail(self, decision_id: str) -> bytes:
+        """The same after what can't be read: clients are told of a fault, not of a refusal."""
 
 
 class Format(Protocol):

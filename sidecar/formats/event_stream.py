@@ -89,6 +89,9 @@ class EventReader(Protocol):
     def cut(self, decision_id: str, *, named: bool = True) -> bytes:
         """A valid end of the stream, given what went out; not `named`: without the answer's own identifiers."""
 
+    def fail(self, decision_id: str) -> bytes:
+        """The protocol's error in place of it."""
+
 
 def alone(_location: str) -> str:
     """`text_of` of protocols whose clients show each text stream by itself."""
@@ -184,6 +187,9 @@ class JsonEventStream:
 
     def cut(self, decision_id: str, *, named: bool = True) -> bytes:
         return self._after(self._reader.cut(decision_id, named=named))
+
+    def fail(self, decision_id: str) -> bytes:
+        return self._after(self._reader.fail(decision_id))
 
     def _after(self, added: bytes) -> bytes:
         """Events of our own, once the last one has ended that went out."""

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from sidecar.formats.answers import decode_model_json, error_document, readable
-from sidecar.formats.base import FILE_DATA, AnswerStream, Document, FormatError, TextPart
+from sidecar.formats.base import FILE_DATA, UNDELIVERED, AnswerStream, Document, FormatError, TextPart
 from sidecar.formats.coded_text import coded_text
 from sidecar.formats.documents import JsonDocument, TextAt, strings
 from sidecar.formats.event_stream import JsonEventStream
@@ -140,10 +140,16 @@ class McpEvents:
 
     def cut(self, decision_id: str, *, named: bool = True) -> bytes:
         """An error in place of the answer that is withheld; nothing where it was no answer."""
-        withheld = self._waiting[0] if self._waiting and named else None
+        return self._instead("The answer was withheld.", decision_id) if named else b""
+
+    def fail(self, decision_id: str) -> bytes:
+        return self._instead(UNDELIVERED, decision_id)
+
+    def _instead(self, message: str, decision_id: str) -> bytes:
+        withheld = self._waiting[0] if self._waiting else None
         if not (type(withheld) is int or shaped(withheld)):
             return b""
-        return encode(_error(withheld, "The answer was withheld.", decision_id), b"message")
+        return encode(_error(withheld, message, decision_id), b"message")
 
 
 def _error(request: Any, message: str, decision_id: str) -> bytes:

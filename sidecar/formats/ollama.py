@@ -11,7 +11,7 @@ from typing import Any
 
 from sidecar.formats import parameters, unsaid
 from sidecar.formats.answers import readable
-from sidecar.formats.base import DEFINITION, TOKEN_IDS, AnswerStream, Document, TextPart
+from sidecar.formats.base import DEFINITION, TOKEN_IDS, UNDELIVERED, AnswerStream, Document, TextPart
 from sidecar.formats.bodies import answer_document, request_document
 from sidecar.formats.documents import ImageAt, TextAt, strings
 from sidecar.formats.event_stream import JsonEventStream
@@ -213,6 +213,9 @@ class OllamaEvents:
             self._envelope = {}
         ended = {"done_reason": "content_filter", "bartizan": {"decision": decision_id}}
         return self._line({"message.content" if self._chat else "response": ""}, done=True, **ended)
+
+    def fail(self, decision_id: str) -> bytes:
+        return as_json({"error": UNDELIVERED, "bartizan": {"decision": decision_id}}).encode() + b"\n"
 
     def _line(self, texts: dict[str, str], *, done: bool = False, **more: Any) -> bytes:
         line: dict[str, Any] = dict(self._envelope)

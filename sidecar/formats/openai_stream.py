@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sidecar.formats.base import TextPart
+from sidecar.formats.base import UNDELIVERED, TextPart
 from sidecar.formats.event_stream import DONE, JsonEventStream
 from sidecar.formats.json_text import DEFAULT_DEPTH, Path, as_json
 from sidecar.formats.openai_fields import TEXTS, engines_own, padding, unread
@@ -109,6 +109,15 @@ class ChatEvents:
             for index in sorted(self._choices or {0})
         ]
         return self._chunk(choices, bartizan={"decision": decision_id}) + encode(DONE)
+
+    def fail(self, decision_id: str) -> bytes:
+        error = {
+            "message": UNDELIVERED,
+            "type": "server_error",
+            "param": None,
+            "code": f"bartizan_{decision_id}",
+        }
+        return encode(as_json({"error": error}).encode()) + encode(DONE)
 
     def _chunk(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
         chunk = {**self._envelope, "choices": choices, **more}

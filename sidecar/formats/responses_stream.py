@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sidecar.formats.base import TextPart
+from sidecar.formats.base import UNDELIVERED, TextPart
 from sidecar.formats.event_stream import JsonEventStream
 from sidecar.formats.json_text import DEFAULT_DEPTH, Path, as_json
 from sidecar.formats.openai_fields import engines_own, padding, shaped
@@ -132,21 +132,29 @@ class ResponseEvents:
         return bytes(out)
 
     def cut(self, decision_id: str, *, named: bool = True) -> bytes:
-        if self._ended:
-            return b""
         if not named:
             self._envelope = {}
+        why = {"incomplete_details": {"reason": "content_filter"}}
+        return self._ending("incomplete", why, decision_id)
+
+    def fail(self, decision_id: str) -> bytes:
+        error = {"code": "server_error", "message": UNDELIVERED}
+        return self._ending("failed", {"error": error}, decision_id)
+
+    def _ending(self, status: str, why: dict[str, Any], decision_id: str) -> bytes:
+        if self._ended:
+            return b""
         response = {
             "object": "response",
             **self._envelope,
-            "status": "incomplete",
-            "incomplete_details": {"reason": "content_filter"},
+            "status": status,
+            **why,
             "output": [],
             "parallel_tool_calls": False,
             "tool_choice": "auto",
             "tools": [],
         }
-        return self._event("response.incomplete", response=response, bartizan={"decision": decision_id})
+        return self._event(f"response.{status}", response=response, bartizan={"decision": decision_id})
 
     def _event(self, kind: str, **members: Any) -> bytes:
         self._inserted += 1

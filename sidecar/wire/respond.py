@@ -6,7 +6,7 @@ import json
 import math
 
 from bartizan.policy import names
-from sidecar.formats.base import UNREADABLE
+from sidecar.formats.base import UNDELIVERED, UNREADABLE
 from sidecar.model.decision import STATUS, Cause, Decision
 from sidecar.model.value import Value
 from sidecar.plan.plan import Plan
@@ -18,7 +18,7 @@ MESSAGES: dict[int, str] = {
     413: "The request body is too large.",
     415: "The content type or encoding of the request is not supported.",
     429: "Too many requests.",
-    502: "The model's answer could not be delivered.",
+    502: UNDELIVERED,
     503: "The request could not be checked. Try again later.",
 }
 _OTHER = "The request was refused."

@@ -100,6 +100,16 @@ async def test_a_cut_closes_the_open_block_and_the_message(
     assert (await served.guard.next_record()).cause == "answer_cut"
 
 
+async def test_a_stream_that_can_not_be_read_is_an_error_and_no_refusal(
+    served: Gateway, client: anthropic.AsyncAnthropic
+) -> None:
+    broken = b"event: content_block_delta\ndata: {not json\n\n"
+    served.model = streams(says.start(), *says.text(0, ["fine words"])[:2], broken)
+    with pytest.raises(anthropic.APIStatusError, match="could not be delivered"):
+        await message(client)
+    assert (await served.guard.next_record()).cause == "answer_malformed"
+
+
 async def test_whole_answers_are_redacted_and_a_canary_refuses_them(
     served: Gateway, client: anthropic.AsyncAnthropic
 ) -> None:

@@ -152,6 +152,26 @@ async def test_a_cut_finishes_every_choice(served: Gateway, client: openai.Async
     assert [(await served.guard.next_record()).cause for _ in range(2)] == ["answer_cut"] * 2
 
 
+async def test_a_stream_that_can_not_be_read_is_an_error_and_no_filtered_answer(
+    served: Gateway, client: openai.AsyncOpenAI
+) -> None:
+    broken = b"data: {not json\n\n"
+    served.model = streams(says.chunk({"role": "assistant", "content": "fine words "}), broken, says.DONE)
+    text = ""
+    with pytest.raises(openai.APIError, match="could not be delivered"):
+        async for event in await client.chat.completions.create(**CHAT, stream=True):
+            text += event.choices[0].delta.content or ""
+    made = says.Responses()
+    served.model = streams(made.begin(), broken)
+    events = [event async for event in await client.responses.create(model="m", input="hi", stream=True)]
+    last = events[-1]
+    assert last.type == "response.failed"
+    assert last.response.error
+    assert last.response.error.code == "server_error"
+    assert text == "fine words "
+    assert [(await served.guard.next_record()).cause for _ in range(2)] == ["answer_malformed"] * 2
+
+
 async def test_a_streamed_response_is_redacted_in_its_deltas_and_its_whole_texts(
     served: Gateway, client: openai.AsyncOpenAI
 ) -> None:

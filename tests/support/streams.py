@@ -88,7 +88,7 @@ def received(data: bytes) -> dict[str, str]:
     for event in EventSplitter().feed(data, end=True):
         if event.data is None or event.data == b"[DONE]":
             continue
-        for choice in json.loads(event.data)["choices"]:
+        for choice in json.loads(event.data).get("choices", ()):
             for key, value in choice.get("delta", {}).items():
                 if key == "tool_calls":
                     for call in value:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from bartizan.policy.schema import Protocol
+from sidecar.formats.base import UNDELIVERED, FormatError
 from sidecar.formats.sse import MAX_EVENT_BYTES
 from sidecar.model.decision import Cause
+from tests.support.formats import make
 from tests.support.streams import checks, chunk, received, run
 
 TOO_LARGE = b"data: " + b"x" * (MAX_EVENT_BYTES + 1)
@@ -26,3 +29,27 @@ def test_what_stands_before_an_unreadable_event_does_not_depend_on_the_chunks(
             assert outputs[-1].cause in {Cause.ANSWER_MALFORMED, Cause.ANSWER_TOO_LARGE}
             assert received(out)["0.content"] == "ask [EMAIL] or "
         assert [finding.kind for output in outputs for finding in output.findings] == ["email"]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "path", "kind", "said"),
+    [
+        ("openai", "/v1/chat/completions", "text/event-stream", '"type": "server_error"'),
+        ("openai", "/v1/completions", "text/event-stream", '"type": "server_error"'),
+        ("openai", "/v1/responses", "text/event-stream", "event: response.failed"),
+        ("anthropic", "/v1/messages", "text/event-stream", "event: error"),
+        ("ollama", "/api/chat", "application/x-ndjson", '{"error": '),
+    ],
+)
+def test_clients_are_told_of_a_fault_and_not_of_a_refusal(
+    protocol: Protocol, path: str, kind: str, said: str
+) -> None:
+    stream = make(protocol).answer_stream(path, kind)
+    assert stream is not None
+    with pytest.raises(FormatError):
+        stream.feed(b"data: {not JSON}\n\n", end=False)
+    ended = stream.fail("d1").decode()
+    assert said in ended
+    assert UNDELIVERED in ended
+    assert "d1" in ended
+    assert "content_filter" not in ended
