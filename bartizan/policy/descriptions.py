@@ -154,7 +154,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "Exfiltration.action": "What a finding leads to. redact puts [LINK] in its place.",
     "Markup.action": "What a finding leads to. redact puts [MARKUP] in its place.",
     "Tools.allow": "Names of tools that answers may call. Default: none.",
-    "Tools.schemas": "Schema of a tool's arguments, by its name. Without one any JSON object passes.",
+    "Tools.schemas": "Schema of a tool's arguments, by its name. Without one its arguments are not judged.",
     "Tools.action": "What a finding leads to. A streamed answer ends where deny finds something.",
     "Structured.schema": "JSON Schema of the answer's text; patterns are RE2's, references stay inside the schema.",
     "Structured.action": "What a finding leads to. deny withholds a streamed text until it is complete.",
