@@ -24,6 +24,8 @@ _GUIDES = {"pattern": "guided_pattern", "schema": "guided_schema"}
 _DEPTH = 128
 _EVEN_ZERO = frozenset({"logprobs", "prompt_logprobs"})
 """With 0 the engine still tells those of the tokens that it chose."""
+_THINKING = "budget_tokens"
+"""Must be less than max_tokens, or the provider refuses what is left of the request."""
 _LOGPROBS = "message.output_text.logprobs"
 
 
@@ -45,6 +47,8 @@ class ParametersCheck:
             bound = self._bounds.get(one.name)
             if bound is None:
                 continue
+            if one.path[-1] == _THINKING:
+                bound -= 1
             if one.name in _GUIDES:
                 if _size(one) > bound:
                     action = Action.FLAG if self._action is Action.FLAG else Action.DENY

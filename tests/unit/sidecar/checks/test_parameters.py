@@ -66,7 +66,9 @@ def test_numbers_above_their_bounds_are_set_to_them_and_no_other_byte_changes() 
     ("form", "body", "out"),
     [
         (AnthropicFormat(), {"max_tokens": 101, "thinking": {"type": "enabled", "budget_tokens": 200}},
-         {"max_tokens": 100, "thinking": {"type": "enabled", "budget_tokens": 100}}),
+         {"max_tokens": 100, "thinking": {"type": "enabled", "budget_tokens": 99}}),
+        (AnthropicFormat(), {"max_tokens": 5000, "thinking": {"budget_tokens": 100}},
+         {"max_tokens": 100, "thinking": {"budget_tokens": 99}}),
         (OllamaFormat(), {"options": {"num_predict": -1}}, {"options": {"num_predict": 100}}),
         (OllamaFormat(), {"logprobs": True, "top_logprobs": 20}, {"logprobs": True, "top_logprobs": 1}),
         (OpenAIFormat(), {"max_output_tokens": 10**30}, {"max_output_tokens": 100}),
