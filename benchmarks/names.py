@@ -6,13 +6,14 @@ HARMLESS.jsonl: lines with `text` and `source`, of which a sample of each source
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 import statistics
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,17 +102,28 @@ def milliseconds(tested: NameModel, length: int, count: int) -> str:
     return f"p50 {cuts[9]:.1f} ms, p95 {cuts[18]:.1f} ms"
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks.names", description=__doc__)
+    parser.add_argument("people", nargs="?", type=_file, metavar="PII.jsonl")
+    parser.add_argument("harmless", nargs="?", type=_file, metavar="HARMLESS.jsonl")
+    chosen = parser.parse_args(arguments)
     out = sys.stdout.write
     for size, (length, count) in SIZES.items():
         out(f"{size}: {milliseconds(model(0.5), length, count)}\n")
-    for file in sys.argv[1:2]:
+    if chosen.people:
         for threshold in THRESHOLDS:
-            out(f"from {threshold}: {detection(model(threshold), lines(file))}\n")
-    for file in sys.argv[2:3]:
-        for line in harmless(model(0.5), lines(file)):
+            out(f"from {threshold}: {detection(model(threshold), lines(chosen.people))}\n")
+    if chosen.harmless:
+        for line in harmless(model(0.5), lines(chosen.harmless)):
             out(line + "\n")
 
 
+def _file(name: str) -> str:
+    """Asked before minutes of measuring."""
+    if not Path(name).is_file():
+        raise argparse.ArgumentTypeError(f"no file {name}")
+    return name
+
+
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
