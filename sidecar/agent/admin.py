@@ -51,7 +51,9 @@ class EnvoyAdmin:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.UnixConnector(str(self._socket), force_close=True), timeout=self._timeout
+            # kept open: it is asked three times a second, and a new connection costs as much as the answer
+            connector=aiohttp.UnixConnector(str(self._socket)),
+            timeout=self._timeout,
         )
         return self
 

@@ -87,7 +87,8 @@ class Monitor:
         if not await self._envoy.watch():
             return
         try:
-            secrets = await self._admin.active_secrets()
+            # what Envoy was given none of, it need not be asked for
+            secrets = await self._admin.active_secrets() if self._config.secrets else {}
             if not self.envoy_version:
                 self.envoy_version = await self._admin.version()
         except (DependencyUnavailable, msgspec.MsgspecError):
