@@ -10,10 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import aiohttp
 import msgspec
 
 from bartizan.errors import DependencyUnavailable
+from sidecar.agent.lean_aiohttp import aiohttp
 from sidecar.agent.sds import generation_of
 
 _PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid

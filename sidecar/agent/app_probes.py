@@ -11,13 +11,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-import aiohttp
 import grpc
 import msgspec
-from aiohttp import web
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from bartizan import tasks
+from sidecar.agent.lean_aiohttp import aiohttp, web
 
 PATH = "/app-probes"
 FRESH_SECONDS = 0.25

@@ -15,8 +15,6 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-import aiohttp
-
 from bartizan import tasks
 from bartizan.policy.bundle import Bundle
 from bartizan.policy.names import CLUSTER_MODEL, HEADER_DECISION
@@ -25,6 +23,7 @@ from sidecar.agent import conditions as names
 from sidecar.agent import listening
 from sidecar.agent.apply import Applier
 from sidecar.agent.conditions import Conditions
+from sidecar.agent.lean_aiohttp import aiohttp
 from sidecar.pod_settings import Capture
 from sidecar.settings import Settings
 

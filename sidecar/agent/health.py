@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from aiohttp import web
-
 from bartizan.errors import ProcessFailed
 from bartizan.telemetry.exposition import CONTENT_TYPE, exposition
 from bartizan.telemetry.lean_prometheus import (
@@ -24,6 +22,7 @@ from bartizan.telemetry.lean_prometheus import (
 from sidecar.agent import app_probes as probing
 from sidecar.agent.apply import Applier
 from sidecar.agent.conditions import Conditions
+from sidecar.agent.lean_aiohttp import web
 from sidecar.agent.monitor import Monitor
 from sidecar.agent.workers import WorkerPool
 

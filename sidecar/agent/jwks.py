@@ -15,15 +15,14 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from bartizan import tasks
 from bartizan.errors import DependencyRefused, DependencyUnavailable
 from bartizan.policy.schema import Jwt
 from bartizan.telemetry.logging import get_logger
 from sidecar.agent.changes import Changes
+from sidecar.agent.lean_aiohttp import AbstractResolver, ResolveResult, aiohttp, authorities
 
 MAX_BYTES = 256 * 1024
 MAX_KEYS = 100
@@ -203,6 +202,7 @@ async def _get(url: str, allow: Sequence[str]) -> bytes:
                 raise DependencyRefused("the address is private and BARTIZAN_JWKS_ALLOW does not name it")
     connector = aiohttp.TCPConnector(resolver=_Pinned(addresses), force_close=True)
     try:
+        trusted = await asyncio.to_thread(authorities)
         async with (
             aiohttp.ClientSession(
                 connector=connector,
@@ -210,7 +210,9 @@ async def _get(url: str, allow: Sequence[str]) -> bytes:
                 trust_env=False,
                 auto_decompress=False,
             ) as session,
-            session.get(url, allow_redirects=False, headers={"accept-encoding": "identity"}) as response,
+            session.get(
+                url, ssl=trusted, allow_redirects=False, headers={"accept-encoding": "identity"}
+            ) as response,
         ):
             if response.status != 200:
                 raise DependencyUnavailable(f"HTTP {response.status}")

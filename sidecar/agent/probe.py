@@ -15,12 +15,11 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-import aiohttp
-
 from bartizan import tasks
 from bartizan.errors import ResourceRejected
 from bartizan.policy.bundle import Bundle
 from bartizan.policy.names import HEADER_PROBE, HEADER_PROOF
+from sidecar.agent.lean_aiohttp import aiohttp
 from sidecar.plan.probe import Phase, Probe, probe_header, proof
 
 # no JSON format can read this, and an opaque one does not try

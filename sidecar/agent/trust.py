@@ -10,11 +10,11 @@ import hashlib
 import hmac
 from pathlib import Path
 
-import aiohttp
 import msgspec
 
 from bartizan.errors import DependencyUnavailable, IdentityRefused, TrustError
 from bartizan.identity import JoinToken, TrustDocument
+from sidecar.agent.lean_aiohttp import aiohttp
 
 MAX_BYTES = 1024 * 1024
 TIMEOUT = 5.0

@@ -55,3 +55,24 @@ def test_a_process_starts_without(start: str, unwanted: set[str]) -> None:
     code = f"{start}\nimport json, sys\nprint(json.dumps(list(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not unwanted & set(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        pytest.param("import sidecar.__main__", id="agent"),
+        pytest.param(COMMAND, id="agent by the images' command"),
+    ],
+)
+def test_an_agent_reads_certificate_authorities_when_it_first_trusts_them(start: str) -> None:
+    code = f"""{start}
+import gc, ssl
+def trusted():
+    return sorted(context.cert_store_stats()["x509"] for context in gc.get_objects() if isinstance(context, ssl.SSLContext))
+before = trusted()
+from sidecar.agent.lean_aiohttp import authorities
+made = authorities().cert_store_stats()["x509"]
+print(before, made == ssl.create_default_context().cert_store_stats()["x509"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["[0,", "0]", "True"]
