@@ -250,6 +250,9 @@ class _Told:
     def cut(self, decision_id: str, *, named: bool = True) -> bytes:
         return f"{decision_id} {named}".encode()
 
+    def fail(self, decision_id: str) -> bytes:
+        return f"{decision_id} failed".encode()
+
 
 def inspected(start: Callable[[], AnswerStream], body: bytes, cuts: Sequence[int], *, shadow: bool) -> None:
     """What flows through all checks, and what they find."""
