@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from bartizan import api
-from bartizan.errors import DependencyUnavailable
+from bartizan.errors import DependencyUnavailable, NotFound
 from bartizan.evidence_calls import EvidenceCalls
 from bartizan.mesh_calls import LONG_SECONDS, MeshCalls
 from bartizan.transport import SECONDS, decode, fault, word
@@ -81,7 +81,14 @@ class Client(MeshCalls, EvidenceCalls):
         )
 
     async def publication(self, name: str, version: int) -> api.Publication:
-        return await self.send("GET", f"{_policy(name)}/publications/{version}", api.Publication)
+        """An older control plane knows no path of a single one: there it is looked for in the list. Raises NotFound."""
+        try:
+            return await self.send("GET", f"{_policy(name)}/publications/{version}", api.Publication)
+        except NotFound:
+            found = [each for each in await self.publications(name) if each.version == version]
+            if not found:
+                raise
+            return found[0]
 
     async def diff(self, name: str, before: int, after: int | None = None) -> api.Difference:
         query = {"from": str(before), **({} if after is None else {"to": str(after)})}

@@ -5,13 +5,18 @@ and a key set tells who changed it last.
 from __future__ import annotations
 
 import json
+import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 import yaml
 
+from bartizan.client import Client
 from bartizan.errors import NotFound
+from control_plane.api.auth import Tokens
+from control_plane.api.server import application, serve
 from control_plane.store.base import AuditRow, PublicationRow, RevisionRow
 from tests.support.commands import Commands
 
@@ -68,6 +73,28 @@ async def test_one_publication_is_asked_for_by_its_version(house: Any, policy_te
         for version in (0, 4):
             with pytest.raises(NotFound):
                 await client.publication("prod/chat", version)
+
+
+async def test_one_publication_of_an_older_control_plane_is_found_in_its_list(
+    house: Any, policy_text: str, tmp_path: Path
+) -> None:
+    known = [each for each in house.operations if not each.path.endswith("/publications/{version}")]
+    assert len(known) == len(house.operations) - 1
+    ca, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("127.0.0.1").configure_cert(context)
+    ca.cert_pem.write_to_path(str(tmp_path / "older.pem"))
+    tokens = Tokens(house.store, tmp_path / "no-bootstrap-token")
+    runner, port = await serve(application(known, tokens, "1.0.0"), "127.0.0.1", 0, context)
+    try:
+        address, ca_file = f"https://127.0.0.1:{port}", tmp_path / "older.pem"
+        async with Client(address, house.admin, ca_file=ca_file) as client:
+            await client.apply(policy_text)
+            [one] = await client.publications("prod/chat")
+            assert await client.publication("prod/chat", 1) == one
+            with pytest.raises(NotFound):
+                await client.publication("prod/chat", 2)
+    finally:
+        await runner.cleanup()
 
 
 async def test_an_explained_decision_names_its_publication_among_many(
