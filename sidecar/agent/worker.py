@@ -69,6 +69,7 @@ class Worker:
         self._on_spans = on_spans
         self._loading = 0
         self._sequence = 0
+        self._answered = 0
         self._silence = Silence(PING_EVERY, time.monotonic())
         self._greeted = False
         self._started = False
@@ -180,7 +181,8 @@ class Worker:
         while (message := await channel.receive()) is not None:
             self._silence.heard(time.monotonic())
             match message:
-                case Pong(metrics=metrics):
+                case Pong(sequence=sequence, metrics=metrics):
+                    self._answered = sequence
                     self.metrics = metrics
                     self._greeted = True
                     continue
@@ -223,6 +225,10 @@ class Worker:
             if self._outgoing.empty():
                 self.tell(Ping(sequence=self._sequence))
             await asyncio.sleep(PING_EVERY)
+            if self._answered == self._sequence:
+                # owes nothing, so its silence begins with the next ping; what the kernel knows is not read in vain
+                self._silence.heard(time.monotonic())
+                continue
             limit = HUNG_AFTER if self._greeted else START_WITHIN
             if self._loading:
                 limit = max(limit, LOAD_WITHIN)
