@@ -64,8 +64,8 @@ def inspect_document(
 
     `keep_fixed`: texts that are `fixed` are never edited; a check that would is a finding that denies.
 
-    After a denial the document's edits are incomplete: it must not be sent. `gone` is asked before every text; once it
-    says yes, this raises Abandoned.
+    After a denial the document's edits are incomplete: it must not be sent. `gone` is asked before every check of
+    every text; once it says yes, this raises Abandoned.
     """
     findings: dict[Finding, None] = {}
     scanned = 0
@@ -74,13 +74,11 @@ def inspect_document(
     if checks.texts:
         joined = JoinedParts()
         for part in document.texts():
-            if gone():
-                raise Abandoned
             stages = checks.judging(part)
             scanned += 0 if part.again or not stages else len(part.text.encode())
             alike = (part.role, part.text, part.fixed, part.json, part.identifier)
             if alike not in judged:
-                judged[alike] = _inspect_part(part, stages)
+                judged[alike] = _inspect_part(part, stages, gone)
             found, text = judged[alike].findings, judged[alike].text
             findings.update((replace(finding, location=part.location), None) for finding in found)
             joined.add(part, text, found)
@@ -95,7 +93,7 @@ def inspect_document(
                     document.replace(part.location, text)
         findings.update(dict.fromkeys(joined.judge(checks.texts)))
     if checks.restores and checks.scope:
-        changed = _restore(document, checks, checks.scope.tokens, findings, shadow=shadow) or changed
+        changed = _restore(document, checks, checks.scope.tokens, findings, gone, shadow=shadow) or changed
     if checks.wholes:
         texts = {part.location: part.text for part in document.texts()} | dict(document.objects())
         texts |= dict(document.implied())
@@ -138,13 +136,15 @@ def inspect_images(
     )
 
 
-def holds_unjudged(document: Document, checks: CheckSet, passed: Container[tuple[str, str]]) -> bool:
-    """Whether a text that has not `passed` is one that a check denies or would edit."""
+def holds_unjudged(
+    document: Document, checks: CheckSet, passed: Container[tuple[str, str]], gone: Callable[[], bool]
+) -> bool:
+    """Whether a text that has not `passed` is one that a check denies or would edit. Raises Abandoned."""
     if too_many_texts(document, checks):
         return True
     for part in document.texts() if checks.texts else ():
         if (part.role, part.text) not in passed:
-            made = _inspect_part(part, checks.judging(part))
+            made = _inspect_part(part, checks.judging(part), gone)
             if made.text != part.text or strongest(made.findings) > Action.FLAG:
                 return True
     return False
@@ -181,7 +181,7 @@ class _Judged:
     unseen: Sequence[str] = ()
 
 
-def _inspect_part(part: TextPart, checks: Sequence[TextCheck]) -> _Judged:
+def _inspect_part(part: TextPart, checks: Sequence[TextCheck], gone: Callable[[], bool]) -> _Judged:
     """Of an identifier all text is left: nothing of it can be redacted, only denied.
 
     Says the same of every part with this role, text, `fixed`, `json` and `identifier`.
@@ -189,6 +189,8 @@ def _inspect_part(part: TextPart, checks: Sequence[TextCheck]) -> _Judged:
     findings: list[Finding] = []
     unseen: list[str] = []
     for check in checks:
+        if gone():
+            raise Abandoned
         inspection = check.inspect(part)
         unseen += inspection.unseen
         if part.identifier:
@@ -202,7 +204,13 @@ def _inspect_part(part: TextPart, checks: Sequence[TextCheck]) -> _Judged:
 
 
 def _restore(
-    document: Document, checks: CheckSet, tokens: Tokens, findings: dict[Finding, None], *, shadow: bool
+    document: Document,
+    checks: CheckSet,
+    tokens: Tokens,
+    findings: dict[Finding, None],
+    gone: Callable[[], bool],
+    *,
+    shadow: bool,
 ) -> bool:
     """After all other checks, and once: a text that holds others, listed after them, has got theirs already.
 
@@ -213,7 +221,7 @@ def _restore(
     for part in list(document.texts()) if tokens else ():
         if part.identifier:
             continue
-        made = _Judged((), part.text) if part.again else _inspect_part(part, stages)
+        made = _Judged((), part.text) if part.again else _inspect_part(part, stages, gone)
         findings.update(dict.fromkeys(made.findings))
         if made.text != part.text:
             changed = True

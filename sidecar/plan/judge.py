@@ -153,7 +153,7 @@ def _inspect_request(
         body = document.encode()
         if len(body) > plan.max_body_bytes:
             made.refusal = deny(Cause.BODY_TOO_LARGE, detail="edited")
-        elif other := reads_otherwise(plan, head, body, document, result):
+        elif other := reads_otherwise(plan, head, body, document, result, gone):
             made.refusal = deny(Cause.AMBIGUOUS_BODY, detail=other)
         else:
             made.body = body

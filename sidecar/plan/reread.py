@@ -6,6 +6,8 @@ that engines act on (a part's type, a model's name) would go around them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sidecar.checks.content import ContentResult, holds_unjudged
 from sidecar.formats.base import Document, FormatError
 from sidecar.model.request import RequestHead
@@ -13,11 +15,16 @@ from sidecar.plan.plan import Plan
 
 
 def reads_otherwise(
-    plan: Plan, head: RequestHead, body: bytes, judged: Document, result: ContentResult
+    plan: Plan,
+    head: RequestHead,
+    body: bytes,
+    judged: Document,
+    result: ContentResult,
+    gone: Callable[[], bool],
 ) -> str:
     """What of the edited `body` is not as the `judged` document had it, in one word; "" where nothing is.
 
-    Bounds of answers may have become smaller.
+    Bounds of answers may have become smaller. Raises Abandoned soon after `gone` says that nobody waits.
     """
     try:
         again = plan.format.decode_request(head.path, head.headers.get("content-type", ""), body)
@@ -36,4 +43,4 @@ def reads_otherwise(
     found = {finding for check in plan.input.parameters for finding, _ in check.judge(asked)}
     if not found <= set(result.findings):
         return "parameters"
-    return "text" if holds_unjudged(again, plan.input, result.passed) else ""
+    return "text" if holds_unjudged(again, plan.input, result.passed, gone) else ""

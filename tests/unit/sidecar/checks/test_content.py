@@ -182,3 +182,14 @@ def test_nothing_more_is_judged_when_nobody_waits() -> None:
             document, CheckSet(texts=[counting]), shadow=False, gone=lambda: len(counting.seen) == 3
         )
     assert len(counting.seen) == 3
+
+
+def test_nor_by_the_next_check_of_a_text_however_long() -> None:
+    body = json.dumps({"messages": [{"role": "user", "content": "a" * 100}]}).encode()
+    document = OpenAIFormat().decode_request(CHAT, "application/json", body)
+    first, second = Counting(), Counting()
+    with pytest.raises(Abandoned):
+        inspect_document(
+            document, CheckSet(texts=[first, second]), shadow=False, gone=lambda: bool(first.seen)
+        )
+    assert (len(first.seen), second.seen) == (1, [])
