@@ -16,7 +16,7 @@ from sidecar.wire import grpc_status as status
 from sidecar.wire.faults import status_of
 from sidecar.wire.grpc_call import Stream
 from sidecar.wire.http2_connection import Http2Connection
-from sidecar.wire.running import Running, Server, rest, unwatch
+from sidecar.wire.running import Running, Server, give_up, rest, unwatch
 from sidecar.wire.turns import Turns
 
 log = get_logger()
@@ -193,6 +193,8 @@ class Http2Protocol(asyncio.Protocol):
             if self._admit(stream, context):
                 self.awaited(stream)
                 stream.owner.become_task(self._wait(stream, work, waits_for))
+            else:
+                context.run(give_up, work, waits_for)
 
     async def _wait(self, stream: Stream, work: Coroutine[Any, Any, bytes], waits_for: Any) -> None:
         try:

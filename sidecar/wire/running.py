@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import types
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from contextlib import suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
@@ -187,3 +188,14 @@ def rest(work: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T]
         except StopIteration as answer:
             value: T = answer.value
             return value
+
+
+def give_up(work: Coroutine[Any, Any, Any], waits_for: Any) -> None:
+    """End a coroutine that was driven to its first wait, as its task's cancellation would: what it waits for ends too, and
+    it leaves its evidence.
+    """
+    if isinstance(waits_for, asyncio.Future):
+        waits_for.cancel()
+    with suppress(Exception, asyncio.CancelledError):  # of nobody but this coroutine
+        work.throw(asyncio.CancelledError())
+        work.close()  # it waits again

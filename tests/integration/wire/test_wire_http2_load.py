@@ -61,6 +61,7 @@ async def test_calls_beyond_the_limit_are_refused(serve_ngh2: Serve) -> None:
         other = await running.connect()
         await other.send(request(1, path=b"/test.S/Hang"), request(3))
         assert (await other.answer(1)).status == 8
+        assert len(running.handlers.cancelled) == 1, "its handler had begun: what it started ends, too"
         assert (await other.answer(3)).status == 0
         await peer.close()
         await other.close()
