@@ -10,7 +10,8 @@ from __future__ import annotations
 import random
 
 from tests.fuzz.program import Program
-from tests.support.wires import ARGUMENTS, WIRES
+from tests.support.wire import ARGUMENTS
+from tests.support.wires import WIRES
 from tests.unit.sidecar.checks.test_joined_blocks import blocks_alike
 from tests.unit.sidecar.formats.test_restoring_guarantee import CHANGED, SAID, restored_alike
 from tests.unit.sidecar.formats.test_streaming_guarantee import (

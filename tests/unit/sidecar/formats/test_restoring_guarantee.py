@@ -20,7 +20,8 @@ from sidecar.checks.content import inspect_document
 from sidecar.checks.scope import Scope
 from sidecar.checks.stream import StreamInspector
 from sidecar.checks.tokens import Tokens
-from tests.support.wires import ARGUMENTS, WIRES
+from tests.support.wire import ARGUMENTS
+from tests.support.wires import WIRES
 from tests.unit.sidecar.formats.test_streaming_guarantee import (
     ALL,
     CASES,

@@ -26,7 +26,8 @@ from sidecar.checks.content import apply_edits, inspect_document
 from sidecar.checks.stream import StreamInspector
 from sidecar.formats.base import Format, TextPart
 from sidecar.formats.catalog import build_format
-from tests.support.wires import ARGUMENTS, WIRES, Wire
+from tests.support.wire import ARGUMENTS, Wire
+from tests.support.wires import WIRES
 
 CASES = int(os.environ.get("BARTIZAN_STREAM_CASES", "300"))
 TOKENS = ("ZEBRA-phoenix-7731", "geheim-猫-42")
