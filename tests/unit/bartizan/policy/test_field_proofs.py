@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from bartizan.policy.mesh import PARTS, MeshPolicy
-from tests.support.field_proofs import ENFORCE_NOTHING, MESH_PROOFS, PROOFS
+from tests.support.field_proofs import ENFORCE_NOTHING, PROOFS
+from tests.support.mesh_proofs import MESH_PROOFS
 from tests.support.policy_leaves import leaves
 
 ROOT = Path(__file__).resolve().parents[4]
