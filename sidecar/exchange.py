@@ -113,6 +113,9 @@ class Exchange:
         """Advance by one event. Raises ProtocolViolation for one that can't come now."""
         if isinstance(event, AnswerBody) and self.stage is Stage.STREAMED:  # as most often
             return self._stream(event.data, end=event.end)
+        if isinstance(event, AnswerBody) and self.stage is Stage.PASSED:
+            self.trail.response_bytes += len(event.data)
+            return self._send(event.data, end=event.end)
         match event, self.stage:
             case RequestHeaders(), Stage.START:
                 return self._request_headers(event)
@@ -130,9 +133,6 @@ class Exchange:
                 return self._refuse(deny(_OF_ENVOY.get(status, Cause.FAULT)), status)
             case AnswerBody(), Stage.WITHHELD:
                 return self._withhold(event)
-            case AnswerBody(), Stage.PASSED:
-                self.trail.response_bytes += len(event.data)
-                return self._send(event.data, end=event.end)
             case AnswerTrailers(), Stage.WITHHELD:
                 return self._judge(trailers=True)
             case AnswerTrailers(), Stage.STREAMED:

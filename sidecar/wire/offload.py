@@ -24,15 +24,13 @@ def heavy(*pieces: bytes | bytearray) -> bool:
 def takes_long(exchange: Exchange, event: Event) -> bool:
     """Whether the exchange is to take this event in a thread."""
     stage, asks = exchange.stage, exchange.plan.answers_ask
-    if isinstance(event, AnswerBody) and stage is Stage.STREAMED:  # as most often
-        return asks or heavy(event.data)
+    if isinstance(event, AnswerBody) and stage is not Stage.WITHHELD:  # as most often
+        return (asks and stage is Stage.STREAMED) or heavy(event.data)
     match event:
         case AnswerTrailers() if asks and stage is Stage.STREAMED:
             return True
-        case AnswerBody(data=data, end=True) if stage is Stage.WITHHELD:
-            return asks or heavy(data, exchange.held)
-        case AnswerBody(data=data):
-            return heavy(data)
+        case AnswerBody(data=data, end=end):
+            return (asks or heavy(data, exchange.held)) if end else heavy(data)
         case AnswerTrailers():
             return stage is Stage.WITHHELD and (asks or heavy(exchange.held))
         case RequestBody(data=data):
