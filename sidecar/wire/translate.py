@@ -1,5 +1,5 @@
-"""Envoy's ext_proc messages <-> the guard's own types, both directions, pure. Beside translate_check.py nothing else in
-here reads or writes protobuf.
+"""Envoy's ext_proc messages <-> the guard's own types, both directions, pure. Beside translate_check.py and
+ext_proc_body.py nothing else in here reads or writes protobuf.
 """
 
 from __future__ import annotations
