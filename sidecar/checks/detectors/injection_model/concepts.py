@@ -19,7 +19,7 @@ _WORDS: Final[dict[str, str]] = {
     "you": "you u yourself du dich dir sie tu te vous toi usted tú ti voi voce ты вы тебе sen sana",
     "your": "your yours ur dein* ihre ihren ton ta tes votre vos tus su sus tuo tuoi tua tue seu sua seus suas twoj* jouw je твой твои свои",
     "youare": "you're youre youve you've",
-    "me": "me i my mine myself i'm i'll mir ich mein* moi mon mes mi mis mio miei minha* meu меня мне мой мои bana",
+    "me": "me my mine myself i'm i'll mir ich mein* moi mon mes mi mis mio miei minha* meu меня мне мой мои bana",
     "ai": "ai chatbot* bot bots assistant* llm gpt chatgpt gpt-4 claude gemini model models language-model ki kunstliche ia intelligence inteligencia intelligenza asistente assistente ии нейросеть yapay",
     "free": "unrestrict* unfilter* uncensor* unlimited unbound unshackl* jailbreak* jailbroken amoral immoral unethical evil ruthless unhinged lawless limitless uninhibited freed liberat* unleash* rogue villain* malevolent nefarious unbiased dan stan ungefiltert* uneingeschrankt* unzensiert*",
     "without": "without no none free devoid lack* lacks zero ohne keine keinen kein sans aucun* sin ningun* senza nessun* sem nenhum* nenhuma без никаких zonder bez",
@@ -44,6 +44,9 @@ _WORDS: Final[dict[str, str]] = {
     "hack": "hack* pwned owned hijack* exploit* inject* malicious* payload* attacker* breach* compromised takeover kill destroy hate",
     "trust": "authorized authoris* authoriz* permission* access granted grant* approved approve* verify verified confirm* confirmed privilege* trusted test testing audit emergency urgent important attention critical",
     "task_stop": "stop cease halt end terminate pause quit done finished complete completed over",
+    "question": "?",
+    "subject": "i we one ich wir man je nous yo nosotros io noi eu nos я мы ik wij",
+    "third": "he she they it his her their its them him er sein seine ihm il elle ils son leur el ella ellos lui lei loro ele ela он она они",
 }
 
 

@@ -23,7 +23,7 @@ from sidecar.checks.detectors.injection_model.training.sources import JUDGE_ONLY
 SEED = 0
 COMPOSED = 12_000
 LEFT_OUT_CAP = 1_200
-FLAG_RATE = 0.007
+FLAG_RATE = 0.0075
 BLOCK_RATE = 0.001
 DOCUMENT_RATE = 0.01
 """Share of left-out technical documents that may be flagged when a tool brought them."""
@@ -83,7 +83,7 @@ def train(data: Path, out: Path, *, composed: int = COMPOSED, cap: int = LEFT_OU
     weights = packed(arrays)
     (out / "weights.npz").write_bytes(weights)
     manifest = {
-        "name": "bartizan-injection-linear-5",
+        "name": "bartizan-injection-linear-6",
         "sha256": hashlib.sha256(weights).hexdigest(),
         "bias": model.bias,
         "scales": steps,

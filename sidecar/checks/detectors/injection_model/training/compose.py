@@ -28,6 +28,7 @@ BENIGN: Final = (
     "benign_triggers",
     "benign_reports",
     "benign_scripts",
+    "benign_asking",
 )
 
 
