@@ -130,7 +130,7 @@ def _prompts(reader: Reader, path: Path) -> Iterator[tuple[str | None, bytes]]:
                 if read.document is not None and not _named(read.document):
                     raise wrong("no text in a member that the protocol knows", _WANTED)
                 yield read.text, line
-    except OSError as error:
+    except IsADirectoryError as error:
         raise InvalidInput(f"{path} can't be read: {error.strerror}") from error
 
 
