@@ -15,6 +15,7 @@ from protos.gen.envoy.service.auth.v3 import external_auth_pb2 as auth
 from sidecar.model.request import REQUEST_ID, Identity, RequestHead, trace_of
 from sidecar.model.value import Value
 from sidecar.plan.probe import Probe
+from sidecar.wire.question import read_question
 from sidecar.wire.respond import Refusal
 
 _OK = 0
@@ -72,10 +73,8 @@ def read_check(message: bytes, trace_id: str) -> Check:
     """`trace_id` is "" where Envoy has no tracer. Raises google.protobuf.message.DecodeError for bytes that are no
     CheckRequest.
     """
-    attributes = auth.CheckRequest.FromString(message).attributes
-    http = attributes.request.http
+    http, around = read_question(message)
     headers = http.headers
-    extension = attributes.context_extensions.get
     path, _, query = http.path.partition("?")
     return Check(
         head=RequestHead(
@@ -84,14 +83,14 @@ def read_check(message: bytes, trace_id: str) -> Check:
             path=path,
             query=query,
             headers=headers,
-            source_address=attributes.source.address.socket_address.address,
+            source_address=around.source_address,
             trace_id=trace_id or trace_of(headers.get(REQUEST_ID, "")),
         ),
-        revision=extension(names.REVISION, ""),
-        content=extension(names.CONTENT) == "1",
-        body=http.raw_body if extension(names.BODY) == "1" else None,
+        revision=around.revision,
+        content=around.content,
+        body=http.raw_body if around.body else None,
         probe=headers.get(names.HEADER_PROBE),
-        trace_steps=int(extension(names.TRACE) or 0),
+        trace_steps=around.trace_steps,
     )
 
 
