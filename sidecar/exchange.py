@@ -183,7 +183,7 @@ class Exchange:
             return [probe_answer(refusal, opaque=self.plan.format.name == "opaque")]
         if self.identity is None:
             return self._refuse(deny(Cause.CONTEXT_MISSING))
-        if refusal is not None and self.plan.shadow:
+        if refusal is not None and self.plan.shadow and refusal.cause is not Cause.BODY_TOO_LARGE:  # as Envoy
             self.would = refusal
             return []
         self._new_body = None if self.plan.shadow else judged.body

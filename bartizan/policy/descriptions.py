@@ -25,7 +25,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "ModelPolicySpec.waf": "The web application firewall, on requests; needs the extra bartizan[waf] and rules at the sidecar.",
     "ModelPolicySpec.failure": "What happens when a check can't decide.",
     "ModelPolicySpec.telemetry": "Tracing of this endpoint.",
-    "ModelPolicySpec.mode": "enforce, or shadow: decide and record, never block (authentication still holds).",
+    "ModelPolicySpec.mode": "enforce, or shadow: decide and record, never block (authentication and limits of size still hold).",
     "Selector.matchLabels": "Labels that a sidecar must carry, all of them.",
     "Listener.tls": 'Certificate and key files at the sidecar, or "none" for plain HTTP behind a mesh that encrypts.',
     "Listener.address": "IP address to listen on.",

@@ -104,7 +104,6 @@ def test_whatever_comes_replies_keep_their_order(happened: list[Event], shadow: 
 @pytest.mark.parametrize(
     ("changes", "happened", "cause"),
     [
-        ({"max_body_bytes": 5}, request(), Cause.BODY_TOO_LARGE),
         ({}, [request()[0], RequestBody(data=b"{")], Cause.MALFORMED_BODY),
         ({}, [RequestHeaders(method="POST", path="/predict", headers=JSON, end=True)], Cause.MALFORMED_BODY),
         ({"body_authz": (AuthzRule(name="r", deny='request.model == ""'),)}, request(), Cause.FORBIDDEN),
@@ -133,6 +132,15 @@ def test_what_enforcing_refuses_shadow_passes_and_records(
     assert bool(refused) == (mode == "enforce")
     assert on.decision.cause is cause
     assert on.shadowed == (mode == "shadow")
+
+
+@pytest.mark.parametrize("mode", ["enforce", "shadow"])
+def test_a_body_above_the_limit_is_refused_in_any_mode(mode: str) -> None:
+    on = exchange(plan(mode=mode, max_body_bytes=1024))
+    replies = play(on, request("a" * 2000))
+    assert isinstance(replies[-1], Refuse)
+    assert on.decision.cause is Cause.BODY_TOO_LARGE
+    assert not on.shadowed
 
 
 def test_shadow_changes_nothing() -> None:
