@@ -84,7 +84,9 @@ async def test_a_valid_key_passes_and_its_identity_goes_on_without_the_credentia
     without_content_hop = await worker.check({"x-api-key": KEY})
     record = await worker.next_record()
     assert without_content_hop.dynamic_metadata["decision_id"] == record.id
-    assert handed_on(without_content_hop) == {"decision_id": record.id, "revision": "1.1"}
+    # for Envoy's own records of what comes after; never who asked
+    caller = {"tenant": "acme", "key_id": "k1"}
+    assert handed_on(without_content_hop) == {"decision_id": record.id, "revision": "1.1", **caller}
     reply = await worker.check({"x-api-key": KEY}, content=True)
     assert reply.status.code == 0
     assert set(reply.ok_response.headers_to_remove) == {"authorization", "x-api-key"}

@@ -37,11 +37,11 @@ def inspector(*checks: Any, shadow: bool = False) -> StreamInspector:
 
 
 def names(out: bytes) -> list[str]:
-    """Of each delta that carries one."""
+    """Of each delta that carries one; an error's event has none."""
     found = []
     for line in out.decode().splitlines():
         if line.startswith("data: {"):
-            for choice in json.loads(line[6:])["choices"]:
+            for choice in json.loads(line[6:]).get("choices", ()):
                 calls = choice["delta"].get("tool_calls", ())
                 found += [call["function"]["name"] for call in calls if "name" in call.get("function", {})]
     return found
