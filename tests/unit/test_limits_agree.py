@@ -19,7 +19,7 @@ from sidecar.checks.images import decoder as image_decoder
 from sidecar.checks.names import process as names_process
 from sidecar.wire import engine_grpcio, engine_ngh2, ext_authz, ext_proc
 from sidecar.wire.offload import OFFLOAD
-from tests.unit.control_plane.compile.test_compile_rules import policy
+from tests.support.compiled import policy
 
 MIB = 1024 * 1024
 

@@ -5,49 +5,18 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bartizan.errors import PolicyInvalid
-from bartizan.policy.bundle import Bundle
 from bartizan.policy.capabilities import BODY_IN_CHECK as BODY_IN_CHECK_CAPABILITY
 from bartizan.policy.capabilities import SUPPORTED
-from bartizan.policy.schema import ModelPolicy
-from control_plane.compile.bundle import compile_bundle
 from control_plane.compile.envoy.edge import all_but
 from control_plane.compile.envoy.filters.catalog import FILTERS
 from control_plane.compile.envoy.filters.limits import BODY_IN_CHECK
 from control_plane.compile.explain import explain
-
-
-def policy(**spec: Any) -> ModelPolicy:
-    document = {
-        "apiVersion": "bartizan.dev/v1alpha1",
-        "kind": "ModelPolicy",
-        "metadata": {"name": "m"},
-        "spec": {
-            "selector": {"matchLabels": {"app": "m"}},
-            "listener": {"tls": "none"},
-            "model": {"name": "m", "protocol": "json_fields"},
-            "routes": [{"path": "/p", "inputText": ["$.text"]}],
-            "tenants": ["acme"],
-            "authn": {"apiKeys": {"set": "m"}},
-            **spec,
-        },
-    }
-    return msgspec.convert(document, ModelPolicy)
-
-
-def bundle(given: ModelPolicy, revision: int = 1, version: int = 1) -> Bundle:
-    return compile_bundle(given, revision=revision, version=version, issued_at="2026-01-02T03:04:05Z")
-
-
-def filters(given: Bundle) -> list[str]:
-    (listener,) = given.envoy.listeners
-    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
-    return [entry["name"].removeprefix("envoy.filters.http.") for entry in manager["http_filters"]]
+from tests.support.compiled import bundle, filters, policy
 
 
 @pytest.mark.parametrize(
@@ -198,41 +167,6 @@ def test_what_changes_often_leaves_the_listener_alone(change: str) -> None:
     before, after = bundle(policy()), bundle(policy(**CHANGES[change]), revision=2, version=2)
     assert before.envoy.listeners == after.envoy.listeners
     assert before != after
-
-
-@pytest.mark.parametrize("native", [False, True])
-@pytest.mark.parametrize(("share", "steps"), [(0, 0), (0.000001, 1), (0.0001, 1), (0.3, 3000), (1, 10_000)])
-def test_envoy_traces_where_it_lets_requests_in_by_itself_and_elsewhere_the_guard_draws(
-    share: float, steps: int, native: bool
-) -> None:
-    jwt = {
-        "issuer": "https://i.example",
-        "audiences": ["a"],
-        "jwksUri": "https://i.example/keys",
-        "claims": {"tenant": "org", "subject": "sub"},
-    }
-    authn = {"jwt": [jwt]} if native else {"apiKeys": {"set": "k"}}
-    compiled = bundle(policy(telemetry={"traceSample": share}, authn=authn))
-    manager = compiled.envoy.listeners[0]["filter_chains"][0]["filters"][0]["typed_config"]
-    routes = compiled.envoy.routes[0]["virtual_hosts"][0]["routes"]
-    (served,) = (route for route in routes if route["name"] == "POST /p")
-    filters = served["typed_per_filter_config"]
-    context = filters["envoy.filters.http.ext_authz"]["check_settings"]["context_extensions"]
-    assert ("hop.nativeTokens" in compiled.requires) is native
-    if native and steps:
-        assert served["tracing"]["random_sampling"] == {"numerator": steps, "denominator": "TEN_THOUSAND"}
-        assert "tracing" in manager
-        assert "trace" not in context
-    else:
-        assert context.get("trace", "0") == str(steps)
-        assert "tracing" not in manager
-        assert "tracing" not in served
-
-
-def test_another_share_changes_routes_only() -> None:
-    one, other = (bundle(policy(telemetry={"traceSample": share})) for share in (0, 1))
-    assert one.envoy.listeners == other.envoy.listeners
-    assert one.envoy.routes != other.envoy.routes
 
 
 def test_every_served_route_and_the_probe_name_the_plan() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from control_plane.compile.explain import explain
-from tests.unit.control_plane.compile.test_compile_rules import policy
+from tests.support.compiled import policy
 
 
 @pytest.mark.parametrize(

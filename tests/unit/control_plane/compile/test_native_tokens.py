@@ -12,7 +12,7 @@ from bartizan.policy.capabilities import NATIVE_TOKENS, SUPPORTED
 from control_plane.compile.envoy.cel import syntax_tree
 from control_plane.compile.explain import explain
 from control_plane.compile.native import token_rule
-from tests.unit.control_plane.compile.test_compile_rules import bundle, filters, policy
+from tests.support.compiled import bundle, filters, policy
 
 JWT = {
     "issuer": "https://idp.example",

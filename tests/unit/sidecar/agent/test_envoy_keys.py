@@ -19,7 +19,7 @@ from protos.gen.envoy.extensions.filters.http.jwt_authn.v3.config_pb2 import Jwt
 from sidecar.agent.changes import Changes
 from sidecar.agent.envoy_config import EnvoyConfig
 from sidecar.agent.envoy_keys import EnvoyKeys
-from tests.unit.control_plane.compile.test_compile_rules import policy
+from tests.support.compiled import policy
 
 ONE, TWO = "https://one.example", "https://two.example"
 RSA = RSAKey.generate_key(2048, private=False).as_dict(private=False) | {"kid": "rsa"}

@@ -14,7 +14,7 @@ from control_plane.compile.envoy.filters.ext_proc import ASKING_TIMEOUT, MESSAGE
 from control_plane.compile.resolve import Resolved, resolve
 from sidecar.checks.installed import capabilities
 from tests.support.classifiers import made
-from tests.unit.control_plane.compile.test_compile_rules import policy
+from tests.support.compiled import policy
 
 
 def resolved(config: Classifier | None) -> Resolved:

@@ -14,8 +14,8 @@ from control_plane.compile.envoy.filters.ext_proc import ASKING_TIMEOUT, MESSAGE
 from control_plane.compile.resolve import resolve
 from sidecar.checks.catalog import build_checks
 from sidecar.checks.installed import capabilities
+from tests.support.compiled import policy
 from tests.support.names import made
-from tests.unit.control_plane.compile.test_compile_rules import policy
 
 FORMS, PERSON = Pii(action="flag"), Pii(types=("email", "person"), action="flag")
 
