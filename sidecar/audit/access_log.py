@@ -24,7 +24,7 @@ from sidecar.audit.handed import let_through
 from sidecar.audit.ledger import Ledger
 from sidecar.audit.native_token import caller, let_in
 from sidecar.audit.record import Record
-from sidecar.audit.request_spans import request_of, spans_of
+from sidecar.audit.request_spans import method_name, request_of, spans_of
 from sidecar.model.request import trace_of
 
 # response_code_details of answers that are the guard's or the model's own
@@ -103,7 +103,7 @@ def native_record(entry: accesslog_pb2.HTTPAccessLogEntry, context: InForce) -> 
         action="redact" if replaced else "allow" if passed else "deny",
         cause="model_error" if replaced else "allowed" if passed else native_cause(details, status),
         status=status,
-        method=_method(entry.request.request_method),
+        method=method_name(entry.request),
         # only declared routes let anybody in; their names are method and path
         path=common.route_name.partition(" ")[2] if native else "",
         tenant=tenant,
@@ -132,12 +132,6 @@ def native_cause(details: str, status: int = 0) -> str:
         if details.startswith(prefix):
             return cause
     return "protocol" if details.startswith(("http1", "http2", "http.")) else "native"
-
-
-def _method(number: int) -> str:
-    values = accesslog_pb2.HTTPRequestProperties.DESCRIPTOR.fields_by_name["request_method"].enum_type
-    value = values.values_by_number.get(number) if values is not None else None
-    return value.name if value is not None and number else ""
 
 
 class AccessLogService(als_pb2_grpc.AccessLogServiceServicer):

@@ -116,7 +116,7 @@ def _told(entry: HTTPAccessLogEntry, tags: Mapping[str, str]) -> dict[str, str]:
         "bartizan.route": common.route_name,
         "bartizan.revision": tags[names.REVISION],
         "bartizan.check_us": tags.get(names.TAG_WAIT, ""),
-        "http.method": _method(request),
+        "http.method": method_name(request),
         "http.protocol": _PROTOCOLS.Name(entry.protocol_version),
         "http.status_code": str(response.response_code.value),
         "request_size": str(request.request_body_bytes),
@@ -127,7 +127,8 @@ def _told(entry: HTTPAccessLogEntry, tags: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in told.items() if value}
 
 
-def _method(request: HTTPRequestProperties) -> str:
+def method_name(request: HTTPRequestProperties) -> str:
+    """The request's method as HTTP spells it; "" for one that Envoy has no number for."""
     values = HTTPRequestProperties.DESCRIPTOR.fields_by_name["request_method"].enum_type
     value = values.values_by_number.get(request.request_method) if values is not None else None
     return value.name if value is not None and request.request_method else ""
