@@ -18,8 +18,8 @@ LONGEST_WORD: Final = 48
 LONGEST: Final = 256
 """Characters that are looked at together: longer pieces are no tokens of a model."""
 # A number stands between four signs that are no digits, or behind as many letters: it is no part of a longer number.
-_NUMBER = r"(?:(?<=[a-z]{3}[a-z ])[0-9]{1,4}(?=[,;]? [a-z]{3}))?+"
-_WORDS: Final = re.compile(rf"(?:[A-Z]?+[a-z']*+{_NUMBER}[,.;:!?]*+(?:[ \n]++|\Z))*+")
+_NUMBER = r"(?:(?<=[a-z]{3}[a-z ])[0-9]{1,4}+(?=[,;]? [a-z]{3}))?"
+_WORDS: Final = re.compile(rf"(?:[A-Z]?+[a-z']*+{_NUMBER}[,.;:!?]*+(?:[ \n]++|\Z))*")
 _GAP = r"[ \n'.,;:!?]*"
 _WITHIN = r"['.,;:!?]*"
 _MOST_BEGINNINGS: Final = 32

@@ -45,10 +45,9 @@ _TAGS = re.compile("[\U000e0020-\U000e007e]{4,}")
 _SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
 _HIDDEN_SIGN = re2.compile("[\U000e0020-\U000e007e]{4}|[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4}")
 _BASE64 = re2.compile(rb"[A-Za-z0-9+/_\-]{16,}={0,2}")
-_LINES = re.compile(
-    rb"\n[ \t]*+(?:[A-Za-z0-9+/_\-]{2,}+[ \t]*+\r?\n[ \t]*+)++(?:[A-Za-z0-9+/_\-]{2,}+={0,2}(?=[ \t]*(?:[\r\n]|\Z)))?"
-)
-"""Lines of nothing but base64, however short, and the line feed before them: to that Python's search leaps."""
+_LINES = re2.compile(rb"\n[ \t]*(?:[A-Za-z0-9+/_\-]{2,}[ \t]*\r?\n[ \t]*)+")
+"""Lines of nothing but base64, however short, and the line feed before them."""
+_LAST_LINE = re.compile(rb"[A-Za-z0-9+/_\-]{2,}+={0,2}(?=[ \t]*(?:[\r\n]|\Z))")
 _HEX = re2.compile(rb"(?:(?:0x|\\x)?[0-9a-fA-F]{2}(?:[ ,:]|\r?\n)?){12,}")
 _BASE64_SIGN, _LINES_SIGN, _HEX_SIGN = range(3)
 _SIGNS = PatternSet(
@@ -157,11 +156,11 @@ def decoded(text: str, bounds: Bounds) -> Iterator[str]:
     data = text.encode()
     signs = _SIGNS.matches(data)
     if _BASE64_SIGN in signs:
-        yield from _texts_of(map(_base64, _runs(_BASE64.finditer(data), bounds)), bounds)
+        yield from _texts_of(map(_base64, _runs(_found(_BASE64, data), bounds)), bounds)
     if _LINES_SIGN in signs:
         yield from _texts_of(map(_base64, _joined_lines(data, bounds)), bounds)
     if _HEX_SIGN in signs:
-        yield from _texts_of(map(_hex, _runs(_HEX.finditer(data), bounds)), bounds)
+        yield from _texts_of(map(_hex, _runs(_found(_HEX, data), bounds)), bounds)
     for stretch in _stretches(_PERCENT, text, bounds) if "%" in text else ():
         yield unquote(stretch)
     for stretch in _stretches(_ENTITY, text, bounds) if "&" in text else ():
@@ -173,9 +172,9 @@ def decoded(text: str, bounds: Bounds) -> Iterator[str]:
 
 
 def _hidden(text: str, bounds: Bounds) -> Iterator[str]:
-    for found in _runs(_TAGS.finditer(text), bounds):
+    for found in _runs(_found(_TAGS, text), bounds):
         yield "".join(chr(ord(char) - 0xE0000) for char in found)
-    for found in _runs(_SELECTORS.finditer(text), bounds):
+    for found in _runs(_found(_SELECTORS, text), bounds):
         values = (ord(char) - 0xFE00 if ord(char) < 0xFE10 else ord(char) - 0xE0100 + 16 for char in found)
         yield from _readable(bytes(values))
 
@@ -203,11 +202,13 @@ def _stretches(sign: re.Pattern[str], text: str, bounds: Bounds) -> Iterator[str
         bounds.reached = True
 
 
-def _runs(matches: Iterable[re.Match[_Run]], bounds: Bounds, *, lead: int = 0) -> Iterator[_Run]:
-    """`lead`: characters of each match that are no part of its run."""
+def _found(pattern: re.Pattern[_Run], text: _Run) -> Iterator[_Run]:
+    return (match.group() for match in pattern.finditer(text))
+
+
+def _runs(all_found: Iterable[_Run], bounds: Bounds) -> Iterator[_Run]:
     left = MAX_RUNS_CHARS
-    for number, match in enumerate(matches):
-        found = match.group()[lead:]
+    for number, found in enumerate(all_found):
         run = found[: min(left, MAX_RUN_CHARS) if number < MAX_LOOKS else 0]
         left -= len(run)
         if len(run) < len(found):
@@ -219,7 +220,7 @@ def _runs(matches: Iterable[re.Match[_Run]], bounds: Bounds, *, lead: int = 0) -
 
 def _joined_lines(data: bytes, bounds: Bounds) -> Iterator[bytes]:
     """Lines put together: all that follow one another, and those of one length, for a word may stand before them."""
-    for run in _runs(_LINES.finditer(b"\n" + data), bounds, lead=1):
+    for run in _runs(_blocks_of_lines(b"\n" + data), bounds):
         lines = run.split()
         yield b"".join(lines)
         start = 0
@@ -229,6 +230,12 @@ def _joined_lines(data: bytes, bounds: Bounds) -> Iterator[bytes]:
                     last = end < len(lines) and len(lines[end]) < len(lines[start])
                     yield b"".join(lines[start : end + last])
                 start = end
+
+
+def _blocks_of_lines(data: bytes) -> Iterator[bytes]:
+    for block in _LINES.finditer(data):
+        last = _LAST_LINE.match(data, block.end())
+        yield data[block.start() + 1 : (last or block).end()]
 
 
 def _texts_of(decoded_runs: Iterable[bytes], bounds: Bounds) -> Iterator[str]:

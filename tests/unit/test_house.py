@@ -76,6 +76,58 @@ def test_nothing_is_raised_inside_an_except_star_block() -> None:
     assert not raising
 
 
+_ESCAPED = re.compile(r"\\.", re.DOTALL)
+_CLASS = re.compile(r"\[\^?\]?[^\]]*\]")
+_POSSESSIVE_GROUP = re.compile(r"\(\?>|\)(?:[*+?]|\{[0-9,]+\})\+")
+
+
+def _has_possessive_group(pattern: str) -> bool:
+    return bool(_POSSESSIVE_GROUP.search(_CLASS.sub("c", _ESCAPED.sub("e", pattern))))
+
+
+def _texts(tree: ast.AST) -> list[str]:
+    """Of formatted ones what stands between the braces."""
+    constants = [
+        node.value.decode("latin-1") if isinstance(node.value, bytes) else node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)
+    ]
+    return constants + [
+        "".join(str(part.value) if isinstance(part, ast.Constant) else "f" for part in node.values)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.JoinedStr)
+    ]
+
+
+def test_no_expression_has_a_possessive_or_atomic_group() -> None:
+    """Up to Python 3.11.4, of which Debian 12 ships one, such a group gives wrong answers or never ends
+    (https://github.com/python/cpython/issues/106052). Of one character or class, as in `[a-z]++`, it is right.
+    """
+    unsafe = [
+        f"{name}: {text}"
+        for name in names(PRODUCT)
+        for text in _texts(ast.parse((ROOT / name).read_text()))
+        if _has_possessive_group(text)
+    ]
+    assert not unsafe
+
+
+@pytest.mark.parametrize(
+    ("pattern", "has"),
+    [
+        (r"(?:ab)*+", True),
+        (r"0++(?:[^0]{1,3}0++)*+", True),
+        (r"(a){2,}+", True),
+        (r"(?>a)", True),
+        (r"[)]++", False),
+        (r"\)++", False),
+        (r"[^]a)]*+(b)+", False),
+    ],
+)
+def test_a_possessive_group_is_told_from_a_class(pattern: str, has: bool) -> None:
+    assert _has_possessive_group(pattern) is has
+
+
 def test_groups_and_timeouts_are_those_of_bartizan_tasks() -> None:
     """asyncio's own lose cancellations or make them up, depending on the release of Python."""
     own = re.compile(r"asyncio\.(TaskGroup\(\)|timeout\(|timeout_at\()")

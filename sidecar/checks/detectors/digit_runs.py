@@ -17,7 +17,7 @@ LONGEST_SIGN: Final = FEWEST + (FEWEST - 1) * _GAP
 """Characters within which six digits stand."""
 BEHIND: Final = 8
 """Characters behind a run that a number which begins in it may still take (a check letter), or look at."""
-_RUN: Final = re.compile(rb"0++(?:[^0]{1,%d}+0++)*+" % _GAP)
+_APART: Final = b" " * (_GAP + 1)
 _MARKS: Final = bytes(0x30 if 0x30 <= code <= 0x39 else 0x20 for code in range(256))
 """A zero for each digit. By bytes the next one is found at once, by a regular expression character by character."""
 
@@ -30,8 +30,10 @@ def digit_runs(text: str, start: int = 0) -> Runs:
     marks = text.encode("ascii", "replace").translate(_MARKS)  # one byte a character
     runs: list[tuple[int, int]] = []
     at = marks.find(b"0", start)
-    while run := _RUN.match(marks, at) if at >= 0 else None:
-        end = run.end()
+    while at >= 0:
+        end = marks.find(_APART, at)
+        if end < 0:
+            end = marks.rfind(b"0") + 1
         if end - at >= LONGEST_SIGN or marks.count(b"0", at, end) >= FEWEST:
             runs.append((at, end))
         at = marks.find(b"0", end)
