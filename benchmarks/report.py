@@ -6,6 +6,7 @@ import datetime
 import os
 import platform
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def document(rows: list[Row], length: str) -> dict[str, Any]:
             "load_before": [round(load, 2) for load in LOAD_BEFORE],
         },
         "versions": {
-            "python": platform.python_version(),
+            "python": f"{platform.python_version()} ({sys.base_prefix})",
             **{name: metadata.version(name) for name in _PACKAGES},
         },
         "rows": rows,
