@@ -24,6 +24,7 @@ from bartizan.errors import (
     NotFound,
     Problem,
 )
+from control_plane.kubernetes.depth import cut
 from control_plane.kubernetes.objects import Gone
 
 IN_CLUSTER = "in-cluster"
@@ -73,7 +74,7 @@ class ApiServer:
                 if response.status != 200:
                     raise _fault(response.status, await response.read(), path)
                 async for line in _lines(response):
-                    event = msgspec.json.decode(line, type=Json)
+                    event = _decoded(line)
                     if event["type"] == "ERROR":
                         raise _status(event["object"], path)
                     yield event["type"], event["object"]
@@ -104,7 +105,7 @@ class ApiServer:
         if not 200 <= response.status <= 299:
             raise _fault(response.status, raw, path)
         try:
-            return msgspec.json.decode(raw, type=Json)
+            return _decoded(raw)
         except _UNREADABLE as error:
             raise DependencyUnavailable("the Kubernetes API server's answer can't be read") from error
 
@@ -170,9 +171,17 @@ async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
             raise DependencyUnavailable("the Kubernetes API server sent an event of more than 8 MiB")
 
 
+def _decoded(raw: bytes) -> Json:
+    """Raises one of _UNREADABLE."""
+    try:
+        return msgspec.json.decode(raw, type=Json)
+    except RecursionError:
+        return msgspec.json.decode(cut(raw), type=Json)
+
+
 def _fault(status: int, raw: bytes, path: str) -> BartizanError:
     try:
-        said = msgspec.json.decode(raw, type=Json)
+        said = _decoded(raw)
     except _UNREADABLE:
         said = {}
     return _status({"code": status, **said}, path)

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import msgspec
 
 from bartizan.errors import DependencyUnavailable
+from bartizan.policy.reading import at
 from bartizan.telemetry.logging import get_logger
 from control_plane.kubernetes.api_server import ApiServer
 from control_plane.kubernetes.objects import GROUP, PLURAL, VERSION, PolicyObject
@@ -44,7 +45,7 @@ class ClusterPolicies:
     async def watch(self, version: str) -> AsyncIterator[tuple[str, PolicyObject | None, str]]:
         """Type, object and resource version of each event. Raises Gone when that version is too old."""
         async for kind, item in self._server.watch(f"{_ROOT}/{self._plural}", version):
-            reached = str((item.get("metadata") or {}).get("resourceVersion", ""))
+            reached = str(at(item, "metadata", "resourceVersion", default=""))
             yield kind, None if kind == "BOOKMARK" else read(item), reached
 
     async def put_status(self, one: PolicyObject, status: dict[str, Any]) -> PolicyObject | None:
@@ -62,5 +63,6 @@ def read(item: object) -> PolicyObject | None:
     try:
         return msgspec.convert(item, PolicyObject)
     except msgspec.ValidationError as error:
-        log.error("model_policy_unreadable", reason=str(error))
+        namespace, name = (str(at(item, "metadata", key, default=""))[:253] for key in ("namespace", "name"))
+        log.error("model_policy_unreadable", policy=f"{namespace}/{name}", reason=str(error))
         return None

@@ -100,20 +100,22 @@ class Running:
         self.asked += 1
         return self.leads
 
-    async def until(self, said: Callable[[dict[str, Any]], bool], name: str = "chat") -> dict[str, Any]:
+    async def until(
+        self, said: Callable[[dict[str, Any]], bool], name: str = "chat", namespace: str = "default"
+    ) -> dict[str, Any]:
         status: dict[str, Any] = {}
         try:
             async with asyncio.timeout(60):
                 while True:
-                    status = self.cluster.status(name)
+                    status = self.cluster.status(name, namespace)
                     if status and said(status):
                         return status
                     await asyncio.sleep(0.02)
         except TimeoutError:
             raise AssertionError(f"the status stays {status}") from None
 
-    async def summary(self, wanted: str, name: str = "chat") -> dict[str, Any]:
-        return await self.until(lambda status: status["summary"] == wanted, name)
+    async def summary(self, wanted: str, name: str = "chat", namespace: str = "default") -> dict[str, Any]:
+        return await self.until(lambda status: status["summary"] == wanted, name, namespace)
 
     async def gone(self, name: str) -> None:
         async with asyncio.timeout(60):

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from aiohttp import web
 
 from bartizan.errors import DependencyRefused, DependencyUnavailable
 from control_plane.kubernetes.api_server import ApiServer, connect
+from control_plane.kubernetes.cluster_policies import ClusterPolicies
 from tests.support.api_server_stand import write_kubeconfig
 
 PATH = "/api/v1/namespaces/default/pods"
 UNREADABLE = [
     pytest.param(b"<html>", id="no JSON"),
     pytest.param(b'{"kind": "\xff"}', id="no UTF-8"),
-    pytest.param(b'{"kind": ' + b"[" * 5000 + b"]" * 5000 + b"}", id="too deep"),
+    pytest.param(b'{"kind": ' + b"[" * 5000, id="deep, and no JSON"),
 ]
 
 
@@ -74,3 +76,33 @@ async def test_a_refusal_counts_by_its_status_where_its_words_cannot_be_read(
     answers.status, answers.body = 403, body
     with pytest.raises(DependencyRefused):
         await server.get(PATH)
+
+
+WRONG = [
+    1,
+    "text",
+    None,
+    [],
+    {},
+    {"metadata": []},
+    {"metadata": {"name": 1}},
+    {"metadata": {"name": "x"}, "status": 1},
+]
+RIGHT = {"metadata": {"name": "chat", "namespace": "default", "resourceVersion": "7"}, "spec": {}}
+
+
+async def test_an_item_that_is_no_object_of_the_kind_is_left_out_of_the_list(
+    answers: Answers, server: ApiServer
+) -> None:
+    answers.body = msgspec.json.encode({"metadata": {"resourceVersion": "7"}, "items": [*WRONG, RIGHT]})
+    found, version = await ClusterPolicies(server).list()
+    assert ([one.qualified_name for one in found], version) == (["default/chat"], "7")
+
+
+async def test_a_word_about_what_is_no_object_of_the_kind_keeps_no_later_one_waiting(
+    answers: Answers, server: ApiServer
+) -> None:
+    words = [{"type": "ADDED", "object": one} for one in [*WRONG, RIGHT]]
+    answers.body = b"".join(msgspec.json.encode(each) + b"\n" for each in words)
+    seen = [(one, version) async for _, one, version in ClusterPolicies(server).watch("1")]
+    assert [(one.qualified_name, version) for one, version in seen if one] == [("default/chat", "7")]
