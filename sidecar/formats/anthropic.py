@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 
+from bartizan.anthropic_errors import error_type
 from sidecar.formats import parameters, unsaid
 from sidecar.formats.answers import readable
 from sidecar.formats.anthropic_reader import READ_IN_REQUESTS, AnthropicReader
@@ -16,16 +17,6 @@ from sidecar.formats.bodies import answer_document, request_document
 from sidecar.formats.json_text import DEFAULT_DEPTH
 from sidecar.formats.media_type import is_event_stream
 from sidecar.model.decision import Cause
-
-# https://docs.anthropic.com/en/api/errors
-_ERRORS = {
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    503: "overloaded_error",
-}
 
 
 class AnthropicFormat:
@@ -70,7 +61,6 @@ class AnthropicFormat:
         return anthropic_stream(max_depth=self._max_depth, conceal=self._conceal)
 
     def error_body(self, status: int, message: str, decision_id: str) -> tuple[str, bytes]:
-        named = _ERRORS.get(status, "invalid_request_error" if status < 500 else "api_error")
-        error = {"type": named, "message": message}
+        error = {"type": error_type(status), "message": message}
         body = {"type": "error", "error": error, "request_id": f"bartizan_{decision_id}"}
         return "application/json", json.dumps(body).encode()

@@ -175,7 +175,8 @@ async def test_refusals_are_the_clients_own_exceptions(
     await served.guard.next_record()
     with pytest.raises(anthropic.NotFoundError) as missing:
         await client.post("/v1/files", cast_to=object, body={})
-    assert missing.value.body["type"] == "error"  # type: ignore[index]
+    body: Any = missing.value.body
+    assert (body["type"], body["error"]["type"]) == ("error", "not_found_error")
     assert not served.received
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from google.protobuf.struct_pb2 import Struct
 
+from bartizan.anthropic_errors import OF_THE_API, error_type
 from bartizan.policy import names
 from bartizan.policy.schema import Protocol
 from bartizan.xds.resources import packed
@@ -80,7 +81,7 @@ def _mapper(
     filters = from_envoy if status is None else _all(from_envoy, _status(status))
     return ResponseMapper(
         filter=filters,
-        body_format_override=body_format(protocol, message),
+        body_format_override=body_format(protocol, message, status=status),
         headers_to_add=[header(names.HEADER_DECISION, DECISION), *headers],
     )
 
@@ -97,20 +98,27 @@ def _hung_guard(protocol: Protocol, retry: HeaderValueOption) -> ResponseMapper:
     """A guard that answers too late in ext_proc is a 504 for Envoy whatever status_on_error says; here it is what it
     would be had the guard died.
     """
-    mapper = _mapper(protocol, UNAVAILABLE, 504, retry)
-    mapper.filter.and_filter.filters.append(_cel("response.code_details.startsWith('ext_proc')"))
+    mapper = _about_model(protocol, UNAVAILABLE, 504, "response.code_details.startsWith('ext_proc')", retry)
+    mapper.body_format_override.CopyFrom(body_format(protocol, UNAVAILABLE, status=503))
     mapper.status_code.value = 503
     return mapper
 
 
 def body_format(
-    protocol: Protocol, message: str, decision: str = f"%RESPONSE_HEADER({names.HEADER_DECISION})%"
+    protocol: Protocol,
+    message: str,
+    decision: str = f"%RESPONSE_HEADER({names.HEADER_DECISION})%",
+    *,
+    status: int | None = None,
 ) -> SubstitutionFormatString:
-    """Like the guard's own error bodies: the protocol's error object, else problem+json (RFC 9457)."""
+    """Like the guard's own error bodies: the protocol's error object, else problem+json (RFC 9457).
+
+    status: None where it is known only when it happens.
+    """
     body = Struct()
     content_type = "application/json"
     if protocol == "anthropic":
-        error = {"type": "api_error", "message": message}
+        error = {"type": OF_THE_API if status is None else error_type(status), "message": message}
         body.update({"type": "error", "error": error, "request_id": f"bartizan_{decision}"})
     elif protocol in {"kserve_v1", "kserve_v2", "ollama"}:
         body.update({"error": message, "decision": decision})
