@@ -10,7 +10,7 @@ from typing import get_args
 from msgspec import UNSET
 
 from bartizan.policy.bundle import SCHEMA_VERSION
-from bartizan.policy.checks import InputCheck, OutputCheck, Pii, PromptInjection
+from bartizan.policy.checks import InputCheck, OutputCheck, Parameters, Pii, PromptInjection
 from bartizan.policy.engines import patches
 from bartizan.policy.schema import ModelPolicySpec, Protocol
 
@@ -35,6 +35,9 @@ NAMES = "check.pii.names"
 SHIPPED_NAMES = "check.pii.names.shipped"
 """Only where the model that comes as a package is installed, too."""
 
+ENGINE_PARAMETERS = "check.parameters.engine"
+"""What the check parameters learned later: contextTokens, engineOptions, and bodies of json_fields."""
+
 SUPPORTED: frozenset[str] = frozenset(
     {
         f"schema.{SCHEMA_VERSION}",
@@ -46,6 +49,7 @@ SUPPORTED: frozenset[str] = frozenset(
         "answers.errors",
         "engine.patches",
         WAF,
+        ENGINE_PARAMETERS,
         CLASSIFIER,
         NAMES,
         SHIPPED_NAMES,
@@ -72,6 +76,15 @@ def required_by(spec: ModelPolicySpec) -> tuple[str, ...]:
         WAF: spec.waf is not UNSET,
         CLASSIFIER: any(
             isinstance(check, PromptInjection) and check.classifier is not UNSET for check in checks
+        ),
+        ENGINE_PARAMETERS: any(
+            isinstance(check, Parameters)
+            and (
+                check.context_tokens is not UNSET
+                or not check.engine_options
+                or spec.model.protocol == "json_fields"
+            )
+            for check in checks
         ),
         NAMES: bool(naming),
         SHIPPED_NAMES: any(check.names.model is UNSET for check in naming),

@@ -244,11 +244,13 @@ class Parameters(CheckConfig, frozen=True, tag="parameters"):
     """Bounds of what a request asks of the engine beside its text."""
 
     max_tokens: Annotated[int, Meta(ge=1, le=10_000_000)] | UnsetType = UNSET
+    context_tokens: Annotated[int, Meta(ge=1, le=10_000_000)] | UnsetType = UNSET
     n: Annotated[int, Meta(ge=1, le=1024)] | UnsetType = UNSET
     best_of: Annotated[int, Meta(ge=1, le=1024)] | UnsetType = UNSET
     logprobs: Annotated[int, Meta(ge=0, le=1024)] | UnsetType = UNSET
     pattern_states: Annotated[int, Meta(ge=0, le=100_000_000)] = 10_000
     schema_size: Annotated[int, Meta(ge=0, le=100_000_000)] = 10_000
+    engine_options: bool = True
     action: Literal["clamp", "deny", "flag"] = "clamp"
 
     @property

@@ -20,7 +20,16 @@ _TEXT_FIELD = {"input": "inputText", "output": "outputText"}
 _SCORE_CHECKS = frozenset({"probabilities"})
 _IN_A_PATH = re.compile(r"[A-Za-z0-9._~-]+")
 _CHAT_CHECKS = frozenset({"tools", "structured"})
-_PARAMETERS = ("maxTokens", "n", "bestOf", "logprobs", "patternStates", "schemaSize")
+_PARAMETERS = (
+    "maxTokens",
+    "contextTokens",
+    "n",
+    "bestOf",
+    "logprobs",
+    "patternStates",
+    "schemaSize",
+    "engineOptions",
+)
 _DETECTORS = frozenset({"promptInjection", "secrets", "pii", "canary", "exfiltration", "markup"})
 """What reads text: a sanitizer after it may put together what it looked for in vain."""
 _BODILESS = frozenset({"GET", "DELETE"})
@@ -117,7 +126,7 @@ def _checks(document: Any) -> Iterator[Problem]:
                 yield Problem(
                     path=place, code="not_applicable", message=message, hint="use protocol json_fields"
                 )
-            elif facts and name == "parameters" and not facts.facts:
+            elif facts and name == "parameters" and not facts.parameters:
                 message = f"requests of protocol {protocol} have no parameters that are known"
                 yield Problem(path=place, code="not_applicable", message=message, hint="leave it out")
             elif facts and name == "parameters":

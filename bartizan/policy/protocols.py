@@ -34,8 +34,8 @@ class ProtocolFacts:
 
 
 _GENERAL = frozenset({"maxTokens", "schemaSize"})
-_OPENAI = _GENERAL | {"n", "bestOf", "logprobs", "patternStates"}
-_OLLAMA = _GENERAL | {"logprobs"}
+_OPENAI = _GENERAL | {"n", "bestOf", "logprobs", "patternStates", "engineOptions"}
+_OLLAMA = _GENERAL | {"contextTokens", "logprobs", "engineOptions"}
 
 PROTOCOLS: Final[Mapping[Protocol, ProtocolFacts]] = {
     "openai": ProtocolFacts(chat=True, images=True, parameters=_OPENAI),
@@ -44,7 +44,9 @@ PROTOCOLS: Final[Mapping[Protocol, ProtocolFacts]] = {
     "mcp": ProtocolFacts(routes="default", facts=False),
     "kserve_v2": ProtocolFacts(routes="named", scores=True, images=True, facts=False),
     "kserve_v1": ProtocolFacts(routes="named", scores=True, images=True, facts=False),
-    "json_fields": ProtocolFacts(routes="required", fields=FIELDS, scores=True, facts=False),
+    "json_fields": ProtocolFacts(
+        routes="required", fields=FIELDS, scores=True, facts=False, parameters=_OPENAI
+    ),
     "image": ProtocolFacts(routes="required", fields=FIELDS[1:], scores=True, images=True, facts=False),
     "opaque": ProtocolFacts(routes="required", texts=False, facts=False),
 }

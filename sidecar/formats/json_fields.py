@@ -17,6 +17,7 @@ from sidecar.formats.base import AnswerStream, Document, FormatError
 from sidecar.formats.documents import JsonDocument, TextAt
 from sidecar.formats.json_text import DEFAULT_DEPTH, KEY, Path, decode, location
 from sidecar.formats.media_type import demand_json
+from sidecar.formats.parameters import JSON_FIELDS, parameters
 from sidecar.formats.plain_documents import OpaqueDocument
 from sidecar.formats.problem import problem_body
 from sidecar.formats.scores import ScoreAt, placed
@@ -63,6 +64,7 @@ class JsonFieldsFormat:
             facts=BodyFacts(model=model if isinstance(model, str) else ""),
             texts=(texts := _texts(value, self._input.get(path, ()), Cause.MALFORMED_BODY)),
             unscanned=_undeclared(value, texts),
+            parameters=parameters(value, JSON_FIELDS) if isinstance(value, dict) else (),
         )
 
     def decode_answer(self, path: str, content_type: str, body: bytes, status: int = 200) -> Document:

@@ -16,13 +16,35 @@ EACH = "*"
 """As a step: every element of a list."""
 GUIDE = "guide"
 """As a name: a schema, or a pattern."""
+ENGINE = "engineOptions"
+"""As a name: how the engine loads, places, keeps or schedules, which is its operator's to say."""
 Table = Sequence[tuple[tuple[str, ...], str]]
+
+_OF_A_LOADED_MODEL = (
+    *("num_batch", "num_gpu", "main_gpu", "num_thread", "use_mmap", "use_mlock", "numa", "low_vram"),
+    *("f16_kv", "logits_all", "vocab_only"),
+)
+"""Ollama's: another value than that of the loaded model makes it load anew, while everybody waits."""
+
+_OF_AN_ENGINE: Table = tuple(
+    ((member,), ENGINE)
+    for member in (
+        # vLLM: who is served first, where from keys and values come, what pictures become, code by its name
+        *("priority", "kv_transfer_params", "mm_processor_kwargs", "media_io_kwargs", "vllm_xargs"),
+        "logits_processors",
+        # SGLang: code, other hosts, other weights
+        *("custom_logit_processor", "bootstrap_host", "bootstrap_port", "bootstrap_room", "lora_path"),
+        "data_parallel_rank",
+        "id_slot",  # llama.cpp: behind whose request one waits
+    )
+)
 
 OPENAI: Table = (
     (("max_tokens",), "maxTokens"),
     (("max_completion_tokens",), "maxTokens"),
     (("max_output_tokens",), "maxTokens"),
     (("n_predict",), "maxTokens"),  # llama.cpp takes its own names for more than OpenAI's
+    (("min_tokens",), "maxTokens"),  # vLLM and SGLang: so many come even if the model would end before
     (("n",), "n"),
     (("n_cmpl",), "n"),
     (("best_of",), "bestOf"),
@@ -60,6 +82,7 @@ OPENAI: Table = (
     (("tools", EACH, "function", "parameters"), "schema"),
     (("tools", EACH, "parameters"), "schema"),
     (("functions", EACH, "parameters"), "schema"),
+    *_OF_AN_ENGINE,
 )
 ANTHROPIC: Table = (
     (("max_tokens",), "maxTokens"),
@@ -70,11 +93,41 @@ ANTHROPIC: Table = (
 )
 OLLAMA: Table = (
     (("options", "num_predict"), "maxTokens"),
+    (("options", "num_ctx"), "contextTokens"),
     (("logprobs",), "logprobs"),
     (("top_logprobs",), "logprobs"),
     (("format",), "schema"),
     (("tools", EACH, "function", "parameters"), "schema"),
+    (("keep_alive",), ENGINE),  # 0 unloads the model under everybody, -1 keeps it for ever
+    *((("options", option), ENGINE) for option in _OF_A_LOADED_MODEL),
 )
+JSON_FIELDS: Table = (
+    # llama.cpp's own paths, and Triton's generate extension
+    (("n_predict",), "maxTokens"),
+    (("max_tokens",), "maxTokens"),
+    (("min_tokens",), "maxTokens"),
+    (("n_cmpl",), "n"),
+    (("beam_width",), "bestOf"),
+    (("n_probs",), "logprobs"),
+    (("top_logprobs_num",), "logprobs"),
+    (("grammar",), "pattern"),
+    (("json_schema",), "schema"),
+    # TGI and Triton; SGLang
+    *(
+        ((*group, member), name)
+        for group in (("parameters",), ("sampling_params",), ("sampling_params", EACH))
+        for member, name in (
+            *((member, "maxTokens") for member in ("max_tokens", "max_new_tokens")),
+            *((member, "maxTokens") for member in ("min_tokens", "min_new_tokens")),
+            *(("n", "n"), ("best_of", "bestOf"), ("beam_width", "bestOf")),
+            *(("logprobs", "logprobs"), ("top_n_tokens", "logprobs"), ("prompt_logprobs", "logprobs")),
+            *(("regex", "pattern"), ("ebnf", "pattern"), ("json_schema", "schema")),
+        )
+    ),
+    (("parameters", "grammar", "value"), GUIDE),
+    *_OF_AN_ENGINE,
+)
+"""Of engines' own paths; a classic model has none of them."""
 
 
 class Parameter(msgspec.Struct, frozen=True, gc=False):
@@ -90,6 +143,7 @@ def parameters(value: dict[str, Any], table: Table) -> list[Parameter]:
     return [
         Parameter(path, _kind(found) if name == GUIDE else name, found)
         for steps, name in table
+        if steps[0] in value
         for path, found in _resolve(value, steps, ())
     ]
 

@@ -249,3 +249,18 @@ def test_parameters_are_clamped_refused_or_flagged(world: World) -> None:
         for guide in guides:
             assert ask(**guide) == (200 if action == "flag" else 403)
         assert ask(n="2") == 403, "a number of another type"
+
+
+def test_ollamas_engine_is_run_as_its_operator_says(world: World) -> None:
+    asked = {"keep_alive": -1, "options": {"num_ctx": 1_000_000, "num_gpu": 0, "seed": 7}}
+    left = {"keep_alive": None, "options": {"num_ctx": 8192, "num_gpu": None, "seed": 7}}
+    bounds = {"contextTokens": 8192, "engineOptions": False}
+    for action, status, got in (("clamp", 200, left), ("deny", 403, None), ("flag", 200, asked)):
+        world.use(policy("ollama", input=[{"parameters": {**bounds, "action": action}}]))
+        world.says({"model": "m-1", "response": "hi", "done": True})
+        before = len(world.model.received)
+        assert world.ask("/api/generate", {"model": "m-1", "prompt": "hi", **asked})[0] == status
+        if got is None:
+            assert len(world.model.received) == before
+        else:
+            assert json.loads(world.got()) == {"model": "m-1", "prompt": "hi", **got}

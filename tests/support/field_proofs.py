@@ -240,6 +240,12 @@ PROOFS: dict[str, tuple[str, ...]] = {
         for name in ("maxTokens", "n", "bestOf", "logprobs", "patternStates", "schemaSize")
     },
     **{
+        f"spec.input[].parameters.{name}": (
+            "tests/e2e/test_protocols.py::test_ollamas_engine_is_run_as_its_operator_says",
+        )
+        for name in ("contextTokens", "engineOptions")
+    },
+    **{
         f"spec.input[].parameters.action={action}": (
             "tests/e2e/test_protocols.py::test_parameters_are_clamped_refused_or_flagged",
         )

@@ -1,7 +1,8 @@
 """Bounds what a request asks of the engine: tokens, alternatives, log probabilities, guided decoding.
 
-A number that is too large is set to the bound (`clamp`), refused or flagged; a pattern or schema that is too large can
-only be refused or flagged. A request that leaves a number out keeps the engine's own default.
+A number that is too large is set to the bound (`clamp`), refused or flagged, and what is the operator's to say is taken
+out likewise; a pattern or schema that is too large can only be refused or flagged. A request that leaves a number out
+keeps the engine's own default.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from sidecar.checks.base import ParameterCheck
 from sidecar.checks.validators.complexity import MOST, pattern_states, schema_size
 from sidecar.formats.base import FormatError
 from sidecar.formats.json_text import decode, location
-from sidecar.formats.parameters import Parameter
+from sidecar.formats.parameters import ENGINE, Parameter
 from sidecar.model.finding import Action, Finding
 
 _ACTIONS = {"clamp": Action.REDACT, "deny": Action.DENY, "flag": Action.FLAG}
@@ -24,6 +25,8 @@ _GUIDES = {"pattern": "guided_pattern", "schema": "guided_schema"}
 _DEPTH = 128
 _EVEN_ZERO = frozenset({"logprobs", "prompt_logprobs"})
 """With 0 the engine still tells those of the tokens that it chose."""
+_LEFT_OUT = {"priority": 0}
+"""What stands for a member that is taken out; null, where an engine takes that like none."""
 _THINKING = "budget_tokens"
 """Must be less than max_tokens, or the provider refuses what is left of the request."""
 _LOGPROBS = "message.output_text.logprobs"
@@ -34,15 +37,19 @@ class ParametersCheck:
 
     name = "parameters"
 
-    def __init__(self, bounds: dict[str, int], action: Action) -> None:
+    def __init__(self, bounds: dict[str, int], action: Action, *, engine_options: bool = True) -> None:
         self._bounds = bounds
         self._action = action
+        self._engine_options = engine_options
 
     def judge(self, asked: Sequence[Parameter]) -> list[tuple[Finding, Parameter | None]]:
         judged: list[tuple[Finding, Parameter | None]] = []
         for one in asked:
             if one.name == "included":
                 judged += self._included(one)
+                continue
+            if one.name == ENGINE:
+                judged += self._engines(one)
                 continue
             bound = self._bounds.get(one.name)
             if bound is None:
@@ -60,6 +67,10 @@ class ParametersCheck:
             elif bound == 0 and type(one.value) is int and one.path[-1] in _EVEN_ZERO:
                 judged.append(self._less(one, None))
         return judged
+
+    def _engines(self, one: Parameter) -> list[tuple[Finding, Parameter | None]]:
+        without = _LEFT_OUT.get(str(one.path[-1]))
+        return [] if self._engine_options or one.value == without else [self._less(one, without)]
 
     def _less(self, one: Parameter, value: Any) -> tuple[Finding, Parameter | None]:
         less = Parameter(one.path, one.name, value) if self._action is Action.REDACT else None
@@ -91,10 +102,11 @@ def _size(one: Parameter) -> int:
 def build(config: Parameters) -> ParameterCheck:
     numbers = {
         "maxTokens": config.max_tokens,
+        "contextTokens": config.context_tokens,
         "n": config.n,
         "bestOf": config.best_of,
         "logprobs": config.logprobs,
     }
     bounds = {name: bound for name, bound in numbers.items() if bound is not UNSET}
     bounds |= {"pattern": config.pattern_states, "schema": config.schema_size}
-    return ParametersCheck(bounds, _ACTIONS[config.action])
+    return ParametersCheck(bounds, _ACTIONS[config.action], engine_options=config.engine_options)

@@ -7,17 +7,28 @@ from typing import Any, Literal
 
 import pytest
 
+from bartizan.policy.capabilities import ENGINE_PARAMETERS, SUPPORTED, required_by
 from bartizan.policy.checks import Parameters
 from sidecar.checks.catalog import build_checks
 from sidecar.checks.content import ContentResult, inspect_document
 from sidecar.checks.validators.complexity import MOST, pattern_states, schema_size
 from sidecar.formats.anthropic import AnthropicFormat
 from sidecar.formats.base import Format
+from sidecar.formats.json_fields import JsonFieldsFormat
 from sidecar.formats.ollama import OllamaFormat
 from sidecar.formats.openai import OpenAIFormat
 from sidecar.model.finding import Action
+from tests.support.compiled import policy
 
-BOUNDS = {"max_tokens": 100, "n": 2, "best_of": 2, "logprobs": 1, "pattern_states": 50, "schema_size": 50}
+BOUNDS: dict[str, Any] = {
+    "max_tokens": 100,
+    "context_tokens": 200,
+    "n": 2,
+    "best_of": 2,
+    "logprobs": 1,
+    "pattern_states": 50,
+    "schema_size": 50,
+}
 
 
 def judge(
@@ -54,6 +65,62 @@ def test_a_bound_of_no_log_probabilities_leaves_none(body: Any, out: Any) -> Non
         assert json.loads(document.encode()) == (out if action == "clamp" else body)
 
 
+@pytest.mark.parametrize(
+    ("form", "body", "out"),
+    [
+        (OllamaFormat(), {"keep_alive": -1}, {"keep_alive": None}),
+        (OllamaFormat(), {"keep_alive": None, "options": {"num_ctx": 9, "seed": 1}}, None),
+        (
+            OllamaFormat(),
+            {
+                "keep_alive": "24h",
+                "options": {"num_gpu": 0, "num_batch": 10**6, "use_mmap": False, "top_k": 3},
+            },
+            {
+                "keep_alive": None,
+                "options": {"num_gpu": None, "num_batch": None, "use_mmap": None, "top_k": 3},
+            },
+        ),
+        (OpenAIFormat(), {"priority": -5, "id_slot": 0}, {"priority": 0, "id_slot": None}),
+        (OpenAIFormat(), {"priority": 0, "seed": 1, "temperature": 0.5}, None),
+        (
+            OpenAIFormat(),
+            {"kv_transfer_params": {"remote_host": "10.0.0.1"}, "custom_logit_processor": "code"},
+            {"kv_transfer_params": None, "custom_logit_processor": None},
+        ),
+    ],
+)
+def test_how_an_engine_is_run_is_the_operators_to_say_where_the_policy_says_so(
+    form: Format, body: Any, out: Any
+) -> None:
+    for action in ("clamp", "deny", "flag"):
+        document = form.decode_request("/x", "application/json", json.dumps(body).encode())
+        result = inspect_document(
+            document, build_checks((Parameters(action=action, engine_options=False),)), shadow=False
+        )
+        assert {finding.kind for finding in result.findings} == (set() if out is None else {"engineOptions"})
+        assert json.loads(document.encode()) == (body if out is None or action != "clamp" else out)
+    document = form.decode_request("/x", "application/json", json.dumps(body).encode())
+    assert inspect_document(document, build_checks((Parameters(),)), shadow=False).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("protocol", "config", "needed"),
+    [
+        ("openai", Parameters(max_tokens=5), False),
+        ("ollama", Parameters(context_tokens=5), True),
+        ("openai", Parameters(engine_options=False), True),
+        ("json_fields", Parameters(max_tokens=5), True),
+    ],
+)
+def test_a_bound_that_older_sidecars_do_not_know_goes_only_to_those_that_do(
+    protocol: str, config: Parameters, *, needed: bool
+) -> None:
+    made = policy(model={"name": "m", "protocol": protocol}, input=[config])
+    assert (ENGINE_PARAMETERS in required_by(made.spec)) is needed
+    assert ENGINE_PARAMETERS in SUPPORTED
+
+
 def test_numbers_above_their_bounds_are_set_to_them_and_no_other_byte_changes() -> None:
     body = b'{"max_tokens" :5000,\n "n": 3,  "temperature": 1.50, "logprobs": true, "top_logprobs":9, "best_of":2}'
     result, out = judge(body)
@@ -73,6 +140,22 @@ def test_numbers_above_their_bounds_are_set_to_them_and_no_other_byte_changes() 
         (OllamaFormat(), {"logprobs": True, "top_logprobs": 20}, {"logprobs": True, "top_logprobs": 1}),
         (OpenAIFormat(), {"max_output_tokens": 10**30}, {"max_output_tokens": 100}),
         (OpenAIFormat(), {"max_tokens": 50, "n_predict": -1}, {"max_tokens": 50, "n_predict": 100}),
+        (OpenAIFormat(), {"max_completion_tokens": 99, "min_tokens": 500},
+         {"max_completion_tokens": 99, "min_tokens": 100}),
+        (OllamaFormat(), {"options": {"num_ctx": 1_000_000, "num_predict": 5}},
+         {"options": {"num_ctx": 200, "num_predict": 5}}),
+        (OllamaFormat(), {"options": {"num_ctx": -1}}, {"options": {"num_ctx": 200}}),
+        (OllamaFormat(), {"options": "num_ctx"}, {"options": "num_ctx"}),
+        (JsonFieldsFormat(()), {"inputs": "hi", "parameters": {"max_new_tokens": 10**6, "top_k": 9}},
+         {"inputs": "hi", "parameters": {"max_new_tokens": 100, "top_k": 9}}),
+        (JsonFieldsFormat(()), {"sampling_params": [{"max_new_tokens": 9}, {"max_new_tokens": 900, "n": 9}]},
+         {"sampling_params": [{"max_new_tokens": 9}, {"max_new_tokens": 100, "n": 2}]}),
+        (JsonFieldsFormat(()), {"prompt": "hi", "n_predict": -1, "n_probs": 9},
+         {"prompt": "hi", "n_predict": 100, "n_probs": 1}),
+        (JsonFieldsFormat(()), {"text_input": "hi", "max_tokens": 500, "parameters": {"beam_width": 3}},
+         {"text_input": "hi", "max_tokens": 100, "parameters": {"beam_width": 2}}),
+        (JsonFieldsFormat(()), {"features": [1, 2], "n": 9, "parameters": 7}, {"features": [1, 2], "n": 9, "parameters": 7}),
+        (JsonFieldsFormat(()), [{"max_tokens": 500}], [{"max_tokens": 500}]),
         (OpenAIFormat(), {"n": 1, "n_cmpl": 9, "n_probs": 50}, {"n": 1, "n_cmpl": 2, "n_probs": 1}),
     ],
 )  # fmt: skip
