@@ -18,6 +18,7 @@ from bartizan.policy.keyset import KeySet
 from bartizan.telemetry.logging import get_logger
 from protos.gen.bartizan.policy.v1 import policy_pb2
 from sidecar.agent.apply import Applier
+from sidecar.agent.followed_file import FollowedFile
 from sidecar.agent.keys import KeySets
 
 EVERY = 0.2
@@ -30,13 +31,11 @@ class StaticSource:
     """Looks at both files five times a second."""
 
     def __init__(self, bundle: Path, key_set: Path | None, applier: Applier, key_sets: KeySets) -> None:
-        self._bundle = bundle
-        self._key_set = key_set
+        self._bundle = FollowedFile(bundle)
+        self._key_set = FollowedFile(key_set) if key_set else None
         self._applier = applier
         self._key_sets = key_sets
-        self._bundle_seen = b""
-        self._again_at = 0.0
-        self._key_set_seen = b""
+        self._again_at = math.inf
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -46,34 +45,24 @@ class StaticSource:
             await asyncio.sleep(EVERY)
 
     def _take_keys(self) -> None:
-        raw = _read(self._key_set) if self._key_set else None
-        if raw is None or raw == self._key_set_seen:
+        if self._key_set is None or (raw := self._key_set.changed()) is None:
             return
-        self._key_set_seen = raw
         try:
             key_set = msgspec.json.decode(raw, type=KeySet)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            log.error("key_set_file_invalid", file=str(self._key_set), reason=str(error))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            log.error("key_set_file_invalid", file=str(self._key_set.path), reason=str(error))
             return
         self._key_sets.use(key_set)
 
     async def _take_bundle(self) -> None:
-        raw = _read(self._bundle)
-        if raw is None or (raw == self._bundle_seen and time.monotonic() < self._again_at):
+        raw = self._bundle.changed()
+        if raw is None and time.monotonic() < self._again_at:
             return
-        self._bundle_seen, self._again_at = raw, math.inf
+        self._again_at = math.inf
         try:
-            await self._applier.apply(policy_pb2.SignedBundle.FromString(raw))
+            await self._applier.apply(policy_pb2.SignedBundle.FromString(self._bundle.content))
         except DecodeError:
-            log.error("bundle_file_invalid", file=str(self._bundle))
+            log.error("bundle_file_invalid", file=str(self._bundle.path))
         except ResourceRejected:
             # applier logged it; the reason may go away by itself, like a certificate that comes later
             self._again_at = time.monotonic() + RETRY
-
-
-def _read(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        log.error("file_unreadable", file=str(path), reason=error.strerror)
-        return None
