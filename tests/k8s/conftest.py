@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from tests.k8s.control import ROOT, KubeCluster, assets, kube_cluster
+from tests.k8s.way import Way, guarded
 
 HERE = Path(__file__).parent
 if assets() is None:
@@ -45,3 +46,9 @@ async def cluster(empty_cluster: KubeCluster) -> KubeCluster:
     )
     assert done.returncode == 0, done.stderr
     return empty_cluster
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def way(cluster: KubeCluster, tmp_path: Path) -> AsyncIterator[Way]:
+    async with guarded(cluster, tmp_path) as made:
+        yield made
