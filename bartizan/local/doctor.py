@@ -17,9 +17,10 @@ import aiohttp
 import msgspec
 from cryptography import x509
 
-from bartizan.errors import NotFound
+from bartizan.errors import InvalidInput, NotFound
 from bartizan.local.binaries import find_binary
 from bartizan.local.stack import Ports
+from bartizan.local.state_file import read_state_file
 from bartizan.local.up_state import UpState, read_state
 
 MIN_FREE_BYTES = 512 * 1024 * 1024
@@ -86,8 +87,12 @@ def disk(folder: Path) -> Check:
 def _ports(folder: Path, running: UpState | None) -> Check:
     """The stack's own ports: free while it is down, and never open beyond loopback."""
     try:
-        ports = msgspec.structs.asdict(msgspec.json.decode((folder / "ports.json").read_bytes(), type=Ports))
-    except (OSError, msgspec.MsgspecError):
+        ports = msgspec.structs.asdict(read_state_file(folder / "ports.json", Ports, ""))
+    except InvalidInput as refused:
+        (problem,) = refused.problems
+        mend = f"remove {problem.path}: the next start takes free ports"
+        return Check(name="ports", result="bad", found=f"{problem.path}: {problem.message}", mend=mend)
+    except OSError:
         return Check(name="ports", result="good", found="none reserved yet: the first start takes free ones")
     open_now = {name: addresses for name, port in ports.items() if (addresses := listening_addresses(port))}
     beyond = sorted(name for name, addresses in open_now.items() if not all(map(is_loopback, addresses)))

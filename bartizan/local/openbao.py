@@ -17,11 +17,12 @@ from typing import Any
 import aiohttp
 
 from bartizan import tasks
-from bartizan.errors import Conflict, DependencyRefused, DependencyUnavailable
+from bartizan.errors import Conflict, DependencyRefused, DependencyUnavailable, InvalidInput
 from bartizan.local import processes
 from bartizan.local.binaries import find_binary
 from bartizan.local.certificates import make_certificate
 from bartizan.local.private_file import write_private
+from bartizan.local.state_file import Port, read_state_file
 
 KV, PKI, TRANSIT = "bartizan-kv", "bartizan-pki", "bartizan-transit"
 BUNDLE_KEY = "bartizan-bundles"
@@ -222,10 +223,10 @@ class OpenBao:
 
     def _keys(self) -> dict[str, str] | None:
         try:
-            keys: dict[str, str] = json.loads((self.state / "unseal.json").read_text())
+            mend = f"without it nothing in {self.state} can be opened: move the folder away"
+            return read_state_file(self.state / "unseal.json", dict[str, str], mend)
         except FileNotFoundError:
             return None
-        return keys
 
     async def _provision(self) -> None:
         mounts = await self.call("GET", "sys/mounts")
@@ -267,7 +268,7 @@ class OpenBao:
     async def _token(self) -> None:
         """A periodic orphan token with exactly our policy; a living one is kept."""
         if self.token_file.exists():
-            token = self.token_file.read_text().strip()
+            token = self.token_file.read_text(errors="replace").strip()
             status, _ = await self._request("POST", "auth/token/lookup", {"token": token})
             if status == 200:
                 return
@@ -287,8 +288,8 @@ class OpenBao:
         """The ports of the last run where they are still free: the address then survives restarts."""
         file = self.state / "ports.json"
         try:
-            api, cluster = json.loads(file.read_text())
-        except (FileNotFoundError, ValueError):
+            api, cluster = read_state_file(file, tuple[Port, Port], "")
+        except (FileNotFoundError, InvalidInput):
             api = cluster = 0
         ports = (
             api if api and processes.port_is_free(api) else processes.free_port(),

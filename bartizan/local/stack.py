@@ -23,6 +23,7 @@ from bartizan.errors import DependencyUnavailable, Forbidden, NotFound
 from bartizan.local import processes
 from bartizan.local.openbao import OpenBao
 from bartizan.local.private_file import write_private
+from bartizan.local.state_file import Port, read_state_file
 
 TRUST_DOMAIN = "bartizan.local"
 TOKEN_HOURS = 12
@@ -31,11 +32,11 @@ TOKEN_HOURS = 12
 class Ports(msgspec.Struct, frozen=True, kw_only=True):
     """Loopback ports of one stack; kept in the state folder, so that addresses survive a restart."""
 
-    api: int
-    grpc: int
-    attest: int
-    cp_metrics: int
-    health: int
+    api: Port
+    grpc: Port
+    attest: Port
+    cp_metrics: Port
+    health: Port
 
     @classmethod
     def free(cls) -> Ports:
@@ -63,7 +64,7 @@ class Stack:
         self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         ports_file = self.state / "ports.json"
         if ports_file.exists():
-            self.ports = msgspec.json.decode(ports_file.read_bytes(), type=Ports)
+            self.ports = read_state_file(ports_file, Ports, "remove it: the next start takes free ports")
         else:
             self.ports = Ports.free()
             ports_file.write_bytes(msgspec.json.encode(self.ports))
@@ -165,7 +166,8 @@ class Stack:
         Ids whose removal fails now are tried again at the next call.
         """
         file = self.state / "instances.json"
-        known: list[str] = msgspec.json.decode(file.read_bytes(), type=list[str]) if file.exists() else []
+        mend = "remove it, and with `bartizan remove-instance` what `bartizan instances` shows of earlier sidecars"
+        known = read_state_file(file, list[str], mend) if file.exists() else []
         if not instance_id or known == [instance_id]:
             return
         left = [name for name in known if name != instance_id]
@@ -240,7 +242,7 @@ class Stack:
                             if answer.status == 200:
                                 child.check()  # it was this child that answered, not somebody on its port
                                 return
-                            last = (await answer.text())[:500]
+                            last = (await answer.text(errors="replace"))[:500]
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise DependencyUnavailable(

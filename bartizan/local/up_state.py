@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from bartizan.local.state_file import UNREADABLE
+
 if TYPE_CHECKING:  # every command reads the file, one starts a stack
     from bartizan.local.stack import Stack
 
@@ -88,7 +90,7 @@ def read_state(folder: Path) -> UpState | None:
     try:
         state = msgspec.json.decode((folder / "up.json").read_bytes(), type=UpState)
         return state if runs(state) else None
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *UNREADABLE):
         return None
 
 
