@@ -6,6 +6,7 @@ does not poll); PostgreSQL gets a pool.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import secrets
 import sqlite3
@@ -44,7 +45,7 @@ from control_plane.store.sql.policies import SqlPolicies
 from control_plane.store.sql.replicas import SqlReplicas
 from control_plane.store.sql.secrets import SqlLeases, SqlRotations, SqlSecrets
 from control_plane.store.sql.tables import ADMIN_TOKENS
-from control_plane.store.sql.transaction import transaction
+from control_plane.store.sql.transaction import BUSY_MILLISECONDS, transaction, turn
 
 IN_MEMORY = "sqlite+aiosqlite:///:memory:"
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -89,6 +90,7 @@ class SqlStore:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._origin = secrets.token_hex(8)
+        self._turn = asyncio.Lock()
 
     @property
     def shared(self) -> bool:
@@ -100,7 +102,7 @@ class SqlStore:
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[SqlWork]:
         try:
-            async with self._engine.begin() if self.shared else transaction(self._engine) as connection:
+            async with self._transaction() as connection:
                 announcement = Announcement()
                 yield SqlWork(connection, announcement.note)
                 await announcement.send(connection, self._origin)
@@ -108,6 +110,15 @@ class SqlStore:
             if (fault := _fault(error)) is None:
                 raise
             raise fault from error
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
+        if self.shared:
+            async with self._engine.begin() as connection:
+                yield connection
+        else:
+            async with turn(self._turn), transaction(self._engine) as connection:
+                yield connection
 
     async def close(self) -> None:
         """Connections that can't be closed in good order, because nobody answers, are dropped after a while.
@@ -120,7 +131,7 @@ class SqlStore:
                     await self._engine.dispose()
             return
         with contextlib.suppress(SQLAlchemyError):
-            async with self._engine.connect():
+            async with turn(self._turn):
                 pass
         await self._engine.dispose()
 
@@ -132,12 +143,13 @@ async def open_store(url: str = IN_MEMORY) -> SqlStore:
     """
     parsed = _parsed(url)
     if parsed.get_backend_name() == "sqlite":
-        engine = migrating = _sqlite(parsed)
-    else:
-        engine, migrating = postgres.engine(parsed), postgres.migrating_engine(parsed)
-    async with _opened(engine), migrating.begin() as connection:
-        if migrating.dialect.name == "postgresql":
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        engine = _sqlite(parsed)
+        async with _opened(engine), transaction(engine) as connection:
+            await connection.run_sync(_migrate)
+        return SqlStore(engine)
+    engine = postgres.engine(parsed)
+    async with _opened(engine), postgres.migrating_engine(parsed).begin() as connection:
+        await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
         await connection.run_sync(_migrate)
     return SqlStore(engine)
 
@@ -150,7 +162,7 @@ async def open_used_store(url: str) -> SqlStore:
     if sqlite and not Path(parsed.database or "").is_file():
         raise nothing
     engine = _sqlite(parsed) if sqlite else postgres.engine(parsed)
-    async with _opened(engine), engine.connect() as connection:
+    async with _opened(engine), transaction(engine) if sqlite else engine.connect() as connection:
         used = await connection.run_sync(lambda plain: inspect(plain).has_table(ADMIN_TOKENS.name))
         if not used:
             raise nothing
@@ -193,7 +205,12 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     # The driver's own implicit BEGIN comes too late (after the first read) and not at all for DDL.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "foreign_keys=ON", "busy_timeout=5000", "synchronous=FULL"):
+    for pragma in (
+        "journal_mode=WAL",
+        "foreign_keys=ON",
+        "synchronous=FULL",
+        f"busy_timeout={BUSY_MILLISECONDS}",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

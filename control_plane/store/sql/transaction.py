@@ -3,17 +3,28 @@
 A statement that is cut off costs its connection, and what is left of that holds SQLite's lock until the collector comes
 to it: everybody else is told meanwhile that the database is locked. PostgreSQL ends what a lost connection held by
 itself, and there a replica must be able to give up on a silent server at once (push/replicas.py).
+
+A lock that another process holds is therefore waited for in short statements, between which a caller can be cancelled.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction
 
+from bartizan import tasks
 from bartizan.tasks import finish
+
+TURN_SECONDS = 10.0
+LOCKED_SECONDS = 5.0
+BUSY_MILLISECONDS = 100
+"""So long one statement waits for another process's lock."""
 
 
 class _Connection(AsyncConnection):
@@ -24,13 +35,26 @@ class _Connection(AsyncConnection):
 
 
 @asynccontextmanager
+async def turn(of: asyncio.Lock) -> AsyncIterator[None]:
+    """SQLite's one connection is ours. Not the pool's own queue, in which a cancelled caller would have to stay."""
+    try:
+        async with tasks.timeout(TURN_SECONDS):
+            await of.acquire()
+    except TimeoutError:
+        raise PoolTimeout("others use the connection") from None
+    try:
+        yield
+    finally:
+        of.release()
+
+
+@asynccontextmanager
 async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """Committed at the end of the block, rolled back on any exception."""
+    """Committed at the end of the block, rolled back on any exception. Within its `turn`, where others use the engine."""
     connection = _Connection(engine)
     try:
         await finish(_start(connection), name="sql-connect")
-        begun = connection.begin()
-        await finish(_start(begun), name="sql-begin")  # where it fails there is nothing to roll back
+        begun = await _begun(connection)
         try:
             yield connection
         except BaseException:
@@ -41,6 +65,20 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     finally:
         if connection.sync_connection is not None:
             await finish(connection.close(), name="sql-close")
+
+
+async def _begun(connection: AsyncConnection) -> AsyncTransaction:
+    loop = asyncio.get_running_loop()
+    until = loop.time() + LOCKED_SECONDS
+    while True:
+        begun = connection.begin()
+        try:
+            await finish(_start(begun), name="sql-begin")  # where it fails there is nothing to roll back
+        except OperationalError as error:
+            if "locked" not in str(error.orig) or loop.time() >= until:
+                raise
+        else:
+            return begun
 
 
 async def _start(what: Any) -> None:
