@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -17,7 +18,7 @@ from bartizan.telemetry.logging import get_logger
 from control_plane.injector import names
 from control_plane.injector.refusals import Namespace
 from control_plane.injector.workloads import namespace_of
-from control_plane.kubernetes.api_server import ApiServer, connect
+from control_plane.kubernetes.api_server import PAGE, ApiServer, connect
 
 _AUDITED: Final = (
     ("Namespace", "v1", "/api/v1", "namespaces"),
@@ -25,9 +26,11 @@ _AUDITED: Final = (
     ("Service", "v1", "/api/v1", "services"),
     ("NetworkPolicy", "networking.k8s.io/v1", "/apis/networking.k8s.io/v1", "networkpolicies"),
 )
-_PAGE: Final = "500"
 _KEPT_SECONDS: Final = 10.0
 _MOST_KEPT: Final = 10_000
+_PODS_OF_A_PAGE: Final = "500"
+
+T = TypeVar("T")
 
 log = get_logger()
 
@@ -51,17 +54,22 @@ async def read_cluster(where: str, namespace: str = "") -> list[dict[str, Any]]:
 
 
 async def _listed(server: ApiServer, path: str, **query: str) -> list[dict[str, Any]]:
-    """All pages of a list; a single object as a list of one."""
-    found: list[dict[str, Any]] = []
+    return [each async for each in _each(server, path, _PODS_OF_A_PAGE, **query)]
+
+
+async def _each(server: ApiServer, path: str, limit: str, **query: str) -> AsyncIterator[dict[str, Any]]:
+    """All objects of a list, page by page; a single object as a list of one."""
     more: dict[str, str] = {}
     while True:
-        answer = await server.get(path, limit=_PAGE, **query, **more)
+        answer = await server.get(path, limit=limit, **query, **more)
         if "items" not in answer:
-            return [answer]
-        found += answer["items"] or []
+            yield answer
+            return
+        for item in answer["items"] or []:
+            yield item
         token = (answer.get("metadata") or {}).get("continue")
         if not token:
-            return found
+            return
         more = {"continue": str(token)}
 
 
@@ -111,22 +119,23 @@ class ClusterPolicies:
 
     async def __call__(self, namespace: str) -> list[ModelPolicy]:
         """Raises DependencyError. What is not valid does not count as a guard."""
-        try:
-            own = f"/apis/{API_VERSION}/namespaces/{quote(namespace, safe='')}"
-            listed = await _listed(self._server, f"{own}/modelpolicies")
-        except NotFound:
-            return []
         meshes = await self._meshes()
-        found = [await asyncio.to_thread(_parsed, namespace, each, meshes) for each in listed]
-        return [policy for policy in found if policy is not None]
+        own = f"/apis/{API_VERSION}/namespaces/{quote(namespace, safe='')}"
+        return await self._read(f"{own}/modelpolicies", lambda each: _parsed(namespace, each, meshes))
 
     async def _meshes(self) -> list[Mesh]:
+        return await self._read(f"/apis/{API_VERSION}/meshpolicies", _mesh)
+
+    async def _read(self, path: str, read: Callable[[dict[str, Any]], T | None]) -> list[T]:
+        """What is valid; nothing else is held longer than its page."""
+        found: list[T] = []
         try:
-            listed = await _listed(self._server, f"/apis/{API_VERSION}/meshpolicies")
+            async for each in _each(self._server, path, PAGE):
+                valid = await asyncio.to_thread(read, each)
+                found += [] if valid is None else [valid]
         except NotFound:
             return []
-        found = [await asyncio.to_thread(_mesh, each) for each in listed]
-        return [mesh for mesh in found if mesh is not None]
+        return found
 
 
 def _document(kind: str, metadata: dict[str, str], item: dict[str, Any]) -> Written:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlencode
 
 import aiohttp
@@ -29,6 +29,8 @@ from control_plane.kubernetes.objects import Gone
 
 IN_CLUSTER = "in-cluster"
 SECONDS = 10.0
+PAGE: Final = "25"
+"""Custom resources of one answer: each may have 1.5 MB, and the answer has its time and is held as a whole."""
 WATCH_SECONDS = 300
 """After which the API server ends a watch, so that a connection that died unnoticed does not last."""
 _LONGEST_LINE = 8 * 1024 * 1024

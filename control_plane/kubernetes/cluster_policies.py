@@ -11,11 +11,10 @@ import msgspec
 from bartizan.errors import DependencyUnavailable
 from bartizan.policy.reading import at
 from bartizan.telemetry.logging import get_logger
-from control_plane.kubernetes.api_server import ApiServer
+from control_plane.kubernetes.api_server import PAGE, ApiServer
 from control_plane.kubernetes.objects import GROUP, PLURAL, VERSION, PolicyObject
 
 _ROOT = f"/apis/{GROUP}/{VERSION}"
-_PAGE = "500"
 log = get_logger()
 
 
@@ -29,7 +28,7 @@ class ClusterPolicies:
     async def list(self) -> tuple[Sequence[PolicyObject], str]:
         """All objects, and the resource version to watch from."""
         found: list[PolicyObject] = []
-        query = {"limit": _PAGE}
+        query = {"limit": PAGE}
         while True:
             page = await self._server.get(f"{_ROOT}/{self._plural}", **query)
             try:
@@ -61,7 +60,7 @@ class ClusterPolicies:
 def read(item: object) -> PolicyObject | None:
     """The object; None for one that can't be read, which no CRD of ours lets in."""
     try:
-        return msgspec.convert(item, PolicyObject)
+        return msgspec.convert(item, PolicyObject).without_what_is_too_large()
     except msgspec.ValidationError as error:
         namespace, name = (str(at(item, "metadata", key, default=""))[:253] for key in ("namespace", "name"))
         log.error("model_policy_unreadable", policy=f"{namespace}/{name}", reason=str(error))

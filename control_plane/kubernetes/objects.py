@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from bartizan.errors import BartizanError
+from bartizan.errors import BartizanError, PolicyInvalid, Problem
+from bartizan.policy.documents import MAX_BYTES
 from bartizan.policy.schema import API_VERSION
 
 GROUP, _, VERSION = API_VERSION.partition("/")
@@ -95,6 +96,16 @@ class PolicyObject(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     metadata: Metadata
     spec: Any = None
     status: dict[str, Any] = {}
+    too_large: int = 0
+    """Bytes of a spec that no policy can have: objects are kept, and there may be many."""
+
+    def without_what_is_too_large(self) -> PolicyObject:
+        """As it is kept."""
+        size = len(msgspec.json.encode(self.spec))
+        large = size > MAX_BYTES
+        return msgspec.structs.replace(
+            self, spec=None if large else self.spec, too_large=size if large else 0
+        )
 
     @property
     def qualified_name(self) -> str:
@@ -102,7 +113,15 @@ class PolicyObject(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         return f"{namespace}/{name}" if namespace else name
 
     def document(self) -> bytes:
-        """The policy document in it: what the API would be given. Labels, annotations and the like are Kubernetes' own."""
+        """The policy document in it: what the API would be given. Labels, annotations and the like are Kubernetes' own.
+
+        Raises PolicyInvalid.
+        """
+        if self.too_large:
+            message = f"{self.too_large} bytes; a policy has at most {MAX_BYTES}"
+            raise PolicyInvalid(
+                "the policy has one problem", [Problem(path="spec", code="too_large", message=message)]
+            )
         namespace = self.metadata.namespace
         metadata = {"name": self.metadata.name, **({"namespace": namespace} if namespace else {})}
         kind = KIND if namespace else MESH_KIND
