@@ -19,7 +19,7 @@ from bartizan.policy.quantities import parse_bytes, parse_rate
 from bartizan.policy.schema import ModelPolicy
 
 _MISSING: Any = object()
-_STRENGTH = {"flag": 0, "redact": 1, "cut": 2, "deny": 3}
+_STRENGTH = {"flag": 0, "redact": 1, "clamp": 1, "cut": 2, "deny": 3}
 
 
 def differences(before: ModelPolicy, after: ModelPolicy) -> tuple[Change, ...]:
@@ -143,6 +143,18 @@ def _grew(what: str, read: Callable[[Any], float]) -> Judge:
     return judge
 
 
+def _unbounded(what: str, read: Callable[[Any], float]) -> Judge:
+    """As _grew, of a bound that may be left out."""
+    grew = _grew(what, read)
+
+    def judge(names: Mapping[str, str], one: Any, other: Any) -> str:
+        if other is _MISSING:
+            return f"{what.format(**names)}: {one} -> any number"
+        return "" if one is _MISSING else grew(names, one, other)
+
+    return judge
+
+
 def _any(what: str) -> Judge:
     def judge(names: Mapping[str, str], _one: Any, _other: Any) -> str:
         return what.format(**names)
@@ -150,7 +162,7 @@ def _any(what: str) -> Judge:
     return judge
 
 
-def _became(value: str, what: str) -> Judge:
+def _became(value: str | bool, what: str) -> Judge:
     def judge(names: Mapping[str, str], _one: Any, other: Any) -> str:
         return what.format(**names) if other == value else ""
 
@@ -225,6 +237,14 @@ _RULES: tuple[tuple[re.Pattern[str], Judge], ...] = tuple(
         (
             r"spec\.(?P<side>input|output)\[pii\]\.names\.model.*",
             _any("{side} check pii: another model finds names"),
+        ),
+        (
+            r"spec\.input\[parameters\]\.(?P<field>maxTokens|contextTokens|n|bestOf|logprobs|patternStates|schemaSize)",
+            _unbounded("requests may ask more of the engine ({field})", float),
+        ),
+        (
+            r"spec\.input\[parameters\]\.engineOptions",
+            _became(True, "requests may say how the engine is run"),
         ),
         (r"spec\.input\[extractionWatch\]\.(maxQueries|spread)", _grew("more queries are no finding", float)),
         (r"spec\.input\[sanitize\]\.unicode", _became("none", "text is no longer normalised")),

@@ -162,6 +162,35 @@ def test_less_of_a_classifier_is_named(changed: dict[str, Any] | None, said: tup
     assert tuple(change.loosens for change in changes if change.loosens) == said
 
 
+MORE = "requests may ask more of the engine"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ({"maxTokens": 9}, {"maxTokens": 10}, (f"{MORE} (maxTokens): 9 -> 10",)),
+        ({"maxTokens": 9}, {"maxTokens": 8}, ()),
+        ({"maxTokens": 9}, {}, (f"{MORE} (maxTokens): 9 -> any number",)),
+        ({}, {"maxTokens": 9}, ()),
+        ({"patternStates": 9}, {}, (f"{MORE} (patternStates): 9 -> 10000",)),
+        ({"engineOptions": False}, {}, ("requests may say how the engine is run",)),
+        ({}, {"engineOptions": False}, ()),
+        ({}, {"action": "flag"}, ("input check parameters does less: clamp -> flag",)),
+        ({"action": "deny"}, {}, ("input check parameters does less: deny -> clamp",)),
+        ({}, {"action": "deny"}, ()),
+    ],
+)
+def test_what_more_a_request_may_ask_of_the_engine_is_named(
+    before: dict[str, Any], after: dict[str, Any], said: tuple[str, ...]
+) -> None:
+    documents = copy.deepcopy(BASE), copy.deepcopy(BASE)
+    for document, config in zip(documents, (before, after), strict=True):
+        document["spec"]["input"].append({"parameters": config})
+    changes = differences(*map(validate_document, documents))
+    assert changes
+    assert tuple(change.loosens for change in changes if change.loosens) == said
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
