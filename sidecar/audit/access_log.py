@@ -29,6 +29,8 @@ from sidecar.model.request import trace_of
 
 # response_code_details of answers that are the guard's or the model's own
 _NOT_NATIVE = re.compile(r"(ext_authz_denied|ext_proc|via_upstream)(?!.*(error|timeout|failure))", re.DOTALL)
+# those of an answer below 400 that came to its end; any other was broken off when its status was already out
+_ENDED = frozenset({"", "direct_response"})
 _CAUSES = (
     ("rbac_access_denied", "forbidden"),
     ("request_payload_too_large", "body_too_large"),
@@ -47,6 +49,8 @@ _CAUSES = (
 )
 # what the compiled routes refuse by themselves
 _ROUTED = {403: "engine_route", 413: "body_too_large", 415: "unsupported_encoding"}
+_SILENT = ("stream_idle_timeout", 504)
+"""The model said nothing; with another status the client may have been the one."""
 NATIVE_CAUSES = frozenset({*(cause for _, cause in _CAUSES), *_ROUTED.values(), "protocol", "native"})
 """Every cause that is Envoy's own word."""
 _GUARDS_ID = re.compile(r"[0-9a-f]{32}")
@@ -79,7 +83,7 @@ def native_record(entry: accesslog_pb2.HTTPAccessLogEntry, context: InForce) -> 
     details = response.response_code_details
     status = response.response_code.value
     native = let_in(entry)
-    passed = _NOT_NATIVE.match(details) or (status < 400 and not details.startswith("downstream"))
+    passed = _NOT_NATIVE.match(details) or (status < 400 and details in _ENDED)
     if passed and not native:
         return None
     policy, plan_id, instance_id, issuers = context
@@ -128,6 +132,8 @@ def native_cause(details: str, status: int = 0) -> str:
     """A constant word of a bounded set for Envoy's response code details."""
     if details == "direct_response" and status in _ROUTED:
         return _ROUTED[status]
+    if (details, status) == _SILENT:
+        return "model_unavailable"
     for prefix, cause in _CAUSES:
         if details.startswith(prefix):
             return cause

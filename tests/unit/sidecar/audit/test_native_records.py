@@ -58,6 +58,13 @@ def test_without_envoys_tracer_the_requests_own_id_names_the_trace() -> None:
         ("ext_authz_error", 503, "guard_unavailable"),
         ("ext_proc_error_gRPC_error_14{upstream}", 503, "guard_unavailable"),
         ("upstream_reset_before_response_started{connection_failure}", 503, "model_unavailable"),
+        # broken off when the status was out
+        ("upstream_reset_after_response_started{protocol_error}", 200, "model_unavailable"),
+        ("ext_proc_error_gRPC_error_14{upstream}", 200, "guard_unavailable"),
+        ("downstream_remote_disconnect", 200, "client_gone"),
+        ("stream_idle_timeout", 200, "native"),
+        ("stream_idle_timeout", 504, "model_unavailable"),
+        ("stream_idle_timeout", 408, "native"),
         ("http1.codec_error", 400, "protocol"),
         ("something_new{with details}", 400, "native"),
     ],
