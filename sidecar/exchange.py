@@ -16,7 +16,7 @@ import msgspec
 from bartizan.errors import ProtocolViolation
 from sidecar.checks.pipeline import Phase
 from sidecar.checks.stream import StreamInspector
-from sidecar.model.decision import Cause, Decision, allow, deny
+from sidecar.model.decision import Cause, Decision, deny
 from sidecar.model.events import (
     AnswerBody,
     AnswerHeaders,
@@ -98,11 +98,8 @@ class Exchange:
     @property
     def decision(self) -> Decision:
         """The outcome so far; in shadow mode what enforcing had said."""
-        settled = self._final or self.would or allow()
-        action = self.trail.strongest if settled.cause is Cause.ALLOWED else settled.action
-        return msgspec.structs.replace(
-            settled, identity=self.identity, findings=tuple(self.trail.findings), action=action
-        )
+        settled = self._final or self.would or self.trail.passed
+        return msgspec.structs.replace(settled, identity=self.identity, findings=tuple(self.trail.findings))
 
     @property
     def shadowed(self) -> bool:

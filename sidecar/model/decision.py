@@ -46,6 +46,8 @@ class Cause(StrEnum):
     ANSWER_MALFORMED = "answer_malformed"
     ANSWER_ENCODED = "answer_encoded"
     ANSWER_TOO_LARGE = "answer_too_large"
+    # the model's own status, as ALLOWED
+    MODEL_ERROR = "model_error"
     # the guard itself
     NO_POLICY = "no_policy"
     REVISION_UNKNOWN = "revision_unknown"
@@ -83,6 +85,7 @@ STATUS: dict[Cause, int] = {
     Cause.ANSWER_MALFORMED: 502,
     Cause.ANSWER_ENCODED: 502,
     Cause.ANSWER_TOO_LARGE: 502,
+    Cause.MODEL_ERROR: 200,
     Cause.NO_POLICY: 403,
     Cause.REVISION_UNKNOWN: 503,
     Cause.CONTEXT_MISSING: 503,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import msgspec
+
 from sidecar.checks.pipeline import Mark
+from sidecar.model.decision import Cause, Decision, allow
 from sidecar.model.finding import Action, Direction, Finding
-from sidecar.plan.judge import Judgement
+from sidecar.plan.judge import ERROR_REPLACED, Judgement
 
 
 @dataclass(slots=True)
@@ -42,6 +45,14 @@ class Trail:
             marks[-1] = (phase, marks[-1][1], end)
         else:
             marks.append((phase, start, end))
+
+    @property
+    def passed(self) -> Decision:
+        """Where nothing was refused or cut."""
+        made = allow(findings=tuple(self.findings))
+        if any(finding.check == ERROR_REPLACED.check for finding in self.findings):
+            return msgspec.structs.replace(made, cause=Cause.MODEL_ERROR)
+        return made
 
     @property
     def strongest(self) -> Action:

@@ -101,6 +101,7 @@ def test_an_unreadable_error_keeps_its_status_and_loses_its_body(kind: str) -> N
     replies = play(on, [*request(), *answer(b"\xff Traceback", status=500, headers={"content-type": kind})])
     assert b"Traceback" not in sent(replies)
     assert on.decision.findings == (replace(ERROR_REPLACED, direction="response"),)
+    assert (on.decision.cause, on.decision.action) == (Cause.MODEL_ERROR, Action.REDACT)
     assert PassAnswerHeaders(content_type="application/problem+json") in replies
     assert on.status == 500
 
@@ -150,7 +151,7 @@ def test_an_error_of_envoy_before_the_body_was_judged_keeps_its_status(status: i
     assert on.complete
 
 
-@pytest.mark.parametrize(("status", "replies"), [(200, Cause.ANSWER_TOO_LARGE), (500, Cause.ALLOWED)])
+@pytest.mark.parametrize(("status", "replies"), [(200, Cause.ANSWER_TOO_LARGE), (500, Cause.MODEL_ERROR)])
 def test_an_answer_of_more_texts_than_are_inspected_is_not_let_out(status: int, replies: Cause) -> None:
     choices = [{"message": {"content": "private"}}] * (MAX_TEXTS + 1)
     on = exchange(chat_plan())
