@@ -277,17 +277,17 @@ class Exchange:
             trail.leave_unscanned(*self._inspector.unscanned)
         if output.cut:
             self._final = Decision(cause=output.cause or Cause.ANSWER_CUT, action=Action.CUT)
-            return self._send(output.data, end=True)
+            return self._send(output.data, end=True, cut=True)
         if end and self._inspector.scanned_bytes < self._inspector.total_bytes:
             self.trail.leave_unscanned("answer_unreadable" if self.plan.output.texts else "no_text_checks")
         if trailers:
             self.stage = Stage.DONE
         return self._send(output.data, end=end and not trailers)
 
-    def _send(self, data: bytes, *, end: bool) -> Sequence[Reply]:
+    def _send(self, data: bytes, *, end: bool, cut: bool = False) -> Sequence[Reply]:
         if end:
             self.stage = Stage.DONE
-        return in_pieces(data, end=end)
+        return in_pieces(data, end=end, cut=cut)
 
     def _refuse(self, refusal: Decision, status: int | None = None) -> Sequence[Reply]:
         self.held.clear()

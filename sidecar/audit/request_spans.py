@@ -77,8 +77,7 @@ def spans_of(entry: HTTPAccessLogEntry, tags: Mapping[str, str]) -> list[Span]:
         attributes=_attributes(_told(entry, tags)),
         flags=_SAMPLED | _FLAGS_KNOWN,
     )
-    status = entry.response.response_code.value
-    if status >= _SERVER_ERROR or not status:
+    if _failed(entry):
         request.status.code = Status.STATUS_CODE_ERROR
     if not common.HasField("time_to_first_upstream_tx_byte"):
         return [request]
@@ -107,6 +106,13 @@ def _wanted(entry: HTTPAccessLogEntry) -> bool:
         return True
     details = entry.response.response_code_details
     return bool(details) and not details.startswith(_PASSED)
+
+
+def _failed(entry: HTTPAccessLogEntry) -> bool:
+    """Whether the client got no answer, or half of one."""
+    status = entry.response.response_code.value
+    broke_off = entry.response.response_code_details.startswith("upstream_reset")
+    return broke_off or status >= _SERVER_ERROR or not status
 
 
 def _told(entry: HTTPAccessLogEntry, tags: Mapping[str, str]) -> dict[str, str]:

@@ -105,12 +105,13 @@ class PassAnswerHeaders(Value, frozen=True, kw_only=True):
 
 
 class AnswerData(Value, frozen=True, kw_only=True):
-    """Bytes for the client; `end` ends the answer there, and with it the model's work."""
+    """Bytes for the client; `end` ends the answer there, and with it the model's work; `cut`: before the model did."""
 
     hidden: ClassVar[frozenset[str]] = _BODY
 
     data: bytes
     end: bool
+    cut: bool = False
 
 
 class PassAnswerTrailers(Value, frozen=True, kw_only=True):
@@ -137,11 +138,12 @@ Reply = (
 )
 
 
-def in_pieces(data: bytes, *, end: bool) -> list[AnswerData]:
+def in_pieces(data: bytes, *, end: bool, cut: bool = False) -> list[AnswerData]:
     """An answer's bytes as Envoy takes them; the last piece carries `end`, which may stand alone."""
     if len(data) <= PIECE:  # as nearly always
-        return [AnswerData(data=data, end=end)] if data or end else []
+        return [AnswerData(data=data, end=end, cut=cut)] if data or end else []
     return [
-        AnswerData(data=data[at : at + PIECE], end=end and at + PIECE >= len(data))
+        AnswerData(data=data[at : at + PIECE], end=end and last, cut=cut and last)
         for at in range(0, len(data), PIECE)
+        for last in (at + PIECE >= len(data),)
     ]

@@ -18,7 +18,6 @@ from sidecar.audit.record import Record
 from sidecar.checks.pipeline import Mark, Verdict, too_late
 from sidecar.exchange import Exchange
 from sidecar.model.decision import Cause, Decision, deny
-from sidecar.model.finding import Action
 from sidecar.model.value import Value
 from sidecar.plan.current import Current, Snapshot
 from sidecar.plan.plan import Plan
@@ -185,7 +184,7 @@ class ExtAuthz:
         decision = verdict.decision
         goes_on = (check.content or check.body is not None) and not denied
         if check.body is None or denied:
-            self._trace(asked, decision, verdict.marks)
+            self._trace(asked, decision, verdict.marks, refused=denied)
         if goes_on and verdict.would is None:
             observe(verdict.marks)
             return
@@ -217,10 +216,12 @@ class ExtAuthz:
         )
         count(record, exchange.trail.marks)
         self.audit(record)
-        self._trace(asked, exchange.decision, (*asked.verdict.marks, *exchange.trail.marks))
+        marks = (*asked.verdict.marks, *exchange.trail.marks)
+        decision = exchange.decision
+        self._trace(asked, decision, marks, refused=decision.denied and not exchange.shadowed)
 
-    def _trace(self, asked: _Asked, decision: Decision, marks: Sequence[Mark]) -> None:
-        if self.spans.wants(asked.parent, always=decision.action is Action.DENY):
+    def _trace(self, asked: _Asked, decision: Decision, marks: Sequence[Mark], *, refused: bool) -> None:
+        if self.spans.wants(asked.parent, always=refused):
             self.spans.emit("bartizan.check", asked.parent, marks, _attributes(asked, decision))
 
 

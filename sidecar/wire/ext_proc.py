@@ -271,7 +271,9 @@ class _Session:
             revision=self._revision,
         )
         self._leave(record, exchange.trail.marks)
-        if self._owner.spans.wants(self._parent, always=record.action in {"deny", "cut"}):
+        if self._owner.spans.wants(
+            self._parent, always=record.action in {"deny", "cut"} and not record.shadow
+        ):
             attributes = {
                 "bartizan.decision_id": self._decision_id,
                 "bartizan.revision": self._revision,

@@ -124,8 +124,10 @@ def reply_message(reply: Reply, refused: Refusal | None = None, details: str = "
 
 def _reply(reply: Reply, refused: Refusal | None, details: str) -> proc.ProcessingResponse:
     match reply:
-        case AnswerData(data=data, end=end):
+        case AnswerData(data=data, end=end, cut=cut):
             made = proc.ProcessingResponse()
+            if cut:  # else Envoy would log none that was not drawn, and its spans are made of the log
+                made.dynamic_metadata.update({names.AUTHZ_METADATA: {names.TRACED: True}})
             piece = made.response_body.response.body_mutation.streamed_response
             piece.body, piece.end_of_stream = data, end
             return made

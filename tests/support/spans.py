@@ -13,10 +13,11 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as ser
 
 
 class SpanNotes(service.TraceServiceServicer):
-    """`traces`: ids of those whose root is a request's way in."""
+    """`traces`: ids of those whose root is a request's way in. `told`: of all that have a span."""
 
     def __init__(self) -> None:
         self.traces: set[str] = set()
+        self.told: set[str] = set()
         self._last = time.monotonic()
         self._server = grpc.server(ThreadPoolExecutor(2))
         register: Any = service.add_TraceServiceServicer_to_server  # generated without types
@@ -30,6 +31,7 @@ class SpanNotes(service.TraceServiceServicer):
         self._last = time.monotonic()
         for resource in request.resource_spans:
             for scope in resource.scope_spans:
+                self.told |= {span.trace_id.hex() for span in scope.spans}
                 self.traces |= {
                     span.trace_id.hex()
                     for span in scope.spans

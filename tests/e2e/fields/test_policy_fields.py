@@ -179,6 +179,21 @@ def test_the_share_of_traced_requests_is_the_policys(world: World) -> None:
     assert len(asked & world.spans.traces) <= 92
 
 
+def test_a_stream_that_was_cut_is_told_although_nobody_drew_it_and_in_shadow_nothing_is(world: World) -> None:
+    canary = {"canary": {"tokens": ["canary-7f3a9c21"], "action": "cut"}}
+    chat = {"model": {"name": "m", "protocol": "openai", "port": "{model}"}, "routes": None}
+    body = {"stream": True, "messages": [{"role": "user", "content": "hi"}]}
+    cut = set[str]()
+    for mode, says in (("shadow", "sse_canary_late"), ("enforce", "sse_canary")):
+        world.use(**chat, output=[canary], mode=mode, telemetry={"traceSample": 0})
+        world.model.says = says
+        answer = world.ask("/v1/chat/completions", body)
+        assert world.record(answer)["action"] == "cut"
+        cut |= (last := traces(world, [answer]))
+    assert wait_until(lambda: last <= world.spans.traces), "Envoy's span is there, too"
+    assert cut & world.spans.told == last
+
+
 def test_shadow_records_and_enforce_refuses(world: World) -> None:
     spec: dict[str, Any] = {"input": [{"pii": {"types": ["email"], "action": "deny"}}]}
     world.use(mode="shadow", **spec)

@@ -83,6 +83,7 @@ def test_a_canary_never_leaves_a_stream_however_it_is_split(cuts: list[int], ins
     ends = [reply.end for reply in replies if isinstance(reply, AnswerData)]
     assert ends.count(True) == 1
     assert ends[-1]
+    assert [reply.cut for reply in replies if isinstance(reply, AnswerData)] == ends
     assert (on.decision.cause, on.decision.action) == (Cause.ANSWER_CUT, Action.CUT)
 
 

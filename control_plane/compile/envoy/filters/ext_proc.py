@@ -73,9 +73,11 @@ def build(resolved: Resolved) -> HttpFilter | None:
             request_attributes=[names.PROC_REVISION_ATTRIBUTE, "source.address"],
             message_timeout=duration(message_timeout(resolved)),
             max_message_timeout=duration(max(MAX_MESSAGE_TIMEOUT, message_timeout(resolved))),
-            # Identity and decision id come from ext_authz this way: the client can't forge them.
+            # Identity and decision id come from ext_authz this way: the client can't forge them. Back comes the word
+            # that an answer was cut, so that its trace is told although nobody drew it.
             metadata_options=MetadataOptions(
-                forwarding_namespaces=MetadataOptions.MetadataNamespaces(untyped=[names.AUTHZ_METADATA])
+                forwarding_namespaces=MetadataOptions.MetadataNamespaces(untyped=[names.AUTHZ_METADATA]),
+                receiving_namespaces=MetadataOptions.MetadataNamespaces(untyped=[names.AUTHZ_METADATA]),
             ),
             # A change that Envoy would not make must fail, not be skipped.
             mutation_rules=HeaderMutationRules(disallow_is_error=TRUE),

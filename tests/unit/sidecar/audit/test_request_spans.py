@@ -100,9 +100,18 @@ def test_the_guards_spans_and_the_models_own_hang_below_them() -> None:
     assert traceparent(place) == f"00-{model.trace_id.hex()}-{model.span_id.hex()}-01"
 
 
-@pytest.mark.parametrize(("status", "wrong"), [(200, False), (403, False), (503, True), (0, True)])
-def test_only_what_failed_is_an_error(status: int, wrong: bool) -> None:
-    (span,) = spans(entry("ext_authz_error", status))
+@pytest.mark.parametrize(
+    ("details", "status", "wrong"),
+    [
+        ("via_upstream", 200, False),
+        ("ext_authz_denied", 403, False),
+        ("ext_authz_error", 503, True),
+        ("downstream_remote_disconnect", 0, True),
+        ("upstream_reset_after_response_started{protocol_error}", 200, True),
+    ],
+)
+def test_only_what_failed_is_an_error(details: str, status: int, wrong: bool) -> None:
+    (span,) = spans(entry(details, status, traced=True))
     assert (span.status.code == Status.STATUS_CODE_ERROR) is wrong
 
 

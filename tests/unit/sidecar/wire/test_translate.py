@@ -9,6 +9,7 @@ from google.protobuf.struct_pb2 import Struct
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bartizan.policy import names
 from protos.gen.envoy.config.core.v3.base_pb2 import HeaderValue
 from protos.gen.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from protos.gen.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
@@ -121,6 +122,16 @@ def test_a_streamed_piece_says_whether_it_is_the_last() -> None:
     reply = ProcessingResponse.FromString(reply_message(AnswerData(data=b"", end=True)))
     streamed = reply.response_body.response.body_mutation.streamed_response
     assert (streamed.body, streamed.end_of_stream) == (b"", True)
+
+
+def test_that_an_answer_was_cut_is_what_a_drawn_request_says() -> None:
+    told = {
+        cut: ProcessingResponse.FromString(reply_message(AnswerData(data=b"x", end=True, cut=cut)))
+        for cut in (True, False)
+    }
+    # in the namespace and by the name that the access log's filter and the spans look at
+    assert told[True].dynamic_metadata[names.AUTHZ_METADATA][names.TRACED] is True
+    assert not told[False].HasField("dynamic_metadata")
 
 
 def test_a_refusal_must_be_rendered_first() -> None:
