@@ -172,19 +172,24 @@ def _endpoint(operation: Operation, tokens: Tokens, shelter: Shelter) -> NextHan
 def _traced(operation: Operation, request: web.Request) -> Iterator[trace.Span]:
     """The operation's span. Only a caller that we know may say which trace it belongs to."""
     known = operation.permission is not None
-    with _tracer.start_as_current_span(
-        operation.id,
-        context=below(request.headers.get("traceparent", "")) if known else None,
-        kind=trace.SpanKind.SERVER,
-        attributes={
-            "http.request.method": operation.method,
-            "http.route": operation.path,
-            "bartizan.request_id": request[_ID],
-        },
-        # Messages of exceptions are for the caller, not for who reads traces.
-        record_exception=False,
-        set_status_on_exception=False,
-    ) as span:
+    opened = (
+        _tracer.start_as_current_span(
+            operation.id,
+            context=below(request.headers.get("traceparent", "")) if known else None,
+            kind=trace.SpanKind.SERVER,
+            attributes={
+                "http.request.method": operation.method,
+                "http.route": operation.path,
+                "bartizan.request_id": request[_ID],
+            },
+            # Messages of exceptions are for the caller, not for who reads traces.
+            record_exception=False,
+            set_status_on_exception=False,
+        )
+        if operation.path.startswith("/v1/")  # a kubelet asks for the others every few seconds, for ever
+        else contextlib.nullcontext(trace.INVALID_SPAN)
+    )
+    with opened as span:
         try:
             yield span
         except Exception as error:
