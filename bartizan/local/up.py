@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 from bartizan.client import Client
 from bartizan.errors import Conflict, DependencyUnavailable, InvalidInput, PolicyInvalid, Problem
-from bartizan.local.certificates import make_server_certificate
 from bartizan.local.doctor import listening_addresses
 from bartizan.local.files import read_yaml
+from bartizan.local.served_pair import Pair, self_signed, serve
 from bartizan.local.stack import Stack
 from bartizan.local.told import Told, contradictions, fill_in
 from bartizan.local.up_state import write_state
@@ -56,6 +56,10 @@ def prepare(arguments: Arguments) -> dict[str, Any]:
     for option, path in (*files, *(("--secret", path) for path in arguments.secrets.values())):
         if path is not None and not path.is_file():
             problems.append(Problem(path=option, code="missing", message=f"no such file: {path}"))
+        elif path is not None and not os.access(path, os.R_OK):
+            problems.append(
+                Problem(path=option, code="unreadable", message=f"{path} can't be read by this user")
+            )
     text, document = b"", {}
     try:
         text = arguments.policy_file.read_bytes()
@@ -97,7 +101,7 @@ def _model(text: str, problems: list[Problem]) -> int:
         message = f"{text!r} is not http://127.0.0.1:PORT"
         hint = "bind the model to loopback, so that nobody can reach it around the guard"
         if "://" not in text:
-            hint = f"write http://{text}"
+            hint = f"write http://{text if ':' in text else f'127.0.0.1:{text}'}"
         problems.append(Problem(path="--model", code="invalid_value", message=message, hint=hint))
         return 8000
     return parts.port
@@ -123,7 +127,12 @@ async def run(arguments: Arguments, say: Callable[[str], None]) -> None:
             labels=dict(spec["selector"]["matchLabels"]),
             otlp_endpoint=os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
         )
-        _certificate(arguments, house.cert_dir)
+        pair = (
+            Pair(arguments.cert, arguments.key)
+            if arguments.cert and arguments.key
+            else self_signed(arguments.state / "self-signed")
+        )
+        serve(pair, house.cert_dir)
         ended = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, ended.set)
@@ -136,7 +145,9 @@ async def run(arguments: Arguments, say: Callable[[str], None]) -> None:
             version = await _apply(house, document, arguments.secrets, say)
 
             async def note() -> None:
-                await write_state(house, document, arguments.model, version)
+                with contextlib.suppress(OSError, ValueError):  # half-way renewed: what is served stays
+                    serve(pair, house.cert_dir)
+                await write_state(house, document, arguments.model, version, pair.cert)
 
             await note()
             await watch(house, ended, note)
@@ -181,19 +192,6 @@ async def _secret_is_defined(client: Client, document: dict[str, Any]) -> None:
             "can't start",
             [Problem(path=where, code="undefined", message=f"no secret {name} is defined here", hint=hint)],
         )
-
-
-def _certificate(arguments: Arguments, folder: Path) -> None:
-    """Link the user's files, so that a renewed pair is picked up; or make a pair."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if arguments.cert is None or arguments.key is None:
-        if not (folder / "tls.crt").exists():
-            make_server_certificate(folder, days=365)
-        return
-    for name, source in (("tls.crt", arguments.cert), ("tls.key", arguments.key)):
-        link = folder / name
-        link.unlink(missing_ok=True)
-        link.symlink_to(source.resolve())
 
 
 @contextlib.contextmanager

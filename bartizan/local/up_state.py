@@ -38,7 +38,9 @@ class UpState(msgspec.Struct, frozen=True, kw_only=True):
     certificate: str
 
 
-async def write_state(house: Stack, document: dict[str, Any], model: str, version: int) -> None:
+async def write_state(
+    house: Stack, document: dict[str, Any], model: str, version: int, certificate: Path
+) -> None:
     """Write it anew, atomically, unless it says the same."""
     metadata, listener = document["metadata"], document["spec"]["listener"]
     address = str(listener.get("address", "0.0.0.0"))
@@ -60,7 +62,7 @@ async def write_state(house: Stack, document: dict[str, Any], model: str, versio
         run_dir=str(house.run_dir),
         sockets={name: str(house.run_dir / f"{name}.sock") for name in sockets},
         pids=await _pids(house),
-        certificate=str(house.cert_dir / "tls.crt"),
+        certificate=str(certificate.absolute()),
     )
     written, file = msgspec.json.format(msgspec.json.encode(state), indent=2), house.state / "up.json"
     if file.exists() and file.read_bytes() == written:
