@@ -79,6 +79,10 @@ class Stack:
         return f"http://127.0.0.1:{self.ports.health}"
 
     @property
+    def spiffe_id(self) -> str:
+        return f"spiffe://{TRUST_DOMAIN}/ns/{self.namespace}/sa/{self.service_account}"
+
+    @property
     def ca_file(self) -> Path:
         return self.state / "control-plane" / "ca.pem"
 
@@ -131,10 +135,9 @@ class Stack:
         join_file = self.state / "join-token"
         if join:
             async with self.client() as client:
-                token = await client.join_token(
-                    f"spiffe://{TRUST_DOMAIN}/ns/{self.namespace}/sa/{self.service_account}", self.labels
-                )
+                token = await client.join_token(self.spiffe_id, self.labels)
             write_private(join_file, token)
+            self.leave_another_identity()
         seal = self.state / "seal-key"
         if not seal.exists():
             write_private(seal, secrets.token_hex(32))
@@ -159,6 +162,16 @@ class Stack:
         await self._wait(self.sidecar, f"{self.health_url}{path}", seconds)
         if ready and join:
             await self.retire_earlier((await self.sidecar_status())["instance_id"])
+
+    def leave_another_identity(self) -> None:
+        """Forget the sidecar's kept identity when it joined under another name or with other labels, as another policy file
+        asked for: with it no policy of this stack would select it. Without one it takes the join token.
+        """
+        file, joins = self.state / "joins.json", [self.spiffe_id, self.labels]
+        if file.exists() and msgspec.json.decode(file.read_bytes()) != joins:
+            for kept in ("identity.sealed", "last-good.sealed"):
+                (self.state / "sidecar" / kept).unlink(missing_ok=True)
+        file.write_bytes(msgspec.json.encode(joins))
 
     async def retire_earlier(self, instance_id: str) -> None:
         """Remove what this stack's sidecar was before it had to join anew: that one has ended, and would hold rotations.

@@ -1,9 +1,10 @@
-"""A laptop stack removes what its own sidecar was before it joined anew, and only that."""
+"""A laptop stack removes what its own sidecar was before it joined anew, and only that; it joins anew to be another one."""
 
 from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -55,3 +56,26 @@ async def test_the_sidecars_earlier_instance_is_removed(
         await runner.cleanup()
     assert list(dict.fromkeys(asked)) == removed
     assert msgspec.json.decode((tmp_path / "instances.json").read_bytes()) == left
+
+
+@pytest.mark.parametrize(
+    ("later", "kept"),
+    [
+        ({"service_account": "model", "labels": {"app": "a"}}, True),
+        ({"service_account": "other", "labels": {"app": "a"}}, False),
+        ({"service_account": "model", "labels": {"app": "b"}}, False),
+        ({"service_account": "model", "labels": {"app": "a"}, "namespace": "prod"}, False),
+    ],
+)
+def test_a_sidecar_that_shall_be_another_one_joins_anew(tmp_path: Path, later: Any, kept: bool) -> None:
+    Stack(tmp_path, service_account="model", labels={"app": "a"}).leave_another_identity()
+    folder = tmp_path / "sidecar"
+    folder.mkdir()
+    for name in ("identity.sealed", "last-good.sealed", "versions.json", "audit.spool"):
+        (folder / name).touch()
+    for _ in range(2):
+        Stack(tmp_path, **later).leave_another_identity()
+    left = {file.name for file in folder.iterdir()}
+    assert left == {"versions.json", "audit.spool"} | (
+        {"identity.sealed", "last-good.sealed"} if kept else set()
+    )

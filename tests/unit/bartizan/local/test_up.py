@@ -85,6 +85,11 @@ def test_what_is_wrong_with_the_policy_is_told_beside_what_contradicts(tmp_path:
     assert "write http://127.0.0.1:8001" in str(refused.value)
 
 
+def test_the_hint_for_a_bare_port_is_an_address_that_is_taken() -> None:
+    with pytest.raises(InvalidInput, match=r"write http://127\.0\.0\.1:8001"):
+        prepare(arguments(model="8001"))
+
+
 def test_the_same_file_applied_later_is_the_same_document(tmp_path: Path) -> None:
     file = tmp_path / "policy.yaml"
     file.write_text(POLICY.read_text() + "  mode: enforce\n")
