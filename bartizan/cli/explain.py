@@ -17,6 +17,8 @@ from bartizan.errors import InvalidInput, NotFound
 
 _LISTS = {"request": "input", "response": "output"}
 _INDENT = 12
+_IN_BODIES = "bartizan_"
+"""Before the id in error bodies of some protocols."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +38,9 @@ class Origin:
 def explain(connection: Connection, decision: str) -> None:
     """Say what was decided on a request, why, by which rule of which revision, and what may be done.
 
-    DECISION is the x-bartizan-decision header of an answer, or a trace id.
+    DECISION is the x-bartizan-decision header of an answer, or the code or request id in its error body, or a trace id.
     """
+    decision = decision.removeprefix(_IN_BODIES)
 
     async def fetch(client: Client) -> list[tuple[dict[str, Any], Origin]]:
         records = await client.audit(decision_id=decision) or await client.audit(trace_id=decision[:32])
