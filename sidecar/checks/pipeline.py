@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from sidecar.checks.admission.base import Admission
-from sidecar.checks.authn.base import Authenticator, Material, presented_credentials
+from sidecar.checks.authn.base import Authenticator, Material, Refused, presented_credentials
 from sidecar.checks.authn.join import authenticate
 from sidecar.checks.authz.rules import RuleSet
 from sidecar.checks.authz.tenant import TenantGate
@@ -58,8 +58,9 @@ class HeadChecks:
         caller = authenticate(presented_credentials(head), self.methods, material, started / 1e9)
         authenticated = self.clock_ns()
         authn = ("authn", started, authenticated)
-        if isinstance(caller, Cause):
-            return Verdict(decision=deny(caller), phase="authn", marks=(authn,))
+        if isinstance(caller, Refused):
+            refused = deny(caller.cause, identity=caller.whose)
+            return Verdict(decision=refused, phase="authn", marks=(authn,))
         refusal = self._admit(caller, head)
         admitted = self.clock_ns()
         admission = ("admission", authenticated, admitted)

@@ -35,9 +35,9 @@ class ApiKeyAuthenticator:
         if record is None:
             return Refused(cause=Cause.INVALID_CREDENTIALS)
         if record.revoked:
-            return Refused(cause=Cause.REVOKED_CREDENTIALS)
+            return Refused(cause=Cause.REVOKED_CREDENTIALS, whose=_identity(record))
         if record.expires_at is not None and now >= record.expires_at:
-            return Refused(cause=Cause.EXPIRED_CREDENTIALS)
+            return Refused(cause=Cause.EXPIRED_CREDENTIALS, whose=_identity(record))
         known = self._known.get(hashed)
         if known is not None and known[0] is record:
             return known[1]

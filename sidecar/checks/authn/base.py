@@ -45,9 +45,10 @@ class Presented(Value, frozen=True, kw_only=True):
 
 
 class Refused(Value, frozen=True, kw_only=True):
-    """A presented credential is not good."""
+    """A presented credential is not good. `whose`: to whom it was given, which says nothing of who presents it."""
 
     cause: Cause
+    whose: Identity | None = None
 
 
 class Authenticator(Protocol):

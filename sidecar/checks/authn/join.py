@@ -10,32 +10,37 @@ from sidecar.checks.authn.base import Authenticator, Material, Presented, Refuse
 from sidecar.model.decision import Cause
 from sidecar.model.request import Identity
 
+_INVALID, _MISSING, _DISAGREE = (
+    Refused(cause=cause)
+    for cause in (Cause.INVALID_CREDENTIALS, Cause.MISSING_CREDENTIALS, Cause.CREDENTIALS_DISAGREE)
+)
+
 
 def authenticate(
     presented: Presented, methods: Sequence[Authenticator], material: Material, now: float
-) -> Identity | Cause:
+) -> Identity | Refused:
     """The caller, or why not. A presented invalid credential is refused even if another one would be valid."""
     if presented.malformed:
-        return Cause.INVALID_CREDENTIALS
+        return _INVALID
     expected = len(presented.api_keys) + len(presented.tokens)
     if not expected:
-        return Cause.MISSING_CREDENTIALS
+        return _MISSING
     identities: list[Identity] = []
     for method in methods:
         for outcome in method.authenticate(presented, material, now):
             if isinstance(outcome, Refused):
-                return outcome.cause
+                return outcome
             identities.append(outcome)
     if len(identities) != expected:
         # A form of credential that this policy does not take was presented.
-        return Cause.INVALID_CREDENTIALS
+        return _INVALID
     first = identities[0]
     if expected == 1:
         return first
     for other in identities[1:]:
         joined = _join(first, other)
         if joined is None:
-            return Cause.CREDENTIALS_DISAGREE
+            return _DISAGREE
         first = joined
     return first
 

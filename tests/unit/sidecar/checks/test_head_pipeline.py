@@ -74,6 +74,9 @@ def test_a_key_that_was_let_in_is_judged_by_what_it_is_now(changed: dict[str, An
     verdict = built.head.decide(head(), Material(api_keys={"keys": {record.hash: record}}))
     assert verdict.decision.cause is cause
     identity = verdict.decision.identity
+    assert (identity is None) is (cause is Cause.INVALID_CREDENTIALS), (
+        "who still uses a leaked key is looked for"
+    )
     assert identity is None or (identity.tenant, identity.plan) == (record.tenant, record.plan)
 
 
