@@ -16,7 +16,7 @@ _PAGE = 1_000
 @LAST
 @SINCE
 @UNTIL
-@click.option("--act", help="Only this act, such as policy.publish or key.revoke.")
+@click.option("--act", help="Only this act, such as policy.apply or key.revoke; docs/telemetry.md lists all.")
 @click.option("--target", help="Only what was done to this policy, key set, instance …")
 @click.option("--token", help="Only what was done with the admin token of this id.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
