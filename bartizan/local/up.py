@@ -27,6 +27,24 @@ from bartizan.policy.documents import dump_document
 from bartizan.policy.positions import with_lines
 from bartizan.policy.validate import read_policy, validate_document
 
+PASSED_ON = (
+    "BARTIZAN_CP_AUDIT_DAYS",
+    "BARTIZAN_CP_PROVIDERS",
+    "BARTIZAN_CP_ROTATION_DRAIN_SECONDS",
+    "BARTIZAN_CP_ROTATION_LEASE_SECONDS",
+    "BARTIZAN_CP_ROTATION_SOAK_SECONDS",
+    "BARTIZAN_CRS_DIR",
+    "BARTIZAN_DRAIN_SECONDS",
+    "BARTIZAN_ENVOY",
+    "BARTIZAN_JWKS_ALLOW",
+    "BARTIZAN_JWKS_REFRESH",
+    "BARTIZAN_LOG_LEVEL",
+    "BARTIZAN_MODEL_DIR",
+    "BARTIZAN_WIRE",
+    "BARTIZAN_WORKERS",
+)
+"""Settings of the parts that `up` takes from its own environment; it decides all others itself."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
@@ -114,19 +132,28 @@ def listener_is_free(address: str, port: int) -> bool:
     return not (taken if address in everywhere else taken & {address, *everywhere})
 
 
+def stack_for(document: dict[str, Any], state: Path) -> Stack:
+    """The stack whose sidecar the policy selects, with the settings of our own environment."""
+    metadata, spec = document["metadata"], document["spec"]
+    settings = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    workers = settings.get("BARTIZAN_WORKERS", "1")
+    return Stack(
+        state,
+        namespace=metadata.get("namespace", "default"),
+        service_account=metadata["name"],
+        labels=dict(spec["selector"]["matchLabels"]),
+        otlp_endpoint=os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+        workers=int(workers) if workers.isdigit() else 1,  # the sidecar itself says what is wrong with it
+        settings=settings,
+    )
+
+
 async def run(arguments: Arguments, say: Callable[[str], None]) -> None:
     """Start everything, keep it running until SIGTERM or SIGINT, then stop in reverse order. say: what is done now."""
     document = prepare(arguments)
     arguments.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _only_one(arguments.state):
-        metadata, spec = document["metadata"], document["spec"]
-        house = Stack(
-            arguments.state,
-            namespace=metadata.get("namespace", "default"),
-            service_account=metadata["name"],
-            labels=dict(spec["selector"]["matchLabels"]),
-            otlp_endpoint=os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
-        )
+        house = stack_for(document, arguments.state)
         pair = (
             Pair(arguments.cert, arguments.key)
             if arguments.cert and arguments.key

@@ -13,6 +13,7 @@ import pytest
 
 from bartizan.cli.causes import CAUSES
 from bartizan.errors import InvalidInput
+from bartizan.local.up import PASSED_ON
 from bartizan.policy.checks import PiiType
 from control_plane import settings as control_plane_settings
 from control_plane.api.ports import Parts
@@ -64,6 +65,13 @@ def test_every_setting_of_the_control_plane_is_documented_once() -> None:
     with pytest.raises(InvalidInput):
         control_plane_settings.read(asked)
     assert sorted(documented_settings("Control plane")) == sorted(asked.names)
+
+
+def test_what_up_hands_on_is_documented_and_is_a_setting() -> None:
+    told = section("Command line").split("`bartizan up` hands on")[1].partition("\n\n")[0]
+    names = set(re.findall(r"`((?:BARTIZAN|OTEL)_[A-Z_]+)`", told))
+    assert names == {"OTEL_EXPORTER_OTLP_ENDPOINT", *PASSED_ON}
+    assert names <= {*documented_settings("Control plane"), *documented_settings("Sidecar")}
 
 
 def test_every_setting_of_the_sidecar_is_documented_once(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from bartizan.errors import InvalidInput
 from bartizan.local.processes import free_port
 from bartizan.local.told import Told, fill_in
-from bartizan.local.up import Arguments, listener_is_free, prepare
+from bartizan.local.up import Arguments, listener_is_free, prepare, stack_for
 from bartizan.policy.validate import read_policy
 
 POLICY = Path(__file__).resolve().parents[4] / "examples" / "quickstart" / "policy.yaml"
@@ -52,6 +52,17 @@ def test_bad_arguments_are_named(changes: dict[str, object], path: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         prepare(arguments(**changes))
     assert path in [problem.path for problem in refused.value.problems]
+
+
+def test_settings_of_the_parts_are_taken_from_our_own_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("BARTIZAN_WORKERS", "3")
+    monkeypatch.setenv("BARTIZAN_CP_AUDIT_DAYS", "400")
+    monkeypatch.setenv("BARTIZAN_CP_STATE_DIR", "/elsewhere")  # which is decided here
+    house = stack_for(prepare(arguments()), tmp_path)
+    assert house.workers == 3
+    assert house.settings == {"BARTIZAN_WORKERS": "3", "BARTIZAN_CP_AUDIT_DAYS": "400"}
 
 
 def test_all_problems_are_told_at_once() -> None:
