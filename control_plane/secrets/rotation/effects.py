@@ -158,7 +158,10 @@ class Hands:
         value = (await self._backend.kv_read(definition.path, generation)).data.get("value")
         # It becomes a header: anything else in it could smuggle a second one.
         if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
-            raise ValueUnusable(f"version {generation} of {definition.path} holds no usable field `value`")
+            raise ValueUnusable(
+                f"version {generation} of {definition.path} holds no usable field `value`: "
+                "printable ASCII without a line end"
+            )
         self._values[definition.path, generation] = value
         while len(self._values) > _KEPT:
             del self._values[next(iter(self._values))]
