@@ -24,8 +24,7 @@ from sidecar.audit.handed import let_through
 from sidecar.audit.ledger import Ledger
 from sidecar.audit.native_token import caller, let_in
 from sidecar.audit.record import Record
-from sidecar.audit.request_spans import method_name, request_of, spans_of
-from sidecar.model.request import trace_of
+from sidecar.audit.request_spans import method_name, request_of, spans_of, trace_id_of
 
 # response_code_details of answers that are the guard's or the model's own
 _NOT_NATIVE = re.compile(r"(ext_authz_denied|ext_proc|via_upstream)(?!.*(error|timeout|failure))", re.DOTALL)
@@ -115,7 +114,7 @@ def native_record(entry: accesslog_pb2.HTTPAccessLogEntry, context: InForce) -> 
         subject_hash=subject,
         request_bytes=entry.request.request_body_bytes,
         response_bytes=response.response_body_bytes,
-        trace_id=tags.get(TAG_TRACE) or trace_of(entry.request.request_id),
+        trace_id=tags.get(TAG_TRACE) or trace_id_of(entry, tags),
         source_address=truncated_address(common.downstream_direct_remote_address.socket_address.address),
         instance_id=instance_id,
     )

@@ -17,7 +17,7 @@ from bartizan.policy import names
 from protos.gen.envoy.data.accesslog.v3.accesslog_pb2 import HTTPAccessLogEntry
 from protos.gen.envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
 from sidecar.agent.bootstrap import ALS_SOCKET, OTLP_SOCKET
-from sidecar.audit.access_log import tags_of
+from sidecar.audit.access_log import InForce, native_record, tags_of
 from sidecar.audit.request_spans import spans_of
 
 pytestmark = pytest.mark.e2e
@@ -103,6 +103,30 @@ async def test_every_refusal_is_logged_with_its_decision_id_and_no_success_is(
     assert denied.common_properties.custom_tags["revision"] == "4.9"
     assert "trace_id" not in tags_of(denied), "Envoy has no tracer"
     assert names.AUTHZ_METADATA in denied.common_properties.metadata.filter_metadata
+
+
+async def test_no_client_chooses_the_trace_of_a_refusal(stack: Any, records: Records) -> None:
+    theirs = "4bf92f3577b34da6a3ce929d0e0e4736"
+    _, _, address = stack.url.partition("://")
+    host, _, port = address.partition("/")[0].partition(":")
+    lines = {
+        "missing_host_header": "GET / HTTP/1.1\r\n",
+        "path_normalization_failed": "GET /a%2fb HTTP/1.1\r\nhost: a\r\n",
+        "upgrade_failed": "GET /v1/predict HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: other\r\n",
+        "direct_response": "GET /undeclared HTTP/1.1\r\nhost: a\r\n",
+    }
+    for line in lines.values():
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(f"{line}x-request-id: {theirs}\r\n\r\n".encode())
+        assert (await reader.readline()).startswith(b"HTTP/1.1 4")
+        writer.close()
+    await until(lambda: len(records.entries) >= len(lines))
+    assert {entry.response.response_code_details for entry in records.entries} == lines.keys()
+    for entry in records.entries:
+        record = native_record(entry, InForce("p", "4.9", "i"))
+        assert record is not None
+        assert record.trace_id != theirs, entry.response.response_code_details
+        assert all(span.trace_id.hex() != theirs for span in spans_of(entry, tags_of(entry)))
 
 
 async def test_what_the_guard_drew_is_logged_with_all_that_its_spans_need(
