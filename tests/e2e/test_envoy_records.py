@@ -105,7 +105,7 @@ async def test_every_refusal_is_logged_with_its_decision_id_and_no_success_is(
     assert names.AUTHZ_METADATA in denied.common_properties.metadata.filter_metadata
 
 
-async def test_no_client_chooses_the_trace_of_a_refusal(stack: Any, records: Records) -> None:
+async def test_no_client_chooses_the_id_or_the_trace_of_a_refusal(stack: Any, records: Records) -> None:
     theirs = "4bf92f3577b34da6a3ce929d0e0e4736"
     _, _, address = stack.url.partition("://")
     host, _, port = address.partition("/")[0].partition(":")
@@ -125,6 +125,7 @@ async def test_no_client_chooses_the_trace_of_a_refusal(stack: Any, records: Rec
     for entry in records.entries:
         record = native_record(entry, InForce("p", "4.9", "i"))
         assert record is not None
+        assert theirs not in record.id, entry.response.response_code_details
         assert record.trace_id != theirs, entry.response.response_code_details
         assert all(span.trace_id.hex() != theirs for span in spans_of(entry, tags_of(entry)))
 

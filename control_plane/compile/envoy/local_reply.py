@@ -41,7 +41,7 @@ BROKE_OFF = "The model broke off before its answer was complete."
 
 RETRY_AFTER_SECONDS = "1"
 
-# The guard's id when it let the request pass before; a request that Envoy can't even parse has no stream id yet.
+# The guard's id when it let the request pass before.
 _GUARDS_ID = f'{{"command": "DYNAMIC_METADATA", "param": "{names.AUTHZ_METADATA}:decision_id"}}'
 # Envoy's own words for what became of the way to the model. Too many requests at once are no fault of the model's.
 _UNREACHED = " || ".join(
@@ -53,6 +53,9 @@ _BROKE_OFF = (
     "response.code_details.startsWith('upstream_reset') && !response.code_details.contains('overflow')"
 )
 DECISION = f'%COALESCE({{"operators": [{_GUARDS_ID}, "STREAM_ID", "UNIQUE_ID"]}})%'
+"""Of an answer of the model."""
+# Never the stream's id, which is the client's x-request-id until Envoy has drawn one: the first refusals come before.
+_OWN_DECISION = f'%COALESCE({{"operators": [{_GUARDS_ID}, "UNIQUE_ID"]}})%'
 
 
 def local_reply(protocol: Protocol) -> LocalReplyConfig:
@@ -82,7 +85,7 @@ def _mapper(
     return ResponseMapper(
         filter=filters,
         body_format_override=body_format(protocol, message, status=status),
-        headers_to_add=[header(names.HEADER_DECISION, DECISION), *headers],
+        headers_to_add=[header(names.HEADER_DECISION, _OWN_DECISION), *headers],
     )
 
 
