@@ -26,10 +26,6 @@ from protos.gen.envoy.config.route.v3.route_components_pb2 import RetryPolicy
 from protos.gen.envoy.extensions.retry.host.previous_hosts.v3.previous_hosts_pb2 import PreviousHostsPredicate
 from protos.gen.envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as upstream
 
-ATTEMPT_SECONDS: Final = 1.0
-"""A worker that does not begin to answer for so long hangs. Much shorter, and a burst that only has to queue would be
-asked for again and again, until the worker does nothing else; the supervisor kills a hung worker anyway."""
-
 PICKS: Final = 32
 """How often a retry picks before it takes a worker that failed already. A dead worker is the idlest, so that Envoy's
 least-request balancer picks it from two in three times of four: with three picks one request of a hundred used up its
@@ -92,12 +88,12 @@ def guard_cluster(sockets: list[Path]) -> Cluster:
 
 def _retries(workers: int) -> RetryPolicy:
     """Of the cluster, which Envoy reads once: a GrpcService's own is read again for every call. One worker is asked
-    again, of several another one.
+    again, of several another one. How long an attempt may take Envoy does not read here; the bundle says it
+    (control_plane/compile/envoy/grpc_service.py).
     """
     policy = RetryPolicy(
         retry_on="connect-failure,refused-stream,unavailable,cancelled,reset,resource-exhausted",
         num_retries=UInt32Value(value=5),
-        per_try_timeout=seconds(ATTEMPT_SECONDS),
         retry_back_off=RetryPolicy.RetryBackOff(base_interval=seconds(0.001), max_interval=seconds(0.1)),
     )
     if workers > 1:

@@ -87,6 +87,34 @@ async def test_a_dead_worker_is_not_the_only_one_asked_when_the_living_one_was_s
     assert said == {200: 50}
 
 
+async def test_what_a_hung_worker_holds_is_asked_of_another_long_before_envoy_gives_up(
+    static_config: StaticConfig,
+) -> None:
+    """A check has a minute here, an attempt the second that the policy's bundle gives it."""
+
+    def a_minute_for_all_attempts(bundle: Bundle, run_dir: Path) -> dict[str, Any]:
+        config = static_config(bundle, run_dir)
+        (listener,) = config["static_resources"]["listeners"]
+        chain = listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
+        (check,) = (one["typed_config"] for one in chain if one["name"] == "envoy.filters.http.ext_authz")
+        check["grpc_service"]["timeout"] = "60s"
+        return config
+
+    async with (
+        gateway(POLICY.replace("INPUT", IN_THE_CALL), a_minute_for_all_attempts, patience=False) as running,
+        guard_worker(run_dir=running.guard.socket.parent, number=1) as hung,
+    ):
+        assert not (await hung.load(running.bundle.plan)).error
+        os.kill(hung.child.process.pid, signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(30):
+                while not await ejections(running):
+                    said = await asyncio.gather(*(one(running, 0) for _ in range(8)))
+                    assert said == [200] * 8
+        finally:
+            os.kill(hung.child.process.pid, signal.SIGCONT)
+
+
 def guard_cluster(config: dict[str, Any]) -> dict[str, Any]:
     clusters: list[dict[str, Any]] = config["static_resources"]["clusters"]
     (guard,) = (one for one in clusters if one["name"] == names.CLUSTER_GUARD)

@@ -118,12 +118,10 @@ def patient(config: dict[str, Any]) -> dict[str, Any]:
             match entry["name"]:
                 case "envoy.filters.http.ext_authz":
                     hop["grpc_service"]["timeout"] = "60s"
+                    (attempt,) = hop["grpc_service"]["initial_metadata"]
+                    attempt["value"] = "60000"
                 case "envoy.filters.http.ext_proc":
                     hop["message_timeout"] = hop["max_message_timeout"] = "60s"
-    for cluster in config["static_resources"]["clusters"]:
-        if cluster["name"] == names.CLUSTER_GUARD:
-            (options,) = cluster["typed_extension_protocol_options"].values()
-            options["retry_policy"]["per_try_timeout"] = "60s"
     return config
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from bartizan.policy import names
 from control_plane.compile.envoy.filters import native_token
 from control_plane.compile.envoy.filters.limits import BODY_IN_CHECK
-from control_plane.compile.envoy.grpc_service import guard_service
+from control_plane.compile.envoy.grpc_service import guard_call
 from control_plane.compile.envoy.values import http_filter
 from control_plane.compile.resolve import Resolved
 from protos.gen.envoy.config.core.v3.config_source_pb2 import ApiVersion
@@ -30,7 +30,7 @@ def build(resolved: Resolved) -> HttpFilter | None:
     return http_filter(
         NAME,
         ExtAuthz(
-            grpc_service=guard_service(names.CHECK_SECONDS),
+            grpc_service=guard_call(names.CHECK_SECONDS),
             transport_api_version=ApiVersion.V3,
             failure_mode_allow=False,
             status_on_error=HttpStatus(code=StatusCode.ServiceUnavailable),

@@ -6,7 +6,7 @@ from msgspec import UNSET
 
 from bartizan.policy import names
 from bartizan.policy.checks import Image, InputCheck, Pii, PromptInjection
-from control_plane.compile.envoy.grpc_service import guard_service
+from control_plane.compile.envoy.grpc_service import guard_stream
 from control_plane.compile.envoy.values import TRUE, duration, http_filter
 from control_plane.compile.resolve import Resolved
 from protos.gen.envoy.config.common.mutation_rules.v3.mutation_rules_pb2 import HeaderMutationRules
@@ -58,7 +58,7 @@ def build(resolved: Resolved) -> HttpFilter | None:
     return http_filter(
         NAME,
         ExternalProcessor(
-            grpc_service=guard_service(),
+            grpc_service=guard_stream(),
             failure_mode_allow=False,
             status_on_error=HttpStatus(code=StatusCode.ServiceUnavailable),
             processing_mode=ProcessingMode(
