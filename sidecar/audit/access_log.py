@@ -114,7 +114,7 @@ def native_record(entry: accesslog_pb2.HTTPAccessLogEntry, context: InForce) -> 
         subject_hash=subject,
         request_bytes=entry.request.request_body_bytes,
         response_bytes=response.response_body_bytes,
-        trace_id=tags.get(TAG_TRACE) or trace_id_of(entry, tags),
+        trace_id=tags.get(TAG_TRACE) or trace_id_of(entry),
         source_address=truncated_address(common.downstream_direct_remote_address.socket_address.address),
         instance_id=instance_id,
     )

@@ -61,8 +61,8 @@ def spans_of(entry: HTTPAccessLogEntry, tags: Mapping[str, str]) -> list[Span]:
     """The spans of one entry: none where Envoy's own tracer made them, where no route of the policy took the request, or
     where it was neither drawn nor refused. `tags` are those of the entry that have a value.
     """
-    trace_id = trace_id_of(entry, tags)
-    if not trace_id or names.TAG_TRACE in tags or not _wanted(entry):
+    trace_id = trace_id_of(entry)
+    if not trace_id or names.TAG_TRACE in tags or names.REVISION not in tags or not _wanted(entry):
         return []
     common, ids = entry.common_properties, bytes.fromhex(trace_id)
     start = _nanoseconds(common.start_time)
@@ -98,11 +98,11 @@ def spans_of(entry: HTTPAccessLogEntry, tags: Mapping[str, str]) -> list[Span]:
     return [request, model]
 
 
-def trace_id_of(entry: HTTPAccessLogEntry, tags: Mapping[str, str]) -> str:
-    """The trace of a request that a route of the policy took; "" for any other. What Envoy refuses before it looks for a
-    route (without a host, with an escaped slash) is logged with the id that the client sent, which may be anybody's.
+def trace_id_of(entry: HTTPAccessLogEntry) -> str:
+    """The trace of a request for which Envoy looked for a route, all of which have names; "" for any other. What it
+    refuses before (no host, an escaped slash) it logs with the id that the client sent, which may be anybody's.
     """
-    return trace_of(entry.request.request_id) if names.REVISION in tags else ""
+    return trace_of(entry.request.request_id) if entry.common_properties.route_name else ""
 
 
 def _wanted(entry: HTTPAccessLogEntry) -> bool:

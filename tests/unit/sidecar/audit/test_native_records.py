@@ -36,17 +36,18 @@ def entry(details: str, status: int) -> accesslog_pb2.HTTPAccessLogEntry:
 
 
 @pytest.mark.parametrize(
-    ("details", "revision", "trace_id"),
+    ("details", "route", "trace_id"),
     [
-        ("ext_authz_error", "1.1", "9f0c1d2e3b4a4c5d8e6f708192a3b4c5"),
-        ("path_normalization_failed", "-", ""),  # no route was looked for: the id may be the client's own
+        ("ext_authz_error", "POST /predict", "9f0c1d2e3b4a4c5d8e6f708192a3b4c5"),
+        ("direct_response", "undeclared", "9f0c1d2e3b4a4c5d8e6f708192a3b4c5"),
+        ("path_normalization_failed", "", ""),  # no route was looked for: the id may be the client's own
     ],
 )
 def test_without_envoys_tracer_the_id_of_a_request_that_a_route_took_names_the_trace(
-    details: str, revision: str, trace_id: str
+    details: str, route: str, trace_id: str
 ) -> None:
     made = entry(details, 400)
-    made.common_properties.custom_tags["revision"] = revision
+    made.common_properties.route_name = route
     made.common_properties.custom_tags["trace_id"] = "-"  # what Envoy says without one
     made.request.request_id = "9f0c1d2e-3b4a-4c5d-8e6f-708192a3b4c5"
     record = native_record(made, CONTEXT)
