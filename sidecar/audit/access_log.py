@@ -7,6 +7,7 @@ Refusals that the guard made itself are recorded by the worker; here only the re
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ from sidecar.audit.handed import let_through
 from sidecar.audit.ledger import Ledger
 from sidecar.audit.native_token import caller, let_in
 from sidecar.audit.record import Record
-from sidecar.audit.request_spans import method_name, request_of, spans_of, trace_id_of
+from sidecar.audit.request_spans import CLIENT_GONE, method_name, request_of, spans_of, trace_id_of
 
 # response_code_details of answers that are the guard's or the model's own
 _NOT_NATIVE = re.compile(r"(ext_authz_denied|ext_proc|via_upstream)(?!.*(error|timeout|failure))", re.DOTALL)
@@ -39,7 +40,7 @@ _CAUSES = (
     ("ext_authz_error", "guard_unavailable"),
     ("ext_proc", "guard_unavailable"),
     ("upstream", "model_unavailable"),
-    ("downstream", "client_gone"),
+    *((details, "client_gone") for details in CLIENT_GONE),
     ("upgrade_failed", "forbidden"),
     ("path_normalization_failed", "protocol"),
     ("absolute_path_rejected", "protocol"),
@@ -82,13 +83,13 @@ def native_record(entry: accesslog_pb2.HTTPAccessLogEntry, context: InForce) -> 
     details = response.response_code_details
     status = response.response_code.value
     native = let_in(entry)
-    passed = _NOT_NATIVE.match(details) or (status < 400 and details in _ENDED)
+    passed = _NOT_NATIVE.match(details) or (0 < status < 400 and details in _ENDED)
     if passed and not native:
         return None
     policy, plan_id, instance_id, issuers = context
     start = common.start_time
-    # what the client sees in x-bartizan-decision, so that it can be asked for
-    decision = response.response_headers.get(HEADER_DECISION) or common.stream_id
+    # what the client sees in x-bartizan-decision, so that it can be asked for; without whole headers there is neither
+    decision = response.response_headers.get(HEADER_DECISION) or common.stream_id or str(uuid.uuid4())
     guarded = _GUARDS_ID.fullmatch(decision) is not None
     replaced = (guarded or native) and not details  # the custom_response filter gives none
     if guarded:

@@ -24,8 +24,9 @@ from sidecar.model.request import ingress_span_id, model_span_id, trace_of
 SERVICE: Final = "bartizan-envoy"
 SCOPE: Final = "bartizan.envoy"
 MODEL_SPAN: Final = "router model egress"
-_PASSED = ("via_upstream", "downstream")
-"""Details of answers that are the model's, and of clients that went away."""
+CLIENT_GONE: Final = ("downstream", "http2.remote_reset")
+"""How details begin of clients that went away: connections, and single streams of them."""
+_PASSED: Final = ("via_upstream", *CLIENT_GONE)
 _SAMPLED, _FLAGS_KNOWN = 0x01, 0x100  # OTLP's SpanFlags
 _SERVER_ERROR: Final = 500
 _FEW: Final = frozenset(

@@ -130,6 +130,40 @@ async def test_no_client_chooses_the_id_or_the_trace_of_a_refusal(stack: Any, re
         assert all(span.trace_id.hex() != theirs for span in spans_of(entry, tags_of(entry)))
 
 
+async def test_what_a_client_breaks_off_or_writes_wrong_is_recorded_whatever_it_speaks(
+    stack: Any, records: Records
+) -> None:
+    host, _, port = stack.url.partition("://")[2].partition("/")[0].partition(":")
+    reset = _frame(3, 0, 1, b"\0\0\0\x08")
+    cut = [b"POST /v1/pre", b"POST /v1/predict HTTP/1.1\r\nhost: a\r\nx", _opened()]
+    sent = [(words, "client_gone") for words in (*cut, _opened() + reset)]
+    for words, cause in (*sent, (_opened(Upper="1"), "protocol")):
+        records.entries.clear()
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(words)
+        await writer.drain()
+        await asyncio.sleep(0.1)  # Envoy forgets what was not read when its peer is gone
+        writer.close()
+        await until(lambda: len(records.entries) == 1)
+        record = native_record(records.entries[0], InForce("p", "4.9", "i"))
+        assert record is not None
+        assert (record.cause, bool(record.id)) == (cause, True)
+
+
+def _opened(**more: str) -> bytes:
+    """A request's headers in HTTP/2, in letters as they are; its body is to follow."""
+    fields = {":method": "POST", ":scheme": "http", ":path": "/v1/predict", ":authority": "a", **more}
+    block = b"".join(
+        b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
+        for name, value in fields.items()
+    )
+    return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(4, 0, 0) + _frame(1, 4, 1, block)
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    return len(payload).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + payload
+
+
 async def test_what_the_guard_drew_is_logged_with_all_that_its_spans_need(
     stack: Any, records: Records
 ) -> None:

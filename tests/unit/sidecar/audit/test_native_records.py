@@ -77,6 +77,8 @@ def test_without_envoys_tracer_the_id_of_a_request_that_a_route_took_names_the_t
         ("stream_idle_timeout", 504, "model_unavailable"),
         ("stream_idle_timeout", 408, "native"),
         ("http1.codec_error", 400, "protocol"),
+        ("http2.violation.of.messaging.rule", 0, "protocol"),
+        ("http2.remote_reset", 200, "client_gone"),
         ("something_new{with details}", 400, "native"),
     ],
 )
@@ -113,6 +115,13 @@ def test_a_record_has_the_id_that_the_client_was_given() -> None:
     record = native_record(made, CONTEXT)
     assert record is not None
     assert record.id == "given"
+
+
+def test_requests_whose_headers_never_came_whole_have_a_record_each() -> None:
+    made = entry("downstream_remote_disconnect", 0)
+    made.common_properties.stream_id = ""
+    records = [native_record(made, CONTEXT) for _ in range(2)]
+    assert len({record.id for record in records if record is not None and record.id}) == 2
 
 
 def test_a_record_beside_one_of_the_guard_has_an_id_of_its_own() -> None:

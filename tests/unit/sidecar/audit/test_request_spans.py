@@ -62,6 +62,7 @@ def attributes(span: Span) -> dict[str, str]:
         ("upstream_reset_before_response_started{connection_failure}", 503, False, True),
         ("downstream_remote_disconnect", 0, False, False),
         ("downstream_remote_disconnect", 0, True, True),
+        ("http2.remote_reset", 200, False, False),
     ],
 )
 def test_what_the_guard_drew_and_what_was_refused_is_told(
