@@ -98,7 +98,7 @@ class Agent:
             changes=self.changes,
             on_audit=self.shipping.put,
             on_lost=lambda: self.shipping.lose(0, "worker_ended"),
-            on_spans=self.spans.put if settings.otlp_endpoint else None,
+            on_spans=self.spans.taker,
         )
         self.seen = SeenVersions(state / "versions.json", self.conditions)
         self.verifier = Verifier(self.seen, capabilities())
@@ -196,7 +196,7 @@ class Agent:
         self._stack.push_async_callback((await self.config.serve(run_dir / paths.XDS_SOCKET)).stop, 0.2)
         access_log = AccessLogService(
             self.shipping.put,
-            self.spans.put,
+            self.spans.taker,
             self._native_context,
             self.prober.path,
             lambda: self.missing.ledger,

@@ -141,14 +141,14 @@ def native_cause(details: str, status: int = 0) -> str:
 
 
 class AccessLogService(als_pb2_grpc.AccessLogServiceServicer):
-    """Receives Envoy's streams of entries and gives records to `put`, and spans as OTLP to `put_spans`. `ledger` is that
-    of the running Envoy.
+    """Receives Envoy's streams of entries and gives records to `put`, and spans as OTLP to `put_spans` (None where nobody
+    takes them: they cost far more than all else here). `ledger` is that of the running Envoy.
     """
 
     def __init__(
         self,
         put: Callable[[Sequence[bytes]], None],
-        put_spans: Callable[[bytes], None],
+        put_spans: Callable[[bytes], None] | None,
         context: Context,
         probe_path: str,
         ledger: Callable[[], Ledger],
@@ -168,11 +168,9 @@ class AccessLogService(als_pb2_grpc.AccessLogServiceServicer):
             entries = [
                 entry for entry in message.http_logs.log_entry if entry.request.path != self._probe_path
             ]
-            self._put_spans(
-                request_of(
-                    (span for entry in entries for span in spans_of(entry, tags_of(entry))), now.instance_id
-                )
-            )
+            if self._put_spans is not None:
+                spans = (span for entry in entries for span in spans_of(entry, tags_of(entry)))
+                self._put_spans(request_of(spans, now.instance_id))
             records = [native_record(entry, now) for entry in entries]
             made = [record for record in records if record is not None]
             for record in made:
