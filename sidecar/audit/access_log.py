@@ -21,7 +21,7 @@ from bartizan.policy.schema import Jwt
 from protos.gen.envoy.data.accesslog.v3 import accesslog_pb2
 from protos.gen.envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
 from sidecar.audit.evidence import count, truncated_address
-from sidecar.audit.handed import let_through
+from sidecar.audit.handed import decision_of, let_through
 from sidecar.audit.ledger import Ledger
 from sidecar.audit.native_token import caller, let_in
 from sidecar.audit.record import Record
@@ -88,10 +88,11 @@ def native_record(entry: accesslog_pb2.HTTPAccessLogEntry, context: InForce) -> 
         return None
     policy, plan_id, instance_id, issuers = context
     start = common.start_time
-    # what the client sees in x-bartizan-decision, so that it can be asked for; without whole headers there is neither
-    decision = response.response_headers.get(HEADER_DECISION) or common.stream_id or str(uuid.uuid4())
+    # what the client sees in x-bartizan-decision, so that it can be asked for; where it left before, what it would have
+    seen = response.response_headers.get(HEADER_DECISION) or decision_of(entry)
+    decision = seen or common.stream_id or str(uuid.uuid4())  # without whole headers it has no stream id
     guarded = _GUARDS_ID.fullmatch(decision) is not None
-    replaced = (guarded or native) and not details  # the custom_response filter gives none
+    replaced = (guarded or native) and status > 0 and not details  # the custom_response filter gives none
     if guarded:
         # the guard let it pass and has a record of that id; of two with one id only one is kept
         decision += RECORD_ENVOY

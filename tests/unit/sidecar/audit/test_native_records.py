@@ -124,6 +124,15 @@ def test_requests_whose_headers_never_came_whole_have_a_record_each() -> None:
     assert len({record.id for record in records if record is not None and record.id}) == 2
 
 
+def test_a_client_that_left_before_an_answer_is_found_by_the_decision_that_let_it_through() -> None:
+    reply = CheckResponse.FromString(allow_reply(handed_to_envoy("c" * 32, "1.1", JANE)))
+    made = entry("downstream_remote_disconnect", 0)
+    made.common_properties.metadata.filter_metadata[names.AUTHZ_METADATA].CopyFrom(reply.dynamic_metadata)
+    record = native_record(made, CONTEXT)
+    assert record is not None
+    assert record.id == "c" * 32 + "-e"
+
+
 def test_a_record_beside_one_of_the_guard_has_an_id_of_its_own() -> None:
     made = entry("upstream_reset_before_response_started{connection_failure}", 503)
     made.response.response_headers["x-bartizan-decision"] = "c" * 32
