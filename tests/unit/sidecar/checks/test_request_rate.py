@@ -140,3 +140,13 @@ def test_a_worker_told_its_share_later_has_no_more_than_it() -> None:
     clock.now += 100
     granted = [check.admit(caller("a"), f"again-{number}") is None for number in range(4)]
     assert granted == [True, True, False, False]
+
+
+def test_callers_with_long_names_have_buckets_of_their_own_and_cost_no_more() -> None:
+    buckets = Buckets(clock=Clock())
+    for per in ("key", "tenant"):
+        check = rate(buckets, RateLimit(per=per, per_second=0.001, burst=1))
+        for number, admitted in (("1", True), ("2", True), ("1", False)):
+            long = Identity(subject="s" * 5000 + number, tenant="t" * 5000 + number, method="jwt")
+            assert (check.admit(long, "") is None) is admitted
+    assert max(len(share.caller) for share in buckets._buckets) <= 128
