@@ -52,17 +52,7 @@ def route_configuration(resolved: Resolved) -> RouteConfiguration:
     routes = [
         *(() if with_body is None else (_probe(resolved, filters, with_body, *_comes_with_check(resolved)),)),
         _probe(resolved, filters, usual),
-        *(_too_large(resolved, route, filters) for route in resolved.routes),
-        *(() if resolved.content_hop else (_compressed(route, filters) for route in resolved.routes)),
-        *(
-            ()
-            if with_body is None
-            else (
-                _declared(resolved, route, with_body, *_comes_with_check(resolved))
-                for route in resolved.routes
-            )
-        ),
-        *(_declared(resolved, route, usual) for route in resolved.routes),
+        *(each for route in resolved.routes for each in _all_of(resolved, route, filters, usual, with_body)),
         *(_exposed(resolved, route, filters) for route in resolved.exposed),
         *(_closed(route, filters) for route in resolved.closed),
         _undeclared(filters),
@@ -71,6 +61,22 @@ def route_configuration(resolved: Resolved) -> RouteConfiguration:
         name=names.ROUTES,
         virtual_hosts=[VirtualHost(name=names.ROUTES, domains=["*"], routes=routes)],
     )
+
+
+def _all_of(
+    resolved: Resolved,
+    route: schema.Route,
+    filters: tuple[Filter, ...],
+    usual: dict[str, Any],
+    with_body: dict[str, Any] | None,
+) -> list[Route]:
+    """All for one path and method together: Envoy tries routes one after the other, and no other declared one fits them."""
+    routes = [_too_large(resolved, route, filters)]
+    if not resolved.content_hop:
+        routes.append(_compressed(route, filters))
+    if with_body is not None:
+        routes.append(_declared(resolved, route, with_body, *_comes_with_check(resolved)))
+    return [*routes, _declared(resolved, route, usual)]
 
 
 def _probe(
@@ -181,9 +187,11 @@ def _undeclared(filters: tuple[Filter, ...]) -> Route:
 
 
 def _match(route: schema.Route, *headers: HeaderMatcher) -> RouteMatch:
-    """`path` is compared with the normalised path without its query, case-sensitively."""
+    """`path` is compared with the normalised path without its query, case-sensitively. Envoy compares it last, so what few
+    requests have stands first.
+    """
     method = HeaderMatcher(name=":method", string_match=StringMatcher(exact=route.method))
-    return RouteMatch(path=route.path, headers=[method, *headers])
+    return RouteMatch(path=route.path, headers=[*headers, method])
 
 
 def _refusing(filters: tuple[Filter, ...]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -179,6 +180,22 @@ def test_every_served_route_and_the_probe_name_the_plan() -> None:
         assert context["context_extensions"] == {"revision": "5.8", "content": "1", "trace": "1000"}
     assert "route" not in routes[0]
     assert "route" not in routes[-1]
+
+
+@pytest.mark.parametrize("spec", [{}, {"input": [{"check": "secrets"}]}, {"input": [{"check": "pii"}]}])
+def test_envoy_tries_the_routes_of_one_path_and_method_one_after_the_other_and_what_is_rare_first(
+    spec: dict[str, Any],
+) -> None:
+    compiled = bundle(
+        policy(routes=[{"path": "/p"}, {"path": "/p", "method": "PUT"}, {"path": "/q"}], **spec)
+    )
+    tried = []
+    for route in compiled.envoy.routes[0]["virtual_hosts"][0]["routes"]:
+        if "path" in route["match"]:
+            *_, last = route["match"]["headers"]
+            assert last["name"] == ":method"
+            tried.append((route["match"]["path"], last["string_match"]["exact"]))
+    assert [each for each, _ in groupby(tried)] == [("/p", "POST"), ("/p", "PUT"), ("/q", "POST")]
 
 
 @pytest.mark.parametrize(
