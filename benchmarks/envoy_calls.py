@@ -152,8 +152,6 @@ class Caller(asyncio.Protocol):
             (b":authority", b"guard"),
             (b"te", b"trailers"),
             (b"content-type", b"application/grpc"),
-            (b"x-envoy-internal", b"true"),
-            (b"x-forwarded-for", b"192.0.2.2"),
             (b"x-envoy-expected-rq-timeout-ms", b"1000"),
         ]
         if method == ext_authz.METHOD:

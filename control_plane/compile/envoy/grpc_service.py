@@ -17,6 +17,8 @@ _ATTEMPT: Final = HeaderValue(
     key="x-envoy-upstream-rq-per-try-timeout-ms", value=str(round(ATTEMPT_SECONDS * 1000))
 )
 """Envoy 1.40 takes a cluster's retry policy for the calls of its filters, but not how long an attempt may take."""
+# the guard reads no x-envoy-internal and x-forwarded-for of the call itself
+_GUARD: Final = GrpcService.EnvoyGrpc(cluster_name=names.CLUSTER_GUARD, skip_envoy_headers=True)
 
 
 def guard_call(timeout: float) -> GrpcService:
@@ -24,16 +26,12 @@ def guard_call(timeout: float) -> GrpcService:
     together; what is retried, and where, the agent says in the cluster, as it knows how many workers there are
     (sidecar/agent/guard_cluster.py).
     """
-    return GrpcService(
-        initial_metadata=[_ATTEMPT],
-        envoy_grpc=GrpcService.EnvoyGrpc(cluster_name=names.CLUSTER_GUARD),
-        timeout=duration(timeout),
-    )
+    return GrpcService(initial_metadata=[_ATTEMPT], envoy_grpc=_GUARD, timeout=duration(timeout))
 
 
 def guard_stream() -> GrpcService:
     """A guard worker, for as long as an exchange takes. What bounds it is each message's own time."""
-    return GrpcService(envoy_grpc=GrpcService.EnvoyGrpc(cluster_name=names.CLUSTER_GUARD))
+    return GrpcService(envoy_grpc=_GUARD)
 
 
 def agent_service(cluster: str) -> GrpcService:
