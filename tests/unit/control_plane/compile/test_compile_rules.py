@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bartizan.errors import PolicyInvalid
 from bartizan.policy.capabilities import BODY_IN_CHECK as BODY_IN_CHECK_CAPABILITY
 from bartizan.policy.capabilities import SUPPORTED
-from control_plane.compile.envoy.edge import all_but
+from control_plane.compile.envoy.edge import all_but, stripped_families
 from control_plane.compile.envoy.filters.catalog import FILTERS
 from control_plane.compile.envoy.filters.limits import BODY_IN_CHECK
 from control_plane.compile.explain import explain
@@ -257,6 +257,24 @@ def test_no_secret_is_in_a_bundle_only_its_name() -> None:
 def test_only_the_named_header_of_a_prefix_is_spared(rest: str) -> None:
     matches = re.fullmatch(all_but("x-bartizan-", "probe"), f"x-bartizan-{rest}") is not None
     assert matches is (rest != "probe")
+
+
+@pytest.mark.parametrize(
+    ("name", "stripped"),
+    [
+        ("x-bartizan-probe", False),
+        ("x-bartizan-decision", True),
+        ("x-envoy-retry-on", True),
+        ("x-forwarded-for", True),
+        ("x-b3-", True),
+        ("x-envoy", False),
+        ("x-b3", False),
+        ("my-x-envoy-retry-on", False),
+        ("x-api-key", False),
+    ],
+)
+def test_families_of_headers_are_stripped_by_the_start_of_a_whole_name(name: str, stripped: bool) -> None:
+    assert (re.fullmatch(stripped_families(), name) is not None) is stripped
 
 
 def test_filters_have_distinct_names() -> None:
