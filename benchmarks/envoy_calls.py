@@ -45,9 +45,10 @@ def check(revision: str, key: str, *, content: bool = False) -> bytes:
     http = message.attributes.request.http
     http.id, http.method, http.path, http.host = str(next(_numbers)), "POST", PATH, "127.0.0.1:10000"
     http.scheme, http.protocol = "http", "HTTP/1.1"
-    drawn = {REQUEST_ID: str(uuid.uuid4()), "x-api-key": key}
-    for name, value in {**_FIELDS, ":method": "POST", ":path": PATH, **drawn}.items():
-        http.headers[name] = value
+    told = {**_FIELDS, REQUEST_ID: str(uuid.uuid4()), "x-api-key": key}
+    for name in names.CHECKED_HEADERS:
+        if name in told:
+            http.headers[name] = told[name]
     for peer in (message.attributes.source, message.attributes.destination):
         peer.address.socket_address.address, peer.address.socket_address.port_value = "127.0.0.1", 41234
     message.attributes.request.time.GetCurrentTime()

@@ -30,6 +30,11 @@ pass; shadow mode let pass what the head's checks would have refused, and the ex
 HEADER_PROBE = "x-bartizan-probe"
 HEADER_PROOF = "x-bartizan-proof"
 HEADER_PREFIX = "x-bartizan-"
+CHECKED_HEADERS = (
+    *("x-api-key", "authorization", "content-type", "content-length", "x-request-id"),
+    *("content-encoding", HEADER_PROBE),
+)
+"""All of a request's headers that the guard reads in ext_authz, and so all that it is told there. ext_proc tells it all."""
 
 # ext_authz writes its result here (Envoy always uses the filter's canonical name); ext_proc receives it.
 AUTHZ_METADATA = "envoy.filters.http.ext_authz"

@@ -20,6 +20,7 @@ from protos.gen.envoy.extensions.filters.http.ext_authz.v3.ext_authz_pb2 import 
 from protos.gen.envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     HttpFilter,
 )
+from protos.gen.envoy.type.matcher.v3.string_pb2 import ListStringMatcher, StringMatcher
 from protos.gen.envoy.type.v3.http_status_pb2 import HttpStatus, StatusCode
 
 NAME = "envoy.filters.http.ext_authz"
@@ -35,6 +36,10 @@ def build(resolved: Resolved) -> HttpFilter | None:
             failure_mode_allow=False,
             status_on_error=HttpStatus(code=StatusCode.ServiceUnavailable),
             validate_mutations=True,
+            # Each header more is copied twice on its way, and cookies are none of the guard's business.
+            allowed_headers=ListStringMatcher(
+                patterns=[StringMatcher(exact=name) for name in names.CHECKED_HEADERS]
+            ),
             # how long the guard was waited for, for the request's span
             emit_filter_state_stats=not resolved.envoy_traces,
             # Only the guard says what the model's route is; a changed header must not pick another one.

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bartizan.errors import PolicyInvalid
+from bartizan.policy import names
 from bartizan.policy.capabilities import BODY_IN_CHECK as BODY_IN_CHECK_CAPABILITY
 from bartizan.policy.capabilities import SUPPORTED
 from control_plane.compile.envoy.edge import all_but, stripped_families
@@ -251,6 +252,13 @@ def test_this_release_supports_all_that_it_requires() -> None:
 def test_no_secret_is_in_a_bundle_only_its_name() -> None:
     compiled = bundle(policy(model={"name": "m", "protocol": "json_fields", "credential": {"secret": "k"}}))
     assert [secret.name for secret in compiled.secrets] == ["k"]
+
+
+def test_ext_authz_tells_the_guard_of_the_headers_that_it_reads_there() -> None:
+    manager = bundle(policy()).envoy.listeners[0]["filter_chains"][0]["filters"][0]["typed_config"]
+    (check,) = (each for each in manager["http_filters"] if each["name"].endswith("ext_authz"))
+    told = check["typed_config"]["allowed_headers"]["patterns"]
+    assert [each["exact"] for each in told] == list(names.CHECKED_HEADERS)
 
 
 @given(st.text(alphabet="abeoprx-12", max_size=12))
