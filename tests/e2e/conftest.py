@@ -99,7 +99,7 @@ class Seen:
 
 
 class Authorizer(external_auth_pb2_grpc.AuthorizationServicer):
-    """Allows everything except requests that ask for a denial; draws those that ask to be traced."""
+    """Allows everything except requests whose key is "deny"; draws those whose key is "draw"."""
 
     def __init__(self, seen: Seen) -> None:
         self.seen = seen
@@ -110,9 +110,10 @@ class Authorizer(external_auth_pb2_grpc.AuthorizationServicer):
         self.seen.checks.append(request)
         metadata = Struct()
         metadata.update({"decision_id": "d" * 32, "identity": {"tenant": "acme"}})
-        if "x-draw" in request.attributes.request.http.headers:
+        key = request.attributes.request.http.headers.get("x-api-key")
+        if key == "draw":
             metadata.update({names.TRACED: True})
-        if "x-deny" in request.attributes.request.http.headers:
+        if key == "deny":
             return external_auth_pb2.CheckResponse(
                 status=Status(code=7),
                 denied_response=external_auth_pb2.DeniedHttpResponse(

@@ -76,7 +76,7 @@ async def test_every_refusal_is_logged_with_its_decision_id_and_no_success_is(
 ) -> None:
     asked = [
         (stack.url, {}, 200),
-        (stack.url, {"x-deny": "1"}, 503),
+        (stack.url, {"x-api-key": "deny"}, 503),
         (stack.url + "/undeclared", {}, 404),
         (stack.url, {"x_under_score": "1"}, 400),
         (stack.url, {"connection": "upgrade", "upgrade": "other"}, 403),
@@ -168,7 +168,7 @@ async def test_what_the_guard_drew_is_logged_with_all_that_its_spans_need(
     stack: Any, records: Records
 ) -> None:
     theirs = {"traceparent": f"00-{'1' * 32}-{'2' * 16}-01", "x-request-id": "not-a-uuid"}
-    for drawn in ({}, {"x-draw": "1"}):
+    for drawn in ({}, {"x-api-key": "draw"}):
         async with stack.client.post(
             stack.url + "?secret=1", data=b"x", headers={**theirs, **drawn}
         ) as answer:
