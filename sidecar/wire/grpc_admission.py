@@ -28,12 +28,11 @@ _MOST_REMEMBERED: Final = 1024
 
 
 class _Known(msgspec.Struct, frozen=True):
-    """A block that opened a call. `left` is the caller's timeout."""
+    """A block that opened a call, and the call: it is the same for each of them."""
 
     block: status.Headers
-    metadata: Metadata
     method: Method
-    left: float | None
+    call: Call
 
 
 class Admission:
@@ -49,7 +48,7 @@ class Admission:
         """The call that a header block opens, or the whole answer that refuses it."""
         for known in self._known:
             if headers == known.block:
-                return _opened(number, known.method, known.metadata, known.left, now)
+                return _opened(number, known.method, known.call, now)
         return self._judge(number, headers, now)
 
     def _judge(self, number: int, headers: status.Headers, now: float) -> Stream | status.Headers:
@@ -73,11 +72,11 @@ class Admission:
                 left = status.seconds(timeout)
             except ValueError as error:
                 return refusal(status.INTERNAL, str(error))
-        metadata = Metadata(fields)
+        call = Call(method=method.name, metadata=Metadata(fields), deadline=left, peer="unix:")
         if size <= _MOST_REMEMBERED and _TRACE not in fields:  # a place in a trace does not come again
-            known = _Known(headers, metadata, method, left)
+            known = _Known(headers, method, call)
             self._known = [known, *self._known[: _MOST_KNOWN - 1]]
-        return _opened(number, method, metadata, left, now)
+        return _opened(number, method, call, now)
 
 
 def refusal(code: int, text: str) -> status.Headers:
@@ -85,6 +84,6 @@ def refusal(code: int, text: str) -> status.Headers:
     return status.RESPONSE + status.trailers(code, text)
 
 
-def _opened(number: int, method: Method, metadata: Metadata, left: float | None, now: float) -> Stream:
-    call = Call(method=method.name, metadata=metadata, deadline=left, peer="unix:")
+def _opened(number: int, method: Method, call: Call, now: float) -> Stream:
+    left = call.deadline
     return Stream(number, method, call, None if left is None else now + left)
