@@ -92,8 +92,8 @@ class HeadChecks:
         rule = self.rules.refuses_head(caller, head)
         if rule is not None:
             return deny(Cause.FORBIDDEN, identity=caller, detail=rule)
-        encoding = head.headers.get("content-encoding")
-        if encoding and encoding.strip().lower() not in _ENCODINGS:
+        headers = head.headers
+        if "content-encoding" in headers and headers["content-encoding"].strip().lower() not in _ENCODINGS:
             return deny(Cause.UNSUPPORTED_ENCODING, identity=caller)
         return None
 

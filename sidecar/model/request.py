@@ -16,7 +16,8 @@ _is_trace = re.compile(r"[0-9a-f]{32}").fullmatch
 class RequestHead(Value, frozen=True, kw_only=True):
     """The request line and headers. Header names are lower case; several values are joined with a comma.
 
-    Read headers by `get` only: those of ext_authz are Envoy's own message, where `[]` would add a missing name.
+    Those of ext_authz are Envoy's own message, where `[]` would add a missing name: ask `in` before it, or `get`. `in` costs
+    least, and most headers that are asked for are not there.
     """
 
     hidden: ClassVar[frozenset[str]] = frozenset({"headers", "query", "target"})

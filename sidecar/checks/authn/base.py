@@ -62,17 +62,18 @@ def presented_credentials(head: RequestHead) -> Presented:
     """Find what a request presents. Envoy joins repeated headers with commas, which no credential contains, so a
     repeated header is malformed: it must never be a matter of order which value counts.
     """
-    header_key = head.headers.get("x-api-key")
-    authorization = head.headers.get("authorization")
+    headers = head.headers
     api_keys: tuple[str, ...] = ()
     tokens: tuple[str, ...] = ()
     malformed = False
-    if header_key is not None:
+    if "x-api-key" in headers:
+        header_key = headers["x-api-key"]
         if "," in header_key or not header_key.startswith(KEY_PREFIX):
             malformed = True
         else:
             api_keys = (header_key,)
-    if authorization is not None:
+    if "authorization" in headers:
+        authorization = headers["authorization"]
         scheme, value = authorization[: len(_BEARER)], authorization[len(_BEARER) :].strip(" ")
         if scheme.lower() != _BEARER or "," in value:
             malformed = True

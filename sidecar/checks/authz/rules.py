@@ -39,7 +39,7 @@ class RuleSet:
         """`refuses` before the body is known. Rules are functions of what they may name, so that the outcome for the same
         caller, method, path and address is kept.
         """
-        if not self:
+        if not (self.denies or self.allows):
             return None
         case = (identity, head.method, head.path, head.source_address)
         try:
