@@ -163,7 +163,7 @@ def _record_of_case(
         source="guard",
         phase=phase,
         action=action_name(action),
-        cause=cause,
+        cause=cause.value,
         status=status,
         method=method,
         path=path,

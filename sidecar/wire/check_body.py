@@ -16,7 +16,8 @@ from sidecar.plan.plan import Plan
 from sidecar.plan.probe import Probe, proof
 from sidecar.wire.offload import heavy
 from sidecar.wire.respond import refusal
-from sidecar.wire.translate_check import Check, allow_reply, deny_reply, handed_to_envoy
+from sidecar.wire.trace import Parent
+from sidecar.wire.translate_check import Check, deny_reply, pass_reply
 
 
 def exchange_for(
@@ -59,8 +60,10 @@ def take_body(exchange: Exchange, check: Check) -> Reply:
     return reply
 
 
-def rendered(reply: Reply, exchange: Exchange, revision: str, probe_key: bytes, *, told: str = "") -> bytes:
-    """Envoy's message for the exchange's answer; `told` is the traceparent for the model. Raises ProtocolViolation for a changed body, which it can't carry."""
+def rendered(
+    reply: Reply, exchange: Exchange, revision: str, probe_key: bytes, *, told: Parent | None = None
+) -> bytes:
+    """Envoy's message for the exchange's answer; `told` is the place in a trace that the model is told. Raises ProtocolViolation for a changed body, which it can't carry."""
     decision_id = exchange.decision_id
     match reply:
         case Refuse():
@@ -72,6 +75,6 @@ def rendered(reply: Reply, exchange: Exchange, revision: str, probe_key: bytes, 
             refused = refusal(reply.decision, decision_id, exchange.plan, proof=said, status=reply.status)
             return deny_reply(refused, decision_id)
         case PassRequestBody(data=None):
-            return allow_reply(handed_to_envoy(decision_id, revision, exchange.identity), told)
+            return pass_reply(decision_id, revision, exchange.identity, told)
         case _:
             raise ProtocolViolation("a check changed a body that came with the ext_authz call")

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 _BYTES = 16
 _BLOCK = 256
 
 
-class DecisionIds:
-    """Each call gives an id that was never given before. One thread."""
-
-    def __init__(self) -> None:
-        self._drawn: list[str] = []
-
-    def __call__(self) -> str:
-        if not self._drawn:
-            self._drawn = os.urandom(_BYTES * _BLOCK).hex(" ", _BYTES).split(" ")
-        return self._drawn.pop()
+def decision_ids() -> Iterator[str]:
+    """Ids that were never given before. One thread."""
+    while True:
+        yield from os.urandom(_BYTES * _BLOCK).hex(" ", _BYTES).split(" ")

@@ -23,12 +23,12 @@ from sidecar.plan.current import Current, Snapshot
 from sidecar.plan.plan import Plan
 from sidecar.plan.probe import Probe, check_probe, proof
 from sidecar.wire.check_body import exchange_for, judge_body, rendered, take_body
-from sidecar.wire.decision_ids import DecisionIds
+from sidecar.wire.decision_ids import decision_ids
 from sidecar.wire.engine import Answer, Call
 from sidecar.wire.faults import describe
 from sidecar.wire.respond import refusal
-from sidecar.wire.trace import Parent, Spans, below_ingress, drawn, parent_of, traceparent
-from sidecar.wire.translate_check import Check, Handed, allow_reply, deny_reply, handed_to_envoy, read_check
+from sidecar.wire.trace import Parent, Spans, below_ingress, drawn, parent_of
+from sidecar.wire.translate_check import Check, Handed, allow_reply, deny_reply, pass_reply, read_check
 
 METHOD = "/envoy.service.auth.v3.Authorization/Check"
 PATIENCE = 0.75
@@ -45,8 +45,8 @@ class _Asked(Value, frozen=True, kw_only=True):
     verdict: Verdict
     parent: Parent
     decision_id: str
-    told: str
-    """The traceparent for the model; "" where Envoy has a tracer, which tells it, and where nothing is traced."""
+    told: Parent | None
+    """The place in a trace that the model is told; None where Envoy has a tracer, which tells it, and where nothing is traced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class ExtAuthz:
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
     clock_ns: Callable[[], int] = time.time_ns
-    new_id: Callable[[], str] = field(default_factory=DecisionIds)
+    new_id: Callable[[], str] = field(default_factory=lambda: decision_ids().__next__)
 
     def __call__(self, call: Call, message: bytes) -> Answer:
         arrived = self.clock()
@@ -75,13 +75,13 @@ class ExtAuthz:
     ) -> bytes | tuple[_Asked, Exchange]:
         """The reply; or the question and the exchange that its body is for."""
         snapshot = self.current.snapshot
-        parent, told = parent_of(call.metadata), ""
+        parent, told = parent_of(call.metadata), None
         check = read_check(message, parent.trace_id)
         if not parent.trace_id:
             trace_id = check.head.trace_id
             parent = below_ingress(trace_id, sampled=drawn(trace_id, check.trace_steps))
             if trace_id and check.trace_steps:
-                told = traceparent(parent)
+                told = parent
         plan = snapshot.plans.get(check.revision)
         probe = check_probe(snapshot.probe_key, check.probe)
         if plan is None:
@@ -114,7 +114,7 @@ class ExtAuthz:
         if check.body is not None and plan is not None:
             return asked, exchange_for(check, plan, decision_id, decision.identity, self.clock_ns)
         if not check.content:
-            return allow_reply(handed_to_envoy(decision_id, check.revision, decision.identity), told)
+            return pass_reply(decision_id, check.revision, decision.identity, told)
         return allow_reply(
             Handed(
                 decision_id=decision_id,
@@ -183,7 +183,7 @@ class ExtAuthz:
         check, verdict = asked.check, asked.verdict
         decision = verdict.decision
         goes_on = (check.content or check.body is not None) and not denied
-        if check.body is None or denied:
+        if denied or (check.body is None and asked.parent.sampled):
             self._trace(asked, decision, verdict.marks, refused=denied)
         if goes_on and verdict.would is None:
             observe(verdict.marks)

@@ -54,7 +54,8 @@ def below_ingress(trace_id: str, *, sampled: bool) -> Parent:
 
 def traceparent(parent: Parent) -> str:
     """What the model is told, so that its own spans hang below the span over its part."""
-    return f"00-{parent.trace_id}-{model_span_id(parent.trace_id)}-{'01' if parent.sampled else '00'}"
+    trace_id = parent.trace_id
+    return f"00-{trace_id}-{model_span_id(trace_id)}-{'01' if parent.sampled else '00'}"
 
 
 class DecisionSpans(Value, frozen=True, kw_only=True):

@@ -17,15 +17,15 @@ from sidecar.model.value import Value
 from sidecar.plan.probe import Probe
 from sidecar.wire.question import read_question
 from sidecar.wire.respond import Refusal
+from sidecar.wire.trace import Parent, traceparent
 
 _OK = 0
 _PERMISSION_DENIED = 7
 _CREDENTIALS = ("authorization", "x-api-key")
 # Nobody can know it, and so nothing else in a reply can hold it.
 _ANY_DECISION = secrets.token_hex(16).encode()
-_TRACEPARENT, _SAMPLED = "traceparent", "-01"
-_PLACE = len("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7")
-_ANY_PLACE = f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}".encode()
+_ANY_TRACE = secrets.token_hex(16)
+_TRACEPARENT = "traceparent"
 
 
 class Check(Value, frozen=True, kw_only=True):
@@ -101,63 +101,62 @@ def _header(key: str, value: str) -> base_pb2.HeaderValueOption:
     )
 
 
-def allow_reply(handed: Handed, told: str = "") -> bytes:
+def pass_reply(
+    decision_id: str, revision: str, identity: Identity | None, told: Parent | None = None
+) -> bytes:
+    """`allow_reply` where no ext_proc follows."""
+    kept = _around_passed(revision, identity, None if told is None else told.sampled)
+    return _spliced(kept, decision_id, told) or _allow(handed_to_envoy(decision_id, revision, identity), told)
+
+
+def allow_reply(handed: Handed, told: Parent | None = None) -> bytes:
     """Let the request on: the result goes to ext_proc as dynamic metadata, the client's credentials are removed.
 
     The answer will carry the decision id, so that a client can name a decision that let it pass, too. `told` is the
-    traceparent for the model, "" for none.
+    place in a trace that the model is told, None for none.
     """
-    decision, place = handed.decision_id.encode(), told[:_PLACE].encode()
-    if len(decision) != len(_ANY_DECISION) or not decision.isalnum():
-        return _allow(handed, told)
-    kept = _kept_allow(
-        handed.revision,
-        handed.source_address,
-        handed.identity,
-        handed.probe,
-        handed.tenant,
-        handed.key_id,
-        told[_PLACE:],
-    )
-    return decision.join(kept) if isinstance(kept, list) else place.join(map(decision.join, kept))
+    case = msgspec.structs.replace(handed, decision_id=_ANY_DECISION.decode())
+    kept = _around(case, None if told is None else told.sampled)
+    return _spliced(kept, handed.decision_id, told) or _allow(handed, told)
+
+
+_Around = tuple[list[bytes], ...]
 
 
 @lru_cache(maxsize=1024)
-def _kept_allow(
-    revision: str,
-    source: str,
-    identity: Identity | None,
-    probe: Probe | None,
-    tenant: str,
-    key_id: str,
-    flags: str,
-) -> list[bytes] | tuple[list[bytes], ...]:
-    """The reply for a caller around the decision id, wherever it stands in it; with `flags` the parts of it around the
-    place in a trace, each of them likewise. All ids are of one length.
-    """
-    decision, place = _ANY_DECISION.decode(), _ANY_PLACE.decode()
-    handed = Handed(
-        decision_id=decision,
-        revision=revision,
-        source_address=source,
-        identity=identity,
-        probe=probe,
-        tenant=tenant,
-        key_id=key_id,
-    )
-    whole = _allow(handed, place + flags if flags else "")
-    parts = tuple(part.split(_ANY_DECISION) for part in whole.split(_ANY_PLACE))
-    return parts if flags else parts[0]
+def _around_passed(revision: str, identity: Identity | None, sampled: bool | None) -> _Around:
+    """`_around` by what differs between callers alone."""
+    return _around(handed_to_envoy(_ANY_DECISION.decode(), revision, identity), sampled)
 
 
-def _allow(handed: Handed, told: str) -> bytes:
+@lru_cache(maxsize=1024)
+def _around(handed: Handed, sampled: bool | None) -> _Around:
+    """The reply around the place in a trace, where one is told, and each of these parts around the decision id."""
+    told = None if sampled is None else Parent(trace_id=_ANY_TRACE, sampled=sampled)
+    whole = _allow(handed, told)
+    parts = whole.split(traceparent(told).encode()) if told else [whole]
+    return tuple(part.split(_ANY_DECISION) for part in parts)
+
+
+def _spliced(kept: _Around, decision_id: str, told: Parent | None) -> bytes | None:
+    """The reply for this decision and place; None for an id of another length, or one that JSON writes otherwise."""
+    decision = decision_id.encode()
+    if len(decision) != len(_ANY_DECISION) or not decision.isalnum():
+        return None
+    if told is None:
+        return decision.join(kept[0])
+    before, after = kept
+    return decision.join(before) + traceparent(told).encode() + decision.join(after)
+
+
+def _allow(handed: Handed, told: Parent | None) -> bytes:
     decision = _header(names.HEADER_DECISION, handed.decision_id)
     allowed = auth.OkHttpResponse(headers_to_remove=_CREDENTIALS, response_headers_to_add=[decision])
-    if told:
-        allowed.headers.append(_header(_TRACEPARENT, told))
+    if told is not None:
+        allowed.headers.append(_header(_TRACEPARENT, traceparent(told)))
     reply = auth.CheckResponse(ok_response=allowed)
     reply.status.code = _OK
-    if told.endswith(_SAMPLED):
+    if told is not None and told.sampled:
         handed = msgspec.structs.replace(handed, traced=True)
         reply.dynamic_metadata.update({names.TRACED: True})
     reply.dynamic_metadata.update(hand_on(handed))

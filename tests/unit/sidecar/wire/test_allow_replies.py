@@ -11,8 +11,8 @@ from bartizan.policy import names
 from protos.gen.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from sidecar.model.request import Identity
 from sidecar.plan.probe import Probe
-from sidecar.wire.trace import below_ingress, traceparent
-from sidecar.wire.translate_check import Handed, allow_reply, read_handed
+from sidecar.wire.trace import Parent, below_ingress
+from sidecar.wire.translate_check import Handed, allow_reply, handed_to_envoy, pass_reply, read_handed
 
 JANE = Identity(subject="jane", tenant="acme", method="jwt", models=("a", "b"))
 JOHN = Identity(subject="john", tenant="acme", method="api_key", key_id="k")
@@ -47,13 +47,26 @@ def test_the_model_and_ext_proc_are_told_each_requests_own_place_in_its_trace(
     decision_id: str, sampled: bool
 ) -> None:
     for trace_id in TRACES:
-        told = traceparent(below_ingress(trace_id, sampled=sampled))
+        place = below_ingress(trace_id, sampled=sampled)
         handed = Handed(decision_id=decision_id, revision="1.1", identity=JANE)
-        reply = CheckResponse.FromString(allow_reply(handed, told))
+        reply = CheckResponse.FromString(allow_reply(handed, place))
         (header,) = reply.ok_response.headers
+        told = f"00-{trace_id}-{trace_id[:16]}-{'01' if sampled else '00'}"
         assert (header.header.key, header.header.value) == ("traceparent", told)
-        assert told == f"00-{trace_id}-{trace_id[:16]}-{'01' if sampled else '00'}"
         assert (names.TRACED in reply.dynamic_metadata) is sampled, "what Envoy's access log asks for"
         read = read_handed(reply.dynamic_metadata)
         assert read is not None
         assert (read.decision_id, read.identity, read.traced) == (decision_id, JANE, sampled)
+
+
+@pytest.mark.parametrize("identity", [None, JANE, JOHN])
+@pytest.mark.parametrize(
+    "place", [None, below_ingress(TRACES[0], sampled=True), below_ingress(TRACES[1], sampled=False)]
+)
+def test_where_no_ext_proc_follows_the_reply_is_the_same_without_the_subject(
+    identity: Identity | None, place: Parent | None
+) -> None:
+    for decision_id in (secrets.token_hex(16), secrets.token_hex(16), "short"):
+        plain = allow_reply(handed_to_envoy(decision_id, "1.1", identity), place)
+        reply = CheckResponse.FromString(pass_reply(decision_id, "1.1", identity, place))
+        assert reply == CheckResponse.FromString(plain)
