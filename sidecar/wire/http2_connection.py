@@ -11,12 +11,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import ngh2
+from ngh2 import DataReceived, RequestReceived
 
 from sidecar.wire import grpc_status as status
 from sidecar.wire.grpc_admission import Admission, refusal
 from sidecar.wire.grpc_call import Budget, Method, Shell, Stream
 from sidecar.wire.grpc_frames import BadFrame, MessageReader, frame, whole
 from sidecar.wire.http2_limits import CONNECTION_WINDOW, RULES, settings
+
+_ENDED = (ngh2.StreamClosed, ngh2.StreamReset)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,11 +66,11 @@ class Http2Connection:
 
     def _handle(self, events: list[ngh2.Event]) -> None:
         for event in events:
-            if isinstance(event, ngh2.DataReceived):
+            if isinstance(event, DataReceived):
                 self._data(event)
-            elif isinstance(event, ngh2.RequestReceived):
+            elif isinstance(event, RequestReceived):
                 self._request(event)
-            elif isinstance(event, (ngh2.StreamClosed, ngh2.StreamReset)):
+            elif isinstance(event, _ENDED):
                 if self.streams or self._unfinished:  # most are answered: nothing is kept of them
                     self._lost(event.stream_id)
             elif isinstance(event, ngh2.TrailersReceived):
@@ -82,7 +85,7 @@ class Http2Connection:
             elif isinstance(event, ngh2.ConnectionClosed):
                 self.closed = True
 
-    def _request(self, event: ngh2.RequestReceived) -> None:
+    def _request(self, event: RequestReceived) -> None:
         number, ended = event.stream_id, event.end_stream
         admitted = self._admission.admit(number, event.headers, self._arrived)
         if not isinstance(admitted, Stream):
@@ -96,7 +99,7 @@ class Http2Connection:
         if ended and not admitted.finished:
             self._end(admitted)
 
-    def _data(self, event: ngh2.DataReceived) -> None:
+    def _data(self, event: DataReceived) -> None:
         number, data, ended = event.stream_id, event.data, event.end_stream
         stream = self.streams.get(number)
         if stream is None or (stream.reader is None and self._handed(stream, data, ended=ended)):

@@ -166,14 +166,18 @@ class Http2Protocol(asyncio.Protocol):
         self._turns.asked(stream, message)
 
     def _drive(self, stream: Stream, message: bytes) -> None:
-        """Ask a unary handler."""
-        if self._is_late(stream):
+        """Ask a unary handler, unless its caller waits no longer; nor is such a caller answered."""
+        core, due = self._core, stream.due
+        if due is not None and core.clock() >= due:
+            core.finish(stream, status.DEADLINE_EXCEEDED)
             return
         try:
             answer = stream.method.handler(stream.call, message)
             if isinstance(answer, bytes):
-                if not self._is_late(stream):
-                    self._core.answer(stream, answer)
+                if due is not None and core.clock() >= due:
+                    core.finish(stream, status.DEADLINE_EXCEEDED)
+                else:
+                    core.answer(stream, answer)
                 return
         except Exception as error:
             self._failed(stream, error)
