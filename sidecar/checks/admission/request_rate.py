@@ -7,7 +7,7 @@ that reaches another worker is charged there too: it comes out of that worker's 
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -52,8 +52,10 @@ class Buckets:
     share: float = 1.0
     most: int = MOST_BUCKETS
     _buckets: OrderedDict[Share, Bucket] = field(default_factory=OrderedDict)
-    charged: OrderedDict[tuple[str, str], Turned | None] = field(default_factory=OrderedDict)
+    charged: dict[tuple[str, str], Turned | None] = field(default_factory=dict)
     """Streams that were judged, by policy and id, and how."""
+    newest: deque[tuple[str, str]] = field(default_factory=deque)
+    """The same in their order. Beside a dict it costs half of what an OrderedDict does."""
 
     def size(self, key: Share) -> float:
         """Tokens of a full bucket in this worker."""
@@ -100,14 +102,16 @@ class RequestRate:
     """Which buckets are a caller's; never how full they are."""
 
     def admit(self, identity: Identity, stream_id: str) -> Turned | None:
-        charged, stream = self.buckets.charged, (self.policy, stream_id)
+        buckets, stream = self.buckets, (self.policy, stream_id)
+        charged = buckets.charged
         if stream in charged:
             return charged[stream]
         outcome = self._charge(identity)
         if stream_id:
             charged[stream] = outcome
+            buckets.newest.append(stream)
             if len(charged) > _MOST_CHARGED:
-                charged.popitem(last=False)
+                del charged[buckets.newest.popleft()]
         return outcome
 
     def _charge(self, identity: Identity) -> Turned | None:
