@@ -109,7 +109,7 @@ def decision_record(
     record = msgspec.structs.replace(
         _record_of_case(
             plan.policy if plan else "",
-            revision[:64],
+            revision,
             phase,
             decision.action,
             decision.cause,
@@ -159,7 +159,7 @@ def _record_of_case(
         id="",
         time=0.0,
         policy=policy,
-        revision=revision,
+        revision=revision[:64],
         source="guard",
         phase=phase,
         action=action_name(action),
@@ -232,7 +232,7 @@ def count(record: Record, marks: Sequence[Mark]) -> None:
     metrics.DECISIONS.inc(record.phase, record.action, record.cause)
     for finding in record.findings:
         metrics.FINDINGS.inc(finding.check, finding.kind, finding.action)
-    observe(marks)
+    metrics.PHASE_SECONDS.observe(marks)
 
 
 def observe(marks: Sequence[Mark]) -> None:

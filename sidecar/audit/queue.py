@@ -44,10 +44,11 @@ class AuditQueue:
             self._lost += 1
             metrics.AUDIT_LOST.inc()
             return
+        if not self._waiting:  # else `run` was told, or takes what is there
+            self._ready.set()
         if self._lost:
             self._waiting.append(self._gap())
         self._waiting.append(record)
-        self._ready.set()
 
     def _gap(self) -> Gap:
         gap = Gap(
