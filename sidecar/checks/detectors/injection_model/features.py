@@ -7,32 +7,44 @@ makes of one stays in the processor's cache, and in memory that the worker holds
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sidecar.checks.detectors.injection_model.hashing import BASE, SIZES, Hashes, mix
-from sidecar.checks.detectors.injection_model.words import APOSTROPHE, LETTER, SIGN, SPACE, Tokens, tokens
+from sidecar.checks.detectors.injection_model.words import (
+    APOSTROPHE,
+    BEHIND,
+    CONCEPT_GRAMS,
+    LETTER,
+    SIGN,
+    SPACE,
+    WORD_GRAMS,
+    Places,
+    Tokens,
+    tokens,
+)
 
 Keys = NDArray[np.uint32]
 
 BITS: Final[tuple[int, ...]] = (18, 18, 14)
 """Buckets of each kind of n-gram as powers of two: words, letters, word classes."""
 WIDTH: Final = max(BITS)
-KIND_BITS: Final = 2
-"""A key is block, kind and bucket, in 32 bits: the last WIDTH are the bucket's, KIND_BITS before them the kind's."""
-_MOST_BLOCKS: Final = 1 << (32 - WIDTH - KIND_BITS)
 _STRETCH: Final = 8_000
-"""Characters of a long text that are read together, in whole blocks: arrays of 64-bit numbers that glibc takes from its
-heap, and does not get from the kernel each time (sidecar/allocator.py).
+"""Characters of a long text that are read together, in whole blocks: arrays that glibc takes from its heap, and does not
+get from the kernel each time (sidecar/allocator.py).
 """
 _LETTER_GRAMS = (3, 4, 5)
 _BEYOND: Final = " " * (_LETTER_GRAMS[-1] - 1)
-"""Set behind a text, so that one may look beyond each place; no n-gram holds two blanks, so it makes none."""
+"""Set behind a text, so that one may look beyond each place; no n-gram of letters holds two blanks, so it makes none."""
 _QUOTE = 0x2019
+_TO_BUCKET = np.array(64 - WIDTH, np.uint64)
+_TO_CLASSES = np.array(WIDTH - BITS[2], np.uint64)
+_OF_LETTERS, _OF_CLASSES = np.array(1 << WIDTH, np.uint32), np.array(2 << WIDTH, np.uint32)
 
 
 def _classes() -> bytes:
@@ -52,85 +64,117 @@ _CLASSES = _classes()
 
 @dataclass(frozen=True, slots=True)
 class Grams:
-    """The distinct n-grams of some blocks of a text: block << (WIDTH + KIND_BITS) | kind << WIDTH | bucket, in order."""
+    """The distinct n-grams of some blocks of a text: those of words of each block, of letters of each, of word classes of
+    each, in order; `starts` says where each begins, and where the last ends.
+    """
 
     keys: Keys
+    """kind << WIDTH | bucket."""
+    starts: Places
     blocks: int
 
-    @property
-    def kinds(self) -> tuple[Keys, ...]:
-        """The same apart by kind: block << bits | bucket."""
-        kind = (self.keys >> WIDTH) & ((1 << KIND_BITS) - 1)
-        block, bucket = self.keys >> (WIDTH + KIND_BITS), self.keys & ((1 << WIDTH) - 1)
-        return tuple((block << bits | bucket)[kind == number] for number, bits in enumerate(BITS))
+    def buckets(self, kind: int, block: int) -> Keys:
+        """Of one kind in one block."""
+        at = kind * self.blocks + block
+        return self.keys[self.starts[at] : self.starts[at + 1]] & np.uint32((1 << WIDTH) - 1)
 
 
 def grams(text: str, block: int) -> Iterator[Grams]:
     """The n-grams of a folded text, parted into blocks of `block` characters by where each begins; some blocks at a time."""
     length = len(text) + 2
-    text = f" {text} {_BEYOND}"
+    text = f" {text} {_BEYOND}{BEHIND}"
     points, classes = _read(text)
     words = tokens(text, points, classes)
-    step = min(max(1, _STRETCH // block), _MOST_BLOCKS) * block
-    letters = _Letters(min(step, length))
-    numbers = (np.arange(step // block, dtype=np.uint32) << np.uint32(WIDTH + KIND_BITS)).repeat(block)
-    for start in range(0, length, step):
-        end = min(start + step, length)
-        reach = slice(start, end + len(_BEYOND))
-        of_letters = letters.keys(points[reach], classes[reach], numbers)
-        keys = np.concatenate((of_letters, _of_words(words, start, end, numbers)))
-        keys.sort()
-        yield Grams(keys[_changes(keys)], -(-(end - start) // block))
+    step, whole = max(1, _STRETCH // block) * block, length // block * block
+    memory = _Memory()
+    for start in range(0, whole, step):
+        yield _stretch(memory, words, points, classes, range(start, min(start + step, whole) + 1, block))
+    if whole < length:
+        yield _stretch(memory, words, points, classes, (whole, length))
 
 
-def _of_words(found: Tokens, start: int, end: int, numbers: Keys) -> Keys:
-    """Of n-grams of words and of word classes that begin between these places."""
-    words, word_places = found.word_grams(start, end)
-    seen, seen_places = found.concept_grams(start, end)
-    grams, count = np.concatenate((*words, *seen)), sum(map(len, words))
-    mix(grams, np.empty_like(grams))
-    grams >>= np.uint64(64 - BITS[0])
-    grams[count:] >>= np.uint64(BITS[0] - BITS[2])
-    keys: Keys = grams.astype(np.uint32)
-    keys[count:] |= np.uint32(2 << WIDTH)
-    keys |= numbers[np.concatenate((*word_places, *seen_places))]
-    return keys
+class _Memory:
+    """Used again for one stretch after the other. Each has room for all n-grams, those too that are none after all."""
+
+    def __init__(self) -> None:
+        self.made: Hashes = np.empty(0, np.uint64)
+        self.kept: Hashes = self.made
+        self.whole: NDArray[np.bool_] = np.empty(0, np.bool_)
+
+    def fit(self, size: int) -> None:
+        if size > len(self.made):
+            size += size // 4
+            self.made, self.kept = np.empty(size, np.uint64), np.empty(size, np.uint64)
+            self.whole = np.empty(size, np.bool_)
 
 
-class _Letters:
-    """Makes the n-grams of letters of one stretch after the other, in the same memory: there are most of them."""
+def _stretch(
+    memory: _Memory,
+    words: Tokens,
+    points: NDArray[Any],
+    classes: NDArray[np.uint8],
+    edges: Sequence[int],
+) -> Grams:
+    """Of the blocks between these edges. As many n-grams are made of each word, place and class as could begin there, in
+    memory laid out for that, and those that are none are left out in one step: fewer steps than one for each size.
+    """
+    start, end, blocks = edges[0], edges[-1], len(edges) - 1
+    at_words, at_classes = words.at(edges)
+    marks = [WORD_GRAMS * (at - at_words[0]) for at in at_words[:-1]]
+    of_letters = WORD_GRAMS * (at_words[-1] - at_words[0])
+    of_classes = of_letters + len(_LETTER_GRAMS) * (end - start)
+    marks += range(of_letters, of_classes, (of_classes - of_letters) // blocks)
+    marks += [of_classes + CONCEPT_GRAMS * (at - at_classes[0]) for at in at_classes]
+    memory.fit(marks[-1])
+    made, whole = memory.made[: marks[-1]], memory.whole[: marks[-1]]
+    words.word_grams(at_words[0], at_words[-1], made[:of_letters], whole[:of_letters])
+    letters = slice(of_letters, of_classes)
+    reach = slice(start, end + len(_BEYOND))
+    _letter_grams(points[reach], classes[reach], blocks, made[letters], whole[letters])
+    if at_classes[0] < at_classes[-1]:
+        words.concept_grams(at_classes[0], at_classes[-1], made[of_classes:], whole[of_classes:])
+    (places,) = whole.nonzero()
+    starts = places.searchsorted(marks)
+    kept = memory.kept[: len(places)]
+    made.take(places, out=kept, mode="clip")
+    mix(kept, made[: len(places)])
+    kept >>= _TO_BUCKET
+    kept[starts[2 * blocks] :] >>= _TO_CLASSES
+    return _distinct(kept.astype(np.uint32), starts, blocks)
 
-    def __init__(self, most: int) -> None:
-        self._grams: Hashes = np.empty(len(_LETTER_GRAMS) * most, np.uint64)
-        self._spare: Hashes = np.empty_like(self._grams)
-        self._keys: Keys = np.empty(self._grams.shape, np.uint32)
-        self._whole = np.empty(self._grams.shape, np.bool_)
 
-    def keys(self, points: NDArray[Any], classes: NDArray[np.uint8], numbers: Keys) -> Keys:
-        """Of n-grams with white space at their ends only; they begin at all places but the last _BEYOND. `numbers` says
-        for each place of the stretch which block it is in, as a part of the key.
-        """
-        count = len(points) - len(_BEYOND)
-        codes, visible = points.astype(np.uint64), classes != SPACE
-        gram = codes[:count] * BASE
-        gram += codes[1 : 1 + count]
-        every, shape = len(_LETTER_GRAMS) * count, (len(_LETTER_GRAMS), count)
-        grams, spare = self._grams[:every].reshape(shape), self._spare[:every].reshape(shape)
-        keys, whole = self._keys[:every].reshape(shape), self._whole[:every].reshape(shape)
-        inner = visible[1 : 1 + count]
-        for row, size in enumerate(_LETTER_GRAMS):
-            gram *= BASE
-            gram += codes[size - 1 : size - 1 + count]
-            np.add(gram, SIZES[size], out=grams[row])
-            if row:
-                inner = inner & visible[size - 2 : size - 2 + count]
-            whole[row] = inner
-        mix(grams, spare)
-        grams >>= np.uint64(64 - BITS[1])
-        keys[...] = grams
-        keys |= numbers[:count] | np.uint32(1 << WIDTH)
-        found: Keys = self._keys.take(self._whole[:every].nonzero()[0])  # half of what keys[whole] takes
-        return found
+def _letter_grams(
+    points: NDArray[Any], classes: NDArray[np.uint8], blocks: int, made: Hashes, whole: NDArray[np.bool_]
+) -> None:
+    """For each block one row for each size: n-grams that begin at each place. They have white space at their ends only."""
+    count = len(points) - len(_BEYOND)
+    row = blocks, count // blocks
+    shape = blocks, len(_LETTER_GRAMS), count // blocks
+    made, whole = made.reshape(shape), whole.reshape(shape)
+    codes, visible = points.astype(np.uint64), classes != SPACE
+    gram = codes[:count] * BASE
+    gram += codes[1 : 1 + count]
+    inner = visible[1 : 1 + count]
+    for number, size in enumerate(_LETTER_GRAMS):
+        gram *= BASE
+        gram += codes[size - 1 : size - 1 + count]
+        np.add(gram.reshape(row), SIZES[size], made[:, number])
+        if number:
+            inner = inner & visible[size - 2 : size - 2 + count]
+        whole[:, number] = inner.reshape(row)
+
+
+def _distinct(keys: Keys, starts: Places, blocks: int) -> Grams:
+    """Of these buckets, which kind after kind and block after block begin at `starts`, each once."""
+    keys[starts[blocks] : starts[2 * blocks]] |= _OF_LETTERS
+    keys[starts[2 * blocks] :] |= _OF_CLASSES
+    for start, end in pairwise(starts.tolist()):
+        keys[start:end].sort()
+    first = np.empty(len(keys) + 1, np.bool_)
+    np.not_equal(keys[1:], keys[:-1], first[1:-1])
+    first[starts] = True
+    (places,) = first[:-1].nonzero()
+    return Grams(keys.take(places), places.searchsorted(starts), blocks)
 
 
 def _read(text: str) -> tuple[NDArray[Any], NDArray[np.uint8]]:
@@ -150,11 +194,3 @@ def _read(text: str) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         inside = (classes[quotes - 1] == LETTER) & (classes[quotes + 1] == LETTER)
         classes[quotes] = np.where(inside, LETTER, SIGN)
     return points, classes
-
-
-def _changes(ordered: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where another value begins."""
-    first = np.empty(len(ordered), np.bool_)
-    first[:1] = True
-    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
-    return first

@@ -12,16 +12,19 @@ from numpy.typing import NDArray
 
 Hashes = NDArray[np.uint64]
 
-BASE: Final = np.uint64(0x9E3779B97F4A7C15)
-INVERSE: Final = np.uint64(pow(int(BASE), -1, 1 << 64))
-SIZES: Final = tuple(map(np.uint64, range(8)))
+_Constant = NDArray[np.uint64]
+"""An array of no dimension: numpy makes one of a number anew for each step."""
+
+BASE: Final[_Constant] = np.array(0x9E3779B97F4A7C15, np.uint64)
+INVERSE: Final[_Constant] = np.array(pow(int(BASE), -1, 1 << 64), np.uint64)
+SIZES: Final[tuple[_Constant, ...]] = tuple(np.array(size, np.uint64) for size in range(8))
 """What is added to an n-gram of so many parts."""
-_MIX_1 = np.uint64(0xFF51AFD7ED558CCD)
-_MIX_2 = np.uint64(0xC4CEB9FE1A85EC53)
-_HALF = np.uint64(33)
+_MIX_1 = np.array(0xFF51AFD7ED558CCD, np.uint64)
+_MIX_2 = np.array(0xC4CEB9FE1A85EC53, np.uint64)
+_HALF = np.array(33, np.uint64)
 
 
-def powers(base: np.uint64, count: int) -> Hashes:
+def powers(base: _Constant, count: int) -> Hashes:
     """The first `count` powers of it, from the first on."""
     made: Hashes = np.full(count, base, np.uint64)
     np.cumprod(made, out=made)

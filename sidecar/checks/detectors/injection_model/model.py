@@ -10,8 +10,10 @@ import functools
 import hashlib
 import io
 import math
+import operator
 import zipfile
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -21,7 +23,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from bartizan.errors import TrustError
-from sidecar.checks.detectors.injection_model.features import BITS, KIND_BITS, WIDTH, Grams, grams
+from sidecar.checks.detectors.injection_model.features import BITS, WIDTH, Grams, grams
 
 WINDOW: Final = 4_000
 """Characters that are judged as one text; a longer one is judged in windows that overlap by half."""
@@ -30,7 +32,6 @@ MAX_CHARS: Final = 128_000
 SHORT: Final = 240
 """Characters up to which the model may take back what a rule found."""
 _BLOCK: Final = WINDOW // 2
-_BUCKET: Final = np.uint32((1 << (WIDTH + KIND_BITS)) - 1)
 _BUCKETS: Final = (len(BITS) - 1 << WIDTH) + (1 << BITS[-1])
 
 
@@ -79,6 +80,10 @@ class _Table:
     """
 
 
+Sums = list[complex]
+"""Of each kind of n-gram: the sum, and as the imaginary part the square of the length."""
+
+
 class _Adder:
     """Adds up one stretch of a text after the other, in the same memory."""
 
@@ -86,18 +91,19 @@ class _Adder:
         self._table = table
         self._added = np.empty(0, np.complex128)
 
-    def sums(self, found: Grams) -> NDArray[np.complex128]:
+    def sums(self, found: Grams) -> list[Sums]:
         """Of every block and kind of n-gram the sum of what they add."""
         count = len(found.keys)
         if len(self._added) <= count:
             self._added = np.empty(count + count // 4 + 1, np.complex128)
         added = self._added[: count + 1]
         added[-1] = 0
-        self._table.sums.take(self._table.codes.take(found.keys & _BUCKET), out=added[:-1], mode="clip")
-        first = found.keys.searchsorted(np.arange(found.blocks << KIND_BITS, dtype=np.uint32) << WIDTH)
-        sums: NDArray[np.complex128] = np.add.reduceat(added, first)
-        sums[:-1][first[1:] == first[:-1]] = 0  # of a kind that is not there reduceat gives the next number
-        return sums.reshape(found.blocks, -1)
+        self._table.sums.take(self._table.codes.take(found.keys), out=added[:-1], mode="clip")
+        sums = np.add.reduceat(added, found.starts[:-1]).tolist()
+        for at, (start, end) in enumerate(pairwise(found.starts.tolist())):
+            if start == end:
+                sums[at] = 0j  # reduceat gives the next number
+        return [sums[block :: found.blocks] for block in range(found.blocks)]
 
 
 class InjectionModel:
@@ -121,12 +127,19 @@ class InjectionModel:
         read = _sample(text)
         block = _BLOCK if len(read) > WINDOW else len(read) + 2
         adder = _Adder(self._table)
-        sums = np.concatenate([adder.sums(found) for found in grams(read, block)])
-        if len(read) > WINDOW:
-            sums = sums[1:] + sums[:-1]
-        scores = (sums.real / np.sqrt(np.maximum(sums.imag, 1e-9))).sum(axis=1) + self._bias
-        at = int(scores.argmax())
-        return self._calibrated(float(scores[at])), at * _BLOCK, min(len(read), (at + 2) * _BLOCK)
+        blocks = [each for found in grams(read, block) for each in adder.sums(found)]
+        windows = [list(map(operator.add, *pair)) for pair in pairwise(blocks)] or blocks
+        scores = list(map(self._score, windows))
+        score = max(scores)
+        at = scores.index(score)
+        return self._calibrated(score), at * _BLOCK, min(len(read), (at + 2) * _BLOCK)
+
+    def _score(self, kinds: Sums) -> float:
+        """Each kind counts by its text's length."""
+        score = 0.0
+        for each in kinds:
+            score += each.real / math.sqrt(max(each.imag, 1e-9))
+        return score + self._bias
 
     def _calibrated(self, score: float) -> float:
         return 1 / (

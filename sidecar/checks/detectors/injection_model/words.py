@@ -16,165 +16,194 @@ from sidecar.checks.detectors.injection_model import concepts
 from sidecar.checks.detectors.injection_model.hashing import BASE, INVERSE, SIZES, Hashes, powers, word_hash
 
 Places = NDArray[np.int64]
-Grams = tuple[Sequence[Hashes], Sequence[Places]]
-"""Hashes of n-grams that are not mixed yet, and where in the stretch each begins."""
 
-SPACE, SIGN, LETTER, APOSTROPHE = range(4)
+SPACE, SIGN, LETTER, APOSTROPHE = (np.array(what, np.uint8) for what in range(4))
 """What a code point is."""
-_WORD_GRAMS = 3
-_REACH = 8
+WORD_GRAMS: Final = 3
+_REACH: Places = np.array(8)
 """Word classes further apart than this many words are not seen together."""
-_AFTER: Places = np.array([[1], [2], [3]])
-"""Each of the next word classes makes a pair with the first one ..."""
-_SECOND, _THIRD = np.array([0, 0, 1]), np.array([1, 2, 2])
-"""... and a triple with these two of them."""
-_PIECE: Final = 8_000
+_NEXT: Final = 3
+"""With so many that follow it a word class makes pairs, and triples with two of them."""
+CONCEPT_GRAMS: Final = 1 + _NEXT + _NEXT * (_NEXT - 1) // 2
+BEHIND: Final = "." * (int(_REACH) + 1) + "?" * _NEXT + " "
+"""Set behind a text and some blanks, so that one may look beyond each of its words and word classes: signs, and so far
+behind that none is near them as many that have a class.
+"""
+_SIGNS_BEHIND: Final = len(BEHIND) - 1
+_PIECE: Final = 16_000
+"""Characters of a long text that are read together: a 64-bit number for each is still taken from the heap."""
 _FORTH, _BACK = powers(BASE, 1 << 14), powers(INVERSE, 1 << 14)
 """As many as a piece needs nearly always."""
-_FAR: Final = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Words and single signs of a text: where each begins and its hash; which have a word class, where, and which."""
+    """Words and single signs of a text: the place before each and its hash; which have a word class, and which one. The
+    signs of BEHIND are the last.
+    """
 
-    starts: Places
+    before: Places
     hashes: Hashes
     known: Places
-    places: Places
     classes: Hashes
 
-    def word_grams(self, start: int, end: int) -> Grams:
-        first, last = self.starts.searchsorted((start, end))
-        hashes = self.hashes[first : last + _WORD_GRAMS - 1]
-        places = self.starts[first:last] - start
-        gram = hashes
-        grams = [gram[: last - first] + SIZES[1]]
-        for size in range(2, _WORD_GRAMS + 1):
-            gram = gram[:-1] * BASE
-            gram += hashes[size - 1 :]
-            grams.append(gram[: last - first] + SIZES[size])
-        return grams, [places[: len(gram)] for gram in grams]
+    def at(self, edges: Sequence[int]) -> tuple[list[int], list[int]]:
+        """The first token, and the first that has a class, from each of these places on."""
+        tokens = self.before.searchsorted([edge - 1 for edge in edges])
+        return tokens.tolist(), self.known.searchsorted(tokens).tolist()
 
-    def concept_grams(self, start: int, end: int) -> Grams:
-        """Single classes, pairs up to three classes apart, triples also with one left out."""
-        first, last = self.places.searchsorted((start, end))
-        at, seen = self.known[first:last], self.classes[first:last]
-        if first == last:
-            return [], []
-        beside = np.arange(first, last) + _AFTER
-        near = self.known[beside] - at <= _REACH
-        others = self.classes[beside]
-        pairs = seen * BASE + others
-        triples = pairs[_SECOND] * BASE + others[_THIRD]
-        far = near[_THIRD]
-        places = self.places[first:last] - start
-        grams = [seen + SIZES[1], pairs[near] + SIZES[2], triples[far] + SIZES[3]]
-        return grams, [places, places[near.nonzero()[1]], places[far.nonzero()[1]]]
+    def word_grams(self, first: int, last: int, made: Hashes, whole: NDArray[np.bool_]) -> None:
+        """For each token those that begin with it."""
+        shape = last - first, WORD_GRAMS
+        made, whole = made.reshape(shape), whole.reshape(shape)
+        whole[:] = True
+        gram = self.hashes[first:last]
+        np.add(gram, SIZES[1], made[:, 0])
+        for size in range(2, WORD_GRAMS + 1):
+            gram = gram * BASE
+            gram += self.hashes[first + size - 1 : last + size - 1]
+            np.add(gram, SIZES[size], made[:, size - 1])
+            whole[max(0, len(self.hashes) - _SIGNS_BEHIND - size + 1 - first) :, size - 1] = False
+
+    def concept_grams(self, first: int, last: int, made: Hashes, whole: NDArray[np.bool_]) -> None:
+        """For each class it alone, pairs up to three classes apart, triples also with one left out."""
+        shape = last - first, CONCEPT_GRAMS
+        made, whole = made.reshape(shape), whole.reshape(shape)
+        known, seen = self.known[first:last], self.classes[first:last]
+        np.add(seen, SIZES[1], made[:, 0])
+        whole[:, 0] = True
+        seen = seen * BASE
+        begun, column = [seen + SIZES[2]], 1
+        for after in range(1, _NEXT + 1):
+            beside = slice(first + after, last + after)
+            near, other = self.known[beside] - known <= _REACH, self.classes[beside]
+            for gram in begun:
+                np.add(gram, other, made[:, column])
+                whole[:, column] = near
+                column += 1
+            begun.append((seen + other) * BASE + SIZES[3])
 
 
 def tokens(text: str, points: NDArray[Any], classes: NDArray[np.uint8]) -> Tokens:
     """Read in pieces that end and begin with the same blank, so that no word is cut."""
-    found: list[tuple[Places, Hashes, Places, Places, Hashes]] = []
+    found: list[tuple[Places, Hashes, Places, Hashes]] = []
     begin = count = 0
     while begin < len(text) - 1:
         end = text.find(" ", begin + _PIECE) + 1 or len(text)
         piece = _Piece(points[begin:end], classes[begin:end])
         known, numbers = piece.concepts()
-        starts = piece.starts + begin
-        found.append((starts, piece.hashes, known + count, starts[known], numbers))
-        begin, count = end - 1, count + len(starts)
-    found.append(_BEHIND)
-    return Tokens(*map(np.concatenate, zip(*found, strict=True)))
-
-
-_BEHIND = (
-    np.zeros(0, np.int64),
-    np.zeros(0, np.uint64),
-    np.full(len(_AFTER), _FAR),
-    np.zeros(0, np.int64),
-    np.zeros(len(_AFTER), np.uint64),
-)
-"""Word classes so far behind a text that none is near them, so that one may look beyond the last."""
+        if begin:
+            known += count
+            piece.before += begin
+        found.append((piece.before, piece.hashes, known, numbers))
+        begin, count = end - 1, count + len(piece.before)
+    return Tokens(*(map(np.concatenate, zip(*found, strict=True)) if len(found) > 1 else found[0]))
 
 
 class _Piece:
-    """The words and signs of a piece of text; a prefix sum gives the hash of any stretch."""
+    """The words and signs of a piece of text; a prefix sum gives the hash of any stretch. It begins with a blank."""
 
     def __init__(self, points: NDArray[Any], classes: NDArray[np.uint8]) -> None:
-        before, after = classes[:-1], classes[1:]
-        cuts = ((before != after) | (after == SIGN)).nonzero()[0] + 1
-        (visible,) = (classes.take(cuts) != SPACE).nonzero()
-        self.starts, self._ends = cuts.take(visible), cuts.take(visible + 1)
+        left, right = classes[:-1], classes[1:]
+        cuts = left != right
+        cuts |= right == SIGN
+        (places,) = cuts.nonzero()
+        (visible,) = (right.take(places) != SPACE).nonzero()
+        self.before, self._last = places.take(visible), places[1:].take(visible)
         count = len(points)
         forth, back = _FORTH[:count], _BACK
         if count > len(_FORTH):
             forth, back = powers(BASE, count), powers(INVERSE, count)
-        self._sums: Hashes = np.zeros(count + 1, np.uint64)
-        np.cumsum((points + SIZES[1]) * forth, out=self._sums[1:])
-        self._before, self._back = self._sums.take(self.starts), back.take(self.starts)
-        self.hashes: Hashes = (self._sums.take(self._ends) - self._before) * self._back
+        sums: Hashes = points + SIZES[1]
+        sums *= forth
+        np.add.accumulate(sums, out=sums)
+        self._sums, self._skipped = sums, sums.take(self.before)
+        self._back = back[1:].take(self.before)
+        self.hashes: Hashes = sums.take(self._last)
+        self.hashes -= self._skipped
+        self.hashes *= self._back
 
     def concepts(self) -> tuple[Places, Hashes]:
         """Which tokens have a class, and which: that of the whole word, or else of its longest stem."""
-        numbers = np.zeros(len(self.starts), np.uint64)
-        beginnings = self._prefixes(slice(None), self.starts + _SHORTEST)
-        (some,) = _MAY_BEGIN[beginnings >> _SIEVE].nonzero()
-        rows = _BEGINNINGS.searchsorted(beginnings.take(some))
-        ends = _STEM_LENGTHS.take(rows, axis=1)
-        ends += self.starts.take(some)
-        fits = self._prefixes(some, ends) == _STEMS.take(rows, axis=1)
-        fits &= ends <= self._ends.take(some)
-        sizes, columns = fits.nonzero()
-        numbers[some[columns]] = _STEM_NUMBERS[sizes, rows[columns]]  # the longest last
-        (some,) = _MAY_BE_WORD[self.hashes >> _SIEVE].nonzero()
-        rows = _WORDS.searchsorted(self.hashes[some])
-        known = _WORDS[rows] == self.hashes[some]
-        numbers[some[known]] = _WORD_NUMBERS[rows[known]]
+        numbers = np.zeros(len(self.before), np.uint64)
+        beginnings = self._sums[_SHORTEST:].take(self.before, mode="clip")
+        beginnings -= self._skipped
+        beginnings *= self._back
+        rows = _STEM_ROWS.of(beginnings)
+        (some,) = rows.nonzero()
+        if len(some):
+            rows = rows.take(some)
+            ends = _STEM_LENGTHS.take(rows, axis=1)
+            ends += self.before.take(some)
+            hashes = self._sums.take(ends, mode="clip")
+            hashes -= self._skipped.take(some)
+            hashes *= self._back.take(some)
+            fits = hashes == _STEMS.take(rows, axis=1)
+            fits &= ends <= self._last.take(some)
+            sizes, columns = fits.nonzero()
+            numbers[some[columns]] = _STEM_NUMBERS[sizes, rows[columns]]  # the longest last
+        rows = _WORD_ROWS.of(self.hashes)
+        np.copyto(numbers, _WORD_NUMBERS.take(rows), where=_WORDS.take(rows) == self.hashes)
         (which,) = numbers.nonzero()
-        return which, numbers[which]
-
-    def _prefixes(self, which: slice | Places, ends: Places) -> Hashes:
-        """Of these tokens the hashes of what stands before these ends."""
-        sums: Hashes = self._sums.take(ends, mode="clip") - self._before[which]
-        sums *= self._back[which]
-        return sums
+        return which, numbers.take(which)
 
 
-_SIEVE = np.uint64(64 - 16)
 _SHORTEST: Final = concepts.LENGTHS[-1]
+_FAR: Final = 1 << 40
+_NO_HASH: Final = (1 << 64) - 1
+"""Of no text that there is."""
+
+
+class _Rows:
+    """In which row of a table a hash stands that is listed in it, by its first bits once multiplied. A row of others, too:
+    it is to be compared. The first row is for none.
+    """
+
+    def __init__(self, hashes: Hashes) -> None:
+        """Raises StopIteration if no factor tells them apart: one in thirty does."""
+        self._factor = next(
+            factor
+            for factor in powers(BASE, 1_000)
+            if len(set(self._slots(hashes, factor).tolist())) == len(hashes)
+        )
+        self._rows = np.zeros(1 << 16, np.uint16)
+        self._rows[self._slots(hashes, self._factor)[1:]] = np.arange(1, len(hashes))
+
+    def of(self, hashes: Hashes) -> Places:
+        return self._rows.take(self._slots(hashes, self._factor)).astype(np.int64)
+
+    @staticmethod
+    def _slots(hashes: Hashes, factor: np.uint64) -> Places:
+        slots = hashes * factor
+        slots >>= _SLOT
+        return slots.view(np.int64)
+
+
+_SLOT = np.array(64 - 16, np.uint64)
 
 
 def _words() -> tuple[Hashes, Hashes]:
-    """Hashes of the words that have a class, in order, and the classes. The last is a word that no text holds."""
-    pairs = sorted((word_hash(word), number) for word, number in concepts.WORDS.items())
-    pairs.append(((1 << 64) - 1, 0))
+    """Hashes of the words that have a class, and the classes, after a row for none."""
+    pairs = [(_NO_HASH, 0), *((word_hash(word), number) for word, number in concepts.WORDS.items())]
     return np.array([key for key, _ in pairs], np.uint64), np.array([value for _, value in pairs], np.uint64)
 
 
 def _stems() -> tuple[Hashes, Hashes, Places, Hashes]:
-    """Hashes of how stems begin, in order; in a column below each the stems that begin so, the longest last: hash, length,
-    class.
+    """Hashes of how stems begin, after one of none; in a column below each the stems that begin so, the longest last: hash,
+    length, class.
     """
-    begun: dict[int, list[str]] = {(1 << 64) - 1: []}
+    begun: dict[int, list[str]] = {_NO_HASH: []}
     for stem in sorted(concepts.STEMS, key=len):
         begun.setdefault(word_hash(stem[:_SHORTEST]), []).append(stem)
     shape = max(map(len, begun.values())), len(begun)
     hashes, lengths, numbers = np.zeros(shape, np.uint64), np.full(shape, _FAR), np.zeros(shape, np.uint64)
-    for column, beginning in enumerate(sorted(begun)):
-        for row, stem in enumerate(begun[beginning]):
+    for column, stems in enumerate(begun.values()):
+        for row, stem in enumerate(stems):
             hashes[row, column], lengths[row, column] = word_hash(stem), len(stem)
             numbers[row, column] = concepts.STEMS[stem]
-    return np.array(sorted(begun), np.uint64), hashes, lengths, numbers
-
-
-def _sieve(hashes: Hashes) -> NDArray[np.bool_]:
-    """By the first bits of a hash whether it may be one of these: nearly all others fall through."""
-    table = np.zeros(1 << 16, np.bool_)
-    table[hashes >> _SIEVE] = True
-    return table
+    return np.array(list(begun), np.uint64), hashes, lengths, numbers
 
 
 _WORDS, _WORD_NUMBERS = _words()
 _BEGINNINGS, _STEMS, _STEM_LENGTHS, _STEM_NUMBERS = _stems()
-_MAY_BE_WORD, _MAY_BEGIN = _sieve(_WORDS), _sieve(_BEGINNINGS)
+_WORD_ROWS, _STEM_ROWS = _Rows(_WORDS), _Rows(_BEGINNINGS)

@@ -58,11 +58,12 @@ def matrices(texts: Sequence[str]) -> list[Matrix]:
     """For each kind of n-gram a matrix of zeros and ones, a row per text (its first window)."""
     from scipy.sparse import csr_matrix
 
-    found = [next(grams(folded(text)[:WINDOW], WINDOW + 2)).kinds for text in texts]
+    found = [next(grams(folded(text)[:WINDOW], WINDOW + 2)) for text in texts]
     out = []
     for kind, bits in enumerate(BITS):
-        columns = np.concatenate([row[kind].astype(np.int32) for row in found])
-        starts = np.concatenate([[0], np.cumsum([len(row[kind]) for row in found])])
+        rows = [each.buckets(kind, 0).astype(np.int32) for each in found]
+        columns = np.concatenate(rows)
+        starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
         ones = np.ones(len(columns), np.float32)
         out.append(csr_matrix((ones, columns, starts), shape=(len(texts), 1 << bits)))
     return out

@@ -55,7 +55,7 @@ def test_scores_are_those_of_the_release() -> None:
 )
 def test_a_word_has_the_same_class_in_bulk_as_alone(word: str) -> None:
     alone = concepts.concept(word)
-    found = next(features.grams(word, 100)).kinds[2]
+    found = next(features.grams(word, 100)).buckets(2, 0)
     expected = np.array([alone + 1], np.uint64)
     hashing.mix(expected, np.empty_like(expected))
     expected >>= np.uint64(64 - features.BITS[2])
@@ -72,7 +72,7 @@ def test_every_word_and_stem_has_its_class_in_bulk() -> None:
         "discover",
     ]
     alone = [word for word in listed if word.isalnum()]
-    text = f" {' '.join(alone)} "
+    text = f" {' '.join(alone)} {words.BEHIND}"
     found = words.tokens(text, *features._read(text))
     numbers = dict(zip(found.known.tolist(), found.classes.tolist(), strict=True))
     assert [numbers.get(at, 0) for at in range(len(alone))] == [concepts.concept(word) for word in alone]
@@ -81,7 +81,8 @@ def test_every_word_and_stem_has_its_class_in_bulk() -> None:
 def test_hashes_do_not_change() -> None:
     """They are part of the weights: another hash needs another training."""
     found = next(features.grams("ignore the rules, don't tell anyone", 1_000))
-    assert [hashlib.sha256(kind.tobytes()).hexdigest()[:12] for kind in found.kinds] == HASHES
+    kinds = [found.buckets(kind, 0).tobytes() for kind in range(len(features.BITS))]
+    assert [hashlib.sha256(kind).hexdigest()[:12] for kind in kinds] == HASHES
 
 
 HASHES = ["4e54f4ad4ab1", "cdf7e7f755dc", "acbd89afa3f3"]
