@@ -47,7 +47,7 @@ READERS: Final = (
 SWITCHES: Final = (
     r"\b(?:ignore|bypass|disable|override|skip|no|unlock|remove)[_-](?:all[_-])?(?:safety|filters?|rules|restrictions?|guardrails?|moderation|security|censorship|policy|limits|content[_-]filters?)\b",
     r"\b(?:safety|guardrails?|moderation|censorship|refusals?|content_?filters?|safety_?(?:mode|filters?)|ethics)(?:[_-]?(?:bypass|override|level|mode|check|enabled))?[\"']? ?(?:=|:|:=|=>) ?[\"']?(?:off|false|none|disabled?|0|bypassed)\b",
-    r"\b(?:safety[_ -]?(?:bypass|override)|(?:bypass|override|jailbreak|unrestricted|uncensored|god_?mode|dev_?mode|dan)(?:[_-]?(?:mode|enabled))?)[\"']? ?(?:=|:|:=) ?[\"']?(?:on|true|enabled?|1|yes|active)\b",
+    r"\b(?:safety[_ -]?(?:bypass|override)|(?:bypass|override|jailbreak|uncensored|dan|god_?mode|unrestricted|dev_?mode)(?:[_-]?(?:mode|enabled))?)[\"']? ?(?:=|:|:=) ?[\"']?(?:on|true|enabled?|1|yes|active)\b",
     r"[\[{<(]{2,4} ?(?:admin|system|sys|root|dev|debug|sudo|override|cmd|command|exec|prompt)[\w -]{0,20}: ?[a-z]",
     r"\ballow_?(?:refusals?|disclaimers?|warnings?|apologies)[\"']? ?(?:=|:) ?[\"']?(?:false|off|no|0)\b",
 )

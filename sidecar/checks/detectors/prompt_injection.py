@@ -7,13 +7,9 @@ role rules don't apply to them, nor does the model, which can't tell an operator
 
 from __future__ import annotations
 
-import functools
-from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal
 
-import re2
 from msgspec import UNSET
 
 from bartizan.policy.checks import PromptInjection
@@ -25,19 +21,13 @@ from sidecar.checks.classifier.process import ClassifierProcess
 from sidecar.checks.detectors import injection_rules, injection_rules_weak
 from sidecar.checks.detectors.injection_model.model import SHORT, WINDOW, InjectionModel, shipped
 from sidecar.checks.detectors.injection_texts import asks_of_others, latin, phrase
-from sidecar.checks.pattern_set import PatternSet
+from sidecar.checks.detectors.rule_sets import Place, RuleSets
 from sidecar.checks.spans import ACTIONS
 from sidecar.formats.base import TextPart
 from sidecar.model.finding import Action, Finding
 
-_Place: TypeAlias = tuple[str, str, tuple[int, int]]
-"""Category, rule, where."""
-_Rule: TypeAlias = tuple[str, str, str]
-"""Category, name, pattern."""
-_MEMORY = 8 << 20
-"""RE2's ceiling for one set's states, which it builds as texts need them and starts anew when they are full."""
 _SETS = 4
-"""Rules are split into sets: states of one set multiply, those of several only add up (measured: 17 MB, no restarts)."""
+"""Rules are split into sets (measured: 17 MB, no restarts)."""
 _APPLICATION = frozenset({"system", "developer", "definition"})
 _BROUGHT = frozenset({"tool", "function"})
 """Roles of what a tool or a search brought: documents, with a threshold of their own."""
@@ -48,47 +38,10 @@ _UNDOUBTED = frozenset({_ENCODED, "delimiter_injection", "exfiltration", "tool_a
 """Categories whose signs nobody writes by chance, or which the model can't see."""
 
 
-class _Rules:
-    """RE2 sets and the category of each of their patterns."""
-
-    def __init__(self, rules: Sequence[tuple[str, str]], sets: int = 1) -> None:
-        numbers: Counter[str] = Counter()
-        self._sets: list[tuple[PatternSet, list[_Rule]]] = []
-        for part in range(sets):
-            chosen = rules[len(rules) * part // sets : len(rules) * (part + 1) // sets]
-            named: list[_Rule] = []
-            for kind, pattern in chosen:
-                numbers[kind] += 1
-                named.append((kind, f"{kind}/{numbers[kind]}", pattern))
-            self._sets.append((PatternSet((pattern for _, pattern in chosen), memory=_MEMORY), named))
-
-    def _matching(self, text: str) -> Iterator[_Rule]:
-        data = text.encode()
-        for rule_set, rules in self._sets:
-            yield from (rules[index] for index in rule_set.matches(data))
-
-    def kinds(self, text: str) -> set[str]:
-        """Categories of the rules that match somewhere."""
-        return {kind for kind, _, _ in self._matching(text)} if text else set()
-
-    def places(self, text: str) -> list[_Place]:
-        """Category, number and first place of every rule that matches, for reports."""
-        found = ((rule, _compiled(rule[2]).search(text)) for rule in self._matching(text))
-        return [(kind, name, match.span()) for (kind, name, _), match in found if match]
-
-
-@functools.cache
-def _compiled(pattern: str) -> re2.Pattern:
-    """re2 itself remembers 128 patterns, fewer than there are rules: it would compile them anew for every text."""
-    options = re2.Options()
-    options.log_errors = False
-    return re2.compile(pattern, options)
-
-
-_FOLDED = _Rules(injection_rules.FOLDED, _SETS)
-_PLAIN = _Rules(injection_rules.PLAIN)
-_WEAK = _Rules([(_LIKELY, pattern) for pattern in injection_rules_weak.WEAK], _SETS)
-_SQUEEZED = _Rules([(_ENCODED, pattern) for pattern in injection_rules.SQUEEZED])
+_FOLDED = RuleSets(injection_rules.FOLDED, _SETS, first=True)
+_PLAIN = RuleSets(injection_rules.PLAIN)
+_WEAK = RuleSets([(_LIKELY, pattern) for pattern in injection_rules_weak.WEAK], _SETS)
+_SQUEEZED = RuleSets([(_ENCODED, pattern) for pattern in injection_rules.SQUEEZED])
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +127,7 @@ class PromptInjectionCheck:
             return UNASKED
         return self._second.of(part.text) if self._second.wanted(decided.likely) else UNASKED
 
-    def _places(self, text: str, reading: _Reading, kinds: set[str]) -> list[_Place]:
+    def _places(self, text: str, reading: _Reading, kinds: set[str]) -> list[Place]:
         """Which rules these kinds come from, and where in the text. A finding in a view stands for the whole text."""
         lines = align(text, reading.folded, lambda stretch: views.folded(views.plain(stretch)))
         places = [
@@ -261,7 +214,7 @@ class _Reading:
         decoded = views.folded(" ".join(self._decoded)) if self._decoded else ""
         return tuple(text for text in (decoded, unmasked) if text)
 
-    def places(self) -> list[_Place]:
+    def places(self) -> list[Place]:
         """Which rules match the folded text, and where in it; those of views are not placed."""
         found = _FOLDED.places(self.folded)
         if len(self._normal) == len(self.folded) and not self._normal.isascii():

@@ -1,0 +1,36 @@
+"""Sets of rules: a first look at the words that rules need changes nothing of what is found."""
+
+from __future__ import annotations
+
+import pytest
+
+from sidecar.checks import views
+from sidecar.checks.detectors import injection_rules
+from sidecar.checks.detectors.injection_model.training import judged, judged_languages, judged_reports
+from sidecar.checks.detectors.rule_sets import RuleSets
+from sidecar.checks.pattern_filter import PatternFilter
+
+TEXTS = (
+    *judged.HARD,
+    *judged.SOUNDS_UNSAFE,
+    *judged.ATTACKS,
+    *judged_languages.HARD_LANGUAGES,
+    *judged_reports.REPORTS,
+)
+SETS = [RuleSets(injection_rules.FOLDED, 4), RuleSets(injection_rules.FOLDED, 4, first=True)]
+
+
+@pytest.mark.parametrize("joined", [1, 10], ids=["alone", "ten together"])
+def test_with_a_first_look_and_without_the_same_rules_match(joined: int) -> None:
+    texts = [" ".join(TEXTS[at : at + joined]) for at in range(0, len(TEXTS), joined)]
+    folded = [views.folded(views.plain(text)) for text in texts]
+    found = [[each.places(text) for text in folded] for each in SETS]
+    assert found[0] == found[1]
+    assert any(found[0])
+
+
+def test_every_rule_needs_a_word() -> None:
+    """RE2 finds none in a pattern of too many choices: such a rule would have its set searched for every text."""
+    rules = [pattern for _, pattern in injection_rules.FOLDED]
+    without = PatternFilter(rules).candidates(b"")
+    assert [rules[number] for number in without] == []
