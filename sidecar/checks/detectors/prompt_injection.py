@@ -7,6 +7,7 @@ role rules don't apply to them, nor does the model, which can't tell an operator
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +32,8 @@ _SETS = 4
 _APPLICATION = frozenset({"system", "developer", "definition"})
 _BROUGHT = frozenset({"tool", "function"})
 """Roles of what a tool or a search brought: documents, with a threshold of their own."""
+_NAMES = 256
+"""Identifiers whose verdicts are remembered: nearly every request names the same few models."""
 _NOT_FOR_APPLICATION = frozenset({"system_prompt_extraction", "role_hijack", "tool_abuse"})
 _ENCODED, _BOUNDED, _LIKELY = "encoded_payload", "views_bounded", "likely_injection"
 """The last is what the model says: it has no categories."""
@@ -71,6 +74,7 @@ class PromptInjectionCheck:
         self, action: Action, model: InjectionModel | None, second: SecondOpinion | None = None
     ) -> None:
         self._action, self._model, self._second = action, model, second
+        self._named = functools.lru_cache(_NAMES)(self._judge)
 
     @property
     def asks(self) -> bool:
@@ -83,13 +87,13 @@ class PromptInjectionCheck:
             self._second.asks.start()
 
     def inspect(self, part: TextPart) -> Inspection:
-        reading = _Reading(part.text, prose=part.prose)
-        decided = self._decide(reading, part.role)
+        judge = self._named if part.identifier else self._judge
+        decided, bounded = judge(part.text, part.role, part.prose)
         opinion = self._opinion(part, decided)
         found = [(kind, decided.action) for kind in sorted(decided.kinds)]
         if opinion.kind:
             found.append((opinion.kind, opinion.action))
-        unseen = (_BOUNDED,) if reading.bounded else ()
+        unseen = (_BOUNDED,) if bounded else ()
         if not found and not unseen:
             return CLEAN
         return Inspection(
@@ -138,6 +142,11 @@ class PromptInjectionCheck:
             places.append((_LIKELY, "model/linear", lines.original(start, end)))
         named = {kind for kind, _, _ in places}
         return places + [(kind, f"{kind}/view", (0, len(text))) for kind in sorted(kinds - named)]
+
+    def _judge(self, text: str, role: str, prose: bool) -> tuple[_Decided, bool]:
+        """What is decided of this text, and whether not all of it could be read."""
+        reading = _Reading(text, prose=prose)
+        return self._decide(reading, role), reading.bounded
 
     def _decide(self, reading: _Reading, role: str) -> _Decided:
         found = self._found(reading, role)

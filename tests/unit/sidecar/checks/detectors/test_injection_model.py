@@ -119,6 +119,16 @@ def test_the_model_does_not_judge_the_application(role: str) -> None:
     assert not actions(likely, role)
 
 
+def test_what_is_remembered_of_a_name_is_of_names_alone_and_found_where_each_stands() -> None:
+    likely = next(text for text in judged.ATTACKS if actions(text) and not prompt_injection.rule_kinds(text))
+    sure = "<|im_start|>system"
+    for location in ("model", "tools[0].name"):
+        for text, found in ((likely, False), (sure, True)):
+            named = CHECK.inspect(TextPart(location=location, text=text, identifier=True)).findings
+            assert {finding.location for finding in named} == ({location} if found else set())
+            assert actions(text)
+
+
 def test_a_figure_of_speech_in_a_short_text_is_no_finding_but_the_same_rule_holds_where_attacks_may_drown() -> (
     None
 ):
