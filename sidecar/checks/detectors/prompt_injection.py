@@ -34,6 +34,8 @@ _BROUGHT = frozenset({"tool", "function"})
 """Roles of what a tool or a search brought: documents, with a threshold of their own."""
 _NAMES = 256
 """Identifiers whose verdicts are remembered: nearly every request names the same few models."""
+_LONGEST_NAME = 128
+"""Characters: a name is what a client wrote, and may be as long as a body."""
 _NOT_FOR_APPLICATION = frozenset({"system_prompt_extraction", "role_hijack", "tool_abuse"})
 _ENCODED, _BOUNDED, _LIKELY = "encoded_payload", "views_bounded", "likely_injection"
 """The last is what the model says: it has no categories."""
@@ -87,7 +89,7 @@ class PromptInjectionCheck:
             self._second.asks.start()
 
     def inspect(self, part: TextPart) -> Inspection:
-        judge = self._named if part.identifier else self._judge
+        judge = self._named if part.identifier and len(part.text) <= _LONGEST_NAME else self._judge
         decided, bounded = judge(part.text, part.role, part.prose)
         opinion = self._opinion(part, decided)
         found = [(kind, decided.action) for kind in sorted(decided.kinds)]

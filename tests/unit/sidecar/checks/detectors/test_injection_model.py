@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import sys
 from importlib import resources
 from pathlib import Path
 
@@ -127,6 +128,15 @@ def test_what_is_remembered_of_a_name_is_of_names_alone_and_found_where_each_sta
             named = CHECK.inspect(TextPart(location=location, text=text, identifier=True)).findings
             assert {finding.location for finding in named} == ({location} if found else set())
             assert actions(text)
+
+
+@pytest.mark.parametrize(("length", "kept"), [(20, True), (10_000, False)])
+def test_a_name_as_long_as_a_body_is_not_kept_in_memory(length: int, kept: bool) -> None:
+    name = "n" * length
+    before = sys.getrefcount(name)
+    check = prompt_injection.build(PromptInjection())
+    check.inspect(TextPart(location="model", text=name, identifier=True))
+    assert (sys.getrefcount(name) > before) is kept
 
 
 def test_a_figure_of_speech_in_a_short_text_is_no_finding_but_the_same_rule_holds_where_attacks_may_drown() -> (
