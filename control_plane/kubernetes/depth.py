@@ -11,15 +11,21 @@ import re
 DEEPEST = 100
 """More than a policy may have, so that the language refuses what was cut, at its object."""
 
-_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
+_TOKENS = re.compile(rb'["\[\]{}]|\\.', re.DOTALL)
+"""What ends a string or stands in none. Escapes, which stand in strings alone, take their quote along."""
 
 
 def cut(raw: bytes, deepest: int = DEEPEST) -> bytes:
     """The same JSON with null for each list and mapping that is deeper."""
     kept: list[bytes] = []
     depth = after = 0
+    in_string = False
     for token in _TOKENS.finditer(raw):
         match token[0]:
+            case b'"':
+                in_string = not in_string
+            case _ if in_string:
+                pass
             case b"{" | b"[":
                 depth += 1
                 if depth == deepest + 1:
