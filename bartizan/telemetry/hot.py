@@ -22,6 +22,7 @@ from bartizan.telemetry.lean_prometheus import (
 )
 
 _MOST_WAITING = 256
+_SECOND = 10**9  # in nanoseconds
 
 
 class HotCounter(Collector):
@@ -68,8 +69,9 @@ class HotHistogram(Collector):
     ) -> None:
         self._name, self._documentation, self._label = name, documentation, label
         self._bounds = tuple(bounds)
+        self._ends = [round(bound * _SECOND) for bound in bounds]
         self._counts: dict[str, list[int]] = {}
-        self._sums: dict[str, float] = {}
+        self._sums: dict[str, int] = {}
         self._waiting: list[tuple[Time, ...]] = []
         registry.register(self)
 
@@ -80,21 +82,23 @@ class HotHistogram(Collector):
             self._sort()
 
     def _sort(self) -> None:
-        """Count the samples that wait in their buckets."""
-        seconds: defaultdict[str, list[float]] = defaultdict(list)
+        """Count the samples that wait in their buckets. Nearly all are below the first bound: only the others are sorted."""
+        taken: defaultdict[str, list[int]] = defaultdict(list)
         for label, began, ended in chain.from_iterable(self._waiting):
-            seconds[label].append((ended - began) / 1e9)
+            taken[label].append(ended - began)
         self._waiting.clear()
-        for label, values in seconds.items():
-            counts = self._counts.setdefault(label, [0] * (len(self._bounds) + 1))
-            self._sums[label] = sum(values, self._sums.get(label, 0.0))
-            values.sort()
+        least = self._ends[0]
+        for label, values in taken.items():
+            counts = self._counts.setdefault(label, [0] * (len(self._ends) + 1))
+            self._sums[label] = self._sums.get(label, 0) + sum(values)
+            longer = sorted([value for value in values if value > least])
+            counts[0] += len(values) - len(longer)
             below = 0
-            for bucket, bound in enumerate(self._bounds):
-                up_to = bisect_right(values, bound)
+            for bucket, end in enumerate(self._ends[1:], 1):
+                up_to = bisect_right(longer, end)
                 counts[bucket] += up_to - below
                 below = up_to
-            counts[-1] += len(values) - below
+            counts[-1] += len(longer) - below
 
     def describe(self) -> Iterable[Metric]:
         return self.collect()
@@ -108,5 +112,5 @@ class HotHistogram(Collector):
             for end, count in zip(ends, tuple(counts), strict=True):
                 below += count
                 buckets.append((end, below))
-            family.add_metric([label], buckets, self._sums[label])
+            family.add_metric([label], buckets, self._sums[label] / _SECOND)
         yield family

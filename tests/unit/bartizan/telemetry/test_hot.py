@@ -9,7 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 
 from bartizan.telemetry.hot import HotCounter, HotHistogram
 
-BOUNDS = (0.001, 0.5, 1.0, 2.5)
+BOUNDS = (1 / 512, 0.5, 1.0, 2.5)
+"""Sums of fractions of two have no error, in whatever order and unit they are added."""
 
 
 def samples(registry: CollectorRegistry) -> list[str]:
@@ -29,7 +30,7 @@ def test_a_counter_says_what_the_librarys_says(increments: list[tuple[str, str]]
 
 
 SECOND = 10**9
-ENDS = [0, 1_000_000, 250_000_000, SECOND // 2, SECOND, 2_500_000_000, 9 * SECOND]
+ENDS = [0, SECOND // 512, 250_000_000, SECOND // 2, SECOND, 2_500_000_000, 9 * SECOND]
 
 
 @given(
