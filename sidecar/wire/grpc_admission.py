@@ -48,10 +48,16 @@ class Admission:
         """The call that a header block opens, or the whole answer that refuses it."""
         for known in self._known:
             if headers == known.block:
-                return _opened(number, known.method, known.call, now)
-        return self._judge(number, headers, now)
+                break
+        else:
+            judged = self._judge(headers)
+            if not isinstance(judged, _Known):
+                return judged
+            known = judged
+        left = known.call.deadline
+        return Stream(number, known.method, known.call, None if left is None else now + left)
 
-    def _judge(self, number: int, headers: status.Headers, now: float) -> Stream | status.Headers:
+    def _judge(self, headers: status.Headers) -> _Known | status.Headers:
         fields = dict(headers)
         if fields.get(b":method") != b"POST":
             return _NOT_POST
@@ -72,18 +78,17 @@ class Admission:
                 left = status.seconds(timeout)
             except ValueError as error:
                 return refusal(status.INTERNAL, str(error))
-        call = Call(method=method.name, metadata=Metadata(fields), deadline=left, peer="unix:")
-        if size <= _MOST_REMEMBERED and _TRACE not in fields:  # a place in a trace does not come again
-            known = _Known(headers, method, call)
+        metadata: Mapping[str, str] = Metadata(fields)
+        comes_again = size <= _MOST_REMEMBERED and _TRACE not in fields  # a place in a trace does not
+        if comes_again:
+            metadata = dict(metadata)
+        call = Call(method=method.name, metadata=metadata, deadline=left, peer="unix:")
+        known = _Known(headers, method, call)
+        if comes_again:
             self._known = [known, *self._known[: _MOST_KNOWN - 1]]
-        return _opened(number, method, call, now)
+        return known
 
 
 def refusal(code: int, text: str) -> status.Headers:
     """An answer of a status alone."""
     return status.RESPONSE + status.trailers(code, text)
-
-
-def _opened(number: int, method: Method, call: Call, now: float) -> Stream:
-    left = call.deadline
-    return Stream(number, method, call, None if left is None else now + left)
