@@ -17,11 +17,14 @@ from sidecar.model.value import Value
 
 # Tags of fields that hold bytes: CheckRequest.attributes; AttributeContext.source, destination, request.
 _ATTRIBUTES, _PEERS, _REQUEST = 0x0A, (0x0A, 0x12), 0x22
+_BEGIN: Final = 3  # behind a tag and a length of two bytes
 _LONGEST_KNOWN: Final = 512
 _MORE = 0x80
 """A byte of a length from here on says that another one follows."""
 _LONGEST_PARTED: Final = 0x3FFF
-"""What two bytes can tell: a length of three, read as two, is more than that, and so ends beyond the message."""
+"""What two bytes can tell: a length of three, read as two, is more than that, and so ends beyond the message. One byte
+would be enough for a request without headers only.
+"""
 _decode_request = AttributeContext.Request.FromString
 
 
@@ -67,29 +70,26 @@ def _said(attributes: AttributeContext) -> Surroundings:
 
 def _parts(message: bytes) -> tuple[bytes, bytes] | None:
     """The request's bytes, and those of all other attributes: protobuf's messages may be cut between fields and joined.
-    None when anything but peers stands before the request.
+    None when anything but peers stands before the request, or a length is not told in as many bytes as Envoy needs.
     """
     end = len(message)
     if end > _LONGEST_PARTED:
         return None
     try:
-        size, at = message[1], 2
-        if size >= _MORE:
-            size, at = size - _MORE + (message[2] << 7), 3
-        if message[0] != _ATTRIBUTES or at + size != end:
+        size = message[1]
+        at = _BEGIN
+        if message[0] != _ATTRIBUTES or size < _MORE or at + size - _MORE + (message[2] << 7) != end:
             return None
-        begin = at
         while message[at] in _PEERS:
             size = message[at + 1]
             if size >= _MORE:
                 return None
             at += 2 + size
-        if message[at] != _REQUEST:
+        size = message[at + 1]
+        if message[at] != _REQUEST or size < _MORE:
             return None
-        size, first = message[at + 1], at + 2
-        if size >= _MORE:
-            size, first = size - _MORE + (message[at + 2] << 7), at + 3
-        last = first + size
+        first = at + _BEGIN
+        last = first + size - _MORE + (message[at + 2] << 7)
     except IndexError:
         return None
-    return None if last > end else (message[first:last], message[begin:at] + message[last:])
+    return None if last > end else (message[first:last], message[_BEGIN:at] + message[last:])

@@ -123,7 +123,7 @@ def test_the_shortest_questions_are_read_or_refused_as_the_whole(message: bytes)
 def test_what_is_remembered_holds_nothing_of_the_request() -> None:
     _surroundings.cache_clear()
     for number in range(50):
-        headers = {"x-api-key": KEY, "x-request-id": str(number), "cookie": f"c={number}"}
+        headers = {"x-api-key": KEY, "x-request-id": str(number), "cookie": f"c={number:0200}"}
         read_question(check_request(headers, path=f"/predict?q={number}", stream_id=str(number)))
     assert _surroundings.cache_info().currsize == 1
 
