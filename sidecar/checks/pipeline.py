@@ -54,22 +54,23 @@ class HeadChecks:
 
     def decide(self, head: RequestHead, material: Material) -> Verdict:
         """Run the phases. Authentication is enforced in shadow mode too: it never opens an endpoint to strangers."""
-        started = self.clock_ns()
+        clock = self.clock_ns
+        started = clock()
         caller = authenticate(presented_credentials(head), self.methods, material, started / 1e9)
-        authenticated = self.clock_ns()
+        authenticated = clock()
         authn = ("authn", started, authenticated)
         if isinstance(caller, Refused):
             refused = deny(caller.cause, identity=caller.whose)
             return Verdict(decision=refused, phase="authn", marks=(authn,))
         refusal = self._admit(caller, head)
-        admitted = self.clock_ns()
+        admitted = clock()
         admission = ("admission", authenticated, admitted)
         phase: Phase = "admission"
         marks: tuple[Mark, ...] = (authn, admission)
         if refusal is None:
             phase = "authz"
             refusal = self._authorize(caller, head)
-            marks = (authn, admission, ("authz", admitted, self.clock_ns()))
+            marks = (authn, admission, ("authz", admitted, clock()))
         if refusal is None:
             return Verdict(decision=_let_on(caller), phase="authz", marks=marks)
         if self.shadow:

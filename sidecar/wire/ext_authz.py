@@ -83,7 +83,7 @@ class ExtAuthz:
             if trace_id and check.trace_steps:
                 told = parent
         plan = snapshot.plans.get(check.revision)
-        probe = check_probe(snapshot.probe_key, check.probe)
+        probe = check_probe(snapshot.probe_key, check.probe) if check.probe else None
         if plan is None:
             # A route that names a revision has a policy: a worker that has just started may not have its plan yet.
             cause = Cause.REVISION_UNKNOWN if check.revision else Cause.NO_POLICY
@@ -97,7 +97,7 @@ class ExtAuthz:
             if call.deadline is not None and self.clock() - arrived >= call.deadline:
                 verdict = too_late(verdict)
         decision = verdict.decision
-        denied = decision.denied
+        denied = decision.action is Action.DENY
         refused = refusal(decision, decision_id, plan) if denied else None
         asked = _Asked(
             check=check,

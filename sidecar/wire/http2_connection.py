@@ -180,8 +180,12 @@ class Http2Connection:
         if stream.finished:
             return
         framed = frame(message)
-        self._forget(stream)
         wire, number = self._wire, stream.id
+        if stream.reader is None and not stream.unacknowledged:  # as nearly all: nothing is held for it
+            stream.finished = True
+            self.streams.pop(number, None)
+        else:
+            self._forget(stream)
         try:
             wire.send_response(number, status.RESPONSE)
             wire.send_data(number, framed)

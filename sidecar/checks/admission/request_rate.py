@@ -70,9 +70,11 @@ class Buckets:
                 return None
             bucket = buckets[key] = Bucket(tokens=self.size(key), at=now)
             return bucket
-        tokens = bucket.tokens + (now - bucket.at) * key.per_second * self.share
-        if tokens > key.burst * self.share and tokens > (size := self.size(key)):
-            tokens = size
+        share = self.share
+        tokens = bucket.tokens + (now - bucket.at) * key.per_second * share
+        size = key.burst * share
+        if tokens > size:  # at least one, as in `size`
+            tokens = size if size > 1.0 else min(tokens, 1.0)
         bucket.tokens = tokens
         bucket.at = now
         buckets.move_to_end(key)
