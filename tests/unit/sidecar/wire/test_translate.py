@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import Struct
 from hypothesis import given
 from hypothesis import strategies as st
@@ -130,7 +131,7 @@ def test_that_an_answer_was_cut_is_what_a_drawn_request_says() -> None:
         for cut in (True, False)
     }
     # in the namespace and by the name that the access log's filter and the spans look at
-    assert told[True].dynamic_metadata[names.AUTHZ_METADATA][names.TRACED] is True
+    assert MessageToDict(told[True].dynamic_metadata) == {names.AUTHZ_METADATA: {names.TRACED: True}}
     assert not told[False].HasField("dynamic_metadata")
 
 
