@@ -18,6 +18,7 @@ from sidecar.audit.record import Record
 from sidecar.checks.pipeline import Mark, Verdict, too_late
 from sidecar.exchange import Exchange
 from sidecar.model.decision import Cause, Decision, deny
+from sidecar.model.finding import Action
 from sidecar.model.value import Value
 from sidecar.plan.current import Current, Snapshot
 from sidecar.plan.plan import Plan

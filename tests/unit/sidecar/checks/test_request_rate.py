@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bartizan.policy.bundle import RateLimit
+from sidecar.checks.admission import request_rate
 from sidecar.checks.admission.base import Turned
 from sidecar.checks.admission.request_rate import _MOST_KNOWN, Buckets, RequestRate
 from sidecar.model.decision import Cause
@@ -150,3 +152,14 @@ def test_callers_with_long_names_have_buckets_of_their_own_and_cost_no_more() ->
             long = Identity(subject="s" * 5000 + number, tenant="t" * 5000 + number, method="jwt")
             assert (check.admit(long, "") is None) is admitted
     assert max(len(share.caller) for share in buckets._buckets) <= 128
+
+
+def test_of_streams_that_were_judged_the_oldest_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_rate, "_MOST_CHARGED", 2)
+    buckets = Buckets(clock=Clock())
+    check = rate(buckets, RateLimit(per="key", per_second=0.001, burst=4))
+    assert [check.admit(caller("a"), stream) for stream in ("1", "2", "3", "3", "2")] == [None] * 5
+    assert [stream for _, stream in buckets.charged] == ["2", "3"], "three tokens are taken"
+    assert check.admit(caller("a"), "1") is None
+    assert check.admit(caller("a"), "4") is not None, "the first stream was charged again"
+    assert len(buckets.newest) == len(buckets.charged) == 2
