@@ -1,9 +1,10 @@
 """The same calls as benchmarks/guard_alone.py in one process without sockets: what the guard's own Python costs.
 
-python -m benchmarks.guard_inside [WORD …] [--against DIR | --calls]. A real HTTP/2 client's bytes go into the ngh2 engine's
+python -m benchmarks.guard_inside [WORD …] [--against DIR | --calls | --steps]. A real HTTP/2 client's bytes go into the ngh2 engine's
 protocol, and only what the engine does with them is counted: processor time of this thread. `--against` runs this checkout and
 another (which needs its generated protos/gen) in turn, each time in a new process: only such pairs compare on a machine whose
-speed changes by the minute. `--calls` counts function calls instead, which do not depend on the machine.
+speed changes by the minute. `--calls` and `--steps` count function calls and steps of Python's interpreter instead, which do
+not depend on the machine.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from bartizan.policy.keyset import KeyRecord, KeySet, key_hash
 from bartizan.tasks import Swarm
 from benchmarks.envoy_calls import Caller
 from benchmarks.guard_alone import KEY, PARTS, ROUNDS, Part, plan_of
+from benchmarks.steps import Steps
 from sidecar.audit.queue import AuditQueue
 from sidecar.checks.admission.request_rate import Buckets
 from sidecar.plan.current import Current
@@ -44,9 +46,9 @@ _TURNS = 3
 
 
 class _Meter:
-    """Counts what runs between `start` and `stop`: seconds of this thread, or calls when there is a profile."""
+    """Counts what runs between `start` and `stop`: seconds of this thread, or what a profile counts when there is one."""
 
-    def __init__(self, profile: cProfile.Profile | None) -> None:
+    def __init__(self, profile: cProfile.Profile | Steps | None) -> None:
         self._profile = profile
         self.seconds = 0.0
         self._began = 0.0
@@ -151,7 +153,7 @@ async def _caller(part: Part, meter: _Meter) -> tuple[_InsideCaller, str]:
     return caller, plan.id
 
 
-async def measure(part: Part, profile: cProfile.Profile | None) -> tuple[list[float], int]:
+async def measure(part: Part, profile: cProfile.Profile | Steps | None) -> tuple[list[float], int]:
     """Microseconds of one unit in every round, and how many units a round has."""
     meter = _Meter(None)
     caller, revision = await _caller(part, meter)
@@ -189,6 +191,14 @@ async def calls(words: list[str]) -> None:
         stats.sort_stats("tottime").print_stats(40)
 
 
+async def steps(words: list[str]) -> None:
+    """Print the steps of Python's interpreter that one unit takes, and which functions take most."""
+    for part in _chosen(words):
+        profile = Steps()
+        _, count = await measure(part, profile)
+        sys.stdout.write(f"{part.name}, a {part.unit}: {profile.table(count * _PROFILED)}")
+
+
 def compare(words: list[str], checkouts: list[str]) -> None:
     """Play the rows to each checkout in turn, and print medians of what each took, and of the ratios of pairs."""
     rounds: list[list[dict[str, float]]] = []
@@ -214,10 +224,15 @@ if __name__ == "__main__":
     parser.add_argument("words", nargs="*", help="only rows whose name contains one of these")
     parser.add_argument("--against", default="", metavar="DIR", help="another checkout to compare with")
     parser.add_argument("--calls", action="store_true", help="calls and functions instead of microseconds")
+    parser.add_argument(
+        "--steps", action="store_true", help="steps of the interpreter instead of microseconds"
+    )
     parser.add_argument("--once", action="store_true", help="one process's figures as JSON")
     arguments = parser.parse_args()
     if arguments.calls:
         uvloop.run(calls(arguments.words))
+    elif arguments.steps:
+        uvloop.run(steps(arguments.words))
     elif arguments.once:
         sys.stdout.write(json.dumps(uvloop.run(once(arguments.words))))
     else:
