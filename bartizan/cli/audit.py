@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import click
 
+from bartizan.cli.causes import CAUSES
 from bartizan.cli.clock import LAST, SINCE, UNTIL, beginning, moment
 from bartizan.cli.connection import Connection, pass_connection
 from bartizan.client import Client
@@ -58,6 +60,10 @@ def audit(
         return [record async for record in records(client, wanted, limit)]
 
     found = connection.call(fetch)
+    if cause and not found and cause not in CAUSES:  # a newer sidecar may know more of them than this command
+        alike = difflib.get_close_matches(cause, CAUSES, n=1)
+        hint = f" (did you mean {alike[0]}?)" if alike else ""
+        click.echo(f"warning: {cause} is no cause that this command knows{hint}", err=True)
     connection.output.rows(
         ("time", "decision", "tenant", "action", "cause", "status", "findings", "policy"),
         [row(record) for record in found],

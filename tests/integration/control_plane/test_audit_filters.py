@@ -62,3 +62,6 @@ async def test_the_command_asks_for_one_key(house: Any, commands: Commands) -> N
     told = await commands.told("audit", "--key", KEYS[0])
     assert [record["key_id"] for record in told] == [KEYS[0]] * 2
     assert await commands.told("audit", "--key", "none") == []
+    mistaken = await commands.run("audit", "--cause", "content-denied")
+    assert (mistaken.exit_code, "did you mean content_denied?" in mistaken.stderr) == (0, True)
+    assert "warning" not in (await commands.run("audit", "--cause", "waf")).stderr  # there was just none
