@@ -1,6 +1,6 @@
 """A first look for many RE2 patterns: which of them a text may match, by words that each of them needs.
 
-One pass for all of them, with few states, since words and no patterns are looked for.
+One pass for all of them, with few states, since no patterns are looked for but words.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _END = "\x00\x01\x02\x03"
 
 
 class PatternFilter:
-    """Patterns that tell big letters from small ones, too, are for texts in either: a word is looked for in any."""
+    """Words are looked for in big and small letters, whatever the patterns say."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
         options = re2.Options()

@@ -18,6 +18,10 @@ _Rule: TypeAlias = tuple[str, str, str]
 """Category, name, pattern."""
 _MEMORY = 8 << 20
 """RE2's ceiling for one set's states, which it builds as texts need them and starts anew when they are full."""
+_LOOK_FIRST = 4_000
+"""Bytes of a text in which the words that rules need are looked for first. That takes as long as one and a half of four
+sets; of a longer text more than two have such a word, and then it does not pay.
+"""
 
 
 class RuleSets:
@@ -42,7 +46,7 @@ class RuleSets:
     def _matching(self, text: str) -> Iterator[_Rule]:
         data = text.encode()
         parts: Iterable[int] = range(len(self._sets))
-        if self._filter is not None:
+        if self._filter is not None and len(data) <= _LOOK_FIRST:
             parts = sorted({self._set_of[number] for number in self._filter.candidates(data)})
         for part in parts:
             rule_set, rules = self._sets[part]

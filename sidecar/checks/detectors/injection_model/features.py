@@ -34,7 +34,7 @@ Keys = NDArray[np.uint32]
 BITS: Final[tuple[int, ...]] = (18, 18, 14)
 """Buckets of each kind of n-gram as powers of two: words, letters, word classes."""
 WIDTH: Final = max(BITS)
-_STRETCH: Final = 8_000
+_STRETCH: Final = 6_000
 """Characters of a long text that are read together, in whole blocks: arrays that glibc takes from its heap, and does not
 get from the kernel each time (sidecar/allocator.py).
 """
