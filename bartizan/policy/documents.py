@@ -26,7 +26,10 @@ _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})(\.[0-9]{1,21})?([eE][-+]?[0-9]{1,3})?", re.ASCII)
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
-_START = "indent with spaces, not tabs; quote a text that begins with @ or `"
+_HINTS = {
+    "cannot start any token": "indent with spaces, not tabs; quote a text that begins with @ or `",
+    "did not find expected": "is it indented as its neighbours? the line before may be unfinished",
+}
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -176,7 +179,7 @@ def _load_yaml(text: str) -> tuple[Any, list[Problem]]:
         where = error.problem_mark or error.context_mark
         place = f"line {where.line + 1}, column {where.column + 1}: " if where else ""
         what = error.problem or error.context or "no YAML"
-        hint = _START if "cannot start any token" in what else ""
+        hint = next((hint for part, hint in _HINTS.items() if part in what), "")
         raise _unreadable("malformed", f"{place}{what}", hint=hint) from None
     except yaml.YAMLError:
         raise _unreadable("malformed", "no YAML: it holds characters that text can't have") from None

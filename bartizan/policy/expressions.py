@@ -144,6 +144,8 @@ def _issues(report: str) -> list[tuple[str, str]]:
         clean = message.replace(" (in container '')", "").removesuffix(" [INVALID_ARGUMENT]")
         undeclared = _UNDECLARED.search(clean)
         hint = _nearest(undeclared[1]) if undeclared else ""
+        if "token recognition error at: '=" in clean:
+            hint = "values are compared by =="
         found.append((f"column {column}: {clean}", hint))
     return found or [("not a CEL expression: " + report.splitlines()[0][:200] if report else "empty", "")]
 

@@ -135,6 +135,20 @@ def test_what_can_not_be_read_is_refused_with_its_place(text: str | bytes, code:
 
 
 @pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("a:\n\t- b", "spaces, not tabs"),
+        ("a:\n  - b\n - c", "indented as"),
+        ("a:\n  b: 1\n c: 2", "indented as"),
+    ],
+)
+def test_of_what_is_no_yaml_the_likely_slip_is_named(text: str, hint: str) -> None:
+    with pytest.raises(Unreadable) as refusal:
+        load_document(text)
+    assert hint in refusal.value.problem.hint
+
+
+@pytest.mark.parametrize(
     ("text", "paths"),
     [
         ("a: 1\na: 2", ["a"]),

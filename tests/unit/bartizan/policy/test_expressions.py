@@ -69,6 +69,8 @@ def test_a_rule_is_evaluated_on_the_attributes_it_names(text: str, expected: boo
         ("request.path", "STRING", ""),
         ("has(identity.region)", "STRING", "compare them with ''"),
         ("1 +", "Syntax error", ""),
+        ("identity.region = 'eu'", "Syntax error", "compared by =="),
+        ("identity.region='eu'", "Syntax error", "compared by =="),
         ("", "", ""),
         ("frobnicate(1)", "frobnicate", ""),
         ("request.path.matches('(')", "invalid regular expression", "RE2"),
