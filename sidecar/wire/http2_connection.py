@@ -11,15 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import ngh2
-from ngh2 import DataReceived, RequestReceived
+from ngh2 import DataReceived, RequestReceived, StreamClosed, StreamReset
 
 from sidecar.wire import grpc_status as status
 from sidecar.wire.grpc_admission import Admission, refusal
 from sidecar.wire.grpc_call import Budget, Method, Shell, Stream
 from sidecar.wire.grpc_frames import BadFrame, MessageReader, frame, whole
 from sidecar.wire.http2_limits import CONNECTION_WINDOW, RULES, settings
-
-_ENDED = (ngh2.StreamClosed, ngh2.StreamReset)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,8 +33,7 @@ class Http2Connection:
     streams: dict[int, Stream] = field(default_factory=dict)
     """Calls that have no status yet."""
     ready: bool = False  # the peer's preface and settings came
-    closed: bool = False
-    """Nothing more is read: write what `output` gives and close."""
+    closed: bool = False  # nothing more is read: write what `output` gives and close
     draining: bool = False
     final: bool = False
     _arrived: float = 0.0
@@ -70,7 +67,7 @@ class Http2Connection:
                 self._data(event)
             elif isinstance(event, RequestReceived):
                 self._request(event)
-            elif isinstance(event, _ENDED):
+            elif isinstance(event, (StreamClosed, StreamReset)):
                 if self.streams or self._unfinished:  # most are answered: nothing is kept of them
                     self._lost(event.stream_id)
             elif isinstance(event, ngh2.TrailersReceived):
@@ -180,12 +177,8 @@ class Http2Connection:
         if stream.finished:
             return
         framed = frame(message)
+        self._forget(stream)
         wire, number = self._wire, stream.id
-        if stream.reader is None and not stream.unacknowledged:  # as nearly all: nothing is held for it
-            stream.finished = True
-            self.streams.pop(number, None)
-        else:
-            self._forget(stream)
         try:
             wire.send_response(number, status.RESPONSE)
             wire.send_data(number, framed)

@@ -173,16 +173,14 @@ class Http2Protocol(asyncio.Protocol):
             return
         try:
             answer = stream.method.handler(stream.call, message)
-            if isinstance(answer, bytes):
-                if due is not None and core.clock() >= due:
-                    core.finish(stream, status.DEADLINE_EXCEEDED)
-                else:
-                    core.answer(stream, answer)
-                return
+            if not isinstance(answer, bytes):
+                self._begin(stream, answer)
+            elif due is not None and core.clock() >= due:
+                core.finish(stream, status.DEADLINE_EXCEEDED)
+            else:
+                core.answer(stream, answer)
         except Exception as error:
             self._failed(stream, error)
-            return
-        self._begin(stream, answer)
 
     def _begin(self, stream: Stream, work: Coroutine[Any, Any, bytes]) -> None:
         """Drive a handler's coroutine up to its first wait, with which it becomes a task."""
@@ -216,8 +214,7 @@ class Http2Protocol(asyncio.Protocol):
     def opened(self, stream: Stream) -> None:
         if not self._is_late(stream) and self._admit(stream, None):
             self.awaited(stream)
-            work = self._serve(stream)
-            stream.owner.begin(work)
+            stream.owner.begin(self._serve(stream))
 
     async def _serve(self, stream: Stream) -> None:
         core = self._core
