@@ -66,6 +66,9 @@ def demo(report: Path) -> None:
     help="Define an upstream credential (YAML); may repeat.",
 )
 @click.option("--detach", is_flag=True, help="Return when everything is ready; `bartizan down` ends it.")
+@click.option(
+    "--detached", is_flag=True, hidden=True, help="Of --detach's own child: who asked is told by it."
+)
 @click.option("--copy-state", type=click.Path(path_type=Path), hidden=True)
 @click.option("--wait", "seconds", default=120, show_default=True, help="Seconds to wait with --detach.")
 @pass_connection
@@ -79,6 +82,7 @@ def up(
     state: Path | None,
     secrets: tuple[str, ...],
     detach: bool,
+    detached: bool,
     copy_state: Path | None,
     seconds: int,
 ) -> None:
@@ -103,12 +107,22 @@ def up(
         click.echo(f"warning: {room.found}: {room.mend}", err=True)
     if not detach:
         _warn_of_a_silent_model(document)
-        asyncio.run(laptop_up.run(arguments, lambda what: click.echo(what, err=True)))
+
+        def ready() -> None:
+            running = None if detached else up_state.read_state(folder)
+            if running is not None:
+                _tell(connection, running, document, folder)
+
+        asyncio.run(laptop_up.run(arguments, lambda what: click.echo(what, err=True), ready))
         return
     running = _detach(folder, seconds)
     _warn_of_a_silent_model(document)
     if copy_state is not None:
         shutil.copyfile(folder / "up.json", copy_state)
+    _tell(connection, running, document, folder)
+
+
+def _tell(connection: Connection, running: up_state.UpState, document: dict[str, Any], folder: Path) -> None:
     connection.output.text(
         f"{running.policy} version {running.version} is enforced at {running.listen}\n"
         f"addresses, sockets and pids: {folder / 'up.json'}\n"
@@ -151,7 +165,7 @@ def _detach(folder: Path, seconds: int) -> up_state.UpState:
     """Run the same command without --detach in a session of its own, and wait for up.json."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = folder / "up.log"
-    arguments = [argument for argument in sys.argv[1:] if argument != "--detach"]
+    arguments = [argument for argument in sys.argv[1:] if argument != "--detach"] + ["--detached"]
     with log.open("wb") as output:
         child = subprocess.Popen(  # the stack outlives this command
             [sys.executable, "-m", "bartizan", *arguments],

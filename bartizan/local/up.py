@@ -148,8 +148,10 @@ def stack_for(document: dict[str, Any], state: Path) -> Stack:
     )
 
 
-async def run(arguments: Arguments, say: Callable[[str], None]) -> None:
-    """Start everything, keep it running until SIGTERM or SIGINT, then stop in reverse order. say: what is done now."""
+async def run(arguments: Arguments, say: Callable[[str], None], ready: Callable[[], None]) -> None:
+    """Start everything, keep it running until SIGTERM or SIGINT, then stop in reverse order. say: what is done now.
+    ready: the policy is proven, and up.json written.
+    """
     document = prepare(arguments)
     arguments.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _only_one(arguments.state):
@@ -177,6 +179,7 @@ async def run(arguments: Arguments, say: Callable[[str], None]) -> None:
                 await write_state(house, document, arguments.model, version, pair.cert)
 
             await note()
+            ready()
             await watch(house, ended, note)
         finally:
             await house.stop()

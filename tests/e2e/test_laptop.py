@@ -29,10 +29,19 @@ class Laptop:
         self.listen = f"127.0.0.1:{free_port()}"
         self.model = f"http://127.0.0.1:{free_port()}"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "BARTIZAN_HOME": str(self.state)}
+
+    def words(self, *words: str) -> list[str]:
+        """`bartizan up` with these words behind it."""
+        policy = str(ROOT / "examples" / "quickstart" / "policy.yaml")
+        return ["up", "--model", self.model, "--policy", policy, "--listen", self.listen, *words]
+
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "bartizan", *words],
-            env={**os.environ, "BARTIZAN_HOME": str(self.state)},
+            env=self.environment,
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -40,8 +49,7 @@ class Laptop:
         )
 
     def up(self) -> None:
-        policy = str(ROOT / "examples" / "quickstart" / "policy.yaml")
-        done = self.run("up", "--model", self.model, "--policy", policy, "--listen", self.listen, "--detach")
+        done = self.run(*self.words("--detach"))
         assert done.returncode == 0, done.stderr
         assert [line for line in done.stderr.splitlines() if line.startswith("starting ")] == [
             "starting OpenBao",
@@ -115,6 +123,19 @@ def test_the_next_start_makes_up_for_a_lost_admin_token(laptop: Laptop, left: st
     laptop.up()
     (event,) = json.loads(laptop.run("events", "--act", "token.recover", "--output", "json").stdout)
     assert event["actor"].endswith(" (host)")
+
+
+def test_in_the_foreground_it_says_where_it_serves_and_ends_by_a_signal(laptop: Laptop) -> None:
+    command = [sys.executable, "-m", "bartizan", *laptop.words()]
+    with subprocess.Popen(
+        command, env=laptop.environment, cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == (
+            f"default/quickstart version 1 is enforced at https://{laptop.listen}\n"
+        )
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(60) == 0
 
 
 def test_a_second_start_on_the_same_folder_is_refused(laptop: Laptop) -> None:
