@@ -59,7 +59,7 @@ class HeadChecks:
         caller = authenticate(presented_credentials(head), self.methods, material, started / 1e9)
         authenticated = clock()
         authn = ("authn", started, authenticated)
-        if isinstance(caller, Refused):
+        if type(caller) is Refused:  # isinstance asks the metaclass of a Struct, at five times the cost
             refused = deny(caller.cause, identity=caller.whose)
             return Verdict(decision=refused, phase="authn", marks=(authn,))
         refusal = self._admit(caller, head)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from binascii import unhexlify
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, final
 
 from sidecar.model.value import Value
 
@@ -58,6 +58,7 @@ def model_span_id(trace_id: str) -> str:
     return trace_id[:16]
 
 
+@final
 class Identity(Value, frozen=True, kw_only=True, cache_hash=True):
     """Who calls, as an authentication method proved it. Outcomes are kept by it, so that it is hashed often."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, final
 
 from bartizan.policy.keyset import KEY_PREFIX, KeyRecord
 from sidecar.model.decision import Cause
@@ -44,6 +44,7 @@ class Presented(Value, frozen=True, kw_only=True):
         return self.malformed or bool(self.api_keys or self.tokens)
 
 
+@final
 class Refused(Value, frozen=True, kw_only=True):
     """A presented credential is not good. `whose`: to whom it was given, which says nothing of who presents it."""
 
