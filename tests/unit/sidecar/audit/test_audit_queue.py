@@ -80,3 +80,25 @@ async def test_closing_sends_what_waits_then_that_this_was_all_and_ends() -> Non
     assert last == HandedIn()
     records = [record for batch in batches if isinstance(batch, AuditBatch) for record in decoded(batch)]
     assert [int(item.id) for item in records] == list(range(2 * BATCH + 1))
+
+
+async def test_records_that_come_while_others_are_sent_or_after_all_are_gone_are_sent_too() -> None:
+    arrived = asyncio.Queue[int]()
+
+    async def send(message: AuditBatch | HandedIn) -> None:
+        assert isinstance(message, AuditBatch)
+        for item in decoded(message):
+            arrived.put_nowait(int(item.id))
+            if item.id == "0":
+                tested.put(record(1))  # while the other is sent
+
+    tested = AuditQueue(send=send, clock=lambda: 99.0, instance_id=lambda: "i1")
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        running = group.create_task(tested.run())
+        tested.put(record(0))
+        assert [await arrived.get() for _ in range(2)] == [0, 1]
+        await asyncio.sleep(0)  # it waits again
+        for number in (2, 3):
+            tested.put(record(number))
+            assert await arrived.get() == number
+        running.cancel()
