@@ -19,6 +19,7 @@ import re2
 
 from sidecar.checks.base import Match
 from sidecar.checks.pieces import rewritten
+from sidecar.checks.signs import holds_any
 
 SPREAD = 4
 """So many characters of the text at most stand for one of the plain text."""
@@ -127,7 +128,7 @@ def has_controls(text: str) -> bool:
     """Of an ASCII text: whether characters are in it that nobody sees. So it takes a tenth of a search for them."""
     if len(text) < _SHORT and text.isprintable():
         return False
-    return len(text.encode().translate(None, _CONTROLS)) != len(text)
+    return holds_any(text, _CONTROLS)
 
 
 def ascii_signs(text: str) -> str:

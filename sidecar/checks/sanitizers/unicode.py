@@ -17,6 +17,7 @@ import re2
 from bartizan.policy.checks import Sanitize
 from sidecar.checks.base import CLEAN, Evidence, Explanation, Inspection, TextCheck
 from sidecar.checks.normal_form import normal_form
+from sidecar.checks.signs import holds_any
 from sidecar.formats.base import TextPart
 from sidecar.model.finding import Action, Edit, Finding
 
@@ -59,7 +60,7 @@ class UnicodeSanitizer:
 
     def inspect(self, part: TextPart) -> Inspection:
         text = part.text
-        if text.isascii() and len(text.encode().translate(None, _CONTROLS)) == len(text):
+        if text.isascii() and not holds_any(text, _CONTROLS):
             return CLEAN
         suspect = _SUSPECT.search(text) is not None
         findings: list[Finding] = []
