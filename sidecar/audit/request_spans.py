@@ -24,11 +24,14 @@ from sidecar.model.request import ingress_span_id, model_span_id, trace_of
 SERVICE: Final = "bartizan-envoy"
 SCOPE: Final = "bartizan.envoy"
 MODEL_SPAN: Final = "router model egress"
-CLIENT_GONE: Final = ("downstream", "http2.remote_reset")
+CLIENT_GONE: Final = ("downstream", "http2.remote_reset", "http2.remote_refuse")
 """How details begin of clients that went away: connections, and single streams of them."""
 _PASSED: Final = ("via_upstream", *CLIENT_GONE)
 _SAMPLED, _FLAGS_KNOWN = 0x01, 0x100  # OTLP's SpanFlags
+_REFUSED: Final = 400
 _SERVER_ERROR: Final = 500
+_BROKE_OFF: Final = ("upstream_reset", "ext_proc_error", "stream_idle_timeout")
+"""How details begin of answers that ended too early, not by the client."""
 _FEW: Final = frozenset(
     {
         "bartizan.route",
@@ -119,7 +122,7 @@ def _wanted(entry: HTTPAccessLogEntry) -> bool:
 def _failed(entry: HTTPAccessLogEntry) -> bool:
     """Whether the client got no answer, or half of one."""
     status = entry.response.response_code.value
-    broke_off = entry.response.response_code_details.startswith("upstream_reset")
+    broke_off = status < _REFUSED and entry.response.response_code_details.startswith(_BROKE_OFF)
     return broke_off or status >= _SERVER_ERROR or not status
 
 

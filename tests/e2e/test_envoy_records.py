@@ -134,9 +134,9 @@ async def test_what_a_client_breaks_off_or_writes_wrong_is_recorded_whatever_it_
     stack: Any, records: Records
 ) -> None:
     host, _, port = stack.url.partition("://")[2].partition("/")[0].partition(":")
-    reset = _frame(3, 0, 1, b"\0\0\0\x08")
+    resets = [_frame(3, 0, 1, code.to_bytes(4)) for code in (7, 8)]  # REFUSED_STREAM, CANCEL
     cut = [b"POST /v1/pre", b"POST /v1/predict HTTP/1.1\r\nhost: a\r\nx", _opened()]
-    sent = [(words, "client_gone") for words in (*cut, _opened() + reset)]
+    sent = [(words, "client_gone") for words in (*cut, *(_opened() + reset for reset in resets))]
     for words, cause in (*sent, (_opened(Upper="1"), "protocol")):
         records.entries.clear()
         _, writer = await asyncio.open_connection(host, int(port))

@@ -79,6 +79,7 @@ def test_without_envoys_tracer_the_id_of_a_request_that_a_route_took_names_the_t
         ("http1.codec_error", 400, "protocol"),
         ("http2.violation.of.messaging.rule", 0, "protocol"),
         ("http2.remote_reset", 200, "client_gone"),
+        ("http2.remote_refuse", 200, "client_gone"),
         ("something_new{with details}", 400, "native"),
     ],
 )

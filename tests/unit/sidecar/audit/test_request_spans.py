@@ -63,6 +63,7 @@ def attributes(span: Span) -> dict[str, str]:
         ("downstream_remote_disconnect", 0, False, False),
         ("downstream_remote_disconnect", 0, True, True),
         ("http2.remote_reset", 200, False, False),
+        ("http2.remote_refuse", 200, False, False),
     ],
 )
 def test_what_the_guard_drew_and_what_was_refused_is_told(
@@ -109,6 +110,9 @@ def test_the_guards_spans_and_the_models_own_hang_below_them() -> None:
         ("ext_authz_error", 503, True),
         ("downstream_remote_disconnect", 0, True),
         ("upstream_reset_after_response_started{protocol_error}", 200, True),
+        ("ext_proc_error_gRPC_error_14{upstream}", 200, True),
+        ("stream_idle_timeout", 200, True),
+        ("stream_idle_timeout", 408, False),
     ],
 )
 def test_only_what_failed_is_an_error(details: str, status: int, wrong: bool) -> None:
