@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 _BYTES = 16
 _BLOCK = 256
 
 
-def decision_ids() -> Iterator[str]:
-    """Ids that were never given before. One thread."""
-    while True:
-        yield from os.urandom(_BYTES * _BLOCK).hex(" ", _BYTES).split(" ")
+class DecisionIds:
+    """Each call gives an id that was never given before. One thread. No generator: one that failed once, as without
+    memory, has ended, and would refuse every check from then on.
+    """
+
+    __slots__ = ("_drawn",)
+
+    def __init__(self) -> None:
+        self._drawn: list[str] = []
+
+    def __call__(self) -> str:
+        drawn = self._drawn
+        if not drawn:
+            drawn = self._drawn = os.urandom(_BYTES * _BLOCK).hex(" ", _BYTES).split(" ")
+        return drawn.pop()

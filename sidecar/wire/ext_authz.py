@@ -24,7 +24,7 @@ from sidecar.plan.current import Current, Snapshot
 from sidecar.plan.plan import Plan
 from sidecar.plan.probe import Probe, check_probe, proof
 from sidecar.wire.check_body import exchange_for, judge_body, rendered, take_body
-from sidecar.wire.decision_ids import decision_ids
+from sidecar.wire.decision_ids import DecisionIds
 from sidecar.wire.engine import Answer, Call
 from sidecar.wire.faults import describe
 from sidecar.wire.respond import refusal
@@ -60,7 +60,7 @@ class ExtAuthz:
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
     clock_ns: Callable[[], int] = time.time_ns
-    new_id: Callable[[], str] = field(default_factory=lambda: decision_ids().__next__)
+    new_id: Callable[[], str] = field(default_factory=DecisionIds)
 
     def __call__(self, call: Call, message: bytes) -> Answer:
         arrived = self.clock()
