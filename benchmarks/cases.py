@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sidecar.worker_settings import DEFAULT_WIRE
+from sidecar.worker_settings import DEFAULT_WIRE, Wire
 
 Front = Literal["envoy", "sidecar", "grpc", "http", "proxy"]
 DETECTORS: list[dict[str, Any]] = [{"sanitize": {}}, {"promptInjection": {}}, {"secrets": {}}, {"pii": {}}]
@@ -53,7 +53,7 @@ class Case:
     """Requests a second of the open loop."""
     wide: bool = False
     """Also with 256 connections."""
-    wire: Literal["ngh2", "grpcio"] = DEFAULT_WIRE
+    wire: Wire = DEFAULT_WIRE
     command: str = ""
     body: bool = False
     """An ext_authz peer gets the request's body, too."""
@@ -117,7 +117,8 @@ CASES = (
     Case(path="native_only", front="envoy", filters=(_RBAC, _BUFFER)),
     Case(path="native_jwt", credential="jwt", needs=_JWT, checks=_TOKENS_ALONE),
     Case(path="ext_authz_jwt", credential="jwt"),
-    Case(path="ext_authz_ngh2", wire="ngh2", wide=True),
+    Case(path="ext_authz", wide=True),
+    Case(path="ext_authz_ngh2", wire="ngh2"),
     Case(path="ext_authz_grpcio", wire="grpcio", wide=True),
     Case(path="ext_authz_untraced", checks={"telemetry": {"traceSample": 0}}),
     Case(path="ext_authz_body", checks={"input": DECIDING}),

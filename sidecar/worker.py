@@ -200,13 +200,19 @@ async def serve(settings: WorkerSettings) -> None:
 
 def _engine(wire: str) -> Engine:
     """Imported where it is chosen: grpcio alone is a tenth of a worker's memory."""
+    if wire == "grpcio":
+        from sidecar.wire.engine_grpcio import GrpcioEngine
+
+        return GrpcioEngine()
+    from sidecar.wire.engine_http2 import Http2Engine
+
     if wire == "ngh2":
-        from sidecar.wire.engine_ngh2 import Ngh2Engine
+        from sidecar.wire.http2_session_ngh2 import Ngh2Session
 
-        return Ngh2Engine()
-    from sidecar.wire.engine_grpcio import GrpcioEngine
+        return Http2Engine(Ngh2Session)
+    from sidecar.wire.http2_session import Http2Session
 
-    return GrpcioEngine()
+    return Http2Engine(Http2Session)
 
 
 def main() -> None:
@@ -216,7 +222,7 @@ def main() -> None:
     status = 0
     try:
         # uvloop below our own engine alone: grpcio brings its own polling
-        loops = uvloop.new_event_loop if settings.wire == "ngh2" else asyncio.new_event_loop
+        loops = asyncio.new_event_loop if settings.wire == "grpcio" else uvloop.new_event_loop
         with asyncio.Runner(loop_factory=loops) as runner:
             runner.run(serve(settings))
     except* (ConnectionError, ProtocolViolation) as gone:

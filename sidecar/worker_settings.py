@@ -9,9 +9,9 @@ from typing import Literal, cast
 
 from bartizan.errors import InvalidInput
 
-Wire = Literal["ngh2", "grpcio"]
-WIRES = ("ngh2", "grpcio")
-DEFAULT_WIRE: Wire = "ngh2"
+Wire = Literal["builtin", "ngh2", "grpcio"]
+WIRES = ("builtin", "ngh2", "grpcio")
+DEFAULT_WIRE: Wire = "builtin"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""grpc.health.v1 for the ngh2 engine: the whole server ("") serves until it is told to stop."""
+"""grpc.health.v1 for our own engine: the whole server ("") serves until it is told to stop."""
 
 from __future__ import annotations
 

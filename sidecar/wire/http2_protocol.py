@@ -35,6 +35,7 @@ class Http2Protocol(asyncio.Protocol):
         self._server = server
         self._loop = asyncio.get_running_loop()
         self._core = Http2Connection(
+            sessions=server.sessions,
             methods=server.methods,
             max_message=server.max_message,
             max_calls=server.max_calls,
@@ -121,10 +122,8 @@ class Http2Protocol(asyncio.Protocol):
         transport, core = self._transport, self._core
         if transport is None or transport.is_closing():
             return
-        while not self._paused and (out := core.output(_PIECE)):
+        while not self._paused and (out := core.output()):
             transport.write(out)
-            if len(out) < _PIECE and not core.wants_output():
-                break
         if self._blocked:
             for stream in [each for each in self._blocked if core.queued(each) <= _MOST_QUEUED // 2]:
                 self._blocked.discard(stream)

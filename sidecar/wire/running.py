@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from bartizan.tasks import Swarm
 from sidecar.wire.grpc_call import Budget, Method, Stream
+from sidecar.wire.http2_seam import Sessions
 
 if TYPE_CHECKING:
     from sidecar.wire.http2_protocol import Http2Protocol
@@ -29,6 +30,7 @@ _PEER: Final = object()
 class Server:
     """What all connections of an engine share."""
 
+    sessions: Sessions
     max_message: int
     max_calls: int
     max_connections: int

@@ -1,4 +1,4 @@
-"""Fuzzes one HTTP/2 connection of the ngh2 engine: `python -m tests.fuzz.play http2_connection`.
+"""Fuzzes one HTTP/2 connection of our own engine: `python -m tests.fuzz.play http2_connection`.
 The suite plays `one_input` with hypothesis.
 
 An input is a program: raw bytes, frames, well-formed calls, and what a handler does meanwhile. Whatever it is, the
@@ -15,6 +15,8 @@ from sidecar.wire.grpc_call import Budget, Method, Stream
 from sidecar.wire.grpc_frames import BadFrame
 from sidecar.wire.http2_connection import Http2Connection
 from sidecar.wire.http2_limits import STREAM_WINDOW
+from sidecar.wire.http2_seam import Sessions
+from sidecar.wire.http2_session import Http2Session
 from tests.integration.wire import raw_h2 as h2
 
 MOST_MESSAGE = 4096
@@ -36,6 +38,7 @@ _ODD_BLOCKS = (
 class Shell:
     """In the place of asyncio's side: notes what it is told, and does what the input's program says."""
 
+    sessions: Sessions = Http2Session
     core: Http2Connection = field(init=False)
     budget: Budget = field(default_factory=lambda: Budget(MOST_HELD))
     calls: list[Stream] = field(default_factory=list)
@@ -52,6 +55,7 @@ class Shell:
             path: Method(name=path.decode(), unary=path == _PATHS[0], handler=None) for path in _PATHS[:2]
         }
         self.core = Http2Connection(
+            sessions=self.sessions,
             methods=methods,
             max_message=MOST_MESSAGE,
             max_calls=MOST_CALLS,
@@ -94,8 +98,8 @@ class Shell:
             self.got += len(data)
             self.core.receive(data)
 
-    def output(self, most: int) -> None:
-        self.written += len(self.core.output(most))
+    def output(self) -> None:
+        self.written += len(self.core.output())
 
     def take(self, stream: Stream) -> None:
         if stream.finished:
@@ -127,7 +131,7 @@ class Shell:
 
     def end(self) -> None:
         """The transport is gone, after the last bytes are out."""
-        self.output(1 << 20)
+        self.output()
         self.core.forget_all()
         assert not self.core.streams
         assert self.budget.now == 0
@@ -196,7 +200,7 @@ def _recent(shell: Shell, program: _Input) -> int:
 def _act(shell: Shell, code: int, program: _Input) -> None:
     """A step of the handlers, or of the shell itself."""
     if code == 11:
-        shell.output(program.byte() * 256)
+        shell.output()
     elif code in {12, 13}:
         shell.noticed += 1
         (shell.core.notice if code == 12 else shell.core.final_notice)()
@@ -224,11 +228,11 @@ def _steps(shell: Shell, program: _Input) -> Iterator[bytes]:
             yield sent
 
 
-def one_input(data: bytes) -> None:
+def one_input(data: bytes, sessions: Sessions = Http2Session) -> None:
     """An input of the fuzzer. Its first byte: whether it begins as HTTP/2, and whether frames come one by one."""
     program = _Input(data)
     how = program.byte()
-    shell = Shell()
+    shell = Shell(sessions)
     if how & 1:
         shell.receive(
             h2.PREFACE + h2.frame(h2.SETTINGS) + (h2.frame(h2.SETTINGS, h2.ACK) if how & 2 else b"")

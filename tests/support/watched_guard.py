@@ -34,7 +34,9 @@ from sidecar.plan.load import load_plan
 from sidecar.wire import ext_authz, ext_proc
 from sidecar.wire.engine import Call, CallFailed, Engine, Services, StreamHandler, UnaryHandler, answered
 from sidecar.wire.engine_grpcio import GrpcioEngine
-from sidecar.wire.engine_ngh2 import Ngh2Engine
+from sidecar.wire.engine_http2 import Http2Engine
+from sidecar.wire.http2_session import Http2Session
+from sidecar.wire.http2_session_ngh2 import Ngh2Session
 from sidecar.wire.trace import Spans
 from sidecar.worker_settings import DEFAULT_WIRE
 from tests.support.gateway import patient
@@ -42,7 +44,11 @@ from tests.support.raw_client import Reply, exchange, parse
 from tests.support.raw_model import RawModel
 
 StaticConfig = Callable[[Bundle, Path], dict[str, Any]]
-ENGINES: dict[str, Callable[[], Engine]] = {"ngh2": Ngh2Engine, "grpcio": GrpcioEngine}
+ENGINES: dict[str, Callable[[], Engine]] = {
+    "builtin": lambda: Http2Engine(Http2Session),
+    "ngh2": lambda: Http2Engine(Ngh2Session),
+    "grpcio": GrpcioEngine,
+}
 KEY = new_key()
 PATH = "/v1/chat/completions"
 PIECE = 64 * 1024

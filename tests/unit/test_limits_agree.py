@@ -16,7 +16,7 @@ from sidecar.checks.classifier import model_files
 from sidecar.checks.classifier import process as classifier
 from sidecar.checks.images import decoder as image_decoder
 from sidecar.checks.names import process as names_process
-from sidecar.wire import engine_grpcio, engine_ngh2, ext_authz, ext_proc
+from sidecar.wire import engine_grpcio, engine_http2, ext_authz, ext_proc
 from sidecar.wire.offload import OFFLOAD
 from tests.support.compiled import policy
 
@@ -30,7 +30,7 @@ def test_no_body_is_larger_than_what_comes_after_it_can_take() -> None:
     assert 2 * CONNECTION_BUFFER < SMALL_BODY < BODY_MAX_CEILING
     # a message holds a whole body, the headers and what protobuf adds
     spare = connection_manager.MAX_HEADERS_KB * 1024 + MIB
-    for most in (engine_ngh2.MAX_MESSAGE, engine_grpcio.MAX_MESSAGE):
+    for most in (engine_http2.MAX_MESSAGE, engine_grpcio.MAX_MESSAGE):
         assert most >= BODY_MAX_CEILING + spare
     assert OFFLOAD >= BODY_IN_CHECK
 
@@ -81,4 +81,4 @@ def test_every_admitted_connection_may_hold_a_stream_to_the_guard() -> None:
     assert limits.max_pending_requests.value >= MAX_CONNECTIONS
     # each request in flight when a worker dies is asked again elsewhere
     assert limits.max_retries.value >= MAX_CONNECTIONS
-    assert limits.max_connections.value * engine_ngh2.MAX_CALLS >= limits.max_requests.value
+    assert limits.max_connections.value * engine_http2.MAX_CALLS >= limits.max_requests.value

@@ -121,7 +121,7 @@ async def test_a_spurious_reply_refuses_the_request(stand: Stand) -> None:
     assert (await stand.stats())["spurious_msgs_received"] == before + 1
 
 
-@pytest.mark.parametrize("wire", ["ngh2", "grpcio"])
+@pytest.mark.parametrize("wire", ["builtin", "ngh2", "grpcio"])
 async def test_whatever_a_model_says_every_reply_of_ours_is_lawful(
     static_config: StaticConfig, wire: str
 ) -> None:

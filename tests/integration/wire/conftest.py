@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ import pytest
 
 from sidecar.wire.engine import Call, CallFailed, Engine, Services
 from sidecar.wire.engine_grpcio import GrpcioEngine
-from sidecar.wire.engine_ngh2 import Ngh2Engine
+from sidecar.wire.engine_http2 import Http2Engine
+from sidecar.wire.http2_seam import Sessions
+from sidecar.wire.http2_session import Http2Session
+from sidecar.wire.http2_session_ngh2 import Ngh2Session
 from tests.integration.wire import raw_h2 as h2
 
 MEGABYTE = 1 << 20
@@ -193,7 +197,11 @@ class Served:
 
 
 Serve = Callable[..., AbstractAsyncContextManager[Served]]
-ENGINES: dict[str, Callable[..., Engine]] = {"grpcio": GrpcioEngine, "ngh2": Ngh2Engine}
+SESSIONS: dict[str, Sessions] = {"builtin": Http2Session, "ngh2": Ngh2Session}
+ENGINES: dict[str, Callable[..., Engine]] = {
+    "grpcio": GrpcioEngine,
+    **{name: partial(Http2Engine, sessions) for name, sessions in SESSIONS.items()},
+}
 OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 
 
@@ -221,9 +229,10 @@ def serve(request: pytest.FixtureRequest) -> Serve:
     return lambda **options: served(ENGINES[request.param](**options))
 
 
-@pytest.fixture
-def serve_ngh2() -> Serve:
-    return lambda **options: served(Ngh2Engine(**options))
+@pytest.fixture(params=sorted(SESSIONS))
+def serve_http2(request: pytest.FixtureRequest) -> Serve:
+    """Our own engine, with each session in turn."""
+    return lambda **options: served(ENGINES[request.param](**options))
 
 
 async def failure(call: object) -> grpc.aio.AioRpcError:

@@ -11,8 +11,8 @@ from tests.integration.wire.conftest import Serve
 from tests.integration.wire.raw_h2 import block, data, frame, message, opened, request
 
 
-async def test_a_call_is_answered_with_headers_message_and_trailers(serve_ngh2: Serve) -> None:
-    async with serve_ngh2() as running:
+async def test_a_call_is_answered_with_headers_message_and_trailers(serve_http2: Serve) -> None:
+    async with serve_http2() as running:
         peer = await running.connect()
         await peer.send(request(1), request(3, b"x" * 100))
         one, three = await peer.answer(1), await peer.answer(3)
@@ -69,10 +69,10 @@ BROKEN_CALLS: dict[str, tuple[bytes, int]] = {
 
 @pytest.mark.parametrize("name", BROKEN_CALLS)
 async def test_a_broken_call_ends_with_its_status_and_the_connection_goes_on(
-    serve_ngh2: Serve, name: str
+    serve_http2: Serve, name: str
 ) -> None:
     sent, code = BROKEN_CALLS[name]
-    async with serve_ngh2(max_message=1 << 20) as running:
+    async with serve_http2(max_message=1 << 20) as running:
         peer = await running.connect()
         await peer.send(sent)
         answer = await peer.answer(1)
@@ -94,9 +94,9 @@ async def test_a_broken_call_ends_with_its_status_and_the_connection_goes_on(
     ],
 )
 async def test_what_is_not_grpc_gets_an_http_status(
-    serve_ngh2: Serve, changes: dict[str, Any], status: bytes
+    serve_http2: Serve, changes: dict[str, Any], status: bytes
 ) -> None:
-    async with serve_ngh2() as running:
+    async with serve_http2() as running:
         peer = await running.connect()
         await peer.send(opened(**changes) + HELLO, request(3))
         answer = await peer.answer(1)
@@ -108,8 +108,8 @@ async def test_what_is_not_grpc_gets_an_http_status(
 @pytest.mark.parametrize(
     "kind", [b"application/grpc", b"application/grpc+proto", b"application/grpc;charset=x"]
 )
-async def test_every_grpc_content_type_is_taken(serve_ngh2: Serve, kind: bytes) -> None:
-    async with serve_ngh2() as running:
+async def test_every_grpc_content_type_is_taken(serve_http2: Serve, kind: bytes) -> None:
+    async with serve_http2() as running:
         peer = await running.connect()
         await peer.send(opened(content_type=kind) + HELLO)
         assert (await peer.answer(1)).status == 0

@@ -16,8 +16,8 @@ from tests.integration.wire.raw_h2 import U32, block, data, frame, message, open
 @pytest.mark.parametrize(
     "path", [b"/test.S/Echo", b"/test.S/EchoLater", b"/test.S/Hang", b"/test.S/HangStream"]
 )
-async def test_an_end_and_a_reset_in_one_read_harm_no_other_stream(serve_ngh2: Serve, path: bytes) -> None:
-    async with serve_ngh2() as running:
+async def test_an_end_and_a_reset_in_one_read_harm_no_other_stream(serve_http2: Serve, path: bytes) -> None:
+    async with serve_http2() as running:
         peer = await running.connect()
         for number in range(1, 401, 4):
             await peer.send(
@@ -34,8 +34,8 @@ async def test_an_end_and_a_reset_in_one_read_harm_no_other_stream(serve_ngh2: S
         await peer.close()
 
 
-async def test_a_worker_that_is_behind_does_no_work_for_callers_that_gave_up(serve_ngh2: Serve) -> None:
-    async with serve_ngh2() as running:
+async def test_a_worker_that_is_behind_does_no_work_for_callers_that_gave_up(serve_http2: Serve) -> None:
+    async with serve_http2() as running:
         peer = await running.connect()
         await peer.send(frame(h2.PING, 0, 0, bytes(8)))
         while not peer.pongs:
@@ -48,8 +48,8 @@ async def test_a_worker_that_is_behind_does_no_work_for_callers_that_gave_up(ser
         assert len(running.handlers.calls) <= 150
 
 
-async def test_calls_beyond_the_limit_are_refused(serve_ngh2: Serve) -> None:
-    async with serve_ngh2(max_calls=10) as running:
+async def test_calls_beyond_the_limit_are_refused(serve_http2: Serve) -> None:
+    async with serve_http2(max_calls=10) as running:
         peer = await running.connect(hello=False)
         # it does not know the limit yet: one that does and breaks it loses its connection
         await peer.send(
@@ -67,9 +67,9 @@ async def test_calls_beyond_the_limit_are_refused(serve_ngh2: Serve) -> None:
         await other.close()
 
 
-async def test_more_resets_than_a_thousand_end_nobody_elses_call(serve_ngh2: Serve) -> None:
+async def test_more_resets_than_a_thousand_end_nobody_elses_call(serve_http2: Serve) -> None:
     """Envoy resets a call whenever a client goes away: impatient clients must not end the calls of others."""
-    async with serve_ngh2() as running:
+    async with serve_http2() as running:
         peer = await running.connect()
         await peer.send(frame(h2.HEADERS, h2.END_HEADERS, 1, block(b"/test.S/Both")))
         for first in range(3, 6003, 200):
@@ -82,8 +82,8 @@ async def test_more_resets_than_a_thousand_end_nobody_elses_call(serve_ngh2: Ser
         assert peer.goaway is None
 
 
-async def test_more_data_than_the_window_ends_the_connection_or_stream(serve_ngh2: Serve) -> None:
-    async with serve_ngh2() as running:
+async def test_more_data_than_the_window_ends_the_connection_or_stream(serve_http2: Serve) -> None:
+    async with serve_http2() as running:
         peer = await running.connect()
         await peer.send(frame(h2.HEADERS, h2.END_HEADERS, 1, block(b"/test.S/Slow")))
         full = message(bytes(16_384 - 5))
@@ -95,8 +95,8 @@ async def test_more_data_than_the_window_ends_the_connection_or_stream(serve_ngh
         await running.works()
 
 
-async def test_window_is_given_as_the_handler_takes_messages(serve_ngh2: Serve) -> None:
-    async with serve_ngh2() as running:
+async def test_window_is_given_as_the_handler_takes_messages(serve_http2: Serve) -> None:
+    async with serve_http2() as running:
         peer = await running.connect()
         await peer.send(frame(h2.HEADERS, h2.END_HEADERS, 1, block(b"/test.S/Slow")))
         await peer.send(
@@ -111,8 +111,8 @@ async def test_window_is_given_as_the_handler_takes_messages(serve_ngh2: Serve) 
         await peer.close()
 
 
-async def test_a_peer_that_sends_on_and_takes_no_replies_grows_no_queue(serve_ngh2: Serve) -> None:
-    async with serve_ngh2() as running:
+async def test_a_peer_that_sends_on_and_takes_no_replies_grows_no_queue(serve_http2: Serve) -> None:
+    async with serve_http2() as running:
         peer = await running.connect()
         await peer.send(frame(h2.HEADERS, h2.END_HEADERS, 1, block(b"/test.S/Amplify")))
         for number in range(20):
@@ -127,8 +127,8 @@ async def test_a_peer_that_sends_on_and_takes_no_replies_grows_no_queue(serve_ng
         assert (answer.status, len(answer.data)) == (0, 200 * (65_536 + 5))
 
 
-async def test_replies_wait_for_the_peers_window(serve_ngh2: Serve) -> None:
-    async with serve_ngh2() as running:
+async def test_replies_wait_for_the_peers_window(serve_http2: Serve) -> None:
+    async with serve_http2() as running:
         peer = await running.connect()
         await peer.send(request(1, bytes(100_000)[:16_000] * 1))
         assert (await peer.answer(1)).status == 0
@@ -171,8 +171,8 @@ FLOODS: dict[str, Callable[[int], bytes]] = {
 
 
 @pytest.mark.parametrize("name", FLOODS)
-async def test_a_flood_is_answered_or_ended_and_others_are_served(serve_ngh2: Serve, name: str) -> None:
-    async with serve_ngh2() as running:
+async def test_a_flood_is_answered_or_ended_and_others_are_served(serve_http2: Serve, name: str) -> None:
+    async with serve_http2() as running:
         peer = await running.connect()
         reading = asyncio.get_running_loop().create_task(peer.end())
         for start in range(0, 20_000, 200):
@@ -186,8 +186,8 @@ async def test_a_flood_is_answered_or_ended_and_others_are_served(serve_ngh2: Se
             assert peer.ended
 
 
-async def test_a_peer_that_floods_and_reads_nothing_is_ended_or_held_back(serve_ngh2: Serve) -> None:
-    async with serve_ngh2() as running:
+async def test_a_peer_that_floods_and_reads_nothing_is_ended_or_held_back(serve_http2: Serve) -> None:
+    async with serve_http2() as running:
         peer = await running.connect()
         sending = asyncio.get_running_loop().create_task(
             peer.send(*(frame(h2.PING, 0, 0, bytes(8)) for _ in range(200_000)))
@@ -197,8 +197,8 @@ async def test_a_peer_that_floods_and_reads_nothing_is_ended_or_held_back(serve_
         await sending
 
 
-async def test_stop_says_goaway_twice_and_serves_what_was_on_its_way(serve_ngh2: Serve) -> None:
-    async with serve_ngh2() as running:
+async def test_stop_says_goaway_twice_and_serves_what_was_on_its_way(serve_http2: Serve) -> None:
+    async with serve_http2() as running:
         peer = await running.connect()
         await peer.send(frame(h2.HEADERS, h2.END_HEADERS, 1, block(b"/test.S/Both")), data(message(b"a"), 0))
         while not (1 in peer.streams and peer.streams[1].data):

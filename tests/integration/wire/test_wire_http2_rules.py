@@ -63,9 +63,9 @@ BROKEN_CONNECTIONS: dict[str, tuple[bytes, int | None]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN_CONNECTIONS)
-async def test_a_broken_rule_of_the_connection_ends_it_and_no_other(serve_ngh2: Serve, name: str) -> None:
+async def test_a_broken_rule_of_the_connection_ends_it_and_no_other(serve_http2: Serve, name: str) -> None:
     sent, code = BROKEN_CONNECTIONS[name]
-    async with serve_ngh2() as running:
+    async with serve_http2() as running:
         peer = await running.connect()
         await peer.send(sent)
         await peer.end()
@@ -83,16 +83,16 @@ async def test_a_broken_rule_of_the_connection_ends_it_and_no_other(serve_ngh2: 
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64),
     ],
 )
-async def test_what_does_not_begin_as_http2_is_closed(serve_ngh2: Serve, hello: bytes) -> None:
-    async with serve_ngh2() as running:
+async def test_what_does_not_begin_as_http2_is_closed(serve_http2: Serve, hello: bytes) -> None:
+    async with serve_http2() as running:
         peer = await running.connect(hello=False)
         await peer.send(hello)
         await peer.end()
         await running.works()
 
 
-async def test_a_silent_peer_is_closed(serve_ngh2: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with serve_ngh2() as running:
+async def test_a_silent_peer_is_closed(serve_http2: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serve_http2() as running:
         with monkeypatch.context() as patch:
             patch.setattr("sidecar.wire.http2_protocol.PREFACE_SECONDS", 0.05)
             peer = await running.connect(hello=False)
@@ -116,9 +116,9 @@ BROKEN_STREAMS: dict[str, bytes] = {
 
 @pytest.mark.parametrize("name", BROKEN_STREAMS)
 async def test_a_broken_rule_of_one_stream_never_gets_a_good_answer_nor_harms_others(
-    serve_ngh2: Serve, name: str
+    serve_http2: Serve, name: str
 ) -> None:
-    async with serve_ngh2() as running:
+    async with serve_http2() as running:
         peer = await running.connect()
         await peer.send(BROKEN_STREAMS[name], request(3))
         if name != "depends on itself":  # RFC 9113 took priorities out of the protocol
@@ -130,8 +130,8 @@ async def test_a_broken_rule_of_one_stream_never_gets_a_good_answer_nor_harms_ot
         await running.works()
 
 
-async def test_a_stream_number_below_the_highest_is_not_served(serve_ngh2: Serve) -> None:
-    async with serve_ngh2() as running:
+async def test_a_stream_number_below_the_highest_is_not_served(serve_http2: Serve) -> None:
+    async with serve_http2() as running:
         peer = await running.connect()
         await peer.send(request(5), request(3), request(7))
         assert (await peer.answer(5)).status == 0
@@ -144,8 +144,8 @@ async def test_a_stream_number_below_the_highest_is_not_served(serve_ngh2: Serve
 @pytest.mark.parametrize(
     "late", [frame(h2.DATA, 0, 1, b"x"), frame(h2.HEADERS, 5, 1, block())], ids=["data", "headers"]
 )
-async def test_frames_after_the_end_of_a_stream_are_an_error(serve_ngh2: Serve, late: bytes) -> None:
-    async with serve_ngh2() as running:
+async def test_frames_after_the_end_of_a_stream_are_an_error(serve_http2: Serve, late: bytes) -> None:
+    async with serve_http2() as running:
         peer = await running.connect()
         await peer.send(opened(b"/test.S/Hang") + data(message(b"x")) + late)
         answer = await peer.answer(1)
@@ -154,8 +154,8 @@ async def test_frames_after_the_end_of_a_stream_are_an_error(serve_ngh2: Serve, 
         await running.works()
 
 
-async def test_priority_and_unknown_frames_mean_nothing(serve_ngh2: Serve) -> None:
-    async with serve_ngh2() as running:
+async def test_priority_and_unknown_frames_mean_nothing(serve_http2: Serve) -> None:
+    async with serve_http2() as running:
         peer = await running.connect()
         await peer.send(
             frame(h2.PRIORITY, 0, 1, U32.pack(0) + b"\x10"),
@@ -170,8 +170,8 @@ async def test_priority_and_unknown_frames_mean_nothing(serve_ngh2: Serve) -> No
         await peer.close()
 
 
-async def test_padding_is_no_part_of_a_message(serve_ngh2: Serve) -> None:
-    async with serve_ngh2() as running:
+async def test_padding_is_no_part_of_a_message(serve_http2: Serve) -> None:
+    async with serve_http2() as running:
         peer = await running.connect()
         padded = b"\x20" + message(b"hello") + bytes(32)
         await peer.send(opened(), frame(h2.DATA, h2.PADDED | h2.END_STREAM, 1, padded))
@@ -179,8 +179,8 @@ async def test_padding_is_no_part_of_a_message(serve_ngh2: Serve) -> None:
         await peer.close()
 
 
-async def test_a_header_block_may_come_in_pieces_and_trailers_may_end_a_call(serve_ngh2: Serve) -> None:
-    async with serve_ngh2() as running:
+async def test_a_header_block_may_come_in_pieces_and_trailers_may_end_a_call(serve_http2: Serve) -> None:
+    async with serve_http2() as running:
         peer = await running.connect()
         whole = block()
         await peer.send(
@@ -195,8 +195,8 @@ async def test_a_header_block_may_come_in_pieces_and_trailers_may_end_a_call(ser
 
 
 @pytest.mark.parametrize("size", [1, 2, 7])
-async def test_bytes_may_come_in_any_pieces(serve_ngh2: Serve, size: int) -> None:
-    async with serve_ngh2() as running:
+async def test_bytes_may_come_in_any_pieces(serve_http2: Serve, size: int) -> None:
+    async with serve_http2() as running:
         peer = await running.connect()
         sent = request(1)
         for start in range(0, len(sent), size):

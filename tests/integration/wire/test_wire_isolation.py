@@ -163,14 +163,14 @@ async def test_a_call_beyond_the_drain_time_ends_with_another_status_than_ok(ser
 )
 @pytest.mark.parametrize("how", ["waits", "cancels"])
 async def test_nothing_of_a_call_that_is_over_waits_for_the_garbage_collector(
-    serve_ngh2: Serve, method: str, how: str
+    serve_http2: Serve, method: str, how: str
 ) -> None:
     """A cancelled handler's frames hold all that it held: in a circle they stay until a full collection, which is rare."""
 
     def kept() -> int:
         return sum(isinstance(each, (Stream, Running)) for each in gc.get_objects())
 
-    async with serve_ngh2() as running:
+    async with serve_http2() as running:
         peer = await running.connect()
         swarm = running.engine._state.swarm  # type: ignore[attr-defined]
         gc.collect()
@@ -195,9 +195,9 @@ async def test_nothing_of_a_call_that_is_over_waits_for_the_garbage_collector(
 
 @pytest.mark.parametrize(("method", "tasks"), [("Both", 0), ("HangStream", 1)])
 async def test_only_a_handler_that_waits_for_more_than_its_peer_is_a_task(
-    serve_ngh2: Serve, method: str, tasks: int
+    serve_http2: Serve, method: str, tasks: int
 ) -> None:
-    async with serve_ngh2() as running:
+    async with serve_http2() as running:
         peer = await running.connect()
         await peer.send(call(f"/test.S/{method}".encode(), message(b"a"), ended=False))
         while not (1 in peer.streams and peer.streams[1].data):

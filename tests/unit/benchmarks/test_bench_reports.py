@@ -95,7 +95,7 @@ def made() -> dict[str, Any]:
     row |= {"added_p50_ms": 0.2, "added_p99_ms": 0.9}
     rows: list[dict[str, Any]] = [
         {"path": "no_filter", **row, "ratio": 1.0, "added_p50_ms": 0.0},
-        {"path": "ext_authz_ngh2", **row},
+        {"path": "ext_authz", **row},
         {"path": "native_jwt", "skipped": "<no filter>"},
         {"path": "push_1", "push_p50_ms": 74.0},
     ]
@@ -105,7 +105,7 @@ def made() -> dict[str, Any]:
 def test_the_picture_is_valid_svg_with_every_measured_path() -> None:
     root = ElementTree.fromstring(plot(made()))  # noqa: S314 - our own text
     said = [element.text for element in root.iter() if element.tag.endswith("text")]
-    assert {"no_filter", "ext_authz_ngh2"} <= set(said)
+    assert {"no_filter", "ext_authz"} <= set(said)
     assert "native_jwt" not in said
 
 
@@ -126,7 +126,14 @@ def test_every_path_has_its_base_and_a_name_of_its_own() -> None:
     paths = [case.path for case in CASES]
     assert len(set(paths)) == len(paths)
     assert {case.base for case in CASES} <= set(paths)
-    assert {"no_filter", "native_only", "native_jwt", "ext_authz_ngh2", "ext_authz_grpcio"} <= set(paths)
+    assert {
+        "no_filter",
+        "native_only",
+        "native_jwt",
+        "ext_authz",
+        "ext_authz_ngh2",
+        "ext_authz_grpcio",
+    } <= set(paths)
     assert {"ext_proc_request", "ext_proc_request_response", "sse_50", "prompt_220k"} <= set(paths)
 
 

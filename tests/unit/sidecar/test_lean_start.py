@@ -31,7 +31,7 @@ import sidecar.__main__
 """
 KEYS_ALONE = """
 import sidecar.worker
-from sidecar.wire.engine_ngh2 import Ngh2Engine
+import sidecar.wire.engine_http2, sidecar.wire.http2_session
 from sidecar.checks.admission.request_rate import Buckets
 from sidecar.plan.load import load_plan
 from bartizan.policy.bundle import GuardModel, GuardPlan

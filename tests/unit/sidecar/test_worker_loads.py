@@ -11,7 +11,8 @@ import pytest
 from bartizan.policy.checks import Canary, Probabilities
 from sidecar.agent.channel import Channel
 from sidecar.agent.messages import AgentMessage, Load, Loaded, WorkerMessage
-from sidecar.wire.engine_ngh2 import Ngh2Engine
+from sidecar.wire.engine_http2 import Http2Engine
+from sidecar.wire.http2_session import Http2Session
 from sidecar.worker import Worker
 from sidecar.worker_settings import WorkerSettings
 from tests.support.guard import guard_plan
@@ -27,7 +28,9 @@ async def test_a_plan_that_breaks_its_builder_is_refused_by_the_name_of_the_erro
     sent: Channel[AgentMessage, WorkerMessage] = Channel.agent_side(agent)
     received: Channel[WorkerMessage, AgentMessage] = Channel(worker_end, lambda _: load)
     settings = WorkerSettings(channel_fd=0, audit_fd=0, guard_socket=Path("unused"))
-    worker = Worker(channel=received, audit_channel=received, engine=Ngh2Engine(), settings=settings)
+    worker = Worker(
+        channel=received, audit_channel=received, engine=Http2Engine(Http2Session), settings=settings
+    )
     async with asyncio.TaskGroup() as group:
         serving = group.create_task(worker.serve_agent())
         await sent.send(load)

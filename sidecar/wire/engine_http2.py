@@ -1,5 +1,5 @@
-"""The second wire engine: libnghttp2 below asyncio, made for uvloop. Listening and stopping; the rest is in
-http2_protocol.py (asyncio) and http2_connection.py (rules).
+"""The default wire engine: HTTP/2 on asyncio, made for uvloop. Listening and stopping; the rest is in http2_protocol.py
+(asyncio), http2_connection.py (gRPC's rules) and a session (HTTP/2's rules).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from sidecar.wire.engine import MAX_CONNECTIONS, Services
 from sidecar.wire.grpc_call import Budget, Method
 from sidecar.wire.grpc_health import Health
 from sidecar.wire.http2_protocol import Http2Protocol
+from sidecar.wire.http2_seam import Sessions
 from sidecar.wire.running import Server
 
 MAX_MESSAGE: Final = 68 * 1024 * 1024
@@ -27,13 +28,16 @@ _ROUND_TRIP: Final = 0.1  # for the answer to our ping before the last GOAWAY
 _LAST_WRITE: Final = 0.25  # for the last bytes of connections whose calls were ended
 
 
-class Ngh2Engine:
+class Http2Engine:
     """Implements sidecar.wire.engine.Engine. Runs on asyncio's loop as well, with less speed."""
 
-    def __init__(self, *, max_message: int = MAX_MESSAGE, max_calls: int = MAX_CALLS) -> None:
+    def __init__(
+        self, sessions: Sessions, *, max_message: int = MAX_MESSAGE, max_calls: int = MAX_CALLS
+    ) -> None:
         self._server: asyncio.Server | None = None
         self._health = Health()
         self._state = Server(
+            sessions=sessions,
             max_message=max_message,
             max_calls=max_calls,
             max_connections=MAX_CONNECTIONS,

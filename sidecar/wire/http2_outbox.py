@@ -1,0 +1,186 @@
+"""What one connection has to send, and how much of it its peer takes now (RFC 9113 §5.2). Pure.
+
+What is small and within the peer's windows becomes a frame at once. The rest waits as plain bytes at its stream, where it is
+counted and where a reset drops it, until frames are taken.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from sidecar.wire import http2_frames as h2
+from sidecar.wire.grpc_frames import frame
+
+_ENOUGH: Final = 256 * 1024
+"""Bytes of frames that are ready: more bodies wait."""
+_TOO_MUCH: Final = 4 * 1024 * 1024
+"""Of a peer that asks on and reads nothing."""
+
+
+class Lane(msgspec.Struct, eq=False):
+    """One open HTTP/2 stream as its connection's books have it."""
+
+    number: int
+    window: int
+    """Bytes of ours that its peer still takes. Below zero after a change of settings."""
+    left: int
+    """Bytes that its peer still owes by content-length, -1 where none was said."""
+    ended: bool
+    """The peer has sent everything."""
+    spent: int = 0
+    """Bytes that came, for which the peer got no new window."""
+    taken: int = 0
+    """Of them: that were taken."""
+    waiting: bytearray | None = None
+    """Bytes of our body that are not in a frame yet."""
+    end: bytes = b""
+    """The frame that follows them and ends our side."""
+
+
+class Outbox:
+    """Frames in their order. A stream is gone from `lanes` when both ends have ended, or one has given up."""
+
+    __slots__ = ("_blocked", "_frames", "_ready", "_window", "initial", "lanes")
+
+    def __init__(self) -> None:
+        self.lanes: dict[int, Lane] = {}
+        self.initial = h2.DEFAULT_WINDOW
+        """Of each new stream."""
+        self._window = h2.DEFAULT_WINDOW
+        self._blocked: dict[int, Lane] = {}
+        self._frames: list[bytes] = []
+        self._ready = 0
+
+    def __bool__(self) -> bool:
+        """Whether `take` gives something."""
+        return bool(self._frames) or (
+            self._window > 0 and any(lane.window > 0 for lane in self._blocked.values())
+        )
+
+    @property
+    def overfull(self) -> bool:
+        """Whether the peer asks on and reads nothing: no window holds back what answers that."""
+        return self._ready > _TOO_MUCH
+
+    def put(self, made: bytes) -> None:
+        """A frame that no window holds back."""
+        self._frames.append(made)
+        self._ready += len(made)
+
+    def answer(self, lane: Lane, message: bytes) -> None:
+        """The whole good answer of a call with one message."""
+        size = len(message) + 5
+        if (
+            size <= h2.LARGEST_FRAME
+            and size <= lane.window
+            and size <= self._window
+            and self._ready < _ENOUGH
+        ):
+            made = h2.answer_frames(lane.number, message)
+            self._frames.append(made)
+            self._ready += len(made)
+            self._window -= size
+            self._close(lane)
+        else:
+            self.put(h2.headers_frame(lane.number, h2.RESPONSE, ended=False))
+            self.body(lane, frame(message))
+            self.end(lane, h2.FINE)
+
+    def body(self, lane: Lane, data: bytes) -> None:
+        """More of a body."""
+        if lane.waiting is None:
+            size = len(data)
+            if (
+                size <= h2.LARGEST_FRAME
+                and size <= lane.window
+                and size <= self._window
+                and self._ready < _ENOUGH
+            ):
+                self._frames.append(h2.data_frame(lane.number, data))
+                self._ready += size + h2.HEAD_SIZE
+                self._window -= size
+                lane.window -= size
+                return
+            lane.waiting = bytearray()
+            self._blocked[lane.number] = lane
+        lane.waiting += data
+
+    def end(self, lane: Lane, fields: bytes) -> None:
+        """The header block that ends our side, after the body."""
+        made = h2.headers_frame(lane.number, fields, ended=True)
+        if lane.waiting is not None:
+            lane.end = made
+        else:
+            self.put(made)
+            self._close(lane)
+
+    def drop(self, lane: Lane) -> None:
+        """Forget a stream that was given up, and what waits at it."""
+        self.lanes.pop(lane.number, None)
+        self._blocked.pop(lane.number, None)
+
+    def widen(self, more: int) -> None:
+        """The peer takes more on the connection. Raises ConnectionBroken beyond what a window can be."""
+        self._window += more
+        if self._window > h2.LARGEST_WINDOW:
+            raise h2.ConnectionBroken(h2.FLOW_CONTROL_ERROR)
+
+    def widen_lane(self, lane: Lane, more: int) -> bool:
+        """The peer takes more on a stream; False where that is more than a window can be."""
+        lane.window += more
+        return lane.window <= h2.LARGEST_WINDOW
+
+    def resize(self, initial: int) -> None:
+        """The peer's settings have another window for all streams (RFC 9113 §6.9.2). Raises ConnectionBroken."""
+        if initial > h2.LARGEST_WINDOW:
+            raise h2.ConnectionBroken(h2.FLOW_CONTROL_ERROR)
+        more, self.initial = initial - self.initial, initial
+        for lane in self.lanes.values():
+            lane.window += more
+            if lane.window > h2.LARGEST_WINDOW:
+                raise h2.ConnectionBroken(h2.FLOW_CONTROL_ERROR)
+
+    def take(self) -> bytes:
+        """Frames in their order, b"" when there are none now."""
+        if self._blocked:
+            # one after the other from the one that has waited longest, so that a large one does not hold up the rest
+            for lane in list(self._blocked.values()):
+                if self._window <= 0 or self._ready >= _ENOUGH:
+                    break
+                self._pump(lane)
+        if not self._frames:
+            return b""
+        made = b"".join(self._frames)
+        self._frames.clear()
+        self._ready = 0
+        return made
+
+    def _pump(self, lane: Lane) -> None:
+        """Make frames of what waits at a stream, as far as windows go."""
+        waiting = lane.waiting
+        assert waiting is not None
+        del self._blocked[lane.number]
+        while waiting and self._ready < _ENOUGH:
+            size = min(len(waiting), lane.window, self._window, h2.LARGEST_FRAME)
+            if size <= 0:
+                break
+            self._frames.append(h2.data_frame(lane.number, bytes(waiting[:size])))
+            del waiting[:size]
+            self._ready += size + h2.HEAD_SIZE
+            self._window -= size
+            lane.window -= size
+        if waiting:
+            self._blocked[lane.number] = lane
+            return
+        lane.waiting = None
+        if lane.end:
+            self.put(lane.end)
+            self._close(lane)
+
+    def _close(self, lane: Lane) -> None:
+        """Our side has ended. A peer that has not is told that nobody reads the rest (RFC 9113 §8.1)."""
+        del self.lanes[lane.number]
+        if not lane.ended:
+            self.put(h2.reset_frame(lane.number, h2.NO_ERROR))
