@@ -13,6 +13,7 @@ import msgspec
 from sidecar.wire import grpc_status as status
 from sidecar.wire.engine import Call
 from sidecar.wire.grpc_call import Metadata, Method, Stream
+from sidecar.wire.http2_seam import Lane
 
 MAX_HEADERS: Final = 16 * 1024
 """Of one call's metadata, counted as HTTP/2 counts header lists."""
@@ -44,7 +45,7 @@ class Admission:
         self._methods = methods
         self._known: list[_Known] = []
 
-    def admit(self, number: int, headers: status.Headers, now: float) -> Stream | status.Headers:
+    def admit(self, lane: Lane, headers: status.Headers, now: float) -> Stream | status.Headers:
         """The call that a header block opens, or the whole answer that refuses it."""
         for known in self._known:
             if headers == known.block:
@@ -55,7 +56,7 @@ class Admission:
                 return judged
             known = judged
         left = known.call.deadline
-        return Stream(number, known.method, known.call, None if left is None else now + left)
+        return Stream(lane, known.method, known.call, None if left is None else now + left)
 
     def _judge(self, headers: status.Headers) -> _Known | status.Headers:
         fields = dict(headers)

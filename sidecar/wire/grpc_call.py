@@ -12,6 +12,7 @@ import msgspec
 from sidecar.wire import grpc_status as status
 from sidecar.wire.engine import Call
 from sidecar.wire.grpc_frames import BadFrame, MessageReader
+from sidecar.wire.http2_seam import Lane
 
 _HIDDEN = frozenset({b"te", b"content-type", b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding"})
 
@@ -42,7 +43,7 @@ class Method:
 class Stream(msgspec.Struct, eq=False):
     """One call that is not answered yet. `owner` belongs to the shell: whoever runs the handler."""
 
-    id: int
+    lane: Lane
     method: Method
     call: Call
     due: float | None
@@ -104,8 +105,8 @@ class Shell(Protocol):
     def awaited(self, stream: Stream) -> None:
         """A unary call with a deadline began, and its message is not all here yet."""
 
-    def asked(self, stream: Stream, message: bytes) -> None:
-        """A unary call and its message are here."""
+    def asked(self, stream: Stream, message: bytes) -> bytes | None:
+        """A unary call and its message are here. Its good answer if there is one at once."""
 
     def said(self, stream: Stream, message: bytes) -> bool:
         """A streaming call's message came whole and alone, as nearly all do; False when nobody waits for it."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from sidecar.wire import grpc_status as status
 from sidecar.wire.grpc_admission import Admission, refusal
 from sidecar.wire.grpc_call import Budget, Method, Shell, Stream
-from sidecar.wire.grpc_frames import BadFrame, MessageReader, frame, whole
-from sidecar.wire.http2_seam import Session, Sessions
+from sidecar.wire.grpc_frames import BadFrame, MessageReader, whole
+from sidecar.wire.http2_seam import Lane, Session, Sessions
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,8 +29,6 @@ class Http2Connection:
     budget: Budget
     shell: Shell
     clock: Callable[[], float] = time.monotonic
-    streams: dict[int, Stream] = field(default_factory=dict)
-    """Calls that have no status yet."""
     draining: bool = False
     final: bool = False
     _arrived: float = 0.0
@@ -41,6 +39,11 @@ class Http2Connection:
     def __post_init__(self) -> None:
         self._admission = Admission(self.methods)
         self._session = self.sessions(self, self.max_calls)
+
+    @property
+    def streams(self) -> list[Stream]:
+        """Calls that have no status yet."""
+        return [lane.call for lane in self._session.lanes.values() if lane.call is not None]
 
     @property
     def ready(self) -> bool:
@@ -64,28 +67,73 @@ class Http2Connection:
                     self.shell.awaited(stream)
             self._begun.clear()
 
-    def requested(self, number: int, headers: status.Headers, *, ended: bool) -> None:
-        """Implements Listener, as do `data`, `trailed`, `lost` and `ponged`."""
-        admitted = self._admission.admit(number, headers, self._arrived)
+    def requested(self, lane: Lane, headers: status.Headers) -> None:
+        """Implements Listener, as do `called`, `data`, `trailed`, `lost` and `ponged`."""
+        stream = self._opened(lane, headers)
+        if stream is not None and lane.ended and not stream.finished:
+            self._end(stream)
+
+    def called(self, lane: Lane, headers: status.Headers, body: bytes) -> bytes | bool:
+        stream = self._opened(lane, headers)
+        if stream is None or not stream.method.unary:
+            return self.data(lane, body)
+        message = whole(body, self.max_message)
+        if message is None:
+            return self.data(lane, body)
+        stream.ended = True
+        answer = self.shell.asked(stream, message)
+        if answer is None:
+            return True
+        stream.finished = True
+        lane.call = None
+        return answer
+
+    def _opened(self, lane: Lane, headers: status.Headers) -> Stream | None:
+        """The call that a stream is; None when it is refused."""
+        admitted = self._admission.admit(lane, headers, self._arrived)
         if not isinstance(admitted, Stream):
-            self._session.end(number, admitted)
-            return
-        self.streams[number] = admitted
+            self._session.end(lane, admitted)
+            return None
+        lane.call = admitted
         if not admitted.method.unary:
             self.shell.opened(admitted)
-        elif admitted.due is not None:
+        elif admitted.due is not None and not lane.ended:
             self._begun.append(admitted)
-        if ended and not admitted.finished:
-            self._end(admitted)
+        return admitted
 
-    def data(self, number: int, data: bytes, *, ended: bool) -> None:
-        stream = self.streams.get(number)
-        if stream is None or (stream.reader is None and self._handed(stream, data, ended=ended)):
-            self._session.acknowledge(number, len(data))  # answered before all was here, or taken at once
-            return
+    def data(self, lane: Lane, data: bytes) -> bool:
+        stream: Stream | None = lane.call
+        if stream is None:
+            return True  # answered before all was here
         if stream.reader is None:
+            if lane.ended or not stream.method.unary:
+                message = whole(data, self.max_message)
+                if message is not None and self._handed(stream, message):
+                    return True
             stream.reader = MessageReader(self.max_message)
-        stream.reader.feed(data)
+        self._kept(stream, data)
+        return False
+
+    def _handed(self, stream: Stream, message: bytes) -> bool:
+        """Whether somebody took a message at once that came whole and alone."""
+        stream.ended = stream.lane.ended
+        if stream.method.unary:
+            self._asked(stream, message)
+        elif not self.shell.said(stream, message):
+            stream.ended = False
+            return False
+        return True
+
+    def _asked(self, stream: Stream, message: bytes) -> None:
+        answer = self.shell.asked(stream, message)
+        if answer is not None:
+            self.answer(stream, answer)
+
+    def _kept(self, stream: Stream, data: bytes) -> None:
+        """Bytes that nobody takes yet."""
+        reader = stream.reader
+        assert reader is not None
+        reader.feed(data)
         stream.unacknowledged += len(data)
         self.budget.account(stream)
         unary = stream.method.unary
@@ -94,33 +142,20 @@ class Http2Connection:
         elif unary and (bad := stream.broken()) is not None:
             self.fail(stream, bad.code, str(bad))
         else:
-            if unary or not stream.reader.ready:
+            if unary or not reader.ready:
                 self._release(stream)
-            if ended:
+            if stream.lane.ended:
                 self._end(stream)
-            elif not unary and stream.reader.ready:
+            elif not unary and reader.ready:
                 self.shell.readable(stream)
 
-    def _handed(self, stream: Stream, data: bytes, *, ended: bool) -> bool:
-        """Whether the data was one message, and somebody took it at once."""
-        unary = stream.method.unary
-        message = whole(data, self.max_message) if ended or not unary else None
-        if message is None:
-            return False
-        stream.ended = ended
-        if unary:
-            self.shell.asked(stream, message)
-        elif not self.shell.said(stream, message):
-            stream.ended = False
-            return False
-        return True
+    def trailed(self, lane: Lane) -> None:
+        if lane.call is not None:
+            self._end(lane.call)
 
-    def trailed(self, number: int) -> None:
-        if (stream := self.streams.get(number)) is not None:
-            self._end(stream)
-
-    def lost(self, number: int) -> None:
-        if (stream := self.streams.get(number)) is not None:
+    def lost(self, lane: Lane) -> None:
+        stream: Stream | None = lane.call
+        if stream is not None:
             self._forget(stream)
             self.shell.gone(stream)
 
@@ -139,7 +174,7 @@ class Http2Connection:
             self.fail(stream, bad.code, str(bad))
         else:
             self.budget.account(stream)
-            self.shell.asked(stream, message)
+            self._asked(stream, message)
 
     def take(self, stream: Stream) -> bytes | None:
         """The next message of a streaming call; None when none is there. What is taken opens the window again.
@@ -159,21 +194,21 @@ class Http2Connection:
             return
         if not stream.responded:
             stream.responded = True
-            self._session.begin(stream.id)
-        self._session.body(stream.id, frame(message))
+            self._session.begin(stream.lane)
+        self._session.say(stream.lane, message)
 
     def answer(self, stream: Stream, message: bytes) -> None:
         """The one reply of a unary call that ends well."""
         if not stream.finished:
             self._forget(stream)
-            self._session.answer(stream.id, message)
+            self._session.answer(stream.lane, message)
 
     def finish(self, stream: Stream, code: int, text: str = "") -> None:
         """End a call with a status. Only the first end counts."""
         if not stream.finished:
             self._forget(stream)
             self._session.end(
-                stream.id, status.trailers(code, text) if stream.responded else refusal(code, text)
+                stream.lane, status.trailers(code, text) if stream.responded else refusal(code, text)
             )
 
     def fail(self, stream: Stream, code: int, text: str) -> None:
@@ -183,7 +218,7 @@ class Http2Connection:
 
     def queued(self, stream: Stream) -> int:
         """Bytes of replies that wait for the peer's window."""
-        return 0 if stream.finished else self._session.queued(stream.id)
+        return 0 if stream.finished else self._session.queued(stream.lane)
 
     def output(self) -> bytes:
         """Bytes to write now, b"" when there are none."""
@@ -211,12 +246,12 @@ class Http2Connection:
     def forget_all(self) -> None:
         """The transport is gone."""
         self._session.closed = True
-        for number in list(self.streams):
-            self.lost(number)
+        for lane in list(self._session.lanes.values()):
+            self.lost(lane)
 
     def _forget(self, stream: Stream) -> None:
         stream.finished = True
-        self.streams.pop(stream.id, None)
+        stream.lane.call = None
         if stream.reader is not None:
             stream.reader.clear()
             self.budget.account(stream)
@@ -224,5 +259,5 @@ class Http2Connection:
             self._release(stream)
 
     def _release(self, stream: Stream) -> None:
-        self._session.acknowledge(stream.id, stream.unacknowledged)
+        self._session.acknowledge(stream.lane, stream.unacknowledged)
         stream.unacknowledged = 0

@@ -47,6 +47,7 @@ u32 = struct.Struct(">I").unpack
 setting = struct.Struct(">HI").iter_unpack
 _head = struct.Struct(">IBI").pack
 _with_number = struct.Struct(">IBII").pack
+_message = struct.Struct(">IBIxI").pack
 _goaway = struct.Struct(">IBIII").pack
 _setting = struct.Struct(">HI").pack
 
@@ -117,6 +118,12 @@ def settings_frame(settings: dict[int, int]) -> bytes:
     return _head(len(settings) * 6 << 8 | SETTINGS, 0, 0) + b"".join(
         map(_setting, settings, settings.values())
     )
+
+
+def message_frame(number: int, message: bytes) -> bytes:
+    """One message of gRPC's, small enough for a frame."""
+    size = len(message)
+    return _message(size + 5 << 8, 0, number, size) + message
 
 
 SETTINGS_TAKEN: Final = _head(SETTINGS, ACK, 0)

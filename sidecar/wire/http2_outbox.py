@@ -8,35 +8,14 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
-
 from sidecar.wire import http2_frames as h2
-from sidecar.wire.grpc_frames import frame
+from sidecar.wire.grpc_frames import HEAD, frame
+from sidecar.wire.http2_seam import Lane
 
 _ENOUGH: Final = 256 * 1024
 """Bytes of frames that are ready: more bodies wait."""
 _TOO_MUCH: Final = 4 * 1024 * 1024
 """Of a peer that asks on and reads nothing."""
-
-
-class Lane(msgspec.Struct, eq=False):
-    """One open HTTP/2 stream as its connection's books have it."""
-
-    number: int
-    window: int
-    """Bytes of ours that its peer still takes. Below zero after a change of settings."""
-    left: int
-    """Bytes that its peer still owes by content-length, -1 where none was said."""
-    ended: bool
-    """The peer has sent everything."""
-    spent: int = 0
-    """Bytes that came, for which the peer got no new window."""
-    taken: int = 0
-    """Of them: that were taken."""
-    waiting: bytearray | None = None
-    """Bytes of our body that are not in a frame yet."""
-    end: bytes = b""
-    """The frame that follows them and ends our side."""
 
 
 class Outbox:
@@ -71,13 +50,8 @@ class Outbox:
 
     def answer(self, lane: Lane, message: bytes) -> None:
         """The whole good answer of a call with one message."""
-        size = len(message) + 5
-        if (
-            size <= h2.LARGEST_FRAME
-            and size <= lane.window
-            and size <= self._window
-            and self._ready < _ENOUGH
-        ):
+        size = len(message) + HEAD
+        if size <= lane.window and self._fits(size):
             made = h2.answer_frames(lane.number, message)
             self._frames.append(made)
             self._ready += len(made)
@@ -85,27 +59,26 @@ class Outbox:
             self._close(lane)
         else:
             self.put(h2.headers_frame(lane.number, h2.RESPONSE, ended=False))
-            self.body(lane, frame(message))
+            self.say(lane, message)
             self.end(lane, h2.FINE)
 
-    def body(self, lane: Lane, data: bytes) -> None:
-        """More of a body."""
-        if lane.waiting is None:
-            size = len(data)
-            if (
-                size <= h2.LARGEST_FRAME
-                and size <= lane.window
-                and size <= self._window
-                and self._ready < _ENOUGH
-            ):
-                self._frames.append(h2.data_frame(lane.number, data))
-                self._ready += size + h2.HEAD_SIZE
-                self._window -= size
-                lane.window -= size
-                return
-            lane.waiting = bytearray()
+    def say(self, lane: Lane, message: bytes) -> None:
+        """One message of an answer."""
+        size = len(message) + HEAD
+        if lane.waiting is not None:
+            lane.waiting += frame(message)
+        elif size <= lane.window and self._fits(size):
+            self._frames.append(h2.message_frame(lane.number, message))
+            self._ready += size + h2.HEAD_SIZE
+            self._window -= size
+            lane.window -= size
+        else:
+            lane.waiting = bytearray(frame(message))
             self._blocked[lane.number] = lane
-        lane.waiting += data
+
+    def _fits(self, size: int) -> bool:
+        """Whether so much of a body may be a frame at once."""
+        return size <= self._window and size <= h2.LARGEST_FRAME and self._ready < _ENOUGH
 
     def end(self, lane: Lane, fields: bytes) -> None:
         """The header block that ends our side, after the body."""
@@ -118,6 +91,7 @@ class Outbox:
 
     def drop(self, lane: Lane) -> None:
         """Forget a stream that was given up, and what waits at it."""
+        lane.gone = True
         self.lanes.pop(lane.number, None)
         self._blocked.pop(lane.number, None)
 
@@ -181,6 +155,7 @@ class Outbox:
 
     def _close(self, lane: Lane) -> None:
         """Our side has ended. A peer that has not is told that nobody reads the rest (RFC 9113 §8.1)."""
+        lane.gone = True
         del self.lanes[lane.number]
         if not lane.ended:
             self.put(h2.reset_frame(lane.number, h2.NO_ERROR))

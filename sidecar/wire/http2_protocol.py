@@ -47,7 +47,7 @@ class Http2Protocol(asyncio.Protocol):
         self._flushing = False
         self._woken = False
         self._blocked: set[Stream] = set()
-        self._turns = Turns(self._drive, self._flush, self._core.clock)
+        self._turns = Turns(self._in_turn, self._flush, self._core.clock)
         self._timer: asyncio.TimerHandle | None = None
         self.closed: asyncio.Future[None] = self._loop.create_future()
 
@@ -151,35 +151,40 @@ class Http2Protocol(asyncio.Protocol):
 
     def abandon(self) -> None:
         """End the running calls."""
-        for stream in list(self._core.streams.values()):
+        for stream in self._core.streams:
             self._core.fail(stream, status.UNAVAILABLE, "the guard is stopping")
         self._flush()
         self._close()
 
     # --- calls
 
-    def asked(self, stream: Stream, message: bytes) -> None:
+    def asked(self, stream: Stream, message: bytes) -> bytes | None:
         """Implements Shell, as do the public ones below."""
         if stream.timer is not None:
             unwatch(stream)
-        self._turns.asked(stream, message)
+        return self._drive(stream, message) if self._turns.now(stream, message) else None
 
-    def _drive(self, stream: Stream, message: bytes) -> None:
-        """Ask a unary handler, unless its caller waits no longer; nor is such a caller answered."""
-        core, due = self._core, stream.due
-        if due is not None and core.clock() >= due:
-            core.finish(stream, status.DEADLINE_EXCEEDED)
-            return
+    def _in_turn(self, stream: Stream, message: bytes) -> None:
+        """Ask a unary handler later than its message came."""
+        answer = self._drive(stream, message)
+        if answer is not None:
+            self._core.answer(stream, answer)
+
+    def _drive(self, stream: Stream, message: bytes) -> bytes | None:
+        """Ask a unary handler, unless its caller waits no longer; nor is such a caller answered. None where the answer comes
+        later, or is another than a good one.
+        """
+        due = stream.due
+        if due is not None and self._is_late(stream):
+            return None
         try:
             answer = stream.method.handler(stream.call, message)
-            if not isinstance(answer, bytes):
-                self._begin(stream, answer)
-            elif due is not None and core.clock() >= due:
-                core.finish(stream, status.DEADLINE_EXCEEDED)
-            else:
-                core.answer(stream, answer)
+            if isinstance(answer, bytes):
+                return None if due is not None and self._is_late(stream) else answer
+            self._begin(stream, answer)
         except Exception as error:
             self._failed(stream, error)
+        return None
 
     def _begin(self, stream: Stream, work: Coroutine[Any, Any, bytes]) -> None:
         """Drive a handler's coroutine up to its first wait, with which it becomes a task."""

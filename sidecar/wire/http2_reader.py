@@ -9,24 +9,30 @@ from collections.abc import Iterator
 from typing import Final
 
 from sidecar.wire import http2_frames as h2
-from sidecar.wire.http2_frames import ConnectionBroken
+from sidecar.wire.http2_frames import END_HEADERS, END_STREAM, HEAD_SIZE, LARGEST_FRAME, ConnectionBroken
 from sidecar.wire.http2_limits import MOST_HEADERS
 
-Frame = tuple[int, int, int, bytes, int]
-"""Kind, flags, stream, payload, and the bytes that came as its payload."""
+Frame = tuple[int, int, int, bytes, bytes]
+"""Kind, flags, stream, payload; the last is a CALL's body."""
+CALL: Final = 0x100
+"""A header block and the one frame with the whole body that follows it, as most unary calls come."""
+PADDING: Final = 0x101
+"""Bytes of a stream that say nothing; how many stands for the flags."""
 
 _NUMBER: Final = 2**31 - 1  # all but the reserved bit
 _MOST_EMPTY: Final = 1000
 """Frames in a row that carry nothing: of DATA, of header blocks."""
 _OF_A_STREAM: Final = frozenset({h2.DATA, h2.HEADERS, h2.PRIORITY, h2.RST_STREAM, h2.CONTINUATION})
 _OF_THE_CONNECTION: Final = frozenset({h2.SETTINGS, h2.PING, h2.GOAWAY})
+_PLAIN: Final = {h2.DATA: h2.END_STREAM, h2.HEADERS: h2.END_HEADERS | h2.END_STREAM}
+"""Flags of frames that carry all their bytes as they are, as nearly all do; the stream may go on or end."""
 _SIZES: Final = {h2.PRIORITY: 5, h2.RST_STREAM: 4, h2.PING: 8, h2.WINDOW_UPDATE: 4}
 
 
 class FrameReader:
     """Reads one connection."""
 
-    __slots__ = ("_begun", "_empty", "_greeted", "_open", "_rest")
+    __slots__ = ("_begun", "_between", "_empty", "_greeted", "_open", "_rest")
 
     def __init__(self) -> None:
         self._greeted = False  # the preface came
@@ -35,6 +41,7 @@ class FrameReader:
         self._open: tuple[int, int, bytearray] | None = (
             None  # flags and stream of a header block, and what came of it
         )
+        self._between = False  # the settings came, and no header block goes on
         self._empty = 0
 
     def read(self, data: bytes) -> Iterator[Frame]:
@@ -44,30 +51,32 @@ class FrameReader:
         at, size, head = 0, len(data), h2.head
         if not self._greeted:
             at = self._greet(data)
-        while size - at >= h2.HEAD_SIZE:
-            length, flags, number = head(data, at)
-            kind, length = length & 0xFF, length >> 8
-            if length > h2.LARGEST_FRAME:
+        while size - at >= HEAD_SIZE:
+            word, flags, number = head(data, at)
+            kind, length, start = word & 0xFF, word >> 8, at + HEAD_SIZE
+            if length > LARGEST_FRAME:
                 raise ConnectionBroken(h2.FRAME_SIZE_ERROR)
-            start = at + h2.HEAD_SIZE
-            end = start + length
-            if end > size:
+            if start + length > size:
                 break
-            at = end
-            if (
-                kind == h2.DATA
-                and number
-                and not flags & h2.PADDED
-                and length
-                and self._open is None
-                and self._begun
-            ):
+            at = start + length
+            if self._between and length and flags | END_STREAM == _PLAIN.get(kind) and 0 < number <= _NUMBER:
                 self._empty = 0
-                yield kind, flags, number & _NUMBER, data[start:end], length
+                if flags == END_HEADERS and size - at > HEAD_SIZE:
+                    word, flags, next_number = head(data, at)
+                    end = at + HEAD_SIZE + (word >> 8)
+                    if (
+                        not word & 0xFF
+                        and flags == END_STREAM
+                        and next_number == number
+                        and at + HEAD_SIZE < end <= size
+                    ):
+                        yield CALL, flags, number, data[start:at], data[at + HEAD_SIZE : end]
+                        at = end
+                        continue
+                    flags = END_HEADERS
+                yield kind, flags, number, data[start:at], b""
             else:
-                frame = self._checked(kind, flags, number & _NUMBER, data[start:end])
-                if frame is not None:
-                    yield frame
+                yield from self._checked(kind, flags, number & _NUMBER, data[start:at])
         self._rest = data[at:]
 
     def _greet(self, data: bytes) -> int:
@@ -80,12 +89,12 @@ class FrameReader:
         self._greeted = True
         return len(preface)
 
-    def _checked(self, kind: int, flags: int, number: int, payload: bytes) -> Frame | None:
+    def _checked(self, kind: int, flags: int, number: int, payload: bytes) -> Iterator[Frame]:
         """A frame, if it is one by itself: a header block may go on in the next."""
         length = len(payload)
         if not self._begun:
             rule(kind == h2.SETTINGS and not flags & h2.ACK)
-            self._begun = True
+            self._begun = self._between = True
         rule(self._open is None or (kind == h2.CONTINUATION and number == self._open[1]))
         if kind in _OF_A_STREAM:
             rule(number)
@@ -100,17 +109,20 @@ class FrameReader:
                 payload = payload[_SIZES[h2.PRIORITY] :]
             if not flags & h2.END_HEADERS:
                 self._open = flags, number, bytearray(payload)
-                return None
+                self._between = False
+                return
         elif kind == h2.CONTINUATION:
-            return self._continued(flags, number, payload)
+            yield from self._continued(flags, number, payload)
+            return
         elif kind == h2.DATA:
             if not (length or flags & h2.END_STREAM):
                 self._nothing()
             if flags & h2.PADDED:
                 payload = _unpadded(payload)
-        return kind, flags, number, payload, length
+                yield PADDING, length - len(payload), number, b"", b""
+        yield kind, flags, number, payload, b""
 
-    def _continued(self, flags: int, number: int, payload: bytes) -> Frame | None:
+    def _continued(self, flags: int, number: int, payload: bytes) -> Iterator[Frame]:
         rule(self._open is not None)
         assert self._open is not None
         first, _, block = self._open
@@ -119,9 +131,10 @@ class FrameReader:
         if not payload:
             self._nothing()
         if not flags & h2.END_HEADERS:
-            return None
+            return
         self._open = None
-        return h2.HEADERS, first, number, bytes(block), len(block)
+        self._between = True
+        yield h2.HEADERS, first, number, bytes(block), b""
 
     def _nothing(self) -> None:
         self._empty += 1

@@ -10,11 +10,13 @@ from typing import Final
 
 from sidecar.wire import grpc_status as status
 from sidecar.wire import http2_frames as h2
-from sidecar.wire.http2_blocks import Blocks
+from sidecar.wire import http2_reader as reader
+from sidecar.wire.http2_blocks import Block, Blocks
+from sidecar.wire.http2_frames import ConnectionBroken
 from sidecar.wire.http2_limits import CONNECTION_WINDOW, MOST_FIELDS, MOST_HEADERS, STREAM_WINDOW, settings
-from sidecar.wire.http2_outbox import Lane, Outbox
-from sidecar.wire.http2_reader import FrameReader, rule
-from sidecar.wire.http2_seam import Listener
+from sidecar.wire.http2_outbox import Outbox
+from sidecar.wire.http2_reader import CALL, FrameReader, rule
+from sidecar.wire.http2_seam import Lane, Listener
 
 _HALF_A_STREAM: Final = STREAM_WINDOW // 2
 _HALF_A_CONNECTION: Final = CONNECTION_WINDOW // 2
@@ -34,7 +36,7 @@ class Http2Session:
         self._reader = FrameReader()
         self._blocks = Blocks(MOST_HEADERS, MOST_FIELDS)
         self._outbox = Outbox()
-        self._lanes = self._outbox.lanes
+        self.lanes = self._outbox.lanes
         self._last = 0  # the highest stream that was opened
         self._refusing = False
         self._spent = 0  # bytes of bodies for which the peer got no new window
@@ -48,68 +50,106 @@ class Http2Session:
         if self.closed:
             return
         try:
-            for kind, flags, number, payload, size in self._reader.read(data):
-                if kind == h2.DATA:
-                    self._data(number, payload, size, ended=flags & h2.END_STREAM == h2.END_STREAM)
+            for kind, flags, number, payload, body in self._reader.read(data):
+                if kind == CALL:
+                    self._call(number, payload, body)
+                elif kind == h2.DATA:
+                    self._data(number, payload, flags & h2.END_STREAM)
                 elif kind == h2.HEADERS:
-                    self._headers(number, payload, ended=flags & h2.END_STREAM == h2.END_STREAM)
+                    self._headers(number, payload, flags & h2.END_STREAM)
                 else:
                     self._other(kind, flags, number, payload)
-            rule(not self._outbox.overfull, h2.ENHANCE_YOUR_CALM)
-        except h2.ConnectionBroken as broken:
+            if self._outbox.overfull:
+                raise ConnectionBroken(h2.ENHANCE_YOUR_CALM)
+        except ConnectionBroken as broken:
             self.closed = True
             self._outbox.put(h2.goaway_frame(self._last, broken.code))
 
-    def _data(self, number: int, data: bytes, size: int, *, ended: bool) -> None:
+    def _call(self, number: int, raw: bytes, body: bytes) -> None:
+        """A stream with its whole body. What is not plain about it takes the way of its two frames."""
+        size = len(body)
+        if number <= self._last or not number & 1 or self._spent + size > CONNECTION_WINDOW:
+            self._headers(number, raw, 0)
+            self._data(number, body, h2.END_STREAM)
+            return
+        block = self._blocks.request(raw)
+        if block.length >= 0:
+            self._open(number, block, 0)
+        if block.length >= 0 or not self._opens(number, block, 0):
+            self._data(number, body, h2.END_STREAM)
+            return
         self._spent += size
-        rule(self._spent <= CONNECTION_WINDOW, h2.FLOW_CONTROL_ERROR)
-        lane = self._lanes.get(number)
+        lane = self.lanes[number] = Lane(number, self._outbox.initial, -1, ended=True)
+        answer = self._listener.called(lane, block.headers, body)
+        if answer is not False:
+            self._give(size)
+            if answer is not True:
+                self._outbox.answer(lane, answer)
+
+    def _data(self, number: int, data: bytes, end: int) -> None:
+        size = len(data)
+        self._spent = spent = self._spent + size
+        if spent > CONNECTION_WINDOW:
+            raise ConnectionBroken(h2.FLOW_CONTROL_ERROR)
+        lane = self.lanes.get(number)
         if lane is None:
             self._was_open(number)  # its peer does not know yet that it is over
             self._give(size)
             return
-        rule(not lane.ended, h2.STREAM_CLOSED)
-        lane.ended = ended
-        lane.spent += size
-        broken = h2.FLOW_CONTROL_ERROR if lane.spent > STREAM_WINDOW else h2.NO_ERROR
-        if lane.left >= 0:
-            lane.left -= len(data)
-            if lane.left < 0 or (ended and lane.left):
-                broken = h2.PROTOCOL_ERROR
-        if broken:
+        if lane.ended:
+            raise ConnectionBroken(h2.STREAM_CLOSED)
+        if end:
+            lane.ended = True
+        lane.spent = spent = lane.spent + size
+        if spent > STREAM_WINDOW:
             self._give(size)
-            self._reset(lane, broken)
-            return
-        if size != len(data):
-            self.acknowledge(number, size - len(data))
-        self._listener.data(number, data, ended=ended)
+            self._reset(lane, h2.FLOW_CONTROL_ERROR)
+        elif lane.left >= 0 and self._lies(lane, size):
+            self._give(size)
+            self._reset(lane, h2.PROTOCOL_ERROR)
+        elif self._listener.data(lane, data):
+            self.acknowledge(lane, size)
 
-    def _headers(self, number: int, raw: bytes, *, ended: bool) -> None:
-        rule(number & 1)
+    def _lies(self, lane: Lane, size: int) -> bool:
+        """Whether a body has another length than its header block said."""
+        lane.left -= size
+        return lane.left < 0 or (lane.ended and lane.left > 0)
+
+    def _headers(self, number: int, raw: bytes, end: int) -> None:
+        if not number & 1:
+            raise ConnectionBroken(h2.PROTOCOL_ERROR)
         if number <= self._last:
-            self._trailers(number, raw, ended=ended)
+            self._trailers(number, raw, end)
             return
-        block = self._blocks.request(raw)
-        if self._refusing:
-            return  # RFC 9113 §6.8: beyond the last stream that is served
-        self._last = number
-        if len(self._lanes) >= self._most:
-            self._outbox.put(h2.reset_frame(number, h2.REFUSED_STREAM))
-        elif not block.headers or (ended and block.length > 0):
-            self._outbox.put(h2.reset_frame(number, h2.PROTOCOL_ERROR))
-        else:
-            self._lanes[number] = Lane(number, self._outbox.initial, block.length, ended)
-            self._listener.requested(number, block.headers, ended=ended)
+        self._open(number, self._blocks.request(raw), end)
 
-    def _trailers(self, number: int, raw: bytes, *, ended: bool) -> None:
+    def _open(self, number: int, block: Block, end: int) -> None:
+        if self._opens(number, block, end):
+            lane = self.lanes[number] = Lane(number, self._outbox.initial, block.length, bool(end))
+            self._listener.requested(lane, block.headers)
+
+    def _opens(self, number: int, block: Block, end: int) -> bool:
+        """Whether a block opens a stream; its peer is told where not."""
+        if self._refusing:
+            return False  # RFC 9113 §6.8: beyond the last stream that is served
+        self._last = number
+        if len(self.lanes) >= self._most:
+            self._outbox.put(h2.reset_frame(number, h2.REFUSED_STREAM))
+            return False
+        if not block.headers or (end and block.length > 0):
+            self._outbox.put(h2.reset_frame(number, h2.PROTOCOL_ERROR))
+            return False
+        return True
+
+    def _trailers(self, number: int, raw: bytes, end: int) -> None:
         fit = self._blocks.trailers(raw)
-        lane = self._lanes.get(number)
+        lane = self.lanes.get(number)
         if lane is None:
             return  # its peer does not know yet that it is over
         rule(not lane.ended, h2.STREAM_CLOSED)
-        if fit and ended and lane.left <= 0:
+        if fit and end and lane.left <= 0:
             lane.ended = True
-            self._listener.trailed(number)
+            self._listener.trailed(lane)
         else:
             self._reset(lane, h2.PROTOCOL_ERROR)
 
@@ -117,9 +157,9 @@ class Http2Session:
         match kind:
             case h2.RST_STREAM:
                 self._was_open(number)
-                if (lane := self._lanes.get(number)) is not None:
+                if (lane := self.lanes.get(number)) is not None:
                     self._outbox.drop(lane)
-                    self._listener.lost(number)
+                    self._listener.lost(lane)
             case h2.WINDOW_UPDATE:
                 self._widen(number, h2.u32(payload)[0] & _NUMBER)
             case h2.SETTINGS:
@@ -131,10 +171,23 @@ class Http2Session:
             case h2.GOAWAY:
                 rule(len(payload) >= 8, h2.FRAME_SIZE_ERROR)
                 self.leaving = True
+            case reader.PADDING:
+                self._padding(number, flags)
             case h2.PUSH_PROMISE:
                 rule(kept=False)
             case _:
                 return  # priorities are not followed (RFC 9113 §5.3.2), unknown kinds mean nothing (§5.5)
+
+    def _padding(self, number: int, size: int) -> None:
+        """It counts as data does, and is taken at once."""
+        self._spent += size
+        rule(self._spent <= CONNECTION_WINDOW, h2.FLOW_CONTROL_ERROR)
+        lane = self.lanes.get(number)
+        if lane is None:
+            self._give(size)
+        else:
+            lane.spent += size
+            self.acknowledge(lane, size)
 
     def _widen(self, number: int, more: int) -> None:
         if not number:
@@ -142,7 +195,7 @@ class Http2Session:
             self._outbox.widen(more)
             return
         self._was_open(number)
-        lane = self._lanes.get(number)
+        lane = self.lanes.get(number)
         if lane is not None and not more:
             self._reset(lane, h2.PROTOCOL_ERROR)
         elif lane is not None and not self._outbox.widen_lane(lane, more):
@@ -170,46 +223,47 @@ class Http2Session:
     def _reset(self, lane: Lane, code: int) -> None:
         self._outbox.drop(lane)
         self._outbox.put(h2.reset_frame(lane.number, code))
-        self._listener.lost(lane.number)
+        self._listener.lost(lane)
 
     # --- to the peer
 
-    def acknowledge(self, number: int, amount: int) -> None:
-        self._give(amount)
-        lane = self._lanes.get(number)
-        if lane is not None and not lane.ended:
-            lane.taken += amount
-            if lane.taken >= _HALF_A_STREAM:
-                self._outbox.put(h2.window_frame(number, lane.taken))
-                lane.spent -= lane.taken
+    def acknowledge(self, lane: Lane, amount: int) -> None:
+        self._taken = taken = self._taken + amount
+        if taken >= _HALF_A_CONNECTION:
+            self._give(0)
+        if not lane.ended:
+            lane.taken = taken = lane.taken + amount
+            if taken >= _HALF_A_STREAM and not lane.gone:
+                self._outbox.put(h2.window_frame(lane.number, taken))
+                lane.spent -= taken
                 lane.taken = 0
 
     def _give(self, amount: int) -> None:
+        """Bytes were taken, or mean nothing to any stream."""
         self._taken += amount
         if self._taken >= _HALF_A_CONNECTION:
             self._outbox.put(h2.window_frame(0, self._taken))
             self._spent -= self._taken
             self._taken = 0
 
-    def answer(self, number: int, message: bytes) -> None:
-        if (lane := self._lanes.get(number)) is not None:
+    def answer(self, lane: Lane, message: bytes) -> None:
+        if not lane.gone:
             self._outbox.answer(lane, message)
 
-    def begin(self, number: int) -> None:
-        if number in self._lanes:
-            self._outbox.put(h2.headers_frame(number, h2.RESPONSE, ended=False))
+    def begin(self, lane: Lane) -> None:
+        if not lane.gone:
+            self._outbox.put(h2.headers_frame(lane.number, h2.RESPONSE, ended=False))
 
-    def body(self, number: int, data: bytes) -> None:
-        if (lane := self._lanes.get(number)) is not None:
-            self._outbox.body(lane, data)
+    def say(self, lane: Lane, message: bytes) -> None:
+        if not lane.gone:
+            self._outbox.say(lane, message)
 
-    def end(self, number: int, headers: status.Headers) -> None:
-        if (lane := self._lanes.get(number)) is not None:
+    def end(self, lane: Lane, headers: status.Headers) -> None:
+        if not lane.gone:
             self._outbox.end(lane, h2.FINE if headers is status.FINE else h2.block(headers))
 
-    def queued(self, number: int) -> int:
-        lane = self._lanes.get(number)
-        return 0 if lane is None or lane.waiting is None else len(lane.waiting)
+    def queued(self, lane: Lane) -> int:
+        return 0 if lane.waiting is None else len(lane.waiting)
 
     def output(self) -> bytes:
         return self._outbox.take()
@@ -218,7 +272,7 @@ class Http2Session:
         return bool(self._outbox)
 
     def idle(self) -> bool:
-        return not self._lanes and not self._outbox
+        return not self.lanes and not self._outbox
 
     def notice(self) -> None:
         self._outbox.put(h2.goaway_frame(_NUMBER, h2.NO_ERROR))

@@ -11,7 +11,7 @@ from ngh2 import DataReceived, RequestReceived, StreamClosed, StreamReset
 from sidecar.wire import grpc_status as status
 from sidecar.wire.grpc_frames import frame
 from sidecar.wire.http2_limits import CONNECTION_WINDOW, MOST_FIELDS, MOST_HEADERS, settings
-from sidecar.wire.http2_seam import Listener
+from sidecar.wire.http2_seam import Lane, Listener
 
 _PIECE = 256 * 1024  # bytes for one write
 _RULES = ngh2.Configuration(
@@ -32,7 +32,7 @@ class Ngh2Session:
         self.leaving = False
         self.closed = False
         self._listener = listener
-        self._open: dict[int, bool] = {}  # streams that we have not ended, and whether their peers have
+        self.lanes: dict[int, Lane] = {}
         self._unfinished: set[int] = set()  # those that we ended before their peers
         self._wire = ngh2.Connection(ngh2.Role.SERVER, _RULES)
         self._wire.initiate_connection(
@@ -52,20 +52,19 @@ class Ngh2Session:
     def _handle(self, events: list[ngh2.Event]) -> None:
         for event in events:
             if isinstance(event, DataReceived):
-                if event.stream_id in self._open:
-                    self._open[event.stream_id] = event.end_stream
-                self._listener.data(event.stream_id, event.data, ended=event.end_stream)
+                self._data(event)
             elif isinstance(event, RequestReceived):
-                self._open[event.stream_id] = event.end_stream
-                self._listener.requested(event.stream_id, event.headers, ended=event.end_stream)
+                number = event.stream_id
+                self.lanes[number] = lane = Lane(number, ended=event.end_stream)
+                self._listener.requested(lane, event.headers)
             elif isinstance(event, (StreamClosed, StreamReset)):
                 self._unfinished.discard(event.stream_id)
-                if self._open.pop(event.stream_id, None) is not None:
-                    self._listener.lost(event.stream_id)
+                if (gone := self.lanes.get(event.stream_id)) is not None:
+                    self._gone(gone)
             elif isinstance(event, ngh2.TrailersReceived):
-                if event.stream_id in self._open:
-                    self._open[event.stream_id] = True
-                self._listener.trailed(event.stream_id)
+                if (lane := self.lanes.get(event.stream_id)) is not None:
+                    lane.ended = True
+                    self._listener.trailed(lane)
             elif isinstance(event, ngh2.SettingsReceived):
                 self.ready = True
             elif isinstance(event, ngh2.GoAwayReceived):
@@ -75,55 +74,76 @@ class Ngh2Session:
             elif isinstance(event, ngh2.ConnectionClosed):
                 self.closed = True
 
-    def acknowledge(self, number: int, amount: int) -> None:
+    def _data(self, event: DataReceived) -> None:
+        lane = self.lanes.get(event.stream_id)
+        if lane is not None:
+            lane.ended = event.end_stream
+        if lane is None or self._listener.data(lane, event.data):
+            self._give(event.stream_id, len(event.data))
+
+    def _give(self, number: int, amount: int) -> None:
         try:
             self._wire.acknowledge_received_data(amount, number)
         except (ngh2.NGH2Error, ValueError):
             return  # the stream or the connection is gone: nothing to open
 
-    def answer(self, number: int, message: bytes) -> None:
+    def acknowledge(self, lane: Lane, amount: int) -> None:
+        self._give(lane.number, amount)
+
+    def answer(self, lane: Lane, message: bytes) -> None:
+        if lane.gone:
+            return
         try:
-            self._wire.send_response(number, status.RESPONSE)
-            self._wire.send_data(number, frame(message))
-            self._wire.send_trailers(number, status.FINE)
+            self._wire.send_response(lane.number, status.RESPONSE)
+            self._wire.send_data(lane.number, frame(message))
+            self._wire.send_trailers(lane.number, status.FINE)
         except ngh2.NGH2Error:
             return  # RST_STREAM came in the same read
         finally:
-            self._ended(number)
+            self._ended(lane)
 
-    def begin(self, number: int) -> None:
+    def begin(self, lane: Lane) -> None:
+        if lane.gone:
+            return
         try:
-            self._wire.send_response(number, status.RESPONSE)
+            self._wire.send_response(lane.number, status.RESPONSE)
         except ngh2.NGH2Error:
-            self._gone(number)
+            self._gone(lane)
 
-    def body(self, number: int, data: bytes) -> None:
+    def say(self, lane: Lane, message: bytes) -> None:
+        if lane.gone:
+            return
         try:
-            self._wire.send_data(number, data)
+            self._wire.send_data(lane.number, frame(message))
         except ngh2.NGH2Error:
-            self._gone(number)
+            self._gone(lane)
 
-    def end(self, number: int, headers: status.Headers) -> None:
+    def end(self, lane: Lane, headers: status.Headers) -> None:
+        if lane.gone:
+            return
         try:
             if headers[0][0] == b":status":
-                self._wire.send_response(number, headers, end_stream=True)
+                self._wire.send_response(lane.number, headers, end_stream=True)
             else:
-                self._wire.send_trailers(number, headers)
+                self._wire.send_trailers(lane.number, headers)
         except ngh2.NGH2Error:
             return  # RST_STREAM came in the same read
         finally:
-            self._ended(number)
+            self._ended(lane)
 
-    def _ended(self, number: int) -> None:
-        if self._open.pop(number, True) is False:
-            self._unfinished.add(number)
+    def _ended(self, lane: Lane) -> None:
+        lane.gone = True
+        del self.lanes[lane.number]
+        if not lane.ended:
+            self._unfinished.add(lane.number)
 
-    def _gone(self, number: int) -> None:
-        if self._open.pop(number, None) is not None:
-            self._listener.lost(number)
+    def _gone(self, lane: Lane) -> None:
+        lane.gone = True
+        del self.lanes[lane.number]
+        self._listener.lost(lane)
 
-    def queued(self, number: int) -> int:
-        return self._wire.queued_body_size(number)
+    def queued(self, lane: Lane) -> int:
+        return self._wire.queued_body_size(lane.number)
 
     def output(self) -> bytes:
         wire = self._wire
@@ -152,7 +172,7 @@ class Ngh2Session:
             return False
 
     def idle(self) -> bool:
-        return not self._open and not self._wire.queued_body_size() and not self.wants_output()
+        return not self.lanes and not self._wire.queued_body_size() and not self.wants_output()
 
     def notice(self) -> None:
         try:

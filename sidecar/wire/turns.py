@@ -38,17 +38,19 @@ class Turns:
         """Bytes are there: as many calls as one turn has may be answered where they stand."""
         self._left = TURN
 
-    def asked(self, stream: Stream, message: bytes) -> None:
-        """A unary call: answered here, but for those that many others in the same read stand before."""
+    def now(self, stream: Stream, message: bytes) -> bool:
+        """Whether a unary call may be answered where it stands. Those that many others in the same read stand before are
+        driven in their turn.
+        """
         if self._left and not self._waiting:
             self._left -= 1
-            self._drive(stream, message)
-        elif len(message) <= _MOST_WAITING:
-            if not self._waiting:
-                self._soon()
-            self._waiting.append((stream, message))
-        else:
-            self._drive(stream, message)
+            return True
+        if len(message) > _MOST_WAITING:
+            return True
+        if not self._waiting:
+            self._soon()
+        self._waiting.append((stream, message))
+        return False
 
     def _turn(self) -> None:
         for _ in range(min(TURN, len(self._waiting))):

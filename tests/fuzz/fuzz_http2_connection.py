@@ -68,30 +68,34 @@ class Shell:
         self.calls.append(stream)
 
     def readable(self, stream: Stream) -> None:
-        _is(stream.id not in self.over, "a finished call is readable")
+        _is(stream.lane.number not in self.over, "a finished call is readable")
 
     def awaited(self, stream: Stream) -> None:
         assert stream.due is not None
         assert not stream.ended
-        assert self.core.streams[stream.id] is stream
+        assert stream in self.core.streams
 
-    def asked(self, stream: Stream, message: bytes) -> None:
+    def asked(self, stream: Stream, message: bytes) -> bytes | None:
         assert len(message) <= MOST_MESSAGE
         assert stream.ended
+        self.replied += 9
+        if stream.lane.number % 8 == 7:
+            return b"at once"
         self.calls.append(stream)
+        return None
 
     def said(self, stream: Stream, message: bytes) -> bool:
         """Some handlers wait for their messages, the others come for them later."""
-        _is(stream.id not in self.over, "a message for a finished call")
+        _is(stream.lane.number not in self.over, "a message for a finished call")
         assert len(message) <= MOST_MESSAGE
-        if stream.id % 8 != 5:
+        if stream.lane.number % 8 != 5:
             return False
         self.handed += 1
         return True
 
     def gone(self, stream: Stream) -> None:
-        _is(stream.id not in self.over, "a call is lost twice")
-        self.over.add(stream.id)
+        _is(stream.lane.number not in self.over, "a call is lost twice")
+        self.over.add(stream.lane.number)
 
     def receive(self, data: bytes) -> None:
         if not self.core.closed:
@@ -118,7 +122,7 @@ class Shell:
 
     def check(self) -> None:
         """What holds between any two steps."""
-        streams = self.core.streams.values()
+        streams = self.core.streams
         assert len(streams) <= MOST_CALLS
         assert self.budget.now == sum(stream.held for stream in streams)
         assert 0 <= self.budget.now <= MOST_HELD

@@ -47,7 +47,7 @@ def test_the_fuzzers_programs_reach_handlers_and_the_end_of_calls(shell: Shell) 
     shell.receive(
         opened(1) + h2.frame(h2.DATA, 0, 1, h2.message(b"a")) + h2.request(3, path=b"/test.S/Unary")
     )
-    assert [stream.id for stream in shell.calls] == [1, 3]
+    assert [stream.lane.number for stream in shell.calls] == [1, 3]
     shell.take(shell.calls[0])
     shell.send(shell.calls[0], 10)
     shell.core.finish(shell.calls[1], 0)
