@@ -114,6 +114,7 @@ class Caller(asyncio.Protocol):
         self._wire.initiate_connection({ngh2.Setting.INITIAL_WINDOW_SIZE: _WINDOW})
         self._wire.set_local_window_size(_WINDOW)
         self._transport: Any = None
+        self._queued = b""
         self._pong = asyncio.Event()
         self._ended = asyncio.Event()
         self.open = 0
@@ -170,6 +171,7 @@ class Caller(asyncio.Protocol):
         """A whole ext_authz call."""
         number = self.call(ext_authz.METHOD)
         self._wire.send_data(number, frame(message), end_stream=True)
+        self._queued += self._wire.data_to_send()  # Envoy's frames of one call follow each other
         return number
 
     def process(self, message: bytes) -> int:
@@ -183,15 +185,20 @@ class Caller(asyncio.Protocol):
         for number in numbers:
             self._wire.end_stream(number)
 
+    def queued(self) -> bytes:
+        """What is to be sent, once."""
+        sent, self._queued = self._queued + self._wire.data_to_send(), b""
+        return sent
+
     async def flush(self) -> None:
         """Send what is queued, and wait until the guard has read it."""
         self._pong.clear()
         self._wire.ping()
-        self._transport.write(self._wire.data_to_send())
+        self._transport.write(self.queued())
         await self._pong.wait()
 
     async def ended(self) -> None:
         """Send what is queued, and wait until no call is open."""
         self._ended.clear()
-        self._transport.write(self._wire.data_to_send())
+        self._transport.write(self.queued())
         await self._ended.wait()

@@ -106,7 +106,7 @@ class _InsideCaller(Caller):
 
     async def _play(self) -> None:
         """One write of Envoy's, and what the engine makes of it."""
-        data = self._wire.data_to_send()
+        data = self.queued()
         meter = self.meter
         meter.start()
         if data:

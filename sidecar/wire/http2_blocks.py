@@ -41,11 +41,13 @@ _MALFORMED: Final = Block(())
 class Blocks:
     """`most` bytes and `most_fields` fields are in one block, as HTTP/2 counts them; more end the connection."""
 
-    __slots__ = ("_decoder", "_known", "_most_fields")
+    __slots__ = ("_decoder", "_known", "_most_fields", "plain")
 
     def __init__(self, most: int, most_fields: int) -> None:
         self._decoder = hpack.Decoder(max_header_list_size=most)
         self._known: dict[bytes, Block] = {}
+        self.plain: dict[bytes, status.Headers] = {}
+        """Of the known ones those that are well-formed and say no length."""
         self._most_fields = most_fields
 
     def request(self, raw: bytes) -> Block:
@@ -55,7 +57,7 @@ class Blocks:
 
     def trailers(self, raw: bytes) -> bool:
         """Whether a block may end a stream. What it says is of no use to gRPC's servers. Raises as `request`."""
-        self._known.clear()  # it may have changed the table
+        self._forget()  # it may have changed the table
         return _fields_fit(self._decoded(raw), frozenset())
 
     def _new(self, raw: bytes) -> Block:
@@ -68,10 +70,16 @@ class Blocks:
             and self._decoder.header_table_size == most
         )
         if not same or len(self._known) >= _MOST_KNOWN:
-            self._known.clear()
+            self._forget()
         if same and len(raw) <= _MOST_REMEMBERED:
             self._known[raw] = judged
+            if judged.headers and judged.length < 0:
+                self.plain[raw] = judged.headers
         return judged
+
+    def _forget(self) -> None:
+        self._known.clear()
+        self.plain.clear()
 
     def _decoded(self, raw: bytes) -> status.Headers:
         try:

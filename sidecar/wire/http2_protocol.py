@@ -166,21 +166,17 @@ class Http2Protocol(asyncio.Protocol):
 
     def _in_turn(self, stream: Stream, message: bytes) -> None:
         """Ask a unary handler later than its message came."""
-        answer = self._drive(stream, message)
-        if answer is not None:
-            self._core.answer(stream, answer)
+        if not self._is_late(stream):  # of those no work is begun for callers that wait no longer
+            answer = self._drive(stream, message)
+            if answer is not None:
+                self._core.answer(stream, answer)
 
     def _drive(self, stream: Stream, message: bytes) -> bytes | None:
-        """Ask a unary handler, unless its caller waits no longer; nor is such a caller answered. None where the answer comes
-        later, or is another than a good one.
-        """
-        due = stream.due
-        if due is not None and self._is_late(stream):
-            return None
+        """Ask a unary handler. None where the answer comes later, is another than a good one, or comes too late."""
         try:
             answer = stream.method.handler(stream.call, message)
             if isinstance(answer, bytes):
-                return None if due is not None and self._is_late(stream) else answer
+                return None if self._is_late(stream) else answer
             self._begin(stream, answer)
         except Exception as error:
             self._failed(stream, error)

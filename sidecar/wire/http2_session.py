@@ -11,7 +11,7 @@ from typing import Final
 from sidecar.wire import grpc_status as status
 from sidecar.wire import http2_frames as h2
 from sidecar.wire import http2_reader as reader
-from sidecar.wire.http2_blocks import Block, Blocks
+from sidecar.wire.http2_blocks import Blocks
 from sidecar.wire.http2_frames import ConnectionBroken
 from sidecar.wire.http2_limits import CONNECTION_WINDOW, MOST_FIELDS, MOST_HEADERS, STREAM_WINDOW, settings
 from sidecar.wire.http2_outbox import Outbox
@@ -35,6 +35,7 @@ class Http2Session:
         self._most = most_streams
         self._reader = FrameReader()
         self._blocks = Blocks(MOST_HEADERS, MOST_FIELDS)
+        self._plain = self._blocks.plain
         self._outbox = Outbox()
         self.lanes = self._outbox.lanes
         self._last = 0  # the highest stream that was opened
@@ -68,19 +69,22 @@ class Http2Session:
     def _call(self, number: int, raw: bytes, body: bytes) -> None:
         """A stream with its whole body. What is not plain about it takes the way of its two frames."""
         size = len(body)
-        if number <= self._last or not number & 1 or self._spent + size > CONNECTION_WINDOW:
+        headers = self._plain.get(raw)
+        if (
+            headers is None
+            or number <= self._last
+            or not number & 1
+            or self._refusing
+            or len(self.lanes) >= self._most
+            or self._spent + size > CONNECTION_WINDOW
+        ):
             self._headers(number, raw, 0)
             self._data(number, body, h2.END_STREAM)
             return
-        block = self._blocks.request(raw)
-        if block.length >= 0:
-            self._open(number, block, 0)
-        if block.length >= 0 or not self._opens(number, block, 0):
-            self._data(number, body, h2.END_STREAM)
-            return
+        self._last = number
         self._spent += size
-        lane = self.lanes[number] = Lane(number, self._outbox.initial, -1, ended=True)
-        answer = self._listener.called(lane, block.headers, body)
+        self.lanes[number] = lane = Lane(number, self._outbox.initial, -1, True)
+        answer = self._listener.called(lane, headers, body)
         if answer is not False:
             self._give(size)
             if answer is not True:
@@ -121,25 +125,17 @@ class Http2Session:
         if number <= self._last:
             self._trailers(number, raw, end)
             return
-        self._open(number, self._blocks.request(raw), end)
-
-    def _open(self, number: int, block: Block, end: int) -> None:
-        if self._opens(number, block, end):
-            lane = self.lanes[number] = Lane(number, self._outbox.initial, block.length, bool(end))
-            self._listener.requested(lane, block.headers)
-
-    def _opens(self, number: int, block: Block, end: int) -> bool:
-        """Whether a block opens a stream; its peer is told where not."""
+        block = self._blocks.request(raw)
         if self._refusing:
-            return False  # RFC 9113 §6.8: beyond the last stream that is served
+            return  # RFC 9113 §6.8: beyond the last stream that is served
         self._last = number
         if len(self.lanes) >= self._most:
             self._outbox.put(h2.reset_frame(number, h2.REFUSED_STREAM))
-            return False
-        if not block.headers or (end and block.length > 0):
+        elif not block.headers or (end and block.length > 0):
             self._outbox.put(h2.reset_frame(number, h2.PROTOCOL_ERROR))
-            return False
-        return True
+        else:
+            lane = self.lanes[number] = Lane(number, self._outbox.initial, block.length, bool(end))
+            self._listener.requested(lane, block.headers)
 
     def _trailers(self, number: int, raw: bytes, end: int) -> None:
         fit = self._blocks.trailers(raw)

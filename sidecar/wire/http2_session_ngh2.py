@@ -62,9 +62,9 @@ class Ngh2Session:
                 if (gone := self.lanes.get(event.stream_id)) is not None:
                     self._gone(gone)
             elif isinstance(event, ngh2.TrailersReceived):
-                if (lane := self.lanes.get(event.stream_id)) is not None:
-                    lane.ended = True
-                    self._listener.trailed(lane)
+                if (ending := self.lanes.get(event.stream_id)) is not None:
+                    ending.ended = True
+                    self._listener.trailed(ending)
             elif isinstance(event, ngh2.SettingsReceived):
                 self.ready = True
             elif isinstance(event, ngh2.GoAwayReceived):
