@@ -23,6 +23,9 @@ async def test_guard_is_told_the_plan_and_the_model_gets_what_the_guard_made_of_
         "x-request-id": "s", "x-forwarded-for": "9.9.9.9", "x-forwarded-host": "s", "traceparent": f"00-{'1' * 32}-{'2' * 16}-00",
         "tracestate": "s=1", "x-client-trace-id": "s", "x-forwarded-client-cert": "s", "x-http-method-override": "GET",
         "x-original-url": "/s", "accept-encoding": "gzip",
+        "b3": "s", "x-b3-traceid": "s", "x-datadog-trace-id": "1", "x-datadog-tags": "s", "uber-trace-id": "s",
+        "sentry-trace": "s", "x-amzn-trace-id": "s", "x-cloud-trace-context": "s", "grpc-trace-bin": "AAAA", "sw8": "s",
+        "ot-tracer-traceid": "s", "elastic-apm-traceparent": "s", "newrelic": "s",
     }  # fmt: skip
     async with stack.client.post(
         stack.url, data=b"hello", headers={**spoofed, "x-api-key": "k", "x-other": "kept"}

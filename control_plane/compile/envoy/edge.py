@@ -12,14 +12,26 @@ from protos.gen.envoy.extensions.http.early_header_mutation.header_mutation.v3 i
 from protos.gen.envoy.type.matcher.v3.regex_pb2 import RegexMatcher
 from protos.gen.envoy.type.matcher.v3.string_pb2 import StringMatcher
 
-STRIPPED_PREFIXES = ("x-envoy-", "x-forwarded-", "x-b3-")
+STRIPPED_PREFIXES = ("x-envoy-", "x-forwarded-", "x-b3-", "x-datadog-")
 STRIPPED = (
-    # a client must not steer or switch off tracing (a kept x-request-id once did)
+    # a client must not steer or switch off tracing (a kept x-request-id once did), nor, at a model whose own tracer
+    # reads another vendor's headers, choose whose trace its spans are part of
     "traceparent",
     "tracestate",
     "baggage",
     "b3",
+    "elastic-apm-traceparent",
+    "grpc-trace-bin",
+    "newrelic",
+    "ot-tracer-sampled",
+    "ot-tracer-spanid",
+    "ot-tracer-traceid",
+    "sentry-trace",
+    "sw8",
+    "uber-trace-id",
+    "x-amzn-trace-id",
     "x-client-trace-id",
+    "x-cloud-trace-context",
     "x-ot-span-context",
     "x-request-id",
     # who somebody says the caller is

@@ -275,6 +275,7 @@ def test_only_the_named_header_of_a_prefix_is_spared(rest: str) -> None:
         ("x-envoy-retry-on", True),
         ("x-forwarded-for", True),
         ("x-b3-", True),
+        ("x-datadog-parent-id", True),
         ("x-envoy", False),
         ("x-b3", False),
         ("my-x-envoy-retry-on", False),
