@@ -173,10 +173,16 @@ async def test_refusals_are_the_clients_own_exceptions(
     with pytest.raises(anthropic.PermissionDeniedError):
         await stranger.messages.create(**ASK)
     await served.guard.next_record()
-    with pytest.raises(anthropic.NotFoundError) as missing:
-        await client.post("/v1/files", cast_to=object, body={})
-    body: Any = missing.value.body
-    assert (body["type"], body["error"]["type"]) == ("error", "not_found_error")
+    of_envoy: list[tuple[str, type[anthropic.APIStatusError], dict[str, str], str]] = [
+        ("/v1/files", anthropic.NotFoundError, {}, "not_found_error"),
+        ("/v1%2fmessages", anthropic.BadRequestError, {}, "invalid_request_error"),
+        ("/v1/messages", anthropic.APIStatusError, {"x-long": "x" * 70_000}, "request_too_large"),
+    ]
+    for path, refusal, headers, named in of_envoy:
+        with pytest.raises(refusal) as refused:
+            await client.post(path, cast_to=object, body={}, options={"headers": headers})
+        body: Any = refused.value.body
+        assert (body["type"], body["error"]["type"]) == ("error", named)
     assert not served.received
 
 

@@ -41,6 +41,8 @@ BROKE_OFF = "The model broke off before its answer was complete."
 
 RETRY_AFTER_SECONDS = "1"
 
+# A body can't name its error by a status that is known only when it happens.
+_NAMED: dict[Protocol, tuple[int, ...]] = {"anthropic": (400, 403, 408, 431)}
 # The guard's id when it let the request pass before.
 _GUARDS_ID = f'{{"command": "DYNAMIC_METADATA", "param": "{names.AUTHZ_METADATA}:decision_id"}}'
 # Envoy's own words for what became of the way to the model. Too many requests at once are no fault of the model's.
@@ -72,6 +74,7 @@ def local_reply(protocol: Protocol) -> LocalReplyConfig:
             _about_model(protocol, BROKE_OFF, 502, _BROKE_OFF),
             _mapper(protocol, UNAVAILABLE, 503, retry),
             _hung_guard(protocol, retry),
+            *(_mapper(protocol, REFUSED, status) for status in _NAMED.get(protocol, ())),
             _mapper(protocol, REFUSED),
         ]
     )

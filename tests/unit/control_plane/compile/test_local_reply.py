@@ -13,7 +13,15 @@ from protos.gen.envoy.extensions.filters.network.http_connection_manager.v3.http
 )
 from sidecar.formats.anthropic import AnthropicFormat
 
-KNOWN = {404: "not_found_error", 413: "request_too_large", 415: "invalid_request_error"}
+KNOWN = {
+    400: "invalid_request_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "timeout_error",
+    413: "request_too_large",
+    415: "invalid_request_error",
+    431: "request_too_large",
+}
 LATER = {502: "api_error", 503: "overloaded_error", 504: "timeout_error"}
 
 
