@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem
 from bartizan.api import Validated, items
 from bartizan.cli.connection import Connection, pass_connection
 from bartizan.cli.documents import show_warnings
+from bartizan.cli.output import printable
 from bartizan.errors import NotFound, PolicyInvalid
 from bartizan.local.files import read_text
 
@@ -29,27 +30,43 @@ MESH_FILES = click.option(
 )
 
 
+_KINDS = ("ModelPolicy", "MeshPolicy")
+
+
 @contextmanager
-def lines_named(text: str, file: Path) -> Iterator[None]:
-    """What is refused of a file's text names the file and its lines."""
+def lines_named(text: str, file: Path, number: int = 0) -> Iterator[None]:
+    """What is refused of a file's text names the file, the document in it where there are several, and its lines."""
     try:
         yield
     except PolicyInvalid as refused:
         from bartizan.policy.positions import located
 
-        raise located(refused, text, "standard input" if str(file) == "-" else str(file)) from None
+        raise located(refused, text, _shown(file, number)) from None
+
+
+def _shown(file: Path, number: int) -> str:
+    name = "standard input" if str(file) == "-" else str(file)
+    return f"{name}, document {number}" if number else name
+
+
+def _read_texts(file: Path, what: str) -> list[tuple[int, str]]:
+    """Each document's text with its number in the file, 0 of the only one."""
+    from bartizan.policy.texts import texts_of
+
+    texts = list(texts_of(read_text(file, what)))
+    return list(enumerate(texts, start=1)) if len(texts) > 1 else [(0, texts[0])]
 
 
 def read_meshes(files: tuple[Path, ...]) -> list[Mesh]:
-    """Raises PolicyInvalid with every problem of the first file that has one, or with every tie."""
+    """Raises PolicyInvalid with every problem of the first document that has one, or with every tie."""
     from bartizan.policy.effective import ties
     from bartizan.policy.validate import read_mesh, read_policy
 
     meshes = []
     for file in files:
-        text = read_text(file, "the MeshPolicy")
-        with lines_named(text, file):
-            meshes.append(read_mesh(read_policy(text)))
+        for number, text in _read_texts(file, "the MeshPolicy"):
+            with lines_named(text, file, number):
+                meshes.append(read_mesh(read_policy(text)))
     tied = [problem for index, mesh in enumerate(meshes) for problem in ties(mesh, meshes[:index])]
     if tied:
         raise PolicyInvalid("the MeshPolicies contradict each other", tied)
@@ -63,42 +80,60 @@ def read_meshes(files: tuple[Path, ...]) -> list[Mesh]:
 def validate(connection: Connection, paths: tuple[Path, ...], meshes: tuple[Path, ...]) -> None:
     """Check files of either kind, or all below a folder; every error at once, and what may not be meant.
 
-    Needs no control plane. "-" is standard input. Ends with 2 when one of them is wrong.
+    Needs no control plane. "-" is standard input. A file may hold several documents; those of other kinds (a Deployment)
+    are passed over. Ends with 2 when one is wrong.
     """
     files, merged = list(_files(paths)), read_meshes(meshes)
     told: list[Any] = []
     for file in files:
-        text = read_text(file, "the policy")
-        try:
-            with lines_named(text, file):
-                made = _judge(text, merged)
-        except PolicyInvalid as refused:
-            told.append({"file": str(file), "valid": False, "problems": list(map(asdict, refused.problems))})
+        for number, text in _read_texts(file, "the policy"):
+            try:
+                with lines_named(text, file, number):
+                    made = _judge(text, merged, alone=not number)
+            except PolicyInvalid as refused:
+                where = {"file": str(file)} | ({"document": number} if number else {})
+                told.append({**where, "valid": False, "problems": list(map(asdict, refused.problems))})
+                if not connection.output.json:
+                    click.echo(f"error: {refused}", err=True)
+                continue
+            if isinstance(made, str):
+                click.echo(printable(f"{_shown(file, number)}: {made} is no policy, passed over"), err=True)
+                continue
+            told.append(made)
             if not connection.output.json:
-                click.echo(f"error: {refused}", err=True)
-            continue
-        told.append(made)
-        if not connection.output.json:
-            click.echo(f"{made.name} is valid")
-        show_warnings(connection.output, made.warnings)
+                click.echo(f"{made.name} is valid")
+            show_warnings(connection.output, made.warnings)
+    if not told:
+        raise NotFound(f"{', '.join(map(str, paths))} holds no policy")
     wrong = sum(not isinstance(each, Validated) for each in told)
     if connection.output.json:
-        connection.output.data(told if len(files) > 1 else told[0])
-    elif wrong and len(files) > 1:
-        click.echo(f"{wrong} of {len(files)} files are wrong", err=True)
+        connection.output.data(told if len(told) > 1 or len(files) > 1 else told[0])
+    elif wrong and len(told) > 1:
+        click.echo(f"{wrong} of {len(told)} policies are wrong", err=True)
     raise SystemExit(2 if wrong else 0)
 
 
-def _judge(text: str, meshes: list[Mesh]) -> Validated:
+def _judge(text: str, meshes: list[Mesh], *, alone: bool) -> Validated | str:
+    """What it is instead, of a document of another API among several: one that stands alone is meant to be a policy."""
     from bartizan.policy.effective import effective_policy
     from bartizan.policy.validate import read_mesh, read_policy
     from control_plane.policies.warnings import warnings_of
 
     written = read_policy(text)
+    if not alone and (other := _other_kind(written.document)):
+        return other
     if written.is_mesh:
         return Validated(name=f"MeshPolicy {read_mesh(written).policy.name}")
     effective = effective_policy(written, meshes)
     return Validated(name=effective.policy.qualified_name, warnings=items(warnings_of(written, effective)))
+
+
+def _other_kind(document: dict[str, Any]) -> str:
+    """Of a Kubernetes object that is not ours; "" of anything else, which is to be judged, or misspelt."""
+    version, kind = document.get("apiVersion"), document.get("kind")
+    if not (isinstance(version, str) and isinstance(kind, str)) or version.startswith("bartizan.dev/"):
+        return ""
+    return f"{kind} of {version}" if kind not in _KINDS else ""
 
 
 def _files(paths: tuple[Path, ...]) -> Iterator[Path]:
@@ -137,7 +172,7 @@ def compile_(connection: Connection, file: Path, meshes: tuple[Path, ...], expla
     connection.output.data(bundle)
 
 
-_KIND = click.option("--kind", type=click.Choice(["ModelPolicy", "MeshPolicy"]), default="ModelPolicy")
+_KIND = click.option("--kind", type=click.Choice(_KINDS), default="ModelPolicy")
 
 
 def _complete(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:

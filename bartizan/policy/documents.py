@@ -30,6 +30,7 @@ _HINTS = {
     "cannot start any token": "indent with spaces, not tabs; quote a text that begins with @ or `",
     "did not find expected": "is it indented as its neighbours? the line before may be unfinished",
 }
+_ONE = "make a file of each; `bartizan policy validate` alone takes several at once"
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -221,7 +222,7 @@ class _Builder:
                     value, nodes = self.anchors[event.anchor]
                     self._add(value, None, nodes, nodes, line)
                 case yaml.DocumentStartEvent() if self.root:
-                    raise _unreadable("malformed", f"line {line}: a second document; expected one")
+                    raise _unreadable("malformed", f"line {line}: a second document; expected one", hint=_ONE)
                 case _:
                     pass
         if not self.root:

@@ -84,7 +84,7 @@ def test_all_files_of_a_folder_are_judged(runner: CliRunner, tmp_path: Path) -> 
     result = runner.invoke(cli, ["policy", "validate", str(tmp_path)])
     assert (result.exit_code, result.stdout) == (2, "default/sentiment is valid\n")
     assert "b.yml: the policy has one problem" in result.stderr
-    assert result.stderr.endswith("1 of 2 files are wrong\n")
+    assert result.stderr.endswith("1 of 2 policies are wrong\n")
     told = json.loads(runner.invoke(cli, ["policy", "validate", str(tmp_path), "--output", "json"]).stdout)
     assert [(each["valid"], [one["code"] for one in each.get("problems", ())]) for each in told] == [
         (True, []),
@@ -92,6 +92,44 @@ def test_all_files_of_a_folder_are_judged(runner: CliRunner, tmp_path: Path) -> 
     ]
     (tmp_path / "empty").mkdir()
     assert runner.invoke(cli, ["policy", "validate", str(tmp_path / "empty")]).exit_code == 3
+
+
+NAMESPACE = "apiVersion: v1\nkind: Namespace\nmetadata: {name: models}\n"
+WRONG = POLICY.read_text().replace("port: 8443", "port: 0").replace("name: sentiment", "name: second")
+
+
+def test_each_policy_of_a_manifest_is_judged_and_named_with_its_number_and_the_files_line(
+    runner: CliRunner, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "manifest.yaml"
+    text = f"{NAMESPACE}---\n{POLICY.read_text()}---\n{WRONG}---\nkind: [\n---\nkind: ModelPolicy\n"
+    manifest.write_text(text)
+    line = next(n for n, each in enumerate(text.splitlines(), start=1) if "port: 0" in each)
+    result = runner.invoke(cli, ["policy", "validate", str(manifest)])
+    assert (result.exit_code, result.stdout) == (2, "default/sentiment is valid\n")
+    said = result.stderr.splitlines()
+    assert said[0] == f"{manifest}, document 1: Namespace of v1 is no policy, passed over"
+    assert said[1:3] == [
+        f"error: {manifest}, document 3: the policy has one problem",
+        f"  line {line}, spec.listener.port: expected at least 1",
+    ]
+    last = len(text.splitlines())
+    assert said[3] == f"error: {manifest}, document 4: the policy has one problem"
+    assert said[4].startswith(f"  (document): line {last - 1}, column 1: ")
+    assert said[5].startswith(f"error: {manifest}, document 5: the policy has ")
+    assert said[-1] == "3 of 4 policies are wrong"
+    told = json.loads(runner.invoke(cli, ["policy", "validate", str(manifest), "--output", "json"]).stdout)
+    assert [(each["valid"], each.get("document")) for each in told] == [
+        (True, None), (False, 3), (False, 4), (False, 5),
+    ]  # fmt: skip
+
+
+def test_a_manifest_without_a_policy_is_not_called_valid(runner: CliRunner) -> None:
+    others = f"{NAMESPACE}---\n{NAMESPACE}"
+    assert runner.invoke(cli, ["policy", "validate", "-"], input=others).exit_code == 3
+    assert runner.invoke(cli, ["policy", "validate", "-"], input=NAMESPACE).exit_code == 2
+    misspelt = POLICY.read_text().replace("bartizan.dev/", "bartisan.dev/")
+    assert runner.invoke(cli, ["policy", "validate", "-"], input=f"{others}---\n{misspelt}").exit_code == 2
 
 
 def test_a_policy_may_come_from_standard_input(runner: CliRunner) -> None:
