@@ -157,7 +157,9 @@ class _Guest(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def end(self) -> None:
-        """At once: what is not sent yet is lost."""
+        """At once: what is not sent yet is lost. Nothing when it ended by itself: of TLS there is nothing to abort then."""
+        if self.over.is_set():
+            return
         if self._transport is not None:
             self._transport.abort()
         elif self.task is not None:

@@ -74,6 +74,19 @@ async def test_who_asks_is_served_beside_more_silent_connections_than_may_be(
             writer.transport.abort()
 
 
+@pytest.mark.parametrize("how", ["close", "abort"])
+async def test_a_connection_that_its_client_ends_leaves_no_error(
+    how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with api(Limits()) as (port, client):
+        assert await asked(port, client) == 200
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client)
+        getattr(writer.transport, how)()
+    await asyncio.sleep(0)
+    gc.collect()  # a task's exception is told of when nobody can ask for it any more
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 async def test_a_connection_without_a_whole_request_head_is_closed_in_time() -> None:
     async with api(Limits(first_seconds=1)) as (port, client):
         for context, head in ((client, b"GET / HTTP/1.1\r\nhost: x\r\n"), (None, b"")):
