@@ -26,6 +26,7 @@ from control_plane.api.ports import Parts
 from control_plane.api.routes.catalog import operations
 from control_plane.api.server import application
 from control_plane.audit.ingest import AuditService
+from control_plane.audit.refusals import RefusalLog
 from control_plane.audit.retention import Retention
 from control_plane.come_up import come_up
 from control_plane.fleet.ledger import Ledger
@@ -43,7 +44,6 @@ from control_plane.policies.service import Policies
 from control_plane.push.follow import follow
 from control_plane.push.health import Health
 from control_plane.push.publish import Publisher
-from control_plane.push.refusals import RefusalLog
 from control_plane.push.replicas import Following, Replicas
 from control_plane.push.service import PushService
 from control_plane.push.sign import TransitSigner
@@ -137,7 +137,10 @@ class ControlPlane:
         if bootstrap is not None:
             _log.info("bootstrap_ready", file=str(bootstrap))
         async with tasks.Group() as group:
-            background: list[asyncio.Task[Any]] = [tasks.start(group, self.vault.run(), name="vault")]
+            background: list[asyncio.Task[Any]] = [
+                tasks.start(group, self.vault.run(), name="vault"),
+                tasks.start(group, self.refusals.run(), name="refusals"),
+            ]
             async with AsyncExitStack() as edge:
                 await self._serve_api(edge)
                 coming_up = tasks.start(
@@ -167,7 +170,7 @@ class ControlPlane:
             trust_domain=self.settings.trust_domain,
             clock=time.time,
         )
-        app = application(operations(parts), self.tokens, own_version())
+        app = application(operations(parts), self.tokens, own_version(), self.refusals.record)
         self.ports["api"] = await listen_http(edge, app, "api", self.settings.api, self.source)
         self.ports["metrics"] = await listen_http(
             edge, metrics_application(), "metrics", self.settings.metrics, None
@@ -204,7 +207,6 @@ class ControlPlane:
             "ledger": self.ledger.run(),
             "reports": self.fleet.run(),
             "publisher": self.publisher.run(),
-            "refusals": self.refusals.run(),
             "rotation": self.engine.run(),
             "retention": Retention(self.store, self.settings.audit_days).run(),
             "certificate": self._follow_certificate(),

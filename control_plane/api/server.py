@@ -10,8 +10,8 @@ import contextlib
 import re
 import secrets
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -19,25 +19,27 @@ from aiohttp.typedefs import Middleware
 from opentelemetry import trace
 
 from bartizan import tasks
-from bartizan.errors import DependencyUnavailable, InvalidInput, Problem
+from bartizan.errors import DependencyUnavailable, Forbidden
 from bartizan.tasks import Shelter
 from bartizan.telemetry.logging import get_logger
 from bartizan.telemetry.metrics import API_REQUESTS
 from bartizan.telemetry.tracing import below
 from control_plane.api.auth import BOOTSTRAP, Tokens, Unauthenticated, check_permission
+from control_plane.api.decode import body_of, query_of
 from control_plane.api.door import Door, Limits
-from control_plane.api.errors import BadRequest, response_to
-from control_plane.api.openapi import MAX_BODY, Call, NoQuery, Operation, Reply, openapi
+from control_plane.api.errors import response_to
+from control_plane.api.openapi import MAX_BODY, Call, Operation, Reply, openapi
 from control_plane.policies.actor import Actor
+from control_plane.store.base import AdminEvent
 
 _log = get_logger()
 _tracer = trace.get_tracer("bartizan.control_plane.api")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
-_AT = re.compile(r" - at `\$(.*)`$")
 _ID = web.RequestKey("request_id", str)
 _PUBLIC = Actor(token_id="", name="anonymous", role="")
 _MOST_CALLS = 512
 _FINISH_SECONDS = 5.0
+_SHOWN_PATH = 200
 NextHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -48,14 +50,18 @@ _HEADERS = {
 }
 
 
-def application(operations: Iterable[Operation], tokens: Tokens, version: str) -> web.Application:
-    """The aiohttp application of these operations, with /openapi.json."""
+def application(
+    operations: Iterable[Operation], tokens: Tokens, version: str, refused: Callable[[AdminEvent], None]
+) -> web.Application:
+    """The aiohttp application of these operations, with /openapi.json. `refused` is told of every call that its caller may
+    not do, and must not block.
+    """
     listed = list(operations)
     document = msgspec.json.encode(openapi(listed, version))
     app = web.Application(client_max_size=MAX_BODY, middlewares=[_outermost, _bounded()])
     shelter = Shelter()
     for operation in listed:
-        app.router.add_route(operation.method, operation.path, _endpoint(operation, tokens, shelter))
+        app.router.add_route(operation.method, operation.path, _endpoint(operation, tokens, shelter, refused))
 
     async def finish(_app: web.Application) -> None:
         await shelter.close(_FINISH_SECONDS)
@@ -143,27 +149,38 @@ def _bounded() -> Middleware:
     return bounded
 
 
-def _endpoint(operation: Operation, tokens: Tokens, shelter: Shelter) -> NextHandler:
+def _endpoint(
+    operation: Operation, tokens: Tokens, shelter: Shelter, refused: Callable[[AdminEvent], None]
+) -> NextHandler:
     async def endpoint(request: web.Request) -> web.StreamResponse:
         async with tasks.timeout(operation.timeout):
             actor, token = await _actor(operation, tokens, request)
-            call = Call(
-                actor=actor,
-                token=token,
-                path=dict(request.match_info),
-                query=_query(operation, request),
-                body=await _body(operation, request),
-                headers=request.headers,
-            )
-            with _traced(operation, request) as span:
-                if operation.method == "GET":
-                    response = _response(operation, await operation.handler(call))
-                else:
-                    # What changes something is not left half done when the caller hangs up.
-                    done = await shelter.run(operation.handler(call), name=operation.id)
-                    response = _response(operation, done)
-                span.set_attribute("http.response.status_code", response.status)
-                return response
+            try:
+                return await answer(request, actor, token)
+            except Forbidden:
+                asked = {"role": actor.role, "path": request.rel_url.raw_path[:_SHOWN_PATH]}
+                refused(actor.event(time.time(), "api.refuse", operation.id, asked))
+                raise
+
+    async def answer(request: web.Request, actor: Actor, token: str) -> web.StreamResponse:
+        _check(operation, actor)
+        call = Call(
+            actor=actor,
+            token=token,
+            path=dict(request.match_info),
+            query=query_of(operation, request),
+            body=await body_of(operation, request),
+            headers=request.headers,
+        )
+        with _traced(operation, request) as span:
+            if operation.method == "GET":
+                response = _response(operation, await operation.handler(call))
+            else:
+                # What changes something is not left half done when the caller hangs up.
+                done = await shelter.run(operation.handler(call), name=operation.id)
+                response = _response(operation, done)
+            span.set_attribute("http.response.status_code", response.status)
+            return response
 
     return endpoint
 
@@ -208,54 +225,16 @@ async def _actor(operation: Operation, tokens: Tokens, request: web.Request) -> 
     token = token.strip()
     if scheme.lower() != "bearer" or not token or len(token) > 256:
         raise Unauthenticated("an admin token is needed: Authorization: Bearer bzt_…")
-    actor = await tokens.authenticate(token, request.remote or "", request[_ID])
+    return await tokens.authenticate(token, request.remote or "", request[_ID]), token
+
+
+def _check(operation: Operation, actor: Actor) -> None:
+    """Raises Forbidden, Unauthenticated."""
+    if operation.permission is None:
+        return
     check_permission(actor, operation.permission)
     if actor.role == BOOTSTRAP and (operation.method, operation.path) != ("POST", "/v1/tokens"):
         raise Unauthenticated("the bootstrap token only makes the first admin token: POST /v1/tokens")
-    return actor, token
-
-
-def _query(operation: Operation, request: web.Request) -> Any:
-    given: dict[str, str] = {}
-    for name, value in request.query.items():
-        if name in given:
-            raise InvalidInput("a query parameter is given twice", [_wrong(f"?{name}", "given twice")])
-        given[name] = value
-    if operation.query is NoQuery and not given:
-        return NoQuery()
-    known = {field.encode_name for field in msgspec.structs.fields(operation.query)}
-    unknown = [
-        _wrong(f"?{name}", "no such parameter", "unknown_field") for name in given if name not in known
-    ]
-    if unknown:
-        raise InvalidInput("unknown query parameters", unknown)
-    try:
-        return msgspec.convert(given, operation.query, strict=False)
-    except msgspec.ValidationError as error:
-        raise InvalidInput("a query parameter is wrong", [_located(error, "?")]) from error
-
-
-async def _body(operation: Operation, request: web.Request) -> Any:
-    if operation.request is None:
-        return None
-    allowed = {"application/json"} | (
-        {"application/yaml", "text/yaml", "application/x-yaml"} if operation.document else set()
-    )
-    if request.content_type not in allowed:
-        raise BadRequest(
-            415, "unsupported_media_type", f"content-type must be one of {', '.join(sorted(allowed))}"
-        )
-    if request.headers.get("Content-Encoding", "identity") != "identity":
-        raise BadRequest(415, "unsupported_encoding", "the body must not be compressed")
-    raw = await request.read()
-    if operation.document:
-        return raw
-    try:
-        return msgspec.json.decode(raw, type=operation.request)
-    except msgspec.ValidationError as error:
-        raise InvalidInput("the request is wrong", [_located(error, "")]) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(400, "malformed_json", "the body is not JSON") from error
 
 
 def _response(operation: Operation, value: object) -> web.Response:
@@ -273,14 +252,3 @@ def _response(operation: Operation, value: object) -> web.Response:
         content_type="application/json",
         headers=dict(reply.headers),
     )
-
-
-def _located(error: msgspec.ValidationError, prefix: str) -> Problem:
-    text = str(error)
-    match = _AT.search(text)
-    path = match[1].lstrip(".") if match else ""
-    return _wrong(prefix + path, _AT.sub("", text))
-
-
-def _wrong(path: str, message: str, code: str = "invalid_value") -> Problem:
-    return Problem(path=path, code=code, message=message)

@@ -5,8 +5,8 @@ Who a sidecar is comes from its certificate; the node id only chooses among the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
 
 import grpc.aio
 
@@ -20,6 +20,7 @@ from bartizan.xds.subscription import WILDCARD
 from control_plane.fleet.ledger import Ledger
 from control_plane.push.publish import Publisher
 from control_plane.push.subscriber import Subscriber
+from control_plane.store.base import AdminEvent
 
 logger = get_logger()
 
@@ -30,20 +31,7 @@ _SHOWN_TEXT = 160
 _TYPES = {TYPE_BUNDLE: "bundle", TYPE_KEY_SET: "key_set", TYPE_SECRET: "secret"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """A sidecar asked for names that are not its own, or said that it is another instance ("instance"); it got nothing
-    of them. At most 16 names are kept.
-    """
-
-    instance_id: str
-    spiffe_id: str
-    address: str
-    type: str
-    names: tuple[str, ...]
-
-
-OnRefusal = Callable[[Refusal], None]
+OnRefusal = Callable[[AdminEvent], None]
 
 
 class _Stream:
@@ -66,16 +54,11 @@ class _Stream:
         """What is foreign is refused here for the record; the sidecar's snapshot never holds it in the first place."""
         foreign = names - {WILDCARD} - _own(self._subscriber, type_url)
         if foreign:
-            instance = self._subscriber.instance
-            refusal = Refusal(
-                instance_id=instance.instance_id,
-                spiffe_id=instance.spiffe_id,
-                address=self._address,
-                type=_TYPES.get(type_url, "other"),
-                names=tuple(name[:160] for name in sorted(foreign)[:_SHOWN_NAMES]),
+            instance, kind = self._subscriber.instance, _TYPES.get(type_url, "other")
+            logger.warning("foreign_names_refused", instance_id=instance.instance_id, type=kind)
+            self._refused(
+                _refusal(instance.spiffe_id, instance.instance_id, self._address, kind, sorted(foreign))
             )
-            logger.warning("foreign_names_refused", instance_id=refusal.instance_id, type=refusal.type)
-            self._refused(refusal)
         # All stay wanted: a name may become this sidecar's own with the next policy.
         return names
 
@@ -115,15 +98,7 @@ class PushService:
             subscriber = await self._publisher.subscribe(node_id, peer.spiffe_id)
         except Forbidden:
             logger.warning("sidecar_refused", instance_id=node_id[:_SHOWN_TEXT], spiffe_id=peer.spiffe_id)
-            self._refused(
-                Refusal(
-                    instance_id=node_id[:_SHOWN_TEXT],
-                    spiffe_id=peer.spiffe_id or "",
-                    address=peer.address,
-                    type="instance",
-                    names=(),
-                )
-            )
+            self._refused(_refusal(peer.spiffe_id or "", node_id, peer.address, "instance", ()))
             raise
         if subscriber.streams > MOST_STREAMS:
             self._publisher.unsubscribe(subscriber)
@@ -131,6 +106,19 @@ class PushService:
             raise Crowded(f"this sidecar has {MOST_STREAMS} streams open")
         logger.info("sidecar_connected", instance_id=node_id, spiffe_id=peer.spiffe_id)
         return _Stream(self._publisher, subscriber, self._ledger, self._refused, peer.address)
+
+
+def _refusal(spiffe_id: str, instance: str, address: str, kind: str, asked: Sequence[str]) -> AdminEvent:
+    """It asked for names that are not its own, or said that it is another instance; it got nothing of them."""
+    names = [name[:_SHOWN_TEXT] for name in asked[:_SHOWN_NAMES]]
+    return AdminEvent(
+        time=time.time(),
+        actor=spiffe_id,
+        act="subscription.refuse",
+        target=instance[:_SHOWN_TEXT],
+        detail={"type": kind, "names": names},
+        peer=address,
+    )
 
 
 def _own(subscriber: Subscriber, type_url: str) -> frozenset[str]:

@@ -24,6 +24,7 @@ from bartizan.policy.keyset import KeySet
 from bartizan.policy.names import TYPE_BUNDLE, TYPE_KEY_SET, TYPE_SECRET
 from bartizan.tls import CertificateSource, KeyMaterial, channel_credentials, server_credentials
 from bartizan.xds.client import KEEPALIVE, AdsClient, BackOff, ConnectionState
+from control_plane.audit.refusals import RefusalLog
 from control_plane.fleet.ledger import Ledger
 from control_plane.fleet.service import FleetService
 from control_plane.fleet.status import policy_status
@@ -33,7 +34,6 @@ from control_plane.policies.keys import Keys
 from control_plane.policies.service import Policies
 from control_plane.push.follow import follow
 from control_plane.push.publish import Publisher
-from control_plane.push.refusals import RefusalLog
 from control_plane.push.service import PushService
 from control_plane.push.sign import FileSigner
 from control_plane.sidecar_ports import mtls_server

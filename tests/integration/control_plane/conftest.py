@@ -31,7 +31,7 @@ from control_plane.policies.actor import Actor
 from control_plane.policies.definitions import secret_info
 from control_plane.policies.keys import Keys
 from control_plane.policies.service import Policies
-from control_plane.store.base import SecretRow, Store
+from control_plane.store.base import AdminEvent, SecretRow, Store
 from control_plane.store.sql.store import SqlStore, open_store
 from tests.support.commands import Commands
 
@@ -101,6 +101,7 @@ class House:
     trust: TrustDocument
     changed: list[str] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
+    refused: list[AdminEvent] = field(default_factory=list)
     admin: str = ""
 
     def client(self, token: str | None = None) -> Client:
@@ -155,7 +156,9 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert("127.0.0.1").configure_cert(context)
     listed = operations(parts)
-    runner, port = await serve(application(listed, tokens, "1.2.3"), "127.0.0.1", 0, context)
+    refused: list[AdminEvent] = []
+    app = application(listed, tokens, "1.2.3", refused.append)
+    runner, port = await serve(app, "127.0.0.1", 0, context)
     assert isinstance(runner, web.AppRunner)
     made = House(
         url=f"https://127.0.0.1:{port}",
@@ -168,6 +171,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         trust=trust,
         changed=changed,
         reasons=reasons,
+        refused=refused,
     )
     try:
         async with made.client(bootstrap.read_text().strip()) as client:

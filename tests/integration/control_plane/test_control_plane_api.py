@@ -96,6 +96,34 @@ async def test_each_role_may_do_its_own_things_only(
                     await call()
 
 
+async def test_what_a_token_may_not_do_leaves_an_event_of_who_asked_for_what(
+    house: Any, policy_text: str
+) -> None:
+    async with house.client(await house.token("viewer")) as client:
+        await client.policies()
+        with pytest.raises(Forbidden):
+            await client.apply(policy_text)
+        with pytest.raises(Forbidden):
+            await client.undo("prod/chat")
+    async with house.client(await house.token("auditor", tenants=("acme",))) as client:
+        with pytest.raises(Forbidden):
+            await client.events()
+    async with house.client("bzt_guessed") as client:
+        with pytest.raises(Forbidden):
+            await client.policies()
+    assert [(e.act, e.target, dict(e.detail)) for e in house.refused] == [
+        ("api.refuse", "post_policies", {"role": "viewer", "path": "/v1/policies"}),
+        (
+            "api.refuse",
+            "post_policies_namespace_name_undo",
+            {"role": "viewer", "path": "/v1/policies/prod/chat/undo"},
+        ),
+        ("api.refuse", "get_events", {"role": "auditor", "path": "/v1/events"}),
+    ]
+    assert [e.actor.split(" (")[0] for e in house.refused] == ["viewer", "viewer", "auditor"]
+    assert {e.peer for e in house.refused} == {"127.0.0.1"}
+
+
 async def test_an_auditor_of_one_tenant_sees_only_that_tenant(house: Any) -> None:
     rows = [
         AuditRow(id=f"{n}", time=n, json=f'{{"id":"{n}"}}', tenant=tenant)

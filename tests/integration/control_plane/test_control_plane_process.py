@@ -18,7 +18,7 @@ from cryptography import x509
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from bartizan.client import Client
-from bartizan.errors import DependencyUnavailable
+from bartizan.errors import DependencyUnavailable, Forbidden
 from bartizan.identity import JoinToken
 from bartizan.local import processes
 from bartizan.tls import make_csr, new_key
@@ -73,6 +73,14 @@ async def test_the_process_from_first_start_to_restart(
             with pytest.raises(DependencyUnavailable):
                 await client.apply(policy_text.replace("acme", "globex"))
             assert len(await client.revisions("prod/chat")) == 1
+            viewer = (await client.create_token(role="viewer", name="looker")).token
+            async with Client(url, viewer, ca_file=place.ca) as looker:
+                with pytest.raises(Forbidden):
+                    await looker.create_key_set("other")
+            async with asyncio.timeout(60):
+                while not (refused := (await client.events_page(act="api.refuse")).events):
+                    await asyncio.sleep(0.05)
+            assert (refused[0].target, refused[0].actor.split(" ")[0]) == ("put_key_sets_set", "looker")
     finally:
         await child.stop()
     assert secret not in child.log.read_text()

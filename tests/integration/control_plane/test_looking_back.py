@@ -84,7 +84,8 @@ async def test_one_publication_of_an_older_control_plane_is_found_in_its_list(
     ca.issue_cert("127.0.0.1").configure_cert(context)
     ca.cert_pem.write_to_path(str(tmp_path / "older.pem"))
     tokens = Tokens(house.store, tmp_path / "no-bootstrap-token")
-    runner, port = await serve(application(known, tokens, "1.0.0"), "127.0.0.1", 0, context)
+    app = application(known, tokens, "1.0.0", lambda _event: None)
+    runner, port = await serve(app, "127.0.0.1", 0, context)
     try:
         address, ca_file = f"https://127.0.0.1:{port}", tmp_path / "older.pem"
         async with Client(address, house.admin, ca_file=ca_file) as client:
