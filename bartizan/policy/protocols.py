@@ -39,7 +39,7 @@ _OLLAMA = _GENERAL | {"contextTokens", "logprobs", "engineOptions"}
 
 PROTOCOLS: Final[Mapping[Protocol, ProtocolFacts]] = {
     "openai": ProtocolFacts(chat=True, images=True, parameters=_OPENAI),
-    "anthropic": ProtocolFacts(chat=True, images=True, parameters=_GENERAL),
+    "anthropic": ProtocolFacts(chat=True, images=True, parameters=_GENERAL | {"engineOptions"}),
     "ollama": ProtocolFacts(chat=True, images=True, parameters=_OLLAMA),
     "mcp": ProtocolFacts(routes="default", facts=False),
     "kserve_v2": ProtocolFacts(routes="named", scores=True, images=True, facts=False),

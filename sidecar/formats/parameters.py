@@ -35,7 +35,11 @@ _OF_AN_ENGINE: Table = tuple(
         # SGLang: code, other hosts, other weights
         *("custom_logit_processor", "bootstrap_host", "bootstrap_port", "bootstrap_room", "lora_path"),
         "data_parallel_rank",
-        "id_slot",  # llama.cpp: behind whose request one waits
+        # llama.cpp: behind whose request one waits; which adapters answer, for which nobody else's request joins the
+        # batch; how much is drafted in vain
+        *("id_slot", "lora"),
+        *(f"speculative.{member}" for member in ("n_max", "n_min", "p_min", "type")),
+        *(f"speculative.ngram_{member}" for member in ("size_n", "size_m", "m_hits")),
     )
 )
 
@@ -90,6 +94,7 @@ ANTHROPIC: Table = (
     (("tools", EACH, "input_schema"), "schema"),
     (("output_format", "schema"), "schema"),
     (("output_config", "format", "schema"), "schema"),
+    *_OF_AN_ENGINE,  # vLLM takes kv_transfer_params here, too
 )
 OLLAMA: Table = (
     (("options", "num_predict"), "maxTokens"),
@@ -125,6 +130,7 @@ JSON_FIELDS: Table = (
         )
     ),
     (("parameters", "grammar", "value"), GUIDE),
+    (("parameters", "adapter_id"), ENGINE),  # TGI: which adapter answers
     *_OF_AN_ENGINE,
 )
 """Of engines' own paths; a classic model has none of them."""

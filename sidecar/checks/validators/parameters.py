@@ -27,6 +27,8 @@ _EVEN_ZERO = frozenset({"logprobs", "prompt_logprobs"})
 """With 0 the engine still tells those of the tokens that it chose."""
 _LEFT_OUT = {"priority": 0}
 """What stands for a member that is taken out; null, where an engine takes that like none."""
+_NOT_LEFT_OUT = frozenset({"lora"})
+"""llama.cpp takes no null there, and an empty list turns the operator's own adapters off."""
 _THINKING = "budget_tokens"
 """Must be less than max_tokens, or the provider refuses what is left of the request."""
 _LOGPROBS = "message.output_text.logprobs"
@@ -69,8 +71,13 @@ class ParametersCheck:
         return judged
 
     def _engines(self, one: Parameter) -> list[tuple[Finding, Parameter | None]]:
-        without = _LEFT_OUT.get(str(one.path[-1]))
-        return [] if self._engine_options or one.value == without else [self._less(one, without)]
+        member = str(one.path[-1])
+        without = _LEFT_OUT.get(member)
+        if self._engine_options or one.value == without:
+            return []
+        if member in _NOT_LEFT_OUT and self._action is Action.REDACT:
+            return [(self._finding(one, ENGINE, Action.DENY), None)]
+        return [self._less(one, without)]
 
     def _less(self, one: Parameter, value: Any) -> tuple[Finding, Parameter | None]:
         less = Parameter(one.path, one.name, value) if self._action is Action.REDACT else None

@@ -88,6 +88,21 @@ def test_a_bound_of_no_log_probabilities_leaves_none(body: Any, out: Any) -> Non
             {"kv_transfer_params": {"remote_host": "10.0.0.1"}, "custom_logit_processor": "code"},
             {"kv_transfer_params": None, "custom_logit_processor": None},
         ),
+        (
+            AnthropicFormat(),
+            {"max_tokens": 5, "kv_transfer_params": {"remote_host": "10.0.0.1"}},
+            {"max_tokens": 5, "kv_transfer_params": None},
+        ),
+        (
+            OpenAIFormat(),
+            {"speculative.n_max": 10**6, "speculative.ngram_size_m": 10**6, "seed": 1},
+            {"speculative.n_max": None, "speculative.ngram_size_m": None, "seed": 1},
+        ),
+        (
+            JsonFieldsFormat(()),
+            {"inputs": "hi", "parameters": {"adapter_id": "other", "top_k": 3}},
+            {"inputs": "hi", "parameters": {"adapter_id": None, "top_k": 3}},
+        ),
     ],
 )
 def test_how_an_engine_is_run_is_the_operators_to_say_where_the_policy_says_so(
@@ -102,6 +117,16 @@ def test_how_an_engine_is_run_is_the_operators_to_say_where_the_policy_says_so(
         assert json.loads(document.encode()) == (body if out is None or action != "clamp" else out)
     document = form.decode_request("/x", "application/json", json.dumps(body).encode())
     assert inspect_document(document, build_checks((Parameters(),)), shadow=False).findings == ()
+
+
+def test_adapters_that_a_request_chooses_can_not_be_left_out_and_are_denied() -> None:
+    for action, wanted in (("clamp", Action.DENY), ("deny", Action.DENY), ("flag", Action.FLAG)):
+        body = b'{"lora": [{"id": 0, "scale": 9}]}'
+        document = OpenAIFormat().decode_request("/completion", "application/json", body)
+        check = Parameters(action=action, engine_options=False)  # type: ignore[arg-type]
+        result = inspect_document(document, build_checks((check,)), shadow=False)
+        assert [(each.kind, each.action) for each in result.findings] == [("engineOptions", wanted)]
+        assert document.encode() == body
 
 
 @pytest.mark.parametrize(
