@@ -12,9 +12,11 @@ import signal
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import aiohttp
+import msgspec
+from msgspec import Meta
 
 from bartizan import tasks
 from bartizan.errors import Conflict, DependencyRefused, DependencyUnavailable, InvalidInput
@@ -40,6 +42,13 @@ _RULES: dict[str, list[str]] = {
     "auth/token/lookup-self": ["read"],
     "auth/token/renew-self": ["update"],
 }
+
+
+class _Keys(msgspec.Struct, frozen=True):
+    """What unseal.json holds."""
+
+    unseal_key: Annotated[str, Meta(min_length=1)]
+    root_token: Annotated[str, Meta(min_length=1)]
 
 
 @dataclass(slots=True)
@@ -112,12 +121,6 @@ class OpenBao:
             "cluster_addr": f"https://127.0.0.1:{cluster}",
             "ui": False,
         }
-        config_file, pid_file = self.state / "config.json", self.state / "openbao.pid"
-        left_over = processes.still_running(pid_file, str(config_file))
-        if left_over is not None:
-            raise Conflict(
-                f"OpenBao (pid {left_over}) of an earlier run still uses {self.state}; stop it first"
-            )
         write_private(config_file, json.dumps(config, indent=2))
         self._child = await processes.start(
             "openbao",
@@ -127,7 +130,7 @@ class OpenBao:
         pid_file.write_text(str(self._child.pid))
         try:
             await self._answers()
-            await self._unseal()
+            await self.unseal()
             await self._provision()
         except BaseException:
             await self.stop()
@@ -155,9 +158,6 @@ class OpenBao:
         """Seal it: every call is answered 503 until the next `unseal`."""
         await self.call("PUT", "sys/seal")
 
-    async def unseal(self) -> None:
-        await self._unseal()
-
     async def call(
         self, method: str, path: str, body: dict[str, Any] | None = None, *, ok: tuple[int, ...] = (200, 204)
     ) -> dict[str, Any]:
@@ -172,7 +172,7 @@ class OpenBao:
     ) -> tuple[int, dict[str, Any]]:
         context = ssl.create_default_context(cafile=str(self.ca_file))
         keys = self._keys()
-        headers = {"X-Vault-Token": keys["root_token"]} if keys else {}
+        headers = {"X-Vault-Token": keys.root_token} if keys else {}
         timeout = aiohttp.ClientTimeout(total=10)
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
@@ -199,18 +199,19 @@ class OpenBao:
                 f"OpenBao did not answer in {self.start_seconds:.0f} s; {self.log_file}:\n{self.child.tail()}"
             ) from None
 
-    async def _unseal(self) -> None:
+    async def unseal(self) -> None:
+        """Initialise it when it is new, open it, and wait until it is in charge."""
         _, status = await self._request("GET", "sys/seal-status", None)
         if not status["initialized"]:
             made = await self.call("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
-            keys = {"unseal_key": made["keys_base64"][0], "root_token": made["root_token"]}
-            write_private(self.state / "unseal.json", json.dumps(keys))
+            keys = _Keys(unseal_key=made["keys_base64"][0], root_token=made["root_token"])
+            write_private(self.state / "unseal.json", msgspec.json.encode(keys).decode())
         keys_now = self._keys()
         if keys_now is None:
             raise DependencyRefused(
                 f"OpenBao's data in {self.state} is initialised but unseal.json is missing; move the folder away"
             )
-        await self.call("PUT", "sys/unseal", {"key": keys_now["unseal_key"]})
+        await self.call("PUT", "sys/unseal", {"key": keys_now.unseal_key})
         try:
             async with tasks.timeout(self.start_seconds):
                 while True:  # raft has to elect itself
@@ -221,10 +222,10 @@ class OpenBao:
         except TimeoutError:
             raise DependencyUnavailable("OpenBao is unsealed but not active") from None
 
-    def _keys(self) -> dict[str, str] | None:
+    def _keys(self) -> _Keys | None:
         try:
             mend = f"without it nothing in {self.state} can be opened: move the folder away"
-            return read_state_file(self.state / "unseal.json", dict[str, str], mend)
+            return read_state_file(self.state / "unseal.json", _Keys, mend)
         except FileNotFoundError:
             return None
 

@@ -54,7 +54,16 @@ async def test_spoilt_ids_of_instances_are_refused(tmp_path: Path, content: byte
     told(refused, file)
 
 
-@pytest.mark.parametrize("content", SPOILT)
+@pytest.mark.parametrize(
+    "content",
+    [
+        *SPOILT,
+        b"{}",
+        b'{"root_token": "s3cret"}',
+        b'{"unseal_key": "s3cret", "root_token": ""}',
+        b'{"unseal_key": 5, "root_token": "s3cret"}',
+    ],
+)
 def test_spoilt_keys_of_openbao_are_refused_and_its_ports_made_anew(tmp_path: Path, content: bytes) -> None:
     bao = OpenBao(tmp_path)
     for file in (tmp_path / "unseal.json", tmp_path / "ports.json"):
