@@ -11,6 +11,7 @@ from sidecar.model.value import Value
 REQUEST_ID = "x-request-id"
 """Drawn by Envoy, whatever a client sent under that name."""
 _TRACE_DIGITS = 32
+_LONGEST_BRIEF = 512
 
 
 class RequestHead(Value, frozen=True, kw_only=True):
@@ -69,6 +70,13 @@ class Identity(Value, frozen=True, kw_only=True, cache_hash=True):
     plan: str = ""
     region: str = ""
     models: tuple[str, ...] = ()
+
+    @property
+    def brief(self) -> bool:
+        """Whether outcomes are kept by it. A token may name its subject, or what else a policy takes of it, in 6 KB, and
+        thousands of these would be kept for nothing but names.
+        """
+        return len(self.subject) + len(self.tenant) + len(self.plan) + len(self.region) <= _LONGEST_BRIEF
 
 
 class BodyFacts(Value, frozen=True, kw_only=True):

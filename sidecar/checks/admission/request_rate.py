@@ -149,9 +149,10 @@ class RequestRate:
             )
             for limit in self.limits
         )
-        if len(self._known) >= _MOST_KNOWN:
-            self._known.clear()
-        self._known[identity] = shares
+        if identity.brief:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[identity] = shares
         return shares
 
 

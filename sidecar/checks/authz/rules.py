@@ -46,9 +46,10 @@ class RuleSet:
             return self._known[case]
         except KeyError:
             outcome = self.refuses(identity, head, _NO_BODY)
-            if len(self._known) >= _MOST_KNOWN:
-                self._known.clear()
-            self._known[case] = outcome
+            if identity.brief:
+                if len(self._known) >= _MOST_KNOWN:
+                    self._known.clear()
+                self._known[case] = outcome
             return outcome
 
     def refuses(self, identity: Identity, head: RequestHead, facts: BodyFacts) -> str | None:

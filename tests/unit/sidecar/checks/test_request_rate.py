@@ -151,6 +151,7 @@ def test_callers_with_long_names_have_buckets_of_their_own_and_cost_no_more() ->
         for number, admitted in (("1", True), ("2", True), ("1", False)):
             long = Identity(subject="s" * 5000 + number, tenant="t" * 5000 + number, method="jwt")
             assert (check.admit(long, "") is None) is admitted
+        assert not check._known, "of each of some thousand callers its name would be kept"
     assert max(len(share.caller) for share in buckets._buckets) <= 128
 
 

@@ -20,7 +20,7 @@ RULES = build_rules(
 )
 identities = st.builds(
     Identity,
-    subject=st.just("s"),
+    subject=st.sampled_from(["s", "s" * 6000]),
     tenant=st.just("t"),
     method=st.just("api_key"),
     plan=st.sampled_from(["trial", ""]),
@@ -46,5 +46,6 @@ def test_a_kept_outcome_is_what_evaluating_says(asked: list[tuple[Identity, Requ
             expected = RULES.refuses(identity, head, BodyFacts())
             assert RULES.refuses_head(identity, head) == expected
             assert len(RULES._known) <= room
+            assert all(len(case[0].subject) == 1 for case in RULES._known)
     finally:
         module._MOST_KNOWN = before
