@@ -1,7 +1,8 @@
 """JSON nested deeper than any decoder here goes, cut to what it takes. Pure.
 
-An API server takes objects nested 10,000 deep from whoever may write one in a namespace; msgspec stops below 1,000. One
-such object would make a list of all of them unreadable, and so keep the policies of every namespace waiting.
+An API server takes objects nested 10,000 deep from whoever may write one in a namespace; msgspec stops where Python does.
+One such object would make a list of all of them unreadable, and so keep the policies of every namespace waiting. Slow, and
+so for Pythons only whose limit can't be raised.
 """
 
 from __future__ import annotations

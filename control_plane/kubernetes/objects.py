@@ -90,22 +90,16 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     deletion_timestamp: str = ""
 
 
-class PolicyObject(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One policy of the cluster."""
+class PolicyObject(msgspec.Struct, frozen=True, kw_only=True):
+    """One policy of the cluster.
+
+    spec: JSON, undecoded. too_large: bytes of a spec that no policy can have and that is not kept, as there may be many.
+    """
 
     metadata: Metadata
-    spec: Any = None
+    spec: bytes = b"null"
     status: dict[str, Any] = {}
     too_large: int = 0
-    """Bytes of a spec that no policy can have: objects are kept, and there may be many."""
-
-    def without_what_is_too_large(self) -> PolicyObject:
-        """As it is kept."""
-        size = len(msgspec.json.encode(self.spec))
-        large = size > MAX_BYTES
-        return msgspec.structs.replace(
-            self, spec=None if large else self.spec, too_large=size if large else 0
-        )
 
     @property
     def qualified_name(self) -> str:
@@ -126,5 +120,5 @@ class PolicyObject(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         metadata = {"name": self.metadata.name, **({"namespace": namespace} if namespace else {})}
         kind = KIND if namespace else MESH_KIND
         return msgspec.json.encode(
-            {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": self.spec}
+            {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": msgspec.Raw(self.spec)}
         )

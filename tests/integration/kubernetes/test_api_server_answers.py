@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -106,3 +107,28 @@ async def test_a_word_about_what_is_no_object_of_the_kind_keeps_no_later_one_wai
     answers.body = b"".join(msgspec.json.encode(each) + b"\n" for each in words)
     seen = [(one, version) async for _, one, version in ClusterPolicies(server).watch("1")]
     assert [(one.qualified_name, version) for one, version in seen if one] == [("default/chat", "7")]
+
+
+WIDE = b"[" * 90 + b"]" * 90
+LARGE = msgspec.json.encode(
+    {"metadata": {"name": "wide", "namespace": "hostile"}, "spec": {"description": "WIDE"}, "status": "WIDE"}
+).replace(b'"WIDE"', b'{"a":[' + b",".join([WIDE] * 4_000) + b"]}")
+
+
+async def test_what_an_object_says_in_half_a_million_lists_is_not_made_of_it(
+    answers: Answers, server: ApiServer
+) -> None:
+    page = b'{"metadata": {"resourceVersion": "7"}, "items": [' + b",".join([LARGE] * 3) + b"]}"
+    words = b'{"type": "ADDED", "object": ' + LARGE + b"}\n"
+    policies = ClusterPolicies(server)
+    tracemalloc.start()
+    try:
+        answers.body = page
+        found, _ = await policies.list()
+        answers.body = words * 3
+        found = [*found, *[one async for _, one, _ in policies.watch("1") if one is not None]]
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [(one.qualified_name, one.too_large > 0) for one in found] == [("hostile/wide", True)] * 6
+    assert most < 10 * len(page)
