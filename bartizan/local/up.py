@@ -78,6 +78,15 @@ def prepare(arguments: Arguments) -> dict[str, Any]:
             problems.append(
                 Problem(path=option, code="unreadable", message=f"{path} can't be read by this user")
             )
+    for option, path in files:
+        if (
+            path is not None
+            and path.is_file()
+            and os.access(path, os.R_OK)
+            and b"-----BEGIN " not in path.read_bytes()
+        ):
+            hint = "openssl x509 and openssl pkey turn DER into PEM: -inform DER -outform PEM"
+            problems.append(Problem(path=option, code="unusable", message=f"{path} is no PEM", hint=hint))
     text, document = b"", {}
     try:
         text = arguments.policy_file.read_bytes()
@@ -143,7 +152,7 @@ def stack_for(document: dict[str, Any], state: Path) -> Stack:
         service_account=metadata["name"],
         labels=dict(spec["selector"]["matchLabels"]),
         otlp_endpoint=os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
-        workers=int(workers) if workers.isdigit() else 1,  # the sidecar itself says what is wrong with it
+        workers=int(workers) if workers.isdecimal() else 1,  # the sidecar itself says what is wrong with it
         settings=settings,
     )
 

@@ -54,6 +54,24 @@ def test_bad_arguments_are_named(changes: dict[str, object], path: str) -> None:
     assert path in [problem.path for problem in refused.value.problems]
 
 
+@pytest.mark.parametrize("content", [b"", b"0\x82\x01\x0a\xff", b"certificate"])
+def test_a_pair_that_is_no_pem_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "tls.crt").write_bytes(content)
+    (tmp_path / "tls.key").write_text("-----BEGIN PRIVATE KEY-----\n")
+    with pytest.raises(InvalidInput) as refused:
+        prepare(arguments(cert=tmp_path / "tls.crt", key=tmp_path / "tls.key"))
+    assert [(problem.path, problem.code) for problem in refused.value.problems] == [("--cert", "unusable")]
+
+
+@pytest.mark.parametrize("given", ["", "many", "\N{SUPERSCRIPT TWO}"])
+def test_what_is_no_number_of_workers_is_the_sidecars_to_refuse(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: str
+) -> None:
+    monkeypatch.setenv("BARTIZAN_WORKERS", given)
+    house = stack_for(prepare(arguments()), tmp_path)
+    assert (house.workers, house.settings) == (1, {"BARTIZAN_WORKERS": given})
+
+
 def test_settings_of_the_parts_are_taken_from_our_own_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
