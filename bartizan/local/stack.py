@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import secrets
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,9 +106,16 @@ class Stack:
 
     async def start_control_plane(self, seconds: float = 60) -> None:
         """Start it and wait until it is ready; make the first admin token when there is none."""
-        state = self.state / "control-plane"
-        environment = {
-            "BARTIZAN_CP_STATE_DIR": str(state),
+        command = [sys.executable, "-m", "control_plane"]
+        self.control_plane = await processes.start(
+            "control plane", command, log=self.state / "control-plane.log", env=self._control_plane_settings()
+        )
+        await self._wait(self.control_plane, f"{self.api_url}/readyz", seconds)
+        await self._admin_token(self.state / "control-plane" / "bootstrap-token")
+
+    def _control_plane_settings(self) -> dict[str, str]:
+        return {
+            "BARTIZAN_CP_STATE_DIR": str(self.state / "control-plane"),
             "BARTIZAN_CP_API_LISTEN": f"127.0.0.1:{self.ports.api}",
             "BARTIZAN_CP_GRPC_LISTEN": f"127.0.0.1:{self.ports.grpc}",
             "BARTIZAN_CP_ATTEST_LISTEN": f"127.0.0.1:{self.ports.attest}",
@@ -120,12 +126,6 @@ class Stack:
             "BARTIZAN_CP_VAULT_CACERT": str(self.bao.ca_file),
             **self._common(),
         }
-        command = [sys.executable, "-m", "control_plane"]
-        self.control_plane = await processes.start(
-            "control plane", command, log=self.state / "control-plane.log", env=environment
-        )
-        await self._wait(self.control_plane, f"{self.api_url}/readyz", seconds)
-        await self._admin_token(state / "bootstrap-token", environment)
 
     async def start_sidecar(self, seconds: float = 60, *, ready: bool = True, join: bool = True) -> None:
         """Start the agent with a fresh join token (ignored by it when its identity was kept); wait until ready.
@@ -167,11 +167,14 @@ class Stack:
         """Forget the sidecar's kept identity when it joined under another name or with other labels, as another policy file
         asked for: with it no policy of this stack would select it. Without one it takes the join token.
         """
-        file, joins = self.state / "joins.json", [self.spiffe_id, self.labels]
-        if file.exists() and msgspec.json.decode(file.read_bytes()) != joins:
+        file, joins = (
+            self.state / "joins.json",
+            msgspec.json.encode([self.spiffe_id, self.labels], order="sorted"),
+        )
+        if file.exists() and file.read_bytes() != joins:
             for kept in ("identity.sealed", "last-good.sealed"):
                 (self.state / "sidecar" / kept).unlink(missing_ok=True)
-        file.write_bytes(msgspec.json.encode(joins))
+        write_private(file, joins.decode())
 
     async def retire_earlier(self, instance_id: str) -> None:
         """Remove what this stack's sidecar was before it had to join anew: that one has ended, and would hold rotations.
@@ -194,10 +197,16 @@ class Stack:
         write_private(file, msgspec.json.encode([*left, instance_id]).decode())
 
     async def renew_token(self) -> None:
-        """Trade the admin token for a fresh one; the old one is left to expire, so that nobody is cut off."""
-        async with self.client() as client:
-            made = await client.create_token(role="admin", ttl_seconds=TOKEN_HOURS * 3600, name="laptop")
-        write_private(self.token_file, made.token)
+        """Trade the admin token for a fresh one; the old one is left to expire, so that nobody is cut off. One that ended, as
+        while the machine slept, is made up for.
+        """
+        try:
+            async with self.client() as client:
+                made = await client.create_token(role="admin", ttl_seconds=TOKEN_HOURS * 3600, name="laptop")
+        except Forbidden:
+            await self._enter()
+        else:
+            write_private(self.token_file, made.token)
 
     async def sidecar_status(self) -> dict[str, Any]:
         """The agent's own /status."""
@@ -217,20 +226,24 @@ class Stack:
         tracing = {"OTEL_EXPORTER_OTLP_ENDPOINT": self.otlp_endpoint} if self.otlp_endpoint else {}
         return {"BARTIZAN_LOG_LEVEL": "info", **tracing, **self.settings}
 
-    async def _admin_token(self, bootstrap: Path, environment: Mapping[str, str]) -> None:
+    async def _admin_token(self, bootstrap: Path) -> None:
         """The first one; another one where ours was lost, or ended while somebody else's lives."""
         if not bootstrap.exists():
             if not await self._may_enter():
-                # Half of the control plane, which this process else does without for as long as the stack runs.
-                from control_plane.recover import new_admin
-                from control_plane.settings import read_store
-
-                store = read_store(environment)
-                made = await new_admin(store, name="laptop", ttl_seconds=TOKEN_HOURS * 3600)
-                write_private(self.token_file, made.token)
+                await self._enter()
             return
         async with Client(self.api_url, bootstrap.read_text().strip(), ca_file=self.ca_file) as client:
             made = await client.create_token(role="admin", ttl_seconds=TOKEN_HOURS * 3600, name="laptop")
+        write_private(self.token_file, made.token)
+
+    async def _enter(self) -> None:
+        """As whose host this is."""
+        # Half of the control plane, which this process else does without for as long as the stack runs.
+        from control_plane.recover import new_admin
+        from control_plane.settings import read_store
+
+        store = read_store(self._control_plane_settings())
+        made = await new_admin(store, name="laptop", ttl_seconds=TOKEN_HOURS * 3600)
         write_private(self.token_file, made.token)
 
     async def _may_enter(self) -> bool:

@@ -28,13 +28,14 @@ async def watch(house: Stack, ended: asyncio.Event, note: Callable[[], Awaitable
     while not await _pause(ended):
         await _openbao(house)
         await _control_plane(house)
-        await _sidecar(house)
-        await note()
-        if time.time() >= renew_at:
+        if time.time() >= renew_at:  # before the sidecar, which needs it to join anew after a long sleep
             renew_at = time.time() + RETRY_RENEWAL
             with contextlib.suppress(BartizanError, OSError):
                 await house.renew_token()
                 renew_at = time.time() + RENEW
+        await _sidecar(house)
+        with contextlib.suppress(OSError):  # a full disk: what runs goes on
+            await note()
 
 
 async def _pause(ended: asyncio.Event) -> bool:

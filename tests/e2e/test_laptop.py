@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -14,7 +15,9 @@ from typing import Any
 
 import pytest
 
+from bartizan.local import watch
 from bartizan.local.processes import free_port
+from bartizan.local.stack import Stack
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -160,3 +163,34 @@ def test_a_second_start_on_the_same_folder_is_refused(laptop: Laptop) -> None:
     assert "starting" not in other.stderr
     applied = json.loads(laptop.run("policy", "apply", policy, "--output", "json").stdout)
     assert (applied["revision"], applied["changed"]) == (1, False)
+
+
+async def test_a_token_that_ended_while_the_machine_slept_is_made_up_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house, ended = Stack(tmp_path / "state"), asyncio.Event()
+    try:
+        await house.start_openbao()
+        await house.start_control_plane()
+        old = house.token_file.read_text()
+        async with house.client() as client:
+            for each in await client.tokens():
+                await client.revoke_token(each.id)
+        monkeypatch.setattr(watch, "RENEW", 0.0)
+        monkeypatch.setattr(watch, "PAUSE", 0.05)
+        turns = 0
+
+        async def note() -> None:
+            nonlocal turns
+            turns += 1
+            if turns == 3:
+                ended.set()
+            raise OSError("a full disk")
+
+        async with asyncio.timeout(120):
+            await watch.watch(house, ended, note)
+        assert house.token_file.read_text() != old
+        async with house.client() as client:
+            assert await client.policies() == ()
+    finally:
+        await house.stop()

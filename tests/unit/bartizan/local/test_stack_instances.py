@@ -79,3 +79,20 @@ def test_a_sidecar_that_shall_be_another_one_joins_anew(tmp_path: Path, later: A
     assert left == {"versions.json", "audit.spool"} | (
         {"identity.sealed", "last-good.sealed"} if kept else set()
     )
+
+
+@pytest.mark.parametrize("content", [b"", b'["spiffe', b"\xff"])
+def test_a_sidecar_of_which_it_is_not_known_how_it_joined_joins_anew(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "sidecar").mkdir()
+    (tmp_path / "sidecar" / "identity.sealed").touch()
+    (tmp_path / "joins.json").write_bytes(content)
+    Stack(tmp_path).leave_another_identity()
+    assert not (tmp_path / "sidecar" / "identity.sealed").exists()
+
+
+def test_the_order_of_labels_makes_no_other_sidecar(tmp_path: Path) -> None:
+    (tmp_path / "sidecar").mkdir()
+    (tmp_path / "sidecar" / "identity.sealed").touch()
+    for labels in ({"app": "a", "tier": "b"}, {"tier": "b", "app": "a"}):
+        Stack(tmp_path, labels=labels).leave_another_identity()
+    assert (tmp_path / "sidecar" / "identity.sealed").exists()
