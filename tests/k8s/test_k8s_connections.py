@@ -18,7 +18,7 @@ from bartizan.errors import BartizanError, DependencyRefused
 from control_plane.injector import names
 from control_plane.injector.admission_policy import admission_policy
 from control_plane.injector.config import Connections
-from control_plane.kubernetes.api_server import ApiServer, connect
+from control_plane.kubernetes.api_server import ApiServer, connect, decoded
 from tests.k8s.control import KubeCluster
 from tests.k8s.pods import forget_admission, make_namespace
 from tests.k8s.test_k8s_webhook import POLICY
@@ -133,6 +133,7 @@ async def test_a_weak_policy_is_neither_made_nor_does_one_become_weak(
             await guarded.server.put(f"{OBJECTS}/sentiment", {**made, "spec": policy(**spec)["spec"]})
         await guarded.server.merge(f"{OBJECTS}/sentiment", {"metadata": {"labels": {"x": "y"}}})
         changed = {"spec": {"tenants": ["globex"]}}
-        assert (await guarded.server.merge(f"{OBJECTS}/sentiment", changed))["spec"]["tenants"] == ["globex"]
+        merged = decoded(await guarded.server.merge(f"{OBJECTS}/sentiment", changed), dict[str, Any])
+        assert merged["spec"]["tenants"] == ["globex"]
     finally:
         await guarded.server.delete(f"{OBJECTS}/sentiment")
