@@ -15,6 +15,7 @@ from sidecar.formats.json_text import KEY, Path
 
 MAX_IDENTIFIER = 4_096
 """Characters. What is longer and no text is encoded: media, vectors, sealed reasoning; readers name it as unscanned."""
+_READ = (str, list, dict)
 _NAMED = frozenset({"embedding"})
 """Members that are encoded however short they are."""
 _CONSTANTS = """
@@ -63,7 +64,8 @@ def unseen(
             if here in new and at not in listed:
                 found.setdefault(here, at)
         elif isinstance(here, list):
-            stack.extend((item, (*at, index)) for index, item in reversed(list(enumerate(here))))
+            below = [(item, (*at, n)) for n, item in enumerate(here) if item and isinstance(item, _READ)]
+            stack += reversed(below)
         elif isinstance(here, dict):
             stack.extend((item, (*at, key)) for key, item in reversed(here.items()) if key not in _NAMED)
     return found

@@ -17,6 +17,7 @@ _NOT_SHOWN = frozenset({"arguments", "tool_calls", "function_call", "metadata"})
 """Members that are text to a model, whatever they name."""
 _TASK = frozenset({"tools", "functions", "response_format", "metadata"})
 """Members of a request in which schemas and examples of them may name pictures."""
+_HOLDERS = (list, dict)
 _WITH_FILES = frozenset({"input_image", "computer_screenshot", "image_file"})
 _IMAGES = frozenset({"image_url", "image", *_WITH_FILES})
 _KEPT = ("file_id", "uuid")
@@ -69,16 +70,22 @@ def ollama_images(holder: dict[str, Any], path: Path) -> list[ImageAt]:
 
 
 def _objects(request: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Path]]:
-    """Every object that a model may be shown something of, in document order."""
+    """Every object that a model may be shown something of, in document order. What holds nothing is no step."""
     stack: list[tuple[Any, Path]] = [(request, ())]
     while stack:
         here, at = stack.pop()
+        below: list[tuple[Any, Path]]
         if isinstance(here, list):
-            stack.extend((item, (*at, number)) for number, item in reversed(list(enumerate(here))))
-        elif isinstance(here, dict):
+            below = [(item, (*at, n)) for n, item in enumerate(here) if item and isinstance(item, _HOLDERS)]
+        else:
             yield here, at
             skipped = _NOT_SHOWN if at else _TASK
-            stack.extend((item, (*at, key)) for key, item in reversed(here.items()) if key not in skipped)
+            below = [
+                (item, (*at, key))
+                for key, item in here.items()
+                if item and isinstance(item, _HOLDERS) and key not in skipped
+            ]
+        stack += reversed(below)
 
 
 def _of_part(part: dict[str, Any], path: Path) -> Iterator[ImageAt]:

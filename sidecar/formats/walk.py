@@ -33,7 +33,8 @@ def scalars(value: Any, path: Path = (), known: Container[str] = ()) -> list[tup
             case int() | float() if abs(here) >= _LONG_NUMBER and abs(here) != math.inf:
                 found.append((at, str(here)))
             case list():
-                stack.extend((item, (*at, index)) for index, item in reversed(list(enumerate(here))))
+                below = [(item, (*at, index)) for index, item in enumerate(here) if item or item == ""]
+                stack += reversed(below)
             case dict():
                 for key, item in reversed(list(here.items())):
                     stack.append((item, (*at, key)))
