@@ -70,7 +70,7 @@ def request_document(
     text, value = decode(body, max_depth=max_depth, any_case=True)
     if not isinstance(value, dict):
         raise FormatError(Cause.MALFORMED_BODY, "the body is not an object")
-    known = {*known, *(steps[0] for steps, _ in asks)}
+    known = {*known, *asks}
     for key in value:  # some engines take "Model" for model: rules must have seen it
         if key not in known and key.casefold() in known:
             raise FormatError(Cause.MALFORMED_BODY, "a known field in another spelling")

@@ -5,7 +5,7 @@ Tables say where each protocol has them. A name that a table gives is the policy
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,7 +18,9 @@ GUIDE = "guide"
 """As a name: a schema, or a pattern."""
 ENGINE = "engineOptions"
 """As a name: how the engine loads, places, keeps or schedules, which is its operator's to say."""
-Table = Sequence[tuple[tuple[str, ...], str]]
+_Entries = Sequence[tuple[tuple[str, ...], str]]
+Table = Mapping[str, _Entries]
+"""Ways and names by the member where a way begins: a body has few members, and tables are long."""
 
 _OF_A_LOADED_MODEL = (
     *("num_batch", "num_gpu", "main_gpu", "num_thread", "use_mmap", "use_mlock", "numa", "low_vram"),
@@ -26,7 +28,15 @@ _OF_A_LOADED_MODEL = (
 )
 """Ollama's: another value than that of the loaded model makes it load anew, while everybody waits."""
 
-_OF_AN_ENGINE: Table = tuple(
+
+def _by_member(*entries: tuple[tuple[str, ...], str]) -> Table:
+    made: dict[str, _Entries] = {}
+    for steps, name in entries:
+        made[steps[0]] = (*made.get(steps[0], ()), (steps, name))
+    return made
+
+
+_OF_AN_ENGINE: _Entries = tuple(
     ((member,), ENGINE)
     for member in (
         # vLLM: who is served first, where from keys and values come, what pictures become, code by its name
@@ -43,7 +53,7 @@ _OF_AN_ENGINE: Table = tuple(
     )
 )
 
-OPENAI: Table = (
+OPENAI: Table = _by_member(
     (("max_tokens",), "maxTokens"),
     (("max_completion_tokens",), "maxTokens"),
     (("max_output_tokens",), "maxTokens"),
@@ -88,7 +98,7 @@ OPENAI: Table = (
     (("functions", EACH, "parameters"), "schema"),
     *_OF_AN_ENGINE,
 )
-ANTHROPIC: Table = (
+ANTHROPIC: Table = _by_member(
     (("max_tokens",), "maxTokens"),
     (("thinking", "budget_tokens"), "maxTokens"),
     (("tools", EACH, "input_schema"), "schema"),
@@ -96,7 +106,7 @@ ANTHROPIC: Table = (
     (("output_config", "format", "schema"), "schema"),
     *_OF_AN_ENGINE,  # vLLM takes kv_transfer_params here, too
 )
-OLLAMA: Table = (
+OLLAMA: Table = _by_member(
     (("options", "num_predict"), "maxTokens"),
     (("options", "num_ctx"), "contextTokens"),
     (("logprobs",), "logprobs"),
@@ -106,7 +116,7 @@ OLLAMA: Table = (
     (("keep_alive",), ENGINE),  # 0 unloads the model under everybody, -1 keeps it for ever
     *((("options", option), ENGINE) for option in _OF_A_LOADED_MODEL),
 )
-JSON_FIELDS: Table = (
+JSON_FIELDS: Table = _by_member(
     # llama.cpp's own paths, and Triton's generate extension
     (("n_predict",), "maxTokens"),
     (("max_tokens",), "maxTokens"),
@@ -148,8 +158,9 @@ def parameters(value: dict[str, Any], table: Table) -> list[Parameter]:
     """Those that a request has."""
     return [
         Parameter(path, _kind(found) if name == GUIDE else name, found)
-        for steps, name in table
-        if steps[0] in value
+        for member in value
+        if member in table
+        for steps, name in table[member]
         for path, found in _resolve(value, steps, ())
     ]
 
