@@ -14,15 +14,13 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import URL, Connection, event, inspect, make_url, text
+from sqlalchemy import URL, Connection, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bartizan import tasks
 from bartizan.errors import (
@@ -34,7 +32,7 @@ from bartizan.errors import (
     NotFound,
 )
 from control_plane.store.rows import Change
-from control_plane.store.sql import postgres
+from control_plane.store.sql import postgres, sqlite
 from control_plane.store.sql.access import SqlAdminEvents, SqlAdminTokens, SqlJoinTokens
 from control_plane.store.sql.announce import Announcement, Note, listen
 from control_plane.store.sql.audit import SqlAudit
@@ -45,7 +43,7 @@ from control_plane.store.sql.policies import SqlPolicies
 from control_plane.store.sql.replicas import SqlReplicas
 from control_plane.store.sql.secrets import SqlLeases, SqlRotations, SqlSecrets
 from control_plane.store.sql.tables import ADMIN_TOKENS
-from control_plane.store.sql.transaction import BUSY_MILLISECONDS, transaction, turn
+from control_plane.store.sql.transaction import transaction, turn
 
 IN_MEMORY = "sqlite+aiosqlite:///:memory:"
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -143,7 +141,7 @@ async def open_store(url: str = IN_MEMORY) -> SqlStore:
     """
     parsed = _parsed(url)
     if parsed.get_backend_name() == "sqlite":
-        engine = _sqlite(parsed)
+        engine = sqlite.engine(parsed)
         async with _opened(engine), transaction(engine) as connection:
             await connection.run_sync(_migrate)
         return SqlStore(engine)
@@ -158,11 +156,11 @@ async def open_used_store(url: str) -> SqlStore:
     """One that a control plane has made, as it is: nothing is created and nothing migrated. Raises also NotFound."""
     parsed = _parsed(url)
     nothing = NotFound("no control plane has used this store (BARTIZAN_CP_STORE, BARTIZAN_CP_STATE_DIR)")
-    sqlite = parsed.get_backend_name() == "sqlite"
-    if sqlite and not Path(parsed.database or "").is_file():
+    single = parsed.get_backend_name() == "sqlite"
+    if single and not Path(parsed.database or "").is_file():
         raise nothing
-    engine = _sqlite(parsed) if sqlite else postgres.engine(parsed)
-    async with _opened(engine), transaction(engine) if sqlite else engine.connect() as connection:
+    engine = sqlite.engine(parsed) if single else postgres.engine(parsed)
+    async with _opened(engine), transaction(engine) if single else engine.connect() as connection:
         used = await connection.run_sync(lambda plain: inspect(plain).has_table(ADMIN_TOKENS.name))
         if not used:
             raise nothing
@@ -190,33 +188,6 @@ def _parsed(url: str) -> URL:
             "the store's address (BARTIZAN_CP_STORE) is not an SQLAlchemy URL; in its password write @ as %40, "
             "/ as %2F, : as %3A and % as %25"
         ) from None
-
-
-def _sqlite(url: URL) -> AsyncEngine:
-    engine = create_async_engine(
-        url, poolclass=AsyncAdaptedQueuePool, pool_size=1, max_overflow=0, pool_timeout=10
-    )
-    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-    event.listen(engine.sync_engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # The driver's own implicit BEGIN comes too late (after the first read) and not at all for DDL.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in (
-        "journal_mode=WAL",
-        "foreign_keys=ON",
-        "synchronous=FULL",
-        f"busy_timeout={BUSY_MILLISECONDS}",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _migrate(connection: Connection) -> None:
