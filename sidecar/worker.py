@@ -17,7 +17,6 @@ import uvloop
 
 from bartizan import tasks
 from bartizan.errors import BartizanError, InvalidInput, ProtocolViolation, RolledBack
-from bartizan.policy.bundle import GuardPlan
 from bartizan.tasks import cancel, start
 from bartizan.telemetry.lean_prometheus import REGISTRY
 from bartizan.telemetry.logging import configure, get_logger
@@ -44,7 +43,6 @@ from sidecar.checks.admission.request_rate import Buckets
 from sidecar.checks.query_history import QueryHistory
 from sidecar.plan.current import Current
 from sidecar.plan.load import load_plan
-from sidecar.plan.plan import Plan
 from sidecar.wire import ext_authz, ext_proc
 from sidecar.wire.engine import Engine, Services
 from sidecar.wire.span_queue import SpanQueue
@@ -129,7 +127,9 @@ class Worker:
             case Load(plan=plan):
                 try:
                     # off the loop: rule sets may take long to build, and requests go on meanwhile
-                    built = await asyncio.to_thread(self._load, plan)
+                    built = await asyncio.to_thread(
+                        load_plan, plan, self.buckets, self.pseudonym_keys, self.history
+                    )
                 except BartizanError as error:
                     log.warning("plan_refused", plan=plan.id, reason=str(error))
                     await self.channel.send(Loaded(plan_id=plan.id, error=str(error)))
@@ -141,6 +141,8 @@ class Worker:
                 else:
                     self.current.put_plan(built)
                     await self.channel.send(Loaded(plan_id=plan.id, hash=built.hash))
+                # what compiling rules and unpacking weights took beside them; the agent need not wait for that
+                await asyncio.to_thread(give_back)
             case Drop(plan_id=plan_id):
                 self.current.drop_plan(plan_id)
             case SetKeys(key_set=key_set):
@@ -165,13 +167,6 @@ class Worker:
                 await self.channel.send(Listening())
             case Ping(sequence=sequence):
                 await self.channel.send(Pong(sequence=sequence, metrics=flat_metrics()))
-
-    def _load(self, plan: GuardPlan) -> Plan:
-        try:
-            return load_plan(plan, self.buckets, self.pseudonym_keys, self.history)
-        finally:
-            # what compiling rules and unpacking weights took beside them
-            give_back()
 
     def _configure(self, message: Configure) -> None:
         self.current.configure(instance_id=message.instance_id, probe_key=message.probe_key)
