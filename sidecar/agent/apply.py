@@ -17,6 +17,7 @@ from bartizan.telemetry import metrics
 from bartizan.telemetry.logging import get_logger
 from protos.gen.bartizan.policy.v1 import policy_pb2
 from sidecar.agent import conditions as names
+from sidecar.agent.arrivals import Arrivals
 from sidecar.agent.changes import Changes
 from sidecar.agent.conditions import Conditions
 from sidecar.agent.enforced import Enforced, Refused
@@ -32,9 +33,6 @@ from sidecar.agent.versions import SeenVersions
 from sidecar.agent.workers import WorkerPool
 from sidecar.allocator import give_back
 
-KEY_SET_WITHIN = 1.0
-SECRET_WITHIN = 10.0
-JWKS_WITHIN = 3.0
 ENVOY_WITHIN = 10.0
 PROBE_WITHIN = 10.0
 
@@ -65,7 +63,6 @@ class Applier:
         self._seen = seen
         self._workers = workers
         self._envoy = envoy
-        self._key_sets = key_sets
         self._prober = prober
         self._cert_dir = cert_dir
         self._conditions = conditions
@@ -73,6 +70,7 @@ class Applier:
         self._group = group
         self._drain_seconds = drain_seconds
         self._jwks = jwks
+        self._arrivals = Arrivals(jwks=jwks, key_sets=key_sets, envoy=envoy, changes=changes)
         self._pseudonym_keys = PseudonymKeys(cert_dir, workers)
         self._on_enforced = on_enforced
         self._lock = asyncio.Lock()
@@ -81,6 +79,8 @@ class Applier:
         self.probed: ProbeResult | None = None
         self.removed = False
         """The source said that no policy is ours."""
+        self.switching = False
+        """Between two bundles: what is in force is either, until the new one is proven or the old one served again."""
         self._closing: Bundle | None = None
         self.confirmed_at = 0.0
         """When the source last said that this is the bundle to enforce (monotonic seconds)."""
@@ -90,7 +90,8 @@ class Applier:
         """Enforce it, proven. Raises ResourceRejected; then the old bundle is in force as before."""
         async with self._lock:
             if self.current is not None and self.current.message == message:
-                self._confirmed()
+                self.confirm()
+                self._changes.notify()
                 return
             version = 0
             try:
@@ -98,9 +99,10 @@ class Applier:
                 version = bundle.version
                 if self._same(bundle, message):
                     await self._on_enforced()
-                    self._confirmed()
-                    return
-                await self._switch(bundle, message)
+                else:
+                    self.switching = True
+                    await self._switch(bundle, message)
+                self.confirm()
             except ResourceRejected as error:
                 metrics.BUNDLES_REFUSED.labels(error.reason.partition(":")[0]).inc()
                 log.warning(
@@ -112,8 +114,11 @@ class Applier:
                 )
                 self._jwks.keep_only(self.current.bundle.plan.jwt if self.current else ())
                 self.refused = Refused(version=version, reason=error.reason, path=error.path)
-                self._changes.notify()
                 raise
+            finally:
+                self.switching = False
+                self._changes.notify()
+            await asyncio.to_thread(give_back)  # the old bundle, and what reading the new one took
 
     def _same(self, bundle: Bundle, message: policy_pb2.SignedBundle) -> bool:
         """The bundle in force, maybe signed anew: then there is nothing to switch. Raises ResourceRejected when one
@@ -133,7 +138,7 @@ class Applier:
         resources = self._envoy.read(bundle.envoy)
         pair = read_pair(self._cert_dir, bundle.tls) if bundle.tls else None
         self._pseudonym_keys.want(bundle.plan)
-        await self._arrivals(bundle)
+        await self._arrivals.of(bundle)
         plan_hash = await self._workers.load(bundle.plan)
         served = dict(self._envoy.secrets)
         if pair is not None:
@@ -178,19 +183,6 @@ class Applier:
             self._group.create_task(self._drop_later(old), name="drop-old-plan")
         # Kept before it is acknowledged: a version that was told must outlive this process.
         await self._on_enforced()
-        self._confirmed()
-        await asyncio.to_thread(give_back)  # the old bundle, and what reading the new one took
-
-    async def _arrivals(self, bundle: Bundle) -> None:
-        """Wait for what the bundle needs beside itself. Missing keys deny all who use them, so they may come later."""
-        self._jwks.want(bundle.plan.jwt)
-        await self._changes.until(lambda: self._jwks.holds(bundle.plan.jwt), JWKS_WITHIN)
-        key_set = bundle.plan.api_key_set
-        if key_set and not await self._changes.until(lambda: key_set in self._key_sets, KEY_SET_WITHIN):
-            log.warning("key_set_missing", key_set=key_set)
-        wanted = {source.name for source in bundle.secrets}
-        if not await self._changes.until(lambda: wanted <= set(self._envoy.secrets), SECRET_WITHIN):
-            raise ResourceRejected("secret_missing", "spec.model.credential.secret")
 
     async def _prove(self, bundle: Bundle, plan_hash: str, pair: CertificatePair | None) -> ProbeResult:
         """Envoy ACKs before a listener has warmed up, so a few attempts may find the old one or none."""
@@ -281,10 +273,6 @@ class Applier:
             self.current = replace(current, pair=pair)
             log.info("certificate_renewed", generation=pair.generation)
             self._changes.notify()
-
-    def _confirmed(self) -> None:
-        self.confirmed_at = time.monotonic()
-        self._changes.notify()
 
     async def _drop_later(self, old: Enforced) -> None:
         await asyncio.sleep(self._drain_seconds)

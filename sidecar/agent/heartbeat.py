@@ -1,4 +1,7 @@
-"""Tells the control plane every 5 seconds, and at once when anything changed, what this sidecar enforces and how proven."""
+"""Tells the control plane every 5 seconds, and at once when anything changed, what this sidecar enforces and how proven.
+
+A switch from one bundle to the next is one change.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +77,8 @@ class Heartbeat:
         last = b""
         sent_at = 0.0
         while True:
-            seen = self._changes.generation  # a change while we send ends the pause below at once
+            # a change while we send ends the pause below at once
+            seen, told = self._changes.generation, self._applier.current
             report = self.report()
             content = report.SerializeToString(deterministic=True)
             if content != last or time.monotonic() - sent_at >= EVERY:
@@ -85,9 +89,16 @@ class Heartbeat:
             pause = max(0.0, min(EVERY - (time.monotonic() - sent_at), EVERY if last else 1.0))
             with contextlib.suppress(TimeoutError):
                 async with tasks.timeout(pause):
-                    await self._changes.after(seen)
-            # several changes of one moment make one report
-            await asyncio.sleep(GATHER)
+                    await self._change(seen)
+            # several changes of one moment make one report, but a new proof is told at once: somebody waits for it
+            if self._applier.current is told:
+                await asyncio.sleep(GATHER)
+
+    async def _change(self, seen: int) -> None:
+        """One that is worth a report. On the way from one bundle to the next there is none: all that could be told is that
+        Envoy has not answered yet.
+        """
+        await self._changes.until(lambda: self._changes.generation != seen and not self._applier.switching)
 
     async def _send(self, report: fleet_pb2.InstanceReport) -> bool:
         channel = self._channel()

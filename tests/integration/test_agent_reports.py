@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,23 @@ def settings_in(folder: Path) -> Settings:
     )
 
 
+def heartbeat_of(agent: Agent, channel: grpc.aio.Channel, keep: Callable[[], Awaitable[None]]) -> Heartbeat:
+    return Heartbeat(
+        instance_id=lambda: "i1",
+        channel=lambda: channel,
+        connected=lambda: True,
+        unanswered=lambda: None,
+        keep=keep,
+        applier=agent.applier,
+        workers=agent.workers,
+        config=agent.config,
+        monitor=agent.monitor,
+        verifier=agent.verifier,
+        conditions=agent.conditions,
+        changes=agent.changes,
+    )
+
+
 async def test_nothing_is_reported_before_it_is_kept(tmp_path: Path) -> None:
     control, kept, disk = Control(), asyncio.Event(), asyncio.Event()
 
@@ -69,21 +86,7 @@ async def test_nothing_is_reported_before_it_is_kept(tmp_path: Path) -> None:
         asyncio.TaskGroup() as group,
     ):
         agent = Agent(settings_in(tmp_path), group, stack)
-        heartbeat = Heartbeat(
-            instance_id=lambda: "i1",
-            channel=lambda: channel,
-            connected=lambda: True,
-            unanswered=lambda: None,
-            keep=keep,
-            applier=agent.applier,
-            workers=agent.workers,
-            config=agent.config,
-            monitor=agent.monitor,
-            verifier=agent.verifier,
-            conditions=agent.conditions,
-            changes=agent.changes,
-        )
-        beating = group.create_task(heartbeat.run())
+        beating = group.create_task(heartbeat_of(agent, channel, keep).run())
         async with asyncio.timeout(60):
             await kept.wait()
             await asyncio.sleep(0.2)
@@ -91,6 +94,36 @@ async def test_nothing_is_reported_before_it_is_kept(tmp_path: Path) -> None:
             disk.set()
             while not control.reports:
                 await asyncio.sleep(0.01)
+        beating.cancel()
+
+
+async def test_on_the_way_from_one_bundle_to_the_next_only_the_end_is_reported(tmp_path: Path) -> None:
+    control = Control()
+
+    async def keep() -> None:
+        """Nothing to keep."""
+
+    async def reported(count: int) -> None:
+        async with asyncio.timeout(60):
+            while len(control.reports) < count:
+                await asyncio.sleep(0.01)
+
+    async with (
+        served(control, tmp_path / "s") as channel,
+        AsyncExitStack() as stack,
+        asyncio.TaskGroup() as group,
+    ):
+        agent = Agent(settings_in(tmp_path), group, stack)
+        agent.applier.switching = True
+        beating = group.create_task(heartbeat_of(agent, channel, keep).run())
+        await reported(1)
+        agent.conditions.set("on_the_way", holds=True)
+        await asyncio.sleep(0.2)
+        assert len(control.reports) == 1
+        agent.applier.switching = False
+        agent.changes.notify()
+        await reported(2)
+        assert "on_the_way" in control.reports[-1].conditions
         beating.cancel()
 
 
