@@ -7,7 +7,7 @@ resource may hold is imported here, because an Any can only be read when its typ
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 
 from bartizan.errors import ResourceRejected
 from bartizan.policy.canonical import canonical
+from bartizan.policy.names import TYPE_ROUTES
 from protos.gen.envoy.config.cluster.v3 import cluster_pb2
 from protos.gen.envoy.config.core.v3 import extension_pb2
 from protos.gen.envoy.config.listener.v3 import listener_pb2
@@ -76,6 +77,7 @@ READABLE = (
     tls_pb2.DownstreamTlsContext,
 )
 """Types that an agent of this release can read in a bundle (and those declared beside them)."""
+_ROUTE = "type.googleapis.com/envoy.config.route.v3.Route"
 
 
 def packed(message: Message) -> any_pb2.Any:
@@ -92,11 +94,28 @@ def to_json(message: Message) -> dict[str, Any]:
     return document
 
 
-# Of one publication to the next most resources stay what they were, and both directions take milliseconds for each.
-@functools.lru_cache(maxsize=32)
+# Of one publication to the next most resources stay what they were, and both directions take milliseconds for each. Of
+# routes those that name the plan change each time and the others never, so that each is made and kept by itself.
+@functools.lru_cache(maxsize=256)
 def _json_of(type_url: str, value: bytes) -> bytes:
     item = any_pb2.Any(type_url=type_url, value=value)
-    return msgspec.json.encode(json_format.MessageToDict(item, preserving_proto_field_name=True))
+    taken = _without_routes(item) if type_url == TYPE_ROUTES else []
+    document = json_format.MessageToDict(item, preserving_proto_field_name=True)
+    for host, routes in zip(document.get("virtual_hosts", ()), taken, strict=True):
+        host["routes"] = [
+            {name: given for name, given in to_json(route).items() if name != "@type"} for route in routes
+        ]
+    return msgspec.json.encode(document)
+
+
+def _without_routes(item: any_pb2.Any) -> list[list[route_components_pb2.Route]]:
+    """Takes the routes of each virtual host out of packed routes."""
+    configuration = route_pb2.RouteConfiguration.FromString(item.value)
+    taken = [list(host.routes) for host in configuration.virtual_hosts]
+    for host in configuration.virtual_hosts:
+        host.ClearField("routes")
+    item.value = configuration.SerializeToString(deterministic=True)
+    return taken
 
 
 def from_json(document: Mapping[str, Any]) -> any_pb2.Any:
@@ -104,20 +123,33 @@ def from_json(document: Mapping[str, Any]) -> any_pb2.Any:
     return _read(canonical(document))
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=64)
 def _read(text: bytes) -> any_pb2.Any:
     document, result = msgspec.json.decode(text), any_pb2.Any()
+    routes: list[Any] = []
     try:
+        if document.get("@type") == TYPE_ROUTES:
+            routes = [host.pop("routes", None) or [] for host in document.get("virtual_hosts", ())]
         json_format.ParseDict(document, result)
+        if not result.type_url:
+            raise ResourceRejected('Envoy resource without "@type"')
+        _settle(result)
+        if routes:
+            _put_routes(result, routes)
     except (json_format.Error, TypeError, AttributeError) as error:
         kind = str(document.get("@type", "unknown type")).rpartition("/")[2]
         raise ResourceRejected(
             f"Envoy resource of type {kind} can't be read: {type(error).__name__}"
         ) from error
-    if not result.type_url:
-        raise ResourceRejected('Envoy resource without "@type"')
-    _settle(result)
     return result
+
+
+def _put_routes(item: any_pb2.Any, routes: Iterable[Iterable[Mapping[str, Any]]]) -> None:
+    configuration = route_pb2.RouteConfiguration.FromString(item.value)
+    for host, its in zip(configuration.virtual_hosts, routes, strict=True):
+        for route in its:
+            host.routes.add().MergeFromString(from_json({**route, "@type": _ROUTE}).value)
+    item.value = configuration.SerializeToString(deterministic=True)
 
 
 def _settle(message: Message) -> None:
