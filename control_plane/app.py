@@ -48,7 +48,8 @@ from control_plane.push.replicas import Following, Replicas
 from control_plane.push.service import PushService
 from control_plane.push.sign import TransitSigner
 from control_plane.secrets.rotation.barriers import Use
-from control_plane.secrets.rotation.engine import RotationEngine, RotationSettings
+from control_plane.secrets.rotation.engine import RotationEngine
+from control_plane.secrets.rotation.settings import RotationSettings
 from control_plane.secrets.vault import Vault, VaultSettings
 from control_plane.settings import Settings
 from control_plane.sidecar_ports import attest_server, mtls_server
@@ -210,7 +211,7 @@ class ControlPlane:
             "rotation": self.engine.run(),
             "retention": Retention(self.store, self.settings.audit_days).run(),
             "certificate": self._follow_certificate(),
-            "ledger-watch": follow(self.ledger, self.publisher, self.engine.wake),
+            "ledger-watch": follow(self.ledger, self.publisher, self.engine.stirred),
         }
         if self.webhook is not None:
             work["injection-upkeep"] = self.webhook.upkeep.run()

@@ -11,8 +11,8 @@ from control_plane.push.publish import Publisher
 _GATHER_SECONDS = 0.02
 
 
-async def follow(ledger: Ledger, publisher: Publisher, wake: Callable[[], None] = lambda: None) -> None:
-    """Until cancelled. `wake` is called after every change."""
+async def follow(ledger: Ledger, publisher: Publisher, stirred: Callable[[], None] = lambda: None) -> None:
+    """Until cancelled. `stirred` is called after every change."""
     told: dict[str, object] = {}
     generation = -1
     # A fleet that reports at once is one look, not a thousand.
@@ -29,5 +29,5 @@ async def follow(ledger: Ledger, publisher: Publisher, wake: Callable[[], None] 
                     publisher.reported(instance.instance_id)
             for gone in told.keys() - {each.instance_id for each in present}:
                 del told[gone]
-        wake()
+        stirred()
         await pace.rest()

@@ -15,8 +15,9 @@ from aiohttp import web
 from control_plane.policies.definitions import Definitions
 from control_plane.secrets.definition import HttpProvider, SecretDefinition, encode_definition
 from control_plane.secrets.rotation.barriers import Use
-from control_plane.secrets.rotation.engine import RotationEngine, RotationSettings
+from control_plane.secrets.rotation.engine import RotationEngine
 from control_plane.secrets.rotation.machine import Phase, Rotation
+from control_plane.secrets.rotation.settings import RotationSettings
 from control_plane.secrets.vault import Vault
 from control_plane.store.base import SecretRow, Store
 from control_plane.store.sql.store import open_store

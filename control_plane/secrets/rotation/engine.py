@@ -11,7 +11,6 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
 from bartizan import tasks
 from bartizan.errors import BartizanError, Conflict, DependencyError, InvalidInput, NotFound
@@ -27,6 +26,7 @@ from control_plane.secrets.rotation.faults import Faults
 from control_plane.secrets.rotation.journal import By, Entry, Journal, entry_of
 from control_plane.secrets.rotation.lead import Leadership
 from control_plane.secrets.rotation.machine import ENDED, Observation, Phase, Rotation, Start, Timing
+from control_plane.secrets.rotation.settings import RotationSettings
 from control_plane.secrets.rotation.traces import PhaseSpans, gauge, show
 from control_plane.store.base import RotationRow, SecretRow, Store
 
@@ -41,19 +41,6 @@ SAID = 6.0
 """So long a replica must have lived on since: what it gave out before, sidecars have told it by then."""
 _US = By(actor="control-plane")
 _TRIES = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RotationSettings:
-    """Seconds. lease: how long after our start the ledger may still be incomplete. soak, drain: see machine.Timing.
-    poll: how often key-value metadata is looked at for versions that an operator wrote.
-    """
-
-    lease: float = 30.0
-    soak: float = 10.0
-    drain: float = 60.0
-    poll: float = 5.0
-    tick: float = 0.25
 
 
 class RotationEngine:
@@ -163,8 +150,13 @@ class RotationEngine:
                 await self._hands.withdraw(row.name)
 
     def wake(self) -> None:
-        """Something changed (a definition, a report): look now instead of at the next tick."""
+        """A definition changed: look now instead of at the next tick."""
         self._wake.set()
+
+    def stirred(self) -> None:
+        """A sidecar said something: look now, where a rotation waits for it."""
+        if self._busy:
+            self._wake.set()
 
     async def _known_secrets(self) -> list[tuple[SecretRow, RotationRow | None]]:
         async with self._store.begin() as work:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from control_plane.secrets.definition import HttpProvider, SecretDefinition, enc
 from control_plane.secrets.rotation.barriers import Use
 from control_plane.secrets.rotation.engine import RotationEngine
 from control_plane.secrets.rotation.machine import Phase, Rotation
+from control_plane.secrets.rotation.settings import RotationSettings
 from control_plane.secrets.vault import Vault, VaultSettings
 from control_plane.store.base import RotationRow, SecretRow
 from control_plane.store.sql.store import SqlStore, SqlWork, open_store
@@ -40,11 +42,16 @@ async def store() -> AsyncIterator[CountingStore]:
 class Replica:
     """An engine that does not lead and was told values before; what it publishes is kept."""
 
-    def __init__(self, store: SqlStore) -> None:
+    def __init__(self, store: SqlStore, settings: RotationSettings | None = None) -> None:
         self.given: list[tuple[str, int, str | None]] = []
         vault = Vault(VaultSettings(address="http://127.0.0.1:1", token_file=Path("/nonexistent")))
         self.engine = RotationEngine(
-            store=store, backend=vault, publish=self.publish, users=self.nobody, holder="r"
+            store=store,
+            backend=vault,
+            publish=self.publish,
+            users=self.nobody,
+            holder="r",
+            settings=settings,
         )
         for name in ("first", "second"):
             self.engine._hands._values[f"keys/{name}", 1] = f"value of {name}"
@@ -120,3 +127,22 @@ async def test_a_secret_that_can_no_longer_be_followed_is_given_to_nobody_anew(s
     await put(store, "first", phase="rehearse", version=2)
     await replica.engine.catch_up()
     assert replica.given == [("first", 1, "value of first"), ("first", 0, None)]
+
+
+async def test_a_fleet_that_stirs_makes_nobody_look_while_no_rotation_waits_for_it(
+    store: CountingStore,
+) -> None:
+    replica = Replica(store, RotationSettings(tick=0.001, poll=600.0))
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(replica.engine.run())
+
+        async def looks_after(change: Callable[[], None]) -> bool:
+            await asyncio.sleep(0.1)  # at rest
+            before = store.begun
+            change()
+            await asyncio.sleep(0.1)
+            return store.begun > before
+
+        assert not await looks_after(replica.engine.stirred)
+        assert await looks_after(replica.engine.wake)
+        running.cancel()
