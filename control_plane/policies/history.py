@@ -145,8 +145,9 @@ class History(Generic[Published]):
                 f"the newest revision of {asked.name} is {current}, not {asked.expected}"
             )
         newest = await self._of(work).revision(asked.name, current)
-        published = await self._of(work).published(asked.name)
         changed = newest is None or newest.document != asked.document
+        # what is new is not in effect, so that nothing need be asked
+        published = () if changed else await self._of(work).published(asked.name)
         number = (known.revision if known else 0) + int(changed)
         return Draft(
             revision=RevisionRow(

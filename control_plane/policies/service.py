@@ -128,9 +128,8 @@ class Policies(History[PublicationHead]):
                 effective = await self._publishing.judge(written, touching.meshes)
             # Not within the transaction: one that is open keeps every other writer waiting.
             check_conflicts(policy, others)
-            warnings = await self._publishing.warnings(written, effective)
             if (unchanged := draft.unchanged(rollout=rollout)) is not None:
-                return replace(unchanged, warnings=warnings)
+                return replace(unchanged, warnings=await self._publishing.warnings(written, effective))
             number, version = draft.revision.number, draft.version
             prepared = None
             if rollout:
@@ -157,7 +156,7 @@ class Policies(History[PublicationHead]):
                 revision=number,
                 version=version if rollout else 0,
                 changed=draft.changed,
-                warnings=warnings,
+                warnings=await self._publishing.warnings(written, effective),
             )
 
     async def delete(self, name: str, actor: Actor) -> None:
