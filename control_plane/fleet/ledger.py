@@ -53,6 +53,7 @@ class Ledger(Demand):
         self._entries: dict[str, Entry] = {}
         self._live: set[str] = set()
         """By the last word of each, or the last sweep: one report must not cost a look at the whole fleet."""
+        self._news: set[str] = set()
         self._replicas: frozenset[str] = frozenset()
 
     # who there is
@@ -76,6 +77,7 @@ class Ledger(Demand):
         """Removed: it no longer counts anywhere."""
         if self._entries.pop(instance_id, None) is not None:
             self._live.discard(instance_id)
+            self._news.add(instance_id)
             self._ring()
 
     def instance(self, instance_id: str) -> Instance | None:
@@ -106,6 +108,7 @@ class Ledger(Demand):
         entry.lease_until = self._monotonic() + self.lease
         self._live.add(instance_id)
         if fresh or before is None or content(before) != content(seen):
+            self._news.add(instance_id)
             self._ring()
         return True
 
@@ -114,6 +117,7 @@ class Ledger(Demand):
         entry = self._entries.get(instance_id)
         if entry is not None and entry.seen is None:
             entry.seen, entry.received_at, entry.restored = seen, received_at, True
+            self._news.add(instance_id)
             self._ring()
 
     def adopt(self, told: Iterable[Told]) -> None:
@@ -123,6 +127,7 @@ class Ledger(Demand):
             entry = self._entries.get(each.instance_id)
             if entry is not None and entry.older_than(each):
                 entry.take(each.seen)
+                self._news.add(each.instance_id)
                 entry.received_at, entry.holder, entry.held = each.received_at, each.replica, each.live
                 (self._live.add if self.is_live(each.instance_id) else self._live.discard)(each.instance_id)
                 changed = True
@@ -188,6 +193,20 @@ class Ledger(Demand):
         """The newest report and when it was received (epoch seconds), restored ones too."""
         entry = self._entries.get(instance_id)
         return None if entry is None or entry.seen is None else (entry.seen, entry.received_at)
+
+    def news(self) -> frozenset[str]:
+        """Of whom something new was taken since this was asked last, or who was dismissed. For one who asks."""
+        news, self._news = frozenset(self._news), set()
+        return news
+
+    def proven(self, policy: str) -> bool:
+        """Whether all that it selects have proven it. Ends at the first that has not, where `rows` makes one of each."""
+        wanted = self._wanted.get(policy)
+        return wanted is not None and all(
+            self._judged(wanted, entry)[0] == "enforced"
+            for entry in self._entries.values()
+            if wanted.selects(entry.instance)
+        )
 
     def rows(self, policy: str) -> tuple[Row, ...]:
         """Every sidecar that the policy selects, sorted by instance id; empty when nothing is wanted."""

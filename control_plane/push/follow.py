@@ -20,14 +20,13 @@ async def follow(ledger: Ledger, publisher: Publisher, stirred: Callable[[], Non
     while True:
         generation = await ledger.changed(generation)
         with pace.look():
-            present = ledger.instances()
-            for instance in present:
-                seen = ledger.observation(instance.instance_id)
-                said = (seen[0].capabilities, seen[0].policy, seen[0].version) if seen else None
-                if said is not None and told.get(instance.instance_id) != said:
-                    told[instance.instance_id] = said
-                    publisher.reported(instance.instance_id)
-            for gone in told.keys() - {each.instance_id for each in present}:
-                del told[gone]
+            for name in ledger.news():
+                if (seen := ledger.observation(name)) is None:
+                    told.pop(name, None)
+                    continue
+                said = (seen[0].capabilities, seen[0].policy, seen[0].version)
+                if told.get(name) != said:
+                    told[name] = said
+                    publisher.reported(name)
         stirred()
         await pace.rest()

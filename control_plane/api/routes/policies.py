@@ -117,7 +117,10 @@ def operations(parts: Parts) -> list[Operation]:
                 await policies.state(name)
             return policy_status(parts.ledger, name, after=call.query.cursor, limit=call.query.limit)
 
-        return await wait_for(read, call.query, parts.ledger)
+        def worth() -> bool:
+            return call.query.wait != "enforced" or parts.ledger.proven(_name(call))
+
+        return await wait_for(read, call.query, parts.ledger, worth)
 
     holding = "What holds with the MeshPolicies of now, and where each value was written"
     return [
@@ -131,16 +134,25 @@ def operations(parts: Parts) -> list[Operation]:
     ]  # fmt: skip
 
 
-async def wait_for(read: Callable[[], Awaitable[_Status]], query: StatusQuery, ledger: Ledger) -> _Status:
-    """With wait: the newest status when the time is over, whatever it says; the caller looks."""
+async def wait_for(
+    read: Callable[[], Awaitable[_Status]],
+    query: StatusQuery,
+    ledger: Ledger,
+    worth: Callable[[], bool] = lambda: True,
+) -> _Status:
+    """With wait: the newest status when the time is over, whatever it says; the caller looks.
+
+    worth: whether reading again may show what is waited for; of a large fleet that is much the cheaper question.
+    """
     deadline = asyncio.get_running_loop().time() + (query.timeout if query.wait else 0.0)
-    pace = Pace()
+    pace, status = Pace(), None
     while True:
         # The mark comes first: what changes while the status is read ends the wait at once.
-        seen = ledger.generation
+        seen, over = ledger.generation, asyncio.get_running_loop().time() >= deadline
         with pace.look():
-            status = await read()
-        if not query.wait or _reached(status, query) or asyncio.get_running_loop().time() >= deadline:
+            if status is None or over or worth():
+                status = await read()
+        if not query.wait or over or _reached(status, query):
             return status
         # Only the waiting is cut short: a query to the store that is cancelled costs its connection.
         with contextlib.suppress(TimeoutError):

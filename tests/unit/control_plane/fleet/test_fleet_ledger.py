@@ -212,3 +212,30 @@ def test_without_a_publication_nothing_is_claimed(world: World) -> None:
     world.ledger.unwant("prod/chat")
     status = policy_status(world.ledger, "prod/chat")
     assert (status.version, status.total, status.enforced) == (0, 0, False)
+
+
+def test_a_policy_is_proven_when_all_that_it_selects_have_proven_it(world: World) -> None:
+    ledger = world.ledger
+    ledger.admit(replace(ONE, instance_id="i2"))
+    ledger.admit(replace(ONE, instance_id="other", labels={"app": "other"}))
+    ledger.observe("i1", PROVEN)
+    assert not ledger.proven("prod/chat")
+    ledger.observe("i2", OLD)
+    assert not ledger.proven("prod/chat")
+    ledger.observe("i2", replace(PROVEN, sequence=2))
+    assert ledger.proven("prod/chat")
+    assert not ledger.proven("prod/none")
+    world.now += 31
+    assert not ledger.proven("prod/chat"), "silent ones prove nothing"
+
+
+def test_news_name_each_sidecar_once_of_which_something_new_is_known(world: World) -> None:
+    ledger = world.ledger
+    assert not ledger.news()
+    ledger.observe("i1", OLD)
+    ledger.observe("i1", replace(PROVEN, sequence=2))
+    assert ledger.news() == {"i1"}
+    ledger.observe("i1", replace(PROVEN, sequence=3))
+    assert not ledger.news(), "it says the same"
+    ledger.dismiss("i1")
+    assert ledger.news() == {"i1"}
