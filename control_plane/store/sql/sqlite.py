@@ -1,4 +1,4 @@
-"""SQLite below SQLAlchemy: one connection, and one trip to its thread for each statement.
+"""SQLite below SQLAlchemy: one connection, and one trip to its thread for each statement, the first with its BEGIN.
 
 The driver alone makes four (cursor, execute, fetch, close). Each wakes two threads one after the other, which on a busy
 machine takes longer than the statement does.
@@ -53,7 +53,8 @@ def _prepare(connection: Any, _record: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    driver: _Connection = connection.connection.driver_connection  # type: ignore[assignment]
+    driver.begins = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,7 @@ class _Cursor:
 
     async def _run(self, statement: Callable[[sqlite3.Connection], sqlite3.Cursor]) -> None:
         def whole(connection: sqlite3.Connection) -> _Outcome:
+            self._connection.begin_if_due(connection)
             with contextlib.closing(statement(connection)) as cursor:
                 rows = () if cursor.description is None else tuple(cursor.fetchall())
                 return _Outcome(cursor.description, cursor.rowcount, cursor.lastrowid, rows)
@@ -108,6 +110,15 @@ class _Cursor:
 
 
 class _Connection(aiosqlite.Connection):
+    begins = False
+    """The next statement is the first of a transaction."""
+
+    def begin_if_due(self, connection: sqlite3.Connection) -> None:
+        """Where the lock can't be had, it stays due."""
+        if self.begins:
+            connection.execute("BEGIN IMMEDIATE").close()
+            self.begins = False
+
     def cursor(self) -> _Cursor:  # type: ignore[override]
         return _Cursor(self)
 
@@ -116,8 +127,14 @@ class _Connection(aiosqlite.Connection):
         made: T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
         return made
 
+    async def commit(self) -> None:
+        self.begins = False
+        if self.in_transaction:
+            await super().commit()
+
     async def rollback(self) -> None:
         """SQLAlchemy asks for it whenever a connection comes back to its pool."""
+        self.begins = False
         if self.in_transaction:
             await super().rollback()
 

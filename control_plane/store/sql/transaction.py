@@ -14,9 +14,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bartizan import tasks
 from bartizan.tasks import finish
@@ -28,10 +29,23 @@ BUSY_MILLISECONDS = 100
 
 
 class _Connection(AsyncConnection):
-    """Its statements come to their end before a cancelled caller goes on."""
+    """Its statements come to their end before a cancelled caller goes on. The first begins the transaction (sqlite.py), and
+    so may find the file locked.
+    """
 
     async def execute(self, *arguments: Any, **more: Any) -> Any:
-        return await finish(super().execute(*arguments, **more), name="sql")
+        loop = asyncio.get_running_loop()
+        until = loop.time() + LOCKED_SECONDS
+        while True:
+            try:
+                return await finish(super().execute(*arguments, **more), name="sql")
+            except OperationalError as error:
+                if "locked" not in str(error.orig) or loop.time() >= until:
+                    raise
+
+    async def run_sync(self, *arguments: Any, **more: Any) -> Any:
+        await self.execute(text("SELECT 1"))  # what is run now can't wait for a lock
+        return await super().run_sync(*arguments, **more)
 
 
 @asynccontextmanager
@@ -54,7 +68,8 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     connection = _Connection(engine)
     try:
         await finish(_start(connection), name="sql-connect")
-        begun = await _begun(connection)
+        begun = connection.begin()
+        await finish(_start(begun), name="sql-begin")
         try:
             yield connection
         except BaseException:
@@ -65,20 +80,6 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     finally:
         if connection.sync_connection is not None:
             await finish(connection.close(), name="sql-close")
-
-
-async def _begun(connection: AsyncConnection) -> AsyncTransaction:
-    loop = asyncio.get_running_loop()
-    until = loop.time() + LOCKED_SECONDS
-    while True:
-        begun = connection.begin()
-        try:
-            await finish(_start(begun), name="sql-begin")  # where it fails there is nothing to roll back
-        except OperationalError as error:
-            if "locked" not in str(error.orig) or loop.time() >= until:
-                raise
-        else:
-            return begun
 
 
 async def _start(what: Any) -> None:

@@ -85,3 +85,19 @@ async def test_a_lock_that_ends_is_waited_for_also_while_a_store_is_opened(
         assert not opening.done()
         other.execute("ROLLBACK")
         await (await opening).close()
+
+
+async def test_what_waited_for_the_lock_is_undone_whole_where_it_fails(
+    store: SqlStore, other: sqlite3.Connection
+) -> None:
+    async def take(holder: str, *, fail: bool) -> bool:
+        async with store.begin() as work:
+            taken = await work.leases.acquire("rotation", holder, now=1.0, ttl=600.0)
+            if fail:
+                raise ZeroDivisionError
+            return taken is not None
+
+    asyncio.get_running_loop().call_later(0.3, other.execute, "ROLLBACK")  # it has tried by then
+    with pytest.raises(ZeroDivisionError):
+        await take("a", fail=True)
+    assert await take("b", fail=False)
