@@ -80,7 +80,7 @@ class LastGood:
 
     async def write(self, saved: Saved | None) -> None:
         """Save this now, if it is new; None: no policy, the file goes. A disk that refuses costs a condition."""
-        if self._seal is not None:
+        if self._seal is not None and (self._lock.locked() or not self._is_written(saved)):
             # a thread that writes can't be called back: what comes next must wait for it, whoever is gone meanwhile
             await self._shelter.run(self._in_turn(self._seal, saved), name="last-good-write")
 
@@ -101,7 +101,13 @@ class LastGood:
             await asyncio.to_thread(self._path.unlink, missing_ok=True)
             self._written = None
             return
-        same = self._written is not None and msgspec.structs.replace(saved, saved_at=self._written.saved_at)
-        if same != self._written or self._written is None:
+        if not self._is_written(saved):
             await asyncio.to_thread(seal.save, self._path, msgspec.msgpack.encode(saved))
             self._written = saved
+
+    def _is_written(self, saved: Saved | None) -> bool:
+        """But for the time when it was."""
+        written = self._written
+        if saved is None or written is None:
+            return False
+        return msgspec.structs.replace(saved, saved_at=written.saved_at) == written
