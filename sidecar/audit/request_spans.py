@@ -8,17 +8,25 @@ guard drew, and all that were refused or failed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
 from bartizan.policy import names
 from protos.gen.envoy.data.accesslog.v3.accesslog_pb2 import HTTPAccessLogEntry, HTTPRequestProperties
+from sidecar.audit.span_bytes import (
+    CLIENT,
+    FLAGS_KNOWN,
+    SAMPLED,
+    SERVER,
+    attribute,
+    attributes,
+    ended,
+    named,
+    request,
+    span,
+)
 from sidecar.model.request import ingress_span_id, model_span_id, trace_of
 
 SERVICE: Final = "bartizan-envoy"
@@ -27,41 +35,23 @@ MODEL_SPAN: Final = "router model egress"
 CLIENT_GONE: Final = ("downstream", "http2.remote_reset", "http2.remote_refuse")
 """How details begin of clients that went away: connections, and single streams of them."""
 _PASSED: Final = ("via_upstream", *CLIENT_GONE)
-_SAMPLED, _FLAGS_KNOWN = 0x01, 0x100  # OTLP's SpanFlags
+_FLAGS: Final = SAMPLED | FLAGS_KNOWN
 _REFUSED: Final = 400
 _SERVER_ERROR: Final = 500
 _BROKE_OFF: Final = ("upstream_reset", "ext_proc_error", "stream_idle_timeout")
 """How details begin of answers that ended too early, not by the client."""
-_FEW: Final = frozenset(
-    {
-        "bartizan.route",
-        "bartizan.revision",
-        "http.method",
-        "http.protocol",
-        "http.status_code",
-        "response_flags",
-        "response_code_details",
-        "upstream_cluster.name",
-    }
-)
-"""Attributes of few values."""
 _PROTOCOLS: Final = HTTPAccessLogEntry.HTTPVersion
 
 
-def request_of(spans: Iterable[Span], instance_id: str) -> bytes:
+def request_of(spans: Iterable[bytes], instance_id: str) -> bytes:
     """OTLP's ExportTraceServiceRequest for them; b"" for none."""
-    scope = ScopeSpans(spans=spans)
-    if not scope.spans:
-        return b""
-    scope.scope.name = SCOPE
-    made = ResourceSpans(scope_spans=[scope])
-    made.resource.attributes.extend(
-        _attributes({"service.name": SERVICE, "service.instance.id": instance_id})
+    made = b"".join(spans)
+    return (
+        request([made], SCOPE, {"service.name": SERVICE, "service.instance.id": instance_id}) if made else b""
     )
-    return ExportTraceServiceRequest(resource_spans=[made]).SerializeToString()
 
 
-def spans_of(entry: HTTPAccessLogEntry, tags: Mapping[str, str]) -> list[Span]:
+def spans_of(entry: HTTPAccessLogEntry, tags: Mapping[str, str]) -> list[bytes]:
     """The spans of one entry: none where Envoy's own tracer made them, where no route of the policy took the request, or
     where it was neither drawn nor refused. `tags` are those of the entry that have a value.
     """
@@ -71,35 +61,30 @@ def spans_of(entry: HTTPAccessLogEntry, tags: Mapping[str, str]) -> list[Span]:
     common, ids = entry.common_properties, bytes.fromhex(trace_id)
     start = _nanoseconds(common.start_time)
     end = start + _nanoseconds(common.duration)
-    request = Span(
-        trace_id=ids,
-        span_id=bytes.fromhex(ingress_span_id(trace_id)),
-        name=names.ingress_span(common.route_name),
-        kind=Span.SPAN_KIND_SERVER,
-        start_time_unix_nano=start,
-        end_time_unix_nano=end,
-        attributes=_attributes(_told(entry, tags)),
-        flags=_SAMPLED | _FLAGS_KNOWN,
+    own = bytes.fromhex(ingress_span_id(trace_id))
+    whole = span(
+        ids,
+        own,
+        b"",
+        named(names.ingress_span(common.route_name), SERVER),
+        (start, end),
+        attributes(_told(entry, tags)),
+        ended=ended(_FLAGS, failed=_failed(entry)),
     )
-    if _failed(entry):
-        request.status.code = Status.STATUS_CODE_ERROR
     if not common.HasField("time_to_first_upstream_tx_byte"):
-        return [request]
-    last = common.time_to_last_upstream_rx_byte
-    model = Span(
-        trace_id=ids,
-        span_id=bytes.fromhex(model_span_id(trace_id)),
-        parent_span_id=request.span_id,
-        name=MODEL_SPAN,
-        kind=Span.SPAN_KIND_CLIENT,
-        start_time_unix_nano=start + _nanoseconds(common.time_to_first_upstream_tx_byte),
-        end_time_unix_nano=start + _nanoseconds(last)
-        if common.HasField("time_to_last_upstream_rx_byte")
-        else end,
-        attributes=_attributes({"upstream_cluster.name": common.upstream_cluster}),
-        flags=_SAMPLED | _FLAGS_KNOWN,
+        return [whole]
+    if common.HasField("time_to_last_upstream_rx_byte"):
+        end = start + _nanoseconds(common.time_to_last_upstream_rx_byte)
+    model = span(
+        ids,
+        bytes.fromhex(model_span_id(trace_id)),
+        own,
+        named(MODEL_SPAN, CLIENT),
+        (start + _nanoseconds(common.time_to_first_upstream_tx_byte), end),
+        attribute("upstream_cluster.name", common.upstream_cluster),
+        ended=ended(_FLAGS),
     )
-    return [request, model]
+    return [whole, model]
 
 
 def trace_id_of(entry: HTTPAccessLogEntry) -> str:
@@ -154,15 +139,3 @@ def method_name(request: HTTPRequestProperties) -> str:
 def _nanoseconds(time: Timestamp | Duration) -> int:
     """The types' own method checks what Envoy's clock can't say, for ten times as long."""
     return time.seconds * 1_000_000_000 + time.nanos
-
-
-def _attributes(values: Mapping[str, str]) -> list[KeyValue]:
-    return [
-        _kept(key, value) if key in _FEW else KeyValue(key=key, value=AnyValue(string_value=value))
-        for key, value in values.items()
-    ]
-
-
-@lru_cache(maxsize=256)
-def _kept(key: str, value: str) -> KeyValue:
-    return KeyValue(key=key, value=AnyValue(string_value=value))

@@ -68,7 +68,7 @@ def _encoded(batch: Sequence[DecisionSpans]) -> bytes:
     from sidecar.wire.span_export import encode
 
     try:
-        return encode(batch).SerializeToString()
+        return encode(batch)
     except Exception as error:  # a worker must outlive a span that can't be written
         metrics.SPANS_DROPPED.labels("unwritable").inc(len(batch))
         log.error("spans_dropped", count=len(batch), reason=type(error).__name__)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span, Status
 
 from bartizan.policy import names
 from protos.gen.envoy.config.core.v3.base_pb2 import RequestMethod
@@ -42,7 +42,7 @@ def entry(details: str = "via_upstream", status: int = 200, *, traced: bool = Fa
 
 
 def spans(made: HTTPAccessLogEntry) -> list[Span]:
-    return spans_of(made, tags_of(made))
+    return list(ScopeSpans.FromString(b"".join(spans_of(made, tags_of(made)))).spans)
 
 
 def attributes(span: Span) -> dict[str, str]:
@@ -137,7 +137,8 @@ def test_nothing_that_a_client_sent_is_told() -> None:
 
 def test_they_travel_as_envoys_and_none_do_not_travel() -> None:
     assert request_of([], "i-1") == b""
-    sent = ExportTraceServiceRequest.FromString(request_of(spans(entry(traced=True)), "i-1"))
+    traced = entry(traced=True)
+    sent = ExportTraceServiceRequest.FromString(request_of(spans_of(traced, tags_of(traced)), "i-1"))
     (resource,) = sent.resource_spans
     said = {each.key: each.value.string_value for each in resource.resource.attributes}
     assert said == {"service.name": "bartizan-envoy", "service.instance.id": "i-1"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from sidecar.wire.span_export import encode
@@ -18,7 +19,7 @@ def decision(parent: Parent = PARENT) -> DecisionSpans:
 
 
 def encoded(*batch: DecisionSpans) -> list[Span]:
-    (resource,) = encode(batch).resource_spans
+    (resource,) = ExportTraceServiceRequest.FromString(encode(batch)).resource_spans
     named = {item.key: item.value.string_value for item in resource.resource.attributes}
     assert named == {"service.name": "bartizan-guard"}
     (scope,) = resource.scope_spans
