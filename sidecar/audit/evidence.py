@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import msgspec
 
 from bartizan.telemetry import metrics
+from sidecar.audit.note import Case, Note, case_of
 from sidecar.audit.record import FindingRecord, Record
 from sidecar.model.decision import Cause, Decision
 from sidecar.model.finding import Action, Finding
@@ -90,7 +91,8 @@ def finding_records(findings: Sequence[Finding]) -> tuple[FindingRecord, ...]:
     )
 
 
-def decision_record(
+def decision_note(
+    decision: Decision,
     *,
     decision_id: str,
     time: float,
@@ -99,37 +101,65 @@ def decision_record(
     revision: str,
     head: RequestHead,
     phase: Phase,
+    status: int,
+    identity: Identity | None,
+    shadow: bool = False,
+) -> Note:
+    """Everything that audit keeps about a request of which only the head was judged."""
+    case = _case(
+        plan.policy if plan else "",
+        revision,
+        phase,
+        decision.action,
+        decision.cause,
+        status,
+        head.method[:16],
+        plan.declared_path(head.method, head.path) if plan else "",
+        identity,
+        decision.detail,
+        shadow,
+        instance_id,
+    )
+    return Note(
+        case=case,
+        id=decision_id,
+        time=time,
+        trace_id=head.trace_id,
+        source_address=truncated_address(head.source_address),
+    )
+
+
+def decision_record(
     decision: Decision,
+    *,
+    decision_id: str,
+    time: float,
+    instance_id: str,
+    plan: Plan | None,
+    revision: str,
+    head: RequestHead,
+    phase: Phase,
     status: int,
     identity: Identity | None,
     coverage: Coverage = NOTHING_SEEN,
     shadow: bool = False,
 ) -> Record:
     """Everything that audit keeps about one request."""
-    record = msgspec.structs.replace(
-        _record_of_case(
-            plan.policy if plan else "",
-            revision,
-            phase,
-            decision.action,
-            decision.cause,
-            status,
-            head.method[:16],
-            plan.declared_path(head.method, head.path) if plan else "",
-            identity,
-            decision.detail,
-            shadow,
-            instance_id,
-        ),
-        id=decision_id,
+    note = decision_note(
+        decision,
+        decision_id=decision_id,
         time=time,
-        trace_id=head.trace_id,
-        source_address=truncated_address(head.source_address),
+        instance_id=instance_id,
+        plan=plan,
+        revision=revision,
+        head=head,
+        phase=phase,
+        status=status,
+        identity=identity,
+        shadow=shadow,
     )
-    if coverage is NOTHING_SEEN and not decision.findings:
-        return record
     return msgspec.structs.replace(
-        record,
+        note.record,
         findings=finding_records(decision.findings),
         request_bytes=coverage.request_bytes,
         request_scanned=coverage.request_scanned,
@@ -140,7 +170,7 @@ def decision_record(
 
 
 @lru_cache(maxsize=1024)
-def _record_of_case(
+def _case(
     policy: str,
     revision: str,
     phase: Phase,
@@ -153,26 +183,28 @@ def _record_of_case(
     detail: str,
     shadow: bool,
     instance_id: str,
-) -> Record:
-    """The record of all requests of one caller that are decided alike, but for what is each request's own."""
-    return Record(
-        id="",
-        time=0.0,
-        policy=policy,
-        revision=revision[:64],
-        source="guard",
-        phase=phase,
-        action=action_name(action),
-        cause=cause.value,
-        status=status,
-        method=method,
-        path=path,
-        tenant=identity.tenant if identity else "",
-        key_id=identity.key_id if identity else "",
-        subject_hash=subject_hash(identity.subject) if identity else "",
-        detail=detail,
-        shadow=shadow,
-        instance_id=instance_id,
+) -> Case:
+    """Of all requests of one caller that are decided alike."""
+    return case_of(
+        Record(
+            id="",
+            time=0.0,
+            policy=policy,
+            revision=revision[:64],
+            source="guard",
+            phase=phase,
+            action=action_name(action),
+            cause=cause.value,
+            status=status,
+            method=method,
+            path=path,
+            tenant=identity.tenant if identity else "",
+            key_id=identity.key_id if identity else "",
+            subject_hash=subject_hash(identity.subject) if identity else "",
+            detail=detail,
+            shadow=shadow,
+            instance_id=instance_id,
+        )
     )
 
 
@@ -182,6 +214,7 @@ def exchange_record(
     """What audit keeps of a request whose body was judged, and of its answer where that was."""
     trail = exchange.trail
     return decision_record(
+        exchange.decision,
         decision_id=decision_id,
         time=time,
         instance_id=instance_id,
@@ -189,7 +222,6 @@ def exchange_record(
         revision=revision,
         head=exchange.head,
         phase=exchange.phase,
-        decision=exchange.decision,
         status=exchange.status,
         identity=exchange.identity,
         coverage=Coverage(
@@ -214,6 +246,7 @@ def refusal_record(
 ) -> Record:
     """What audit keeps of a request that the guard refused before it knew more of it."""
     return decision_record(
+        decision,
         decision_id=decision_id,
         time=time,
         instance_id=instance_id,
@@ -221,7 +254,6 @@ def refusal_record(
         revision=revision,
         head=RequestHead(stream_id="", method="", path="", headers={}, source_address="", trace_id=trace_id),
         phase="guard",
-        decision=decision,
         status=decision.status,
         identity=None,
     )

@@ -8,16 +8,14 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-import msgspec
-
 from bartizan.telemetry import metrics
 from sidecar.agent.messages import AuditBatch, HandedIn
-from sidecar.audit.record import AuditRecord, Gap, Record
+from sidecar.audit.note import Note, encode
+from sidecar.audit.record import Gap, Record
 
 CAPACITY = 20_000
 BATCH = 500
 _WAIT = 0.05
-_encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 @dataclass(slots=True)
@@ -30,13 +28,13 @@ class AuditQueue:
     clock: Callable[[], float]
     instance_id: Callable[[], str]
     capacity: int = CAPACITY
-    _waiting: deque[AuditRecord] = field(default_factory=deque)
+    _waiting: deque[Record | Note | Gap] = field(default_factory=deque)
     _lost: int = 0
     _since: float = 0.0
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
     _closing: bool = False
 
-    def put(self, record: Record) -> None:
+    def put(self, record: Record | Note) -> None:
         """Queue a record, or count it as lost when the queue is full."""
         if len(self._waiting) >= self.capacity:
             if not self._lost:
@@ -68,8 +66,11 @@ class AuditQueue:
             self._waiting.append(self._gap())
         if not self._waiting:
             return None
-        count = min(BATCH, len(self._waiting))
-        return AuditBatch(records=tuple(_encode(self._waiting.popleft()) for _ in range(count)))
+        next_one = self._waiting.popleft
+        taken = [next_one() for _ in range(min(BATCH, len(self._waiting)))]
+        return AuditBatch(
+            records=tuple([each.encoded() if type(each) is Note else encode(each) for each in taken])
+        )
 
     async def run(self) -> None:
         """Send until closed and empty, and then that this was all. Errors of `send` are the caller's: without its agent a worker ends."""

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from bartizan.policy import names
 from bartizan.telemetry.logging import get_logger
-from sidecar.audit.evidence import count, decision_record, exchange_record, observe, refusal_record
+from sidecar.audit.evidence import count, decision_note, exchange_record, observe, refusal_record
+from sidecar.audit.note import Note
 from sidecar.audit.record import Record
 from sidecar.checks.pipeline import Mark, Verdict, too_late
 from sidecar.exchange import Exchange
@@ -28,7 +29,7 @@ from sidecar.wire.decision_ids import DecisionIds
 from sidecar.wire.engine import Answer, Call
 from sidecar.wire.faults import describe
 from sidecar.wire.respond import refusal
-from sidecar.wire.trace import Parent, Spans, below_ingress, drawn, parent_of
+from sidecar.wire.trace import Parent, Spans, below_ingress, parent_of
 from sidecar.wire.translate_check import Check, Handed, allow_reply, deny_reply, pass_reply, read_check
 
 METHOD = "/envoy.service.auth.v3.Authorization/Check"
@@ -38,12 +39,11 @@ log = get_logger()
 
 
 class _Asked(Value, frozen=True, kw_only=True):
-    """A question whose head was decided. `plan` is None when the route names none that is known."""
+    """A question whose body is still to be judged."""
 
     check: Check
-    plan: Plan | None
     snapshot: Snapshot
-    verdict: Verdict
+    marks: tuple[Mark, ...]
     parent: Parent
     decision_id: str
     told: Parent | None
@@ -55,7 +55,7 @@ class ExtAuthz:
     """The handler. `audit` takes records and must not block; `clock` is monotonic seconds."""
 
     current: Current
-    audit: Callable[[Record], None]
+    audit: Callable[[Record | Note], None]
     spans: Spans
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
@@ -76,13 +76,17 @@ class ExtAuthz:
     ) -> bytes | tuple[_Asked, Exchange]:
         """The reply; or the question and the exchange that its body is for."""
         snapshot = self.current.snapshot
-        parent, told = parent_of(call.metadata), None
-        check = read_check(message, parent.trace_id)
-        if not parent.trace_id:
+        check = read_check(message)
+        if check.traced_below:
             trace_id = check.head.trace_id
-            parent = below_ingress(trace_id, sampled=drawn(trace_id, check.trace_steps))
-            if trace_id and check.trace_steps:
-                told = parent
+            parent = below_ingress(trace_id, sampled=trace_id < check.traced_below)
+            told = parent if trace_id else None
+        else:
+            parent, told = parent_of(call.metadata), None
+            if parent.trace_id:
+                check = check.within(parent.trace_id)
+            else:
+                parent = below_ingress(check.head.trace_id, sampled=False)
         plan = snapshot.plans.get(check.revision)
         probe = check_probe(snapshot.probe_key, check.probe) if check.probe else None
         if plan is None:
@@ -100,19 +104,20 @@ class ExtAuthz:
         decision = verdict.decision
         denied = decision.action is Action.DENY
         refused = refusal(decision, decision_id, plan) if denied else None
-        asked = _Asked(
-            check=check,
-            plan=plan,
-            snapshot=snapshot,
-            verdict=verdict,
-            parent=parent,
-            decision_id=decision_id,
-            told=told,
-        )
-        self._record(asked, denied=denied)
+        if denied or (parent.sampled and check.body is None):  # else nothing is told yet
+            self._trace(decision_id, check, parent, decision, verdict.marks, refused=denied)
+        self._record(decision_id, check, plan, snapshot, verdict, denied=denied)
         if refused is not None:
             return deny_reply(refused, decision_id)
         if check.body is not None and plan is not None:
+            asked = _Asked(
+                check=check,
+                snapshot=snapshot,
+                marks=verdict.marks,
+                parent=parent,
+                decision_id=decision_id,
+                told=told,
+            )
             return asked, exchange_for(check, plan, decision_id, decision.identity, self.clock_ns)
         if not check.content:
             return pass_reply(decision_id, check.revision, decision.identity, told)
@@ -179,32 +184,38 @@ class ExtAuthz:
         said = proof(snapshot.probe_key, probe, plan.hash)
         return deny_reply(refusal(decision, decision_id, plan, proof=said), decision_id)
 
-    def _record(self, asked: _Asked, *, denied: bool) -> None:
+    def _record(
+        self,
+        decision_id: str,
+        check: Check,
+        plan: Plan | None,
+        snapshot: Snapshot,
+        verdict: Verdict,
+        *,
+        denied: bool,
+    ) -> None:
         """Of the head; where the body is still to be judged and nothing is told yet, the exchange's record says all."""
-        check, verdict = asked.check, asked.verdict
-        decision = verdict.decision
+        decision, would = verdict.decision, verdict.would
         goes_on = (check.content or check.body is not None) and not denied
-        if denied or (check.body is None and asked.parent.sampled):
-            self._trace(asked, decision, verdict.marks, refused=denied)
-        if goes_on and verdict.would is None:
+        if goes_on and would is None:
             observe(verdict.marks)
             return
-        record = decision_record(
+        note = decision_note(
+            would or decision,
             # the exchange will leave a record of the plain id
-            decision_id=asked.decision_id + (names.RECORD_HEAD if goes_on else ""),
+            decision_id=decision_id + names.RECORD_HEAD if goes_on else decision_id,
             time=self.wall(),
-            instance_id=asked.snapshot.instance_id,
-            plan=asked.plan,
+            instance_id=snapshot.instance_id,
+            plan=plan,
             revision=check.revision,
             head=check.head,
             phase=verdict.phase,
-            decision=verdict.would or decision,
             status=decision.status if denied else 0,
             identity=decision.identity,
-            shadow=verdict.would is not None,
+            shadow=would is not None,
         )
-        count(record, verdict.marks)
-        self.audit(record)
+        count(note.case.record, verdict.marks)
+        self.audit(note)
 
     def _leave(self, asked: _Asked, exchange: Exchange) -> None:
         """Record, metrics and span of a request whose body was judged here."""
@@ -217,13 +228,24 @@ class ExtAuthz:
         )
         count(record, exchange.trail.marks)
         self.audit(record)
-        marks = (*asked.verdict.marks, *exchange.trail.marks)
+        marks = (*asked.marks, *exchange.trail.marks)
         decision = exchange.decision
-        self._trace(asked, decision, marks, refused=decision.denied and not exchange.shadowed)
+        refused = decision.denied and not exchange.shadowed
+        self._trace(asked.decision_id, asked.check, asked.parent, decision, marks, refused=refused)
 
-    def _trace(self, asked: _Asked, decision: Decision, marks: Sequence[Mark], *, refused: bool) -> None:
-        if self.spans.wants(asked.parent, always=refused):
-            self.spans.emit("bartizan.check", asked.parent, marks, _attributes(asked, decision))
+    def _trace(
+        self,
+        decision_id: str,
+        check: Check,
+        parent: Parent,
+        decision: Decision,
+        marks: Sequence[Mark],
+        *,
+        refused: bool,
+    ) -> None:
+        if self.spans.wants(parent, always=refused):
+            attributes = _attributes(decision_id, check.revision, decision)
+            self.spans.emit("bartizan.check", parent, marks, attributes)
 
 
 def replace_admissions(plan: Plan) -> Plan:
@@ -231,10 +253,10 @@ def replace_admissions(plan: Plan) -> Plan:
     return replace(plan, head=replace(plan.head, admissions=()))
 
 
-def _attributes(asked: _Asked, decision: Decision) -> dict[str, str]:
+def _attributes(decision_id: str, revision: str, decision: Decision) -> dict[str, str]:
     attributes: dict[str, str] = {
-        "bartizan.decision_id": asked.decision_id,
-        "bartizan.revision": asked.check.revision,
+        "bartizan.decision_id": decision_id,
+        "bartizan.revision": revision,
         "bartizan.cause": decision.cause.value,
         "bartizan.action": decision.action.name.lower(),
     }

@@ -14,6 +14,7 @@ from bartizan.policy import names
 from protos.gen.envoy.service.auth.v3 import external_auth_pb2 as auth
 from protos.gen.envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
 from sidecar.model.value import Value
+from sidecar.wire.trace import drawn_below
 
 # Tags of fields that hold bytes: CheckRequest.attributes; AttributeContext.source, destination, request.
 _ATTRIBUTES, _PEERS, _REQUEST = 0x0A, (0x0A, 0x12), 0x22
@@ -35,7 +36,8 @@ class Surroundings(Value, frozen=True, kw_only=True):
     revision: str
     content: bool
     body: bool
-    trace_steps: int
+    traced_below: str
+    """What trace.drawn_below says of the route's share; "" where Envoy has a tracer of its own, or nothing is traced."""
 
 
 def read_question(message: bytes) -> tuple[AttributeContext.HttpRequest, Surroundings]:
@@ -64,7 +66,7 @@ def _said(attributes: AttributeContext) -> Surroundings:
         revision=extension(names.REVISION, ""),
         content=extension(names.CONTENT) == "1",
         body=extension(names.BODY) == "1",
-        trace_steps=int(extension(names.TRACE, "0")),
+        traced_below=drawn_below(int(extension(names.TRACE, "0"))),
     )
 
 

@@ -38,11 +38,13 @@ def parent_of(metadata: Mapping[str, str]) -> Parent:
     return Parent(trace_id=text[3:35], span_id=text[36:52], sampled=text[54] in _ODD)
 
 
-def drawn(trace_id: str, steps: int) -> bool:
-    """Whether a request for which Envoy has no tracer is traced, as `steps` of names.TRACE_STEPS are. By its id, so that
-    whoever asks again gets the same answer; Envoy draws the id, a client's is dropped.
+def drawn_below(steps: int) -> str:
+    """Where Envoy has no tracer, requests whose trace id is less are traced: `steps` of names.TRACE_STEPS. By the id, so that
+    whoever asks again gets the same answer; Envoy draws it, a client's is dropped. "" for none.
     """
-    return steps > 0 and trace_id != "" and int(trace_id[:8], 16) % names.TRACE_STEPS < steps
+    if steps >= names.TRACE_STEPS:
+        return "g"  # behind all digits
+    return f"{(steps << 32) // names.TRACE_STEPS:08x}" if steps > 0 else ""
 
 
 def below_ingress(trace_id: str, *, sampled: bool) -> Parent:

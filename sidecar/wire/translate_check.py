@@ -41,8 +41,12 @@ class Check(Value, frozen=True, kw_only=True):
     body: bytes | None = None
     """The whole body, on routes where the check judges it too."""
     probe: str | None
-    trace_steps: int = 0
-    """Of names.TRACE_STEPS requests so many are traced, as the route says; 0 where Envoy has a tracer of its own."""
+    traced_below: str = ""
+    """Requests whose trace id is less are traced, as the route says; "" where Envoy has a tracer of its own."""
+
+    def within(self, trace_id: str) -> Check:
+        """The same in this trace."""
+        return msgspec.structs.replace(self, head=msgspec.structs.replace(self.head, trace_id=trace_id))
 
 
 class Handed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -69,10 +73,8 @@ def handed_to_envoy(decision_id: str, revision: str, identity: Identity | None) 
 _decode_handed = msgspec.json.Decoder(Handed).decode
 
 
-def read_check(message: bytes, trace_id: str) -> Check:
-    """`trace_id` is "" where Envoy has no tracer. Raises google.protobuf.message.DecodeError for bytes that are no
-    CheckRequest.
-    """
+def read_check(message: bytes) -> Check:
+    """In the trace that the request's id names. Raises google.protobuf.message.DecodeError for bytes that are no CheckRequest."""
     http, around = read_question(message)
     headers = http.headers
     path, _, query = http.path.partition("?")
@@ -84,13 +86,13 @@ def read_check(message: bytes, trace_id: str) -> Check:
             query=query,
             headers=headers,
             source_address=around.source_address,
-            trace_id=trace_id or trace_of(headers.get(REQUEST_ID, "")),
+            trace_id=trace_of(headers.get(REQUEST_ID, "")),
         ),
         revision=around.revision,
         content=around.content,
         body=http.raw_body if around.body else None,
         probe=headers.get(names.HEADER_PROBE),
-        trace_steps=around.trace_steps,
+        traced_below=around.traced_below,
     )
 
 

@@ -35,6 +35,7 @@ from sidecar.wire.engine_grpcio import GrpcioEngine
 from sidecar.wire.trace import Spans
 from tests.support.raw_client import Reply, exchange, parse, shed
 from tests.support.raw_model import CANARY, RawModel
+from tests.support.records import into
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("sidecar")]
 
@@ -114,7 +115,7 @@ async def stand(static_config: Callable[[Bundle, Path], dict[str, Any]]) -> Asyn
         KeySet(name="keys", version=1, keys=(KeyRecord(id="k", hash=key_hash(KEY), tenant="acme"),))
     )
     current.put_plan(load_plan(bundle.plan, Buckets(clock=time.monotonic)))
-    check = ext_authz.ExtAuthz(current=current, audit=records.append, spans=Spans())
+    check = ext_authz.ExtAuthz(current=current, audit=into(records), spans=Spans())
     faulty = Faulty(ext_proc.ExtProc(current=current, audit=records.append, spans=Spans()))
     engine = GrpcioEngine()
     with tempfile.TemporaryDirectory(prefix="bz-") as folder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bartizan.policy import names
 from tests.support.guard import KEY, TRACE, GuardWorker, check_request, guard_plan, guard_worker
 
 TRACE_ID, SPAN_ID = TRACE.split("-")[1:3]
@@ -52,7 +53,8 @@ async def test_without_envoys_tracer_the_requests_own_id_names_the_trace() -> No
 
 
 async def test_without_envoys_tracer_the_guard_draws_as_the_route_says() -> None:
-    first, second = (f"{at:08x}-3b4a-4c5d-8e6f-708192a3b4c5" for at in (2999, 3000))
+    least = 3000 * 2**32 // names.TRACE_STEPS
+    first, second = (f"{at:08x}-3b4a-4c5d-8e6f-708192a3b4c5" for at in (least - 1, least))
     async with guard_worker(traces=True) as worker:
         await worker.load(guard_plan())
         for drawn in (second, first):

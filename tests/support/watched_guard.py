@@ -42,6 +42,7 @@ from sidecar.worker_settings import DEFAULT_WIRE
 from tests.support.gateway import patient
 from tests.support.raw_client import Reply, exchange, parse
 from tests.support.raw_model import RawModel
+from tests.support.records import into
 
 StaticConfig = Callable[[Bundle, Path], dict[str, Any]]
 ENGINES: dict[str, Callable[[], Engine]] = {
@@ -225,7 +226,7 @@ async def watched(
         KeySet(name="keys", version=1, keys=(KeyRecord(id="k", hash=key_hash(KEY), tenant="acme"),))
     )
     current.put_plan(load_plan(bundle.plan, Buckets(clock=time.monotonic)))
-    check = Checks(ext_authz.ExtAuthz(current=current, audit=records.append, spans=Spans()))
+    check = Checks(ext_authz.ExtAuthz(current=current, audit=into(records), spans=Spans()))
     guard = Guard(ext_proc.ExtProc(current=current, audit=records.append, spans=Spans()))
     engine = ENGINES[wire]()
     with tempfile.TemporaryDirectory(prefix="bz-") as folder:

@@ -13,7 +13,7 @@ from protos.gen.envoy.config.core.v3.base_pb2 import RequestMethod
 from protos.gen.envoy.data.accesslog.v3.accesslog_pb2 import HTTPAccessLogEntry
 from sidecar.audit.access_log import tags_of
 from sidecar.audit.request_spans import request_of, spans_of
-from sidecar.wire.trace import below_ingress, drawn, traceparent
+from sidecar.wire.trace import below_ingress, drawn_below, traceparent
 
 REQUEST = "9f0c1d2e-3b4a-4c5d-8e6f-708192a3b4c5"
 TRACE = REQUEST.replace("-", "")
@@ -147,12 +147,7 @@ def test_they_travel_as_envoys_and_none_do_not_travel() -> None:
 @given(st.uuids(version=4), st.integers(0, names.TRACE_STEPS))
 def test_a_request_is_drawn_by_its_id_and_the_more_the_larger_the_share(request: object, steps: int) -> None:
     trace_id = str(request).replace("-", "")
-    assert not drawn(trace_id, 0)
-    assert drawn(trace_id, names.TRACE_STEPS)
-    if drawn(trace_id, steps):
-        assert drawn(trace_id, min(steps + 1, names.TRACE_STEPS))
-    assert drawn(trace_id, steps) is (int(trace_id[:8], 16) % names.TRACE_STEPS < steps)
-
-
-def test_without_an_id_nothing_is_drawn() -> None:
-    assert not drawn("", names.TRACE_STEPS)
+    assert not trace_id < drawn_below(0)
+    assert trace_id < drawn_below(names.TRACE_STEPS)
+    assert drawn_below(steps) <= drawn_below(min(steps + 1, names.TRACE_STEPS))
+    assert (trace_id < drawn_below(steps)) is (int(trace_id[:8], 16) < steps * 2**32 // names.TRACE_STEPS)

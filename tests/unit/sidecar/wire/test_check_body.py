@@ -22,6 +22,7 @@ from sidecar.wire.engine import Call, answered
 from sidecar.wire.ext_authz import METHOD, ExtAuthz
 from sidecar.wire.trace import Spans
 from tests.support.guard import KEY, check_request, guard_plan, key_set
+from tests.support.records import into
 
 EMAIL = json.dumps({"text": "write to jane@example.org"}).encode()
 HEAVY = json.dumps({"text": "hi", "rest": ["a"] * 400}).encode()
@@ -41,7 +42,7 @@ def handler(records: list[Record], *checks: InputCheck, clock: Iterator[float] |
     current.put_plan(load_plan(guard_plan(input=checks), Buckets(clock=lambda: 0.0)))
     current.set_keys(key_set())
     times = clock or repeat(0.0)
-    return ExtAuthz(current=current, audit=records.append, spans=Spans(), clock=lambda: next(times))
+    return ExtAuthz(current=current, audit=into(records), spans=Spans(), clock=lambda: next(times))
 
 
 def call(deadline: float | None = None) -> Call:

@@ -14,6 +14,7 @@ from sidecar.wire.engine import Call, answered
 from sidecar.wire.ext_authz import METHOD, PATIENCE, ExtAuthz
 from sidecar.wire.trace import Spans
 from tests.support.guard import KEY, check_request, guard_plan, key_set
+from tests.support.records import into
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ async def test_a_check_that_waited_too_long_is_shed(waited: float, cause: str) -
     current, records = Current(), list[Record]()
     current.put_plan(load_plan(guard_plan(), Buckets(clock=lambda: 0.0)))
     current.set_keys(key_set())
-    handler = ExtAuthz(current=current, audit=records.append, spans=Spans())
+    handler = ExtAuthz(current=current, audit=into(records), spans=Spans())
     call = Call(method=METHOD, metadata={}, deadline=names.CHECK_SECONDS - waited, peer="")
     answer = CheckResponse.FromString(await answered(handler(call, check_request({"x-api-key": KEY}))))
     assert [record.cause for record in records] == [cause]

@@ -15,6 +15,7 @@ from sidecar.wire.engine import Call, answered
 from sidecar.wire.ext_authz import METHOD, ExtAuthz
 from sidecar.wire.trace import Spans
 from tests.support.guard import KEY, check_request, guard_plan, key_set
+from tests.support.records import into
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,7 @@ async def test_a_record_says_what_the_check_knows(
     plan = guard_plan(tenants=tenants, mode=mode)
     current.put_plan(load_plan(plan, Buckets(clock=lambda: 0.0)))
     current.set_keys(key_set())
-    handler = ExtAuthz(current=current, audit=records.append, spans=Spans(), new_id=lambda: "d" * 32)
+    handler = ExtAuthz(current=current, audit=into(records), spans=Spans(), new_id=lambda: "d" * 32)
     headers = {"x-api-key": key} if key else {}
     call = Call(method=METHOD, metadata={}, deadline=None, peer="")
     await answered(handler(call, check_request(headers, content=content)))

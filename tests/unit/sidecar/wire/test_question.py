@@ -13,6 +13,7 @@ from bartizan.policy import names
 from protos.gen.envoy.service.auth.v3.attribute_context_pb2 import AttributeContext
 from protos.gen.envoy.service.auth.v3.external_auth_pb2 import CheckRequest
 from sidecar.wire.question import _surroundings, read_question
+from sidecar.wire.trace import drawn_below
 from tests.support.guard import KEY, check_request
 
 KNOWN = (names.REVISION, names.CONTENT, names.BODY, names.TRACE)
@@ -29,7 +30,7 @@ def whole(message: bytes) -> tuple[object, ...]:
         said.get(names.REVISION, ""),
         said.get(names.CONTENT) == "1",
         said.get(names.BODY) == "1",
-        int(said.get(names.TRACE, "0")),
+        drawn_below(int(said.get(names.TRACE, "0"))),
     )
 
 
@@ -41,7 +42,7 @@ def parted(message: bytes) -> tuple[object, ...]:
         around.revision,
         around.content,
         around.body,
-        around.trace_steps,
+        around.traced_below,
     )
 
 

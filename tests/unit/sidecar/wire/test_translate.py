@@ -75,7 +75,7 @@ def test_anything_else_in_the_metadata_is_nothing(found: dict[str, Any]) -> None
 
 
 def test_a_check_is_read_without_its_query() -> None:
-    check = read_check(check_request({"x-a": "b"}, path="/predict?secret=1", content=True), "t")
+    check = read_check(check_request({"x-a": "b"}, path="/predict?secret=1", content=True)).within("t")
     assert (check.head.path, check.head.method, check.content, check.revision) == (
         "/predict",
         "POST",
