@@ -22,8 +22,10 @@ from sidecar.audit.span_bytes import (
     SERVER,
     attribute,
     attributes,
+    below,
     ended,
     named,
+    of_trace,
     request,
     span,
 )
@@ -35,7 +37,8 @@ MODEL_SPAN: Final = "router model egress"
 CLIENT_GONE: Final = ("downstream", "http2.remote_reset", "http2.remote_refuse")
 """How details begin of clients that went away: connections, and single streams of them."""
 _PASSED: Final = ("via_upstream", *CLIENT_GONE)
-_FLAGS: Final = SAMPLED | FLAGS_KNOWN
+_ENDED: Final = ended(SAMPLED | FLAGS_KNOWN)
+_ENDED_WRONG: Final = ended(SAMPLED | FLAGS_KNOWN, failed=True)
 _REFUSED: Final = 400
 _SERVER_ERROR: Final = 500
 _BROKE_OFF: Final = ("upstream_reset", "ext_proc_error", "stream_idle_timeout")
@@ -58,33 +61,20 @@ def spans_of(entry: HTTPAccessLogEntry, tags: Mapping[str, str]) -> list[bytes]:
     trace_id = trace_id_of(entry)
     if not trace_id or names.TAG_TRACE in tags or names.REVISION not in tags or not _wanted(entry):
         return []
-    common, ids = entry.common_properties, bytes.fromhex(trace_id)
+    common, began = entry.common_properties, of_trace(bytes.fromhex(trace_id))
     start = _nanoseconds(common.start_time)
     end = start + _nanoseconds(common.duration)
     own = bytes.fromhex(ingress_span_id(trace_id))
-    whole = span(
-        ids,
-        own,
-        b"",
-        named(names.ingress_span(common.route_name), SERVER),
-        (start, end),
-        attributes(_told(entry, tags)),
-        ended=ended(_FLAGS, failed=_failed(entry)),
-    )
+    rest = attributes(_told(entry, tags).items()) + (_ENDED_WRONG if _failed(entry) else _ENDED)
+    whole = span(began, own, b"", named(names.ingress_span(common.route_name), SERVER), start, end, rest)
     if not common.HasField("time_to_first_upstream_tx_byte"):
         return [whole]
     if common.HasField("time_to_last_upstream_rx_byte"):
         end = start + _nanoseconds(common.time_to_last_upstream_rx_byte)
-    model = span(
-        ids,
-        bytes.fromhex(model_span_id(trace_id)),
-        own,
-        named(MODEL_SPAN, CLIENT),
-        (start + _nanoseconds(common.time_to_first_upstream_tx_byte), end),
-        attribute("upstream_cluster.name", common.upstream_cluster),
-        ended=ended(_FLAGS),
-    )
-    return [whole, model]
+    start += _nanoseconds(common.time_to_first_upstream_tx_byte)
+    rest = attribute("upstream_cluster.name", common.upstream_cluster) + _ENDED
+    own, above = bytes.fromhex(model_span_id(trace_id)), below(own)
+    return [whole, span(began, own, above, named(MODEL_SPAN, CLIENT), start, end, rest)]
 
 
 def trace_id_of(entry: HTTPAccessLogEntry) -> str:

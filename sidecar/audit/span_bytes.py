@@ -34,25 +34,24 @@ _MORE: Final = 0x80
 """A byte of a length from here on says that another one follows."""
 
 
+def of_trace(trace_id: bytes) -> bytes:
+    """How a span of this trace begins; the id has 16 bytes."""
+    return _TRACE_ID + trace_id + _SPAN_ID
+
+
+def below(span_id: bytes) -> bytes:
+    """What follows the own id of a span below another; ids of spans have 8 bytes."""
+    return _PARENT_ID + span_id
+
+
 def span(
-    trace_id: bytes,
-    span_id: bytes,
-    above: bytes,
-    named: bytes,
-    times: tuple[int, int],
-    attributes: bytes = b"",
-    *,
-    ended: bytes,
+    began: bytes, span_id: bytes, above: bytes, named: bytes, start: int, end: int, rest: bytes
 ) -> bytes:
-    """One span of a ScopeSpans. Ids are of 16 and 8 bytes, `above` also of none; `named` and `ended` come from the functions
-    of these names; times in nanoseconds since the epoch.
+    """One span of a ScopeSpans: `began` is `of_trace`, `above` is `below` or b"", `named` is what the function says, `rest` the
+    attributes and `ended`. Times in nanoseconds since the epoch.
     """
-    start, end = times
-    ids = _TRACE_ID + trace_id + _SPAN_ID + span_id
-    if above:
-        ids += _PARENT_ID + above
-    body = ids + named + _times(_START, start, _END, end) + attributes + ended
-    return _SPAN + _length(len(body)) + body
+    body = b"".join((began, span_id, above, named, _times(_START, start, _END, end), rest))
+    return _opened(len(body)) + body
 
 
 @lru_cache(maxsize=1024)
@@ -73,9 +72,9 @@ def attribute(key: str, value: str) -> bytes:
     return _before(key, len(said), _ATTRIBUTES) + said
 
 
-def attributes(values: Mapping[str, str]) -> bytes:
-    """All of a span."""
-    return b"".join([attribute(key, value) for key, value in values.items()])
+def attributes(values: Iterable[tuple[str, str]]) -> bytes:
+    """Several of them."""
+    return b"".join([attribute(key, value) for key, value in values])
 
 
 @lru_cache(maxsize=1024)
@@ -94,6 +93,12 @@ def request(spans: Iterable[bytes], scope: str, resource: Mapping[str, str]) -> 
     )
     within = _field(_SCOPE, _field(_SCOPE_NAME, scope.encode())) + b"".join(spans)
     return _field(_RESOURCE_SPANS, _field(_RESOURCE, said) + _field(_SCOPE_SPANS, within))
+
+
+@lru_cache(maxsize=1024)
+def _opened(length: int) -> bytes:
+    """What stands before a span of this length."""
+    return _SPAN + _length(length)
 
 
 def _field(number: int, data: bytes) -> bytes:

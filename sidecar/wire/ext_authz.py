@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from bartizan.policy import names
 from bartizan.telemetry.logging import get_logger
-from sidecar.audit.evidence import count, decision_note, exchange_record, observe, refusal_record
+from sidecar.audit.evidence import action_name, count, decision_note, exchange_record, observe, refusal_record
 from sidecar.audit.note import Note
 from sidecar.audit.record import Record
 from sidecar.checks.pipeline import Mark, Verdict, too_late
@@ -29,7 +29,7 @@ from sidecar.wire.decision_ids import DecisionIds
 from sidecar.wire.engine import Answer, Call
 from sidecar.wire.faults import describe
 from sidecar.wire.respond import refusal
-from sidecar.wire.trace import Parent, Spans, below_ingress, parent_of
+from sidecar.wire.trace import Parent, Spans, attributes_of, below_ingress, parent_of
 from sidecar.wire.translate_check import Check, Handed, allow_reply, deny_reply, pass_reply, read_check
 
 METHOD = "/envoy.service.auth.v3.Authorization/Check"
@@ -244,22 +244,11 @@ class ExtAuthz:
         refused: bool,
     ) -> None:
         if self.spans.wants(parent, always=refused):
-            attributes = _attributes(decision_id, check.revision, decision)
-            self.spans.emit("bartizan.check", parent, marks, attributes)
+            tenant = None if decision.identity is None else decision.identity.tenant
+            said = attributes_of(check.revision, decision.cause.value, action_name(decision.action), tenant)
+            self.spans.emit("bartizan.check", parent, marks, decision_id, said)
 
 
 def replace_admissions(plan: Plan) -> Plan:
     """The same plan without limits, for probes."""
     return replace(plan, head=replace(plan.head, admissions=()))
-
-
-def _attributes(decision_id: str, revision: str, decision: Decision) -> dict[str, str]:
-    attributes: dict[str, str] = {
-        "bartizan.decision_id": decision_id,
-        "bartizan.revision": revision,
-        "bartizan.cause": decision.cause.value,
-        "bartizan.action": decision.action.name.lower(),
-    }
-    if decision.identity is not None:
-        attributes["bartizan.tenant"] = decision.identity.tenant
-    return attributes

@@ -31,7 +31,7 @@ from sidecar.wire.ext_proc_body import PieceReader, piece_message
 from sidecar.wire.faults import describe
 from sidecar.wire.offload import takes_long
 from sidecar.wire.respond import refusal
-from sidecar.wire.trace import Parent, Spans, below_ingress, parent_of
+from sidecar.wire.trace import Parent, Spans, attributes_of, below_ingress, parent_of
 from sidecar.wire.translate import handed_on, plan_named, read_event, reply_message, request_id
 from sidecar.wire.translate_check import Handed
 
@@ -274,14 +274,9 @@ class _Session:
         if self._owner.spans.wants(
             self._parent, always=record.action in {"deny", "cut"} and not record.shadow
         ):
-            attributes = {
-                "bartizan.decision_id": self._decision_id,
-                "bartizan.revision": self._revision,
-                "bartizan.cause": record.cause,
-                "bartizan.action": record.action,
-                "bartizan.tenant": record.tenant,
-            }
-            self._owner.spans.emit("bartizan.process", self._parent, exchange.trail.marks, attributes)
+            said = attributes_of(self._revision, record.cause, record.action, record.tenant)
+            marks = exchange.trail.marks
+            self._owner.spans.emit("bartizan.process", self._parent, marks, self._decision_id, said)
 
     def _leave(self, record: Record, marks: Sequence[Mark] = ()) -> None:
         count(record, marks)

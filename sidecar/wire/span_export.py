@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from sidecar.audit.span_bytes import (
@@ -12,9 +13,12 @@ from sidecar.audit.span_bytes import (
     PARENT_REMOTE,
     SAMPLED,
     SERVER,
+    attribute,
     attributes,
+    below,
     ended,
     named,
+    of_trace,
     request,
     span,
 )
@@ -22,7 +26,8 @@ from sidecar.wire.trace import DecisionSpans
 
 SERVICE: Final = "bartizan-guard"
 SCOPE: Final = "bartizan.guard"
-_OURS: Final = SAMPLED | FLAGS_KNOWN
+_ENDED: Final = ended(SAMPLED | FLAGS_KNOWN)
+_ENDED_REMOTE: Final = ended(SAMPLED | FLAGS_KNOWN | PARENT_REMOTE)
 
 
 def encode(batch: Sequence[DecisionSpans]) -> bytes:
@@ -35,28 +40,25 @@ def encode(batch: Sequence[DecisionSpans]) -> bytes:
 
 def _of_decision(decision: DecisionSpans) -> list[bytes]:
     parent, marks = decision.parent, decision.marks
-    trace_id = bytes.fromhex(parent.trace_id) if parent.trace_id else os.urandom(16)
-    above = bytes.fromhex(parent.span_id)
+    began = of_trace(bytes.fromhex(parent.trace_id) if parent.trace_id else os.urandom(16))
     ids = os.urandom(8 * (len(marks) + 1))
-    own, inside = ids[:8], ended(_OURS)
-    whole = span(
-        trace_id,
-        own,
-        above,
-        named(decision.name, SERVER),
-        (marks[0][1], max([end for _, _, end in marks])),
-        attributes(decision.attributes),
-        ended=ended(_OURS | PARENT_REMOTE) if above else inside,
-    )
-    children = [
-        span(
-            trace_id,
-            ids[8 * at : 8 * at + 8],
-            own,
-            named(f"bartizan.{phase}", INTERNAL),
-            (start, end),
-            ended=inside,
-        )
-        for at, (phase, start, end) in enumerate(marks, 1)
-    ]
-    return [whole, *children]
+    own = ids[:8]
+    said = attribute("bartizan.decision_id", decision.decision_id) + _attributes(decision.attributes)
+    top, above = named(decision.name, SERVER), b""
+    rest = said + _ENDED
+    if parent.span_id:
+        above, rest = below(bytes.fromhex(parent.span_id)), said + _ENDED_REMOTE
+    spans = [span(began, own, above, top, marks[0][1], max([end for _, _, end in marks]), rest)]
+    inside, at = below(own), 8
+    for phase, start, end in marks:
+        spans.append(span(began, ids[at : at + 8], inside, _named(phase), start, end, _ENDED))
+        at += 8
+    return spans
+
+
+@lru_cache(maxsize=64)
+def _named(phase: str) -> bytes:
+    return named(f"bartizan.{phase}", INTERNAL)
+
+
+_attributes = lru_cache(maxsize=1024)(attributes)

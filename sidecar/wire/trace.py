@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from bartizan.policy import names
 from sidecar.checks.pipeline import Mark
@@ -28,6 +29,8 @@ class Parent(Value, frozen=True, kw_only=True):
 
 
 NO_PARENT = Parent()
+Attributes = tuple[tuple[str, str], ...]
+"""Of a span: names and values."""
 
 
 def parent_of(metadata: Mapping[str, str]) -> Parent:
@@ -66,7 +69,8 @@ class DecisionSpans(Value, frozen=True, kw_only=True):
     name: str
     parent: Parent
     marks: Sequence[Mark]
-    attributes: Mapping[str, str]
+    decision_id: str
+    attributes: Attributes
 
 
 @dataclass(slots=True, kw_only=True)
@@ -79,7 +83,24 @@ class Spans:
         """Whether a decision is exported: ask before making attributes for `emit`."""
         return self.export is not None and (parent.sampled or always)
 
-    def emit(self, name: str, parent: Parent, marks: Sequence[Mark], attributes: Mapping[str, str]) -> None:
+    def emit(
+        self, name: str, parent: Parent, marks: Sequence[Mark], decision_id: str, attributes: Attributes
+    ) -> None:
         """One span over all marks with a child for each; times in nanoseconds since the epoch."""
         if self.export is not None and marks:
-            self.export(DecisionSpans(name=name, parent=parent, marks=tuple(marks), attributes=attributes))
+            self.export(
+                DecisionSpans(
+                    name=name,
+                    parent=parent,
+                    marks=tuple(marks),
+                    decision_id=decision_id,
+                    attributes=attributes,
+                )
+            )
+
+
+@lru_cache(maxsize=1024)
+def attributes_of(revision: str, cause: str, action: str, tenant: str | None) -> Attributes:
+    """What the spans of all decisions of a case say. `tenant` is None where nobody is known."""
+    said = (("bartizan.revision", revision), ("bartizan.cause", cause), ("bartizan.action", action))
+    return said if tenant is None else (*said, ("bartizan.tenant", tenant))

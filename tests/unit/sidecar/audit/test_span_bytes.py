@@ -59,12 +59,12 @@ def test_a_request_is_what_protobuf_would_write(
     scope = ScopeSpans(scope=InstrumentationScope(name="bartizan.x"), spans=[span, span])
     whole = ResourceSpans(resource=Resource(attributes=key_values(resource)), scope_spans=[scope])
     written = span_bytes.span(
-        *ids,
-        above,
+        span_bytes.of_trace(ids[0]),
+        ids[1],
+        span_bytes.below(above) if above else b"",
         span_bytes.named(name, kind),
-        times,
-        span_bytes.attributes(attributes),
-        ended=span_bytes.ended(flags, failed=failed),
+        *times,
+        span_bytes.attributes(attributes.items()) + span_bytes.ended(flags, failed=failed),
     )
     expected = ExportTraceServiceRequest(resource_spans=[whole]).SerializeToString(deterministic=True)
     assert span_bytes.request([written, written], "bartizan.x", resource) == expected

@@ -14,7 +14,11 @@ MARKS = (("authn", 10, 30), ("authz", 15, 20))
 
 def decision(parent: Parent = PARENT) -> DecisionSpans:
     return DecisionSpans(
-        name="bartizan.check", parent=parent, marks=MARKS, attributes={"bartizan.cause": "x"}
+        name="bartizan.check",
+        parent=parent,
+        marks=MARKS,
+        decision_id="d1",
+        attributes=(("bartizan.cause", "x"),),
     )
 
 
@@ -34,7 +38,10 @@ def test_a_decision_is_one_span_over_its_phases_below_envoys() -> None:
     assert (top.start_time_unix_nano, top.end_time_unix_nano) == (10, 30), (
         "the last end, whichever phase has it"
     )
-    assert {item.key: item.value.string_value for item in top.attributes} == {"bartizan.cause": "x"}
+    assert {item.key: item.value.string_value for item in top.attributes} == {
+        "bartizan.decision_id": "d1",
+        "bartizan.cause": "x",
+    }
     assert top.flags & 0x300 == 0x300, "the parent is another process's"
     assert [child.name for child in children] == ["bartizan.authn", "bartizan.authz"]
     for child in children:

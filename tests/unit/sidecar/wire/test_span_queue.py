@@ -15,7 +15,7 @@ from sidecar.wire.trace import NO_PARENT, DecisionSpans
 
 
 def decision(number: int, marks: object = (("authn", 10, 30),)) -> DecisionSpans:
-    return DecisionSpans(name=f"d{number}", parent=NO_PARENT, marks=marks, attributes={})  # type: ignore[arg-type]
+    return DecisionSpans(name=f"d{number}", parent=NO_PARENT, marks=marks, decision_id="", attributes=())  # type: ignore[arg-type]
 
 
 def dropped(reason: str) -> float:
