@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import chain
+from operator import sub
 
 from bartizan.telemetry.lean_prometheus import (
     REGISTRY,
@@ -73,6 +74,7 @@ class HotHistogram(Collector):
         self._counts: dict[str, list[int]] = {}
         self._sums: dict[str, int] = {}
         self._waiting: list[tuple[Time, ...]] = []
+        self._following: dict[Sequence[str], list[tuple[int, ...]]] = {}
         registry.register(self)
 
     def observe(self, times: Sequence[Time]) -> None:
@@ -81,24 +83,41 @@ class HotHistogram(Collector):
         if len(self._waiting) >= _MOST_WAITING:
             self._sort()
 
+    def follow(self, labels: tuple[str, ...], moments: tuple[int, ...]) -> None:
+        """Samples of which each begins when the one before it ends: `moments` are the first one's begin, and the end of each.
+        They cost half of what `observe` does.
+        """
+        waiting = self._following.get(labels)
+        if waiting is None:
+            waiting = self._following[labels] = []
+        waiting.append(moments)
+        if len(waiting) >= _MOST_WAITING:
+            self._sort()
+
     def _sort(self) -> None:
-        """Count the samples that wait in their buckets. Nearly all are below the first bound: only the others are sorted."""
+        """Count the samples that wait in their buckets."""
         taken: defaultdict[str, list[int]] = defaultdict(list)
         for label, began, ended in chain.from_iterable(self._waiting):
             taken[label].append(ended - began)
         self._waiting.clear()
-        least = self._ends[0]
+        for labels, lines in self._following.items():
+            moments = list(zip(*lines, strict=True))
+            for label, began_all, ended_all in zip(labels, moments, moments[1:], strict=False):
+                taken[label] += map(sub, ended_all, began_all)
+        self._following.clear()
         for label, values in taken.items():
-            counts = self._counts.setdefault(label, [0] * (len(self._ends) + 1))
-            self._sums[label] = self._sums.get(label, 0) + sum(values)
-            longer = sorted([value for value in values if value > least])
-            counts[0] += len(values) - len(longer)
-            below = 0
-            for bucket, end in enumerate(self._ends[1:], 1):
-                up_to = bisect_right(longer, end)
-                counts[bucket] += up_to - below
-                below = up_to
-            counts[-1] += len(longer) - below
+            self._count(label, values)
+
+    def _count(self, label: str, values: list[int]) -> None:
+        counts = self._counts.setdefault(label, [0] * (len(self._ends) + 1))
+        self._sums[label] = self._sums.get(label, 0) + sum(values)
+        values.sort()
+        below = 0
+        for bucket, end in enumerate(self._ends):
+            up_to = bisect_right(values, end)
+            counts[bucket] += up_to - below
+            below = up_to
+        counts[-1] += len(values) - below
 
     def describe(self) -> Iterable[Metric]:
         return self.collect()

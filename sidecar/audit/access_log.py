@@ -175,7 +175,7 @@ class AccessLogService(als_pb2_grpc.AccessLogServiceServicer):
             records = [native_record(entry, now) for entry in entries]
             made = [record for record in records if record is not None]
             for record in made:
-                count(record, ())
+                count(record)
             encoded = [msgspec.json.encode(record, order="deterministic") for record in made]
             if encoded:
                 self._put(encoded)

@@ -20,7 +20,7 @@ from sidecar.model.request import Identity, RequestHead
 from sidecar.model.value import Value
 
 if TYPE_CHECKING:  # the agent makes records too, without a pipeline
-    from sidecar.checks.pipeline import Mark, Phase
+    from sidecar.checks.pipeline import Mark, Phase, Verdict
     from sidecar.exchange import Exchange
     from sidecar.plan.plan import Plan
 
@@ -259,14 +259,18 @@ def refusal_record(
     )
 
 
-def count(record: Record, marks: Sequence[Mark]) -> None:
+def count(record: Record) -> None:
     """The same decision as metrics: labels are bounded sets."""
     metrics.DECISIONS.inc(record.phase, record.action, record.cause)
     for finding in record.findings:
         metrics.FINDINGS.inc(finding.check, finding.kind, finding.action)
-    metrics.PHASE_SECONDS.observe(marks)
 
 
-def observe(marks: Sequence[Mark]) -> None:
-    """Times of phases."""
+def time_phases(verdict: Verdict) -> None:
+    """Times of the phases of a head's check."""
+    metrics.PHASE_SECONDS.follow(verdict.phases, verdict.moments)
+
+
+def time_marks(marks: Sequence[Mark]) -> None:
+    """Times of other phases."""
     metrics.PHASE_SECONDS.observe(marks)

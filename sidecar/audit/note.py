@@ -15,7 +15,7 @@ from sidecar.model.value import Value
 encode: Final = msgspec.json.Encoder(order="deterministic").encode
 # Nobody can know them, and so nothing else in a record can hold them.
 _ANY_ID, _ANY_TRACE = secrets.token_hex(16), secrets.token_hex(16)
-_TIME, _ADDRESS = '","time":', '","source_address":"'
+_TIME, _ADDRESS = b'","time":', b'","source_address":"'
 
 
 class Case(Value, frozen=True, kw_only=True):
@@ -30,8 +30,8 @@ class Case(Value, frozen=True, kw_only=True):
 def case_of(record: Record) -> Case:
     """The case of a record without id, time, trace and address."""
     like = msgspec.structs.replace(record, id=_ANY_ID, trace_id=_ANY_TRACE, source_address="a")
-    before, rest = encode(like).split(f"{_ANY_ID}{_TIME}0.0".encode())
-    between, after = rest.split(f"{_ANY_TRACE}{_ADDRESS}a".encode())
+    before, rest = encode(like).split(_ANY_ID.encode() + _TIME + b"0.0")
+    between, after = rest.split(_ANY_TRACE.encode() + _ADDRESS + b"a")
     return Case(record=record, around=(before, between, after))
 
 
@@ -40,6 +40,7 @@ class Note(Value, frozen=True, kw_only=True):
 
     case: Case
     id: str
+    """Hex digits, and one of names.RECORD_*: nothing that JSON writes otherwise."""
     time: float
     """Seconds since the epoch."""
     trace_id: str
@@ -60,8 +61,19 @@ class Note(Value, frozen=True, kw_only=True):
     def encoded(self) -> bytes:
         """The record's canonical JSON."""
         trace_id, address = self.trace_id, self.source_address
-        if not (trace_id and address and self.id.isalnum()):  # left out then, or written otherwise
+        if not (trace_id and address):  # left out then
             return encode(self.record)
         before, between, after = self.case.around
-        first, second = f"{self.id}{_TIME}".encode(), f"{trace_id}{_ADDRESS}{address}".encode()
-        return b"".join((before, first, encode(self.time), between, second, after))
+        return b"".join(
+            (
+                before,
+                self.id.encode(),
+                _TIME,
+                encode(self.time),
+                between,
+                trace_id.encode(),
+                _ADDRESS,
+                address.encode(),
+                after,
+            )
+        )

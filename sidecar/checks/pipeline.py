@@ -32,13 +32,29 @@ several: it costs a tenth of a value with names.
 """
 
 
+_PHASES: tuple[Phase, ...] = ("authn", "admission", "authz")
+_BEGUN = {number: _PHASES[: number - 1] for number in range(1, len(_PHASES) + 2)}
+"""Phases by the number of moments."""
+
+
 class Verdict(Value, frozen=True, kw_only=True):
     """The outcome of the header phases. In shadow mode `decision` lets pass and `would` is what enforcing had said."""
 
     decision: Decision
     phase: Phase
-    marks: tuple[Mark, ...] = ()
+    moments: tuple[int, ...] = (0,)
+    """When the first phase began, and when each of `phases` ended: nanoseconds since the epoch."""
     would: Decision | None = None
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """Those that were begun."""
+        return _BEGUN[len(self.moments)]
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """For spans."""
+        return tuple(zip(self.phases, self.moments, self.moments[1:], strict=False))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,24 +74,22 @@ class HeadChecks:
         started = clock()
         caller = authenticate(presented_credentials(head), self.methods, material, started / 1e9)
         authenticated = clock()
-        authn = ("authn", started, authenticated)
         if type(caller) is Refused:  # isinstance asks the metaclass of a Struct, at five times the cost
             refused = deny(caller.cause, identity=caller.whose)
-            return Verdict(decision=refused, phase="authn", marks=(authn,))
+            return Verdict(decision=refused, phase="authn", moments=(started, authenticated))
+        phase: Phase = "admission"
         refusal = self._admit(caller, head)
         admitted = clock()
-        admission = ("admission", authenticated, admitted)
-        phase: Phase = "admission"
-        marks: tuple[Mark, ...] = (authn, admission)
+        moments: tuple[int, ...] = (started, authenticated, admitted)
         if refusal is None:
             phase = "authz"
             refusal = self._authorize(caller, head)
-            marks = (authn, admission, ("authz", admitted, clock()))
+            moments = (started, authenticated, admitted, clock())
         if refusal is None:
-            return Verdict(decision=_let_on(caller), phase="authz", marks=marks)
+            return Verdict(decision=_let_on(caller), phase="authz", moments=moments)
         if self.shadow:
-            return Verdict(decision=_let_on(caller), phase=phase, marks=marks, would=refusal)
-        return Verdict(decision=refusal, phase=phase, marks=marks)
+            return Verdict(decision=_let_on(caller), phase=phase, moments=moments, would=refusal)
+        return Verdict(decision=refusal, phase=phase, moments=moments)
 
     def _admit(self, caller: Identity, head: RequestHead) -> Decision | None:
         for admission in self.admissions:

@@ -13,7 +13,15 @@ from dataclasses import dataclass, field, replace
 
 from bartizan.policy import names
 from bartizan.telemetry.logging import get_logger
-from sidecar.audit.evidence import action_name, count, decision_note, exchange_record, observe, refusal_record
+from sidecar.audit.evidence import (
+    action_name,
+    count,
+    decision_note,
+    exchange_record,
+    refusal_record,
+    time_marks,
+    time_phases,
+)
 from sidecar.audit.note import Note
 from sidecar.audit.record import Record
 from sidecar.checks.pipeline import Mark, Verdict, too_late
@@ -163,7 +171,7 @@ class ExtAuthz:
             time=self.wall(),
             instance_id=self.current.snapshot.instance_id,
         )
-        count(record, ())
+        count(record)
         self.audit(record)
         return deny_reply(refusal(decision, decision_id, None), decision_id)
 
@@ -197,8 +205,8 @@ class ExtAuthz:
         """Of the head; where the body is still to be judged and nothing is told yet, the exchange's record says all."""
         decision, would = verdict.decision, verdict.would
         goes_on = (check.content or check.body is not None) and not denied
+        time_phases(verdict)
         if goes_on and would is None:
-            observe(verdict.marks)
             return
         note = decision_note(
             would or decision,
@@ -214,7 +222,7 @@ class ExtAuthz:
             identity=decision.identity,
             shadow=would is not None,
         )
-        count(note.case.record, verdict.marks)
+        count(note.case.record)
         self.audit(note)
 
     def _leave(self, asked: _Asked, exchange: Exchange) -> None:
@@ -226,7 +234,8 @@ class ExtAuthz:
             instance_id=asked.snapshot.instance_id,
             revision=asked.check.revision,
         )
-        count(record, exchange.trail.marks)
+        count(record)
+        time_marks(exchange.trail.marks)
         self.audit(record)
         marks = (*asked.marks, *exchange.trail.marks)
         decision = exchange.decision

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from bartizan import tasks
 from bartizan.telemetry.logging import get_logger
 from protos.gen.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
-from sidecar.audit.evidence import count, exchange_record, refusal_record
+from sidecar.audit.evidence import count, exchange_record, refusal_record, time_marks
 from sidecar.audit.record import Record
 from sidecar.checks.pipeline import Mark
 from sidecar.exchange import Exchange
@@ -279,5 +279,6 @@ class _Session:
             self._owner.spans.emit("bartizan.process", self._parent, marks, self._decision_id, said)
 
     def _leave(self, record: Record, marks: Sequence[Mark] = ()) -> None:
-        count(record, marks)
+        count(record)
+        time_marks(marks)
         self._owner.audit(record)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,6 +51,27 @@ def test_a_histogram_says_what_the_librarys_says(observed: list[list[tuple[str, 
     assert samples(ours) == samples(theirs)
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.sampled_from("abc"), max_size=3).map(tuple),
+            st.lists(st.sampled_from(ENDS), min_size=3, max_size=3),
+        )
+    )
+)
+def test_samples_that_follow_each_other_are_counted_like_others(
+    lines: list[tuple[tuple[str, ...], list[int]]],
+) -> None:
+    ours, theirs = CollectorRegistry(), CollectorRegistry()
+    hot = HotHistogram("x_seconds", "Help.", "phase", BOUNDS, registry=ours)
+    cold = Histogram("x_seconds", "Help.", ["phase"], buckets=BOUNDS, registry=theirs)
+    for labels, lasted in lines:
+        hot.follow(labels, tuple(accumulate(lasted[: len(labels)], initial=SECOND)))
+        for label, each in zip(labels, lasted, strict=False):
+            cold.labels(label).observe(each / SECOND)
+    assert samples(ours) == samples(theirs)
+
+
 def test_what_a_histogram_was_given_may_be_changed_afterwards() -> None:
     registry = CollectorRegistry()
     hot = HotHistogram("x_seconds", "Help.", "phase", BOUNDS, registry=registry)
@@ -64,8 +87,10 @@ def test_a_histogram_keeps_few_samples_beside_its_buckets() -> None:
     cold = Histogram("x_seconds", "Help.", ["phase"], buckets=BOUNDS, registry=theirs)
     for number in range(3_000):
         hot.observe([("a", 0, number % 4 * SECOND)])
-        cold.labels("a").observe(float(number % 4))
-    assert len(hot._waiting) < 1_000
+        hot.follow(("b",), (0, number % 4 * SECOND))
+        for label in "ab":
+            cold.labels(label).observe(float(number % 4))
+    assert len(hot._waiting) + len(hot._following["b",]) < 1_000
     assert samples(ours) == samples(theirs)
 
 
