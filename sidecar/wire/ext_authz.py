@@ -43,6 +43,7 @@ from sidecar.wire.translate_check import Check, Handed, allow_reply, deny_reply,
 METHOD = "/envoy.service.auth.v3.Authorization/Check"
 PATIENCE = 0.75
 """Seconds a call may have waited. A worker further behind turns the newest away, so that those it let in come through."""
+_HURRIED = names.CHECK_SECONDS - PATIENCE
 log = get_logger()
 
 
@@ -103,7 +104,7 @@ class ExtAuthz:
             verdict = Verdict(decision=deny(cause), phase="guard")
         elif probe is not None:
             return self._answer_probe(plan, probe, check, snapshot, decision_id)
-        elif call.deadline is not None and 0 < call.deadline < names.CHECK_SECONDS - PATIENCE:
+        elif call.deadline is not None and 0 < call.deadline < _HURRIED:
             verdict = Verdict(decision=deny(Cause.OVERLOADED), phase="guard")
         else:
             verdict = plan.head.decide(check.head, snapshot.material)

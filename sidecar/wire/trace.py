@@ -60,7 +60,8 @@ def below_ingress(trace_id: str, *, sampled: bool) -> Parent:
 def traceparent(parent: Parent) -> str:
     """What the model is told, so that its own spans hang below the span over its part."""
     trace_id = parent.trace_id
-    return f"00-{trace_id}-{model_span_id(trace_id)}-{'01' if parent.sampled else '00'}"
+    span_id = model_span_id(trace_id)
+    return f"00-{trace_id}-{span_id}-01" if parent.sampled else f"00-{trace_id}-{span_id}-00"
 
 
 class DecisionSpans(Value, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ _PERMISSION_DENIED = 7
 _CREDENTIALS = ("authorization", "x-api-key")
 # Nobody can know it, and so nothing else in a reply can hold it.
 _ANY_DECISION = secrets.token_hex(16).encode()
+_LONG = len(_ANY_DECISION)
 _ANY_TRACE = secrets.token_hex(16)
 _TRACEPARENT = "traceparent"
 
@@ -76,8 +77,9 @@ _decode_handed = msgspec.json.Decoder(Handed).decode
 def read_check(message: bytes) -> Check:
     """In the trace that the request's id names. Raises google.protobuf.message.DecodeError for bytes that are no CheckRequest."""
     http, around = read_question(message)
-    headers = http.headers
-    path, _, query = http.path.partition("?")
+    headers, path, query = http.headers, http.path, ""
+    if "?" in path:
+        path, _, query = path.partition("?")
     return Check(
         head=RequestHead(
             stream_id=http.id,
@@ -86,7 +88,7 @@ def read_check(message: bytes) -> Check:
             query=query,
             headers=headers,
             source_address=around.source_address,
-            trace_id=trace_of(headers.get(REQUEST_ID, "")),
+            trace_id=trace_of(headers[REQUEST_ID]) if REQUEST_ID in headers else "",
         ),
         revision=around.revision,
         content=around.content,
@@ -143,7 +145,7 @@ def _around(handed: Handed, sampled: bool | None) -> _Around:
 def _spliced(kept: _Around, decision_id: str, told: Parent | None) -> bytes | None:
     """The reply for this decision and place; None for an id of another length, or one that JSON writes otherwise."""
     decision = decision_id.encode()
-    if len(decision) != len(_ANY_DECISION) or not decision.isalnum():
+    if len(decision) != _LONG or not decision.isalnum():
         return None
     if told is None:
         return decision.join(kept[0])
