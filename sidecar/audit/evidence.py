@@ -20,7 +20,7 @@ from sidecar.model.request import Identity, RequestHead
 from sidecar.model.value import Value
 
 if TYPE_CHECKING:  # the agent makes records too, without a pipeline
-    from sidecar.checks.pipeline import Mark, Phase, Verdict
+    from sidecar.checks.pipeline import Mark, Phase
     from sidecar.exchange import Exchange
     from sidecar.plan.plan import Plan
 
@@ -106,6 +106,7 @@ def decision_note(
     shadow: bool = False,
 ) -> Note:
     """Everything that audit keeps about a request of which only the head was judged."""
+    method, path = head.method, head.path
     case = _case(
         plan.policy if plan else "",
         revision,
@@ -113,8 +114,8 @@ def decision_note(
         decision.action,
         decision.cause,
         status,
-        head.method[:16],
-        plan.declared_path(head.method, head.path) if plan else "",
+        method[:16],
+        path if plan and (method, path) in plan.routes else "",
         identity,
         decision.detail,
         shadow,
@@ -266,11 +267,6 @@ def count(record: Record) -> None:
         metrics.FINDINGS.inc(finding.check, finding.kind, finding.action)
 
 
-def time_phases(verdict: Verdict) -> None:
-    """Times of the phases of a head's check."""
-    metrics.PHASE_SECONDS.follow(verdict.phases, verdict.moments)
-
-
 def time_marks(marks: Sequence[Mark]) -> None:
-    """Times of other phases."""
+    """Times of phases."""
     metrics.PHASE_SECONDS.observe(marks)

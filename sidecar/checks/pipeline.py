@@ -32,9 +32,8 @@ several: it costs a tenth of a value with names.
 """
 
 
-_PHASES: tuple[Phase, ...] = ("authn", "admission", "authz")
-_BEGUN = {number: _PHASES[: number - 1] for number in range(1, len(_PHASES) + 2)}
-"""Phases by the number of moments."""
+PHASES: tuple[Phase, ...] = ("authn", "admission", "authz")
+"""In their order."""
 
 
 class Verdict(Value, frozen=True, kw_only=True):
@@ -42,19 +41,14 @@ class Verdict(Value, frozen=True, kw_only=True):
 
     decision: Decision
     phase: Phase
-    moments: tuple[int, ...] = (0,)
-    """When the first phase began, and when each of `phases` ended: nanoseconds since the epoch."""
+    moments: tuple[int, ...] = ()
+    """When the first of PHASES began, and when each that was begun ended: nanoseconds since the epoch."""
     would: Decision | None = None
 
     @property
-    def phases(self) -> tuple[Phase, ...]:
-        """Those that were begun."""
-        return _BEGUN[len(self.moments)]
-
-    @property
     def marks(self) -> tuple[Mark, ...]:
-        """For spans."""
-        return tuple(zip(self.phases, self.moments, self.moments[1:], strict=False))
+        """The same by phase."""
+        return tuple(zip(PHASES, self.moments, self.moments[1:], strict=False))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

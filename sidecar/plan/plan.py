@@ -31,7 +31,7 @@ class Plan:
     patches: Patches
     waf: WafCheck | None
     routes: frozenset[tuple[str, str]] = field(repr=False)
-    """Method and path of every declared route."""
+    """Method and path of every declared route. Other paths may hold personal data and are not recorded."""
     max_body_bytes: int
     shadow: bool
     answers_ask: bool = False
@@ -52,7 +52,3 @@ class Plan:
     def asks_children(self) -> bool:
         """Whether a request's judgement waits for another process: it is made in a thread then."""
         return self.waf is not None or bool(self.input.images) or bool(self.input.asking)
-
-    def declared_path(self, method: str, path: str) -> str:
-        """The path if a route declares it, else "": undeclared paths may hold personal data and are not recorded."""
-        return path if (method, path) in self.routes else ""

@@ -16,7 +16,6 @@ from sidecar.plan.plan import Plan
 from sidecar.plan.probe import Probe, proof
 from sidecar.wire.offload import heavy
 from sidecar.wire.respond import refusal
-from sidecar.wire.trace import Parent
 from sidecar.wire.translate_check import Check, deny_reply, pass_reply
 
 
@@ -60,9 +59,7 @@ def take_body(exchange: Exchange, check: Check) -> Reply:
     return reply
 
 
-def rendered(
-    reply: Reply, exchange: Exchange, revision: str, probe_key: bytes, *, told: Parent | None = None
-) -> bytes:
+def rendered(reply: Reply, exchange: Exchange, revision: str, probe_key: bytes, *, told: str = "") -> bytes:
     """Envoy's message for the exchange's answer; `told` is the place in a trace that the model is told. Raises ProtocolViolation for a changed body, which it can't carry."""
     decision_id = exchange.decision_id
     match reply:

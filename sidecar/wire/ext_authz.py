@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from bartizan.policy import names
+from bartizan.telemetry import metrics
 from bartizan.telemetry.logging import get_logger
 from sidecar.audit.evidence import (
     action_name,
@@ -20,11 +21,10 @@ from sidecar.audit.evidence import (
     exchange_record,
     refusal_record,
     time_marks,
-    time_phases,
 )
 from sidecar.audit.note import Note
 from sidecar.audit.record import Record
-from sidecar.checks.pipeline import Mark, Verdict, too_late
+from sidecar.checks.pipeline import PHASES, Mark, Verdict, too_late
 from sidecar.exchange import Exchange
 from sidecar.model.decision import Cause, Decision, deny
 from sidecar.model.finding import Action
@@ -37,7 +37,7 @@ from sidecar.wire.decision_ids import DecisionIds
 from sidecar.wire.engine import Answer, Call
 from sidecar.wire.faults import describe
 from sidecar.wire.respond import refusal
-from sidecar.wire.trace import Parent, Spans, attributes_of, below_ingress, parent_of
+from sidecar.wire.trace import NO_PARENT, Parent, Spans, attributes_of, below_ingress, parent_of, traceparent
 from sidecar.wire.translate_check import Check, Handed, allow_reply, deny_reply, pass_reply, read_check
 
 METHOD = "/envoy.service.auth.v3.Authorization/Check"
@@ -55,8 +55,8 @@ class _Asked(Value, frozen=True, kw_only=True):
     marks: tuple[Mark, ...]
     parent: Parent
     decision_id: str
-    told: Parent | None
-    """The place in a trace that the model is told; None where Envoy has a tracer, which tells it, and where nothing is traced."""
+    told: str
+    """The place in a trace that the model is told; "" where Envoy has a tracer, which tells it, and where nothing is traced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,16 +86,14 @@ class ExtAuthz:
         """The reply; or the question and the exchange that its body is for."""
         snapshot = self.current.snapshot
         check = read_check(message)
+        parent, told = NO_PARENT, ""
         if check.traced_below:
-            trace_id = check.head.trace_id
-            parent = below_ingress(trace_id, sampled=trace_id < check.traced_below)
-            told = parent if trace_id else None
-        else:
-            parent, told = parent_of(call.metadata), None
-            if parent.trace_id:
-                check = check.within(parent.trace_id)
-            else:
-                parent = below_ingress(check.head.trace_id, sampled=False)
+            if trace_id := check.head.trace_id:
+                sampled = trace_id < check.traced_below
+                told = traceparent(trace_id, sampled=sampled)
+                parent = below_ingress(trace_id, sampled=True) if sampled else NO_PARENT
+        elif (parent := parent_of(call.metadata)).trace_id:
+            check = check.within(parent.trace_id)
         plan = snapshot.plans.get(check.revision)
         probe = check_probe(snapshot.probe_key, check.probe) if check.probe else None
         if plan is None:
@@ -206,7 +204,10 @@ class ExtAuthz:
         """Of the head; where the body is still to be judged and nothing is told yet, the exchange's record says all."""
         decision, would = verdict.decision, verdict.would
         goes_on = (check.content or check.body is not None) and not denied
-        time_phases(verdict)
+        if len(verdict.moments) > len(PHASES):
+            metrics.PHASE_SECONDS.follow(PHASES, verdict.moments)
+        else:
+            time_marks(verdict.marks)
         if goes_on and would is None:
             return
         note = decision_note(
@@ -254,6 +255,8 @@ class ExtAuthz:
         refused: bool,
     ) -> None:
         if self.spans.wants(parent, always=refused):
+            if not parent.trace_id:
+                parent = below_ingress(check.head.trace_id, sampled=False)
             tenant = None if decision.identity is None else decision.identity.tenant
             said = attributes_of(check.revision, decision.cause.value, action_name(decision.action), tenant)
             self.spans.emit("bartizan.check", parent, marks, decision_id, said)

@@ -57,11 +57,10 @@ def below_ingress(trace_id: str, *, sampled: bool) -> Parent:
     return Parent(trace_id=trace_id, span_id=ingress_span_id(trace_id), sampled=sampled)
 
 
-def traceparent(parent: Parent) -> str:
-    """What the model is told, so that its own spans hang below the span over its part."""
-    trace_id = parent.trace_id
+def traceparent(trace_id: str, *, sampled: bool) -> str:
+    """What the model is told, so that its own spans hang below the span over its part. Its last digit says whether it is traced."""
     span_id = model_span_id(trace_id)
-    return f"00-{trace_id}-{span_id}-01" if parent.sampled else f"00-{trace_id}-{span_id}-00"
+    return f"00-{trace_id}-{span_id}-01" if sampled else f"00-{trace_id}-{span_id}-00"
 
 
 class DecisionSpans(Value, frozen=True, kw_only=True):

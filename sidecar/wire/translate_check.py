@@ -17,7 +17,7 @@ from sidecar.model.value import Value
 from sidecar.plan.probe import Probe
 from sidecar.wire.question import read_question
 from sidecar.wire.respond import Refusal
-from sidecar.wire.trace import Parent, traceparent
+from sidecar.wire.trace import traceparent
 
 _OK = 0
 _PERMISSION_DENIED = 7
@@ -26,7 +26,7 @@ _CREDENTIALS = ("authorization", "x-api-key")
 _ANY_DECISION = secrets.token_hex(16).encode()
 _LONG = len(_ANY_DECISION)
 _ANY_TRACE = secrets.token_hex(16)
-_TRACEPARENT = "traceparent"
+_TRACEPARENT, _SAMPLED = "traceparent", "1"
 
 
 class Check(Value, frozen=True, kw_only=True):
@@ -105,62 +105,61 @@ def _header(key: str, value: str) -> base_pb2.HeaderValueOption:
     )
 
 
-def pass_reply(
-    decision_id: str, revision: str, identity: Identity | None, told: Parent | None = None
-) -> bytes:
+def pass_reply(decision_id: str, revision: str, identity: Identity | None, told: str = "") -> bytes:
     """`allow_reply` where no ext_proc follows."""
-    kept = _around_passed(revision, identity, None if told is None else told.sampled)
+    kept = _around_passed(revision, identity, told[-1:])
     return _spliced(kept, decision_id, told) or _allow(handed_to_envoy(decision_id, revision, identity), told)
 
 
-def allow_reply(handed: Handed, told: Parent | None = None) -> bytes:
+def allow_reply(handed: Handed, told: str = "") -> bytes:
     """Let the request on: the result goes to ext_proc as dynamic metadata, the client's credentials are removed.
 
     The answer will carry the decision id, so that a client can name a decision that let it pass, too. `told` is the
-    place in a trace that the model is told, None for none.
+    place in a trace that the model is told, "" for none.
     """
     case = msgspec.structs.replace(handed, decision_id=_ANY_DECISION.decode())
-    kept = _around(case, None if told is None else told.sampled)
-    return _spliced(kept, handed.decision_id, told) or _allow(handed, told)
+    return _spliced(_around(case, told[-1:]), handed.decision_id, told) or _allow(handed, told)
 
 
 _Around = tuple[list[bytes], ...]
 
 
 @lru_cache(maxsize=1024)
-def _around_passed(revision: str, identity: Identity | None, sampled: bool | None) -> _Around:
+def _around_passed(revision: str, identity: Identity | None, sampled: str) -> _Around:
     """`_around` by what differs between callers alone."""
     return _around(handed_to_envoy(_ANY_DECISION.decode(), revision, identity), sampled)
 
 
 @lru_cache(maxsize=1024)
-def _around(handed: Handed, sampled: bool | None) -> _Around:
-    """The reply around the place in a trace, where one is told, and each of these parts around the decision id."""
-    told = None if sampled is None else Parent(trace_id=_ANY_TRACE, sampled=sampled)
+def _around(handed: Handed, sampled: str) -> _Around:
+    """The reply around the place in a trace, where one is told, and each of these parts around the decision id. `sampled` is
+    the place's last digit, "" for no place.
+    """
+    told = traceparent(_ANY_TRACE, sampled=sampled == _SAMPLED) if sampled else ""
     whole = _allow(handed, told)
-    parts = whole.split(traceparent(told).encode()) if told else [whole]
+    parts = whole.split(told.encode()) if told else [whole]
     return tuple(part.split(_ANY_DECISION) for part in parts)
 
 
-def _spliced(kept: _Around, decision_id: str, told: Parent | None) -> bytes | None:
+def _spliced(kept: _Around, decision_id: str, told: str) -> bytes | None:
     """The reply for this decision and place; None for an id of another length, or one that JSON writes otherwise."""
     decision = decision_id.encode()
     if len(decision) != _LONG or not decision.isalnum():
         return None
-    if told is None:
+    if not told:
         return decision.join(kept[0])
     before, after = kept
-    return decision.join(before) + traceparent(told).encode() + decision.join(after)
+    return b"".join((decision.join(before), told.encode(), decision.join(after)))
 
 
-def _allow(handed: Handed, told: Parent | None) -> bytes:
+def _allow(handed: Handed, told: str) -> bytes:
     decision = _header(names.HEADER_DECISION, handed.decision_id)
     allowed = auth.OkHttpResponse(headers_to_remove=_CREDENTIALS, response_headers_to_add=[decision])
-    if told is not None:
-        allowed.headers.append(_header(_TRACEPARENT, traceparent(told)))
+    if told:
+        allowed.headers.append(_header(_TRACEPARENT, told))
     reply = auth.CheckResponse(ok_response=allowed)
     reply.status.code = _OK
-    if told is not None and told.sampled:
+    if told[-1:] == _SAMPLED:
         handed = msgspec.structs.replace(handed, traced=True)
         reply.dynamic_metadata.update({names.TRACED: True})
     reply.dynamic_metadata.update(hand_on(handed))

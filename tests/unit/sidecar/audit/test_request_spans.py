@@ -99,7 +99,7 @@ def test_the_guards_spans_and_the_models_own_hang_below_them() -> None:
     whole, model = spans(made)
     place = below_ingress(TRACE, sampled=True)
     assert (place.trace_id, place.span_id) == (whole.trace_id.hex(), whole.span_id.hex())
-    assert traceparent(place) == f"00-{model.trace_id.hex()}-{model.span_id.hex()}-01"
+    assert traceparent(TRACE, sampled=True) == f"00-{model.trace_id.hex()}-{model.span_id.hex()}-01"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from bartizan.policy import names
 from protos.gen.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from sidecar.model.request import Identity
 from sidecar.plan.probe import Probe
-from sidecar.wire.trace import Parent, below_ingress
+from sidecar.wire.trace import traceparent
 from sidecar.wire.translate_check import Handed, allow_reply, handed_to_envoy, pass_reply, read_handed
 
 JANE = Identity(subject="jane", tenant="acme", method="jwt", models=("a", "b"))
@@ -47,7 +47,7 @@ def test_the_model_and_ext_proc_are_told_each_requests_own_place_in_its_trace(
     decision_id: str, sampled: bool
 ) -> None:
     for trace_id in TRACES:
-        place = below_ingress(trace_id, sampled=sampled)
+        place = traceparent(trace_id, sampled=sampled)
         handed = Handed(decision_id=decision_id, revision="1.1", identity=JANE)
         reply = CheckResponse.FromString(allow_reply(handed, place))
         (header,) = reply.ok_response.headers
@@ -61,10 +61,10 @@ def test_the_model_and_ext_proc_are_told_each_requests_own_place_in_its_trace(
 
 @pytest.mark.parametrize("identity", [None, JANE, JOHN])
 @pytest.mark.parametrize(
-    "place", [None, below_ingress(TRACES[0], sampled=True), below_ingress(TRACES[1], sampled=False)]
+    "place", ["", traceparent(TRACES[0], sampled=True), traceparent(TRACES[1], sampled=False)]
 )
 def test_where_no_ext_proc_follows_the_reply_is_the_same_without_the_subject(
-    identity: Identity | None, place: Parent | None
+    identity: Identity | None, place: str
 ) -> None:
     for decision_id in (secrets.token_hex(16), secrets.token_hex(16), "short"):
         plain = allow_reply(handed_to_envoy(decision_id, "1.1", identity), place)
