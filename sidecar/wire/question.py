@@ -79,16 +79,16 @@ def _parts(message: bytes) -> tuple[bytes, bytes] | None:
         return None
     try:
         size = message[1]
-        if message[0] != _ATTRIBUTES or size < _MORE or size + (message[2] << 7) != end + _MORE - _BEGIN:
-            return None
         at = _BEGIN
-        while (tag := message[at]) != _REQUEST:
+        if message[0] != _ATTRIBUTES or size < _MORE or at + size - _MORE + (message[2] << 7) != end:
+            return None
+        while message[at] in _PEERS:
             size = message[at + 1]
-            if tag not in _PEERS or size >= _MORE:
+            if size >= _MORE:
                 return None
             at += 2 + size
         size = message[at + 1]
-        if size < _MORE:
+        if message[at] != _REQUEST or size < _MORE:
             return None
         first = at + _BEGIN
         last = first + size - _MORE + (message[at + 2] << 7)

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bartizan.policy.checks import Canary, Probabilities
@@ -26,7 +27,9 @@ async def test_a_plan_that_breaks_its_builder_is_refused_by_the_name_of_the_erro
     load = Load(plan=guard_plan(id="2.2", output=(check,)))
     agent, worker_end = socket.socketpair()
     sent: Channel[AgentMessage, WorkerMessage] = Channel.agent_side(agent)
-    received: Channel[WorkerMessage, AgentMessage] = Channel(worker_end, lambda _: load)
+    received: Channel[WorkerMessage, AgentMessage] = Channel(
+        worker_end, msgspec.msgpack.encode, lambda _: load
+    )
     settings = WorkerSettings(channel_fd=0, audit_fd=0, guard_socket=Path("unused"))
     worker = Worker(
         channel=received, audit_channel=received, engine=Http2Engine(Http2Session), settings=settings

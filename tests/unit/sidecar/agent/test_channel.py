@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bartizan.errors import ProtocolViolation
 from sidecar.agent.channel import MAX_FRAME, Channel
-from sidecar.agent.messages import Drop, KeysSet, Ping, Pong
+from sidecar.agent.messages import AuditBatch, Drop, KeysSet, Ping, Pong, SetJwks, SpanBatch
 
 
 async def test_each_side_reads_what_the_other_sends() -> None:
@@ -26,6 +26,30 @@ async def test_each_side_reads_what_the_other_sends() -> None:
     worker.close()
     assert await agent.receive() is None
     agent.close()
+
+
+async def test_records_and_spans_travel_as_they_are() -> None:
+    left, right = socket.socketpair()
+    worker = Channel.worker_side(right)
+    records = tuple(b'{"id":"%d"}' % number for number in range(5))
+    await worker.send(AuditBatch(records=records))
+    assert all(record in left.recv(65_536, socket.MSG_PEEK) for record in records)
+    await worker.send(SpanBatch(request=bytes(range(256))))
+    agent = Channel.agent_side(left)
+    assert await agent.receive() == AuditBatch(records=records)
+    assert await agent.receive() == SpanBatch(request=bytes(range(256)))
+    agent.close()
+    worker.close()
+
+
+async def test_documents_of_others_may_hold_any_number() -> None:
+    left, right = socket.socketpair()
+    agent, worker = Channel.agent_side(left), Channel.worker_side(right)
+    told = SetJwks(issuer="i", jwks={"keys": [], "x": [2**200, -(2**64), 1e308]})
+    await agent.send(told)
+    assert await worker.receive() == told
+    agent.close()
+    worker.close()
 
 
 async def test_messages_larger_than_the_socket_buffer_arrive_whole() -> None:
@@ -45,8 +69,8 @@ async def test_messages_larger_than_the_socket_buffer_arrive_whole() -> None:
     "raw",
     [
         pytest.param((MAX_FRAME + 1).to_bytes(4, "big"), id="too long"),
-        pytest.param(b"\x00\x00\x00\x05hello", id="no json"),
-        pytest.param(b'\x00\x00\x00\x10{"type":"nobody"}'[:20], id="unknown tag"),
+        pytest.param(b"\x00\x00\x00\x05hello", id="no message"),
+        pytest.param(b"\x00\x00\x00\x0d\x81\xa4type\xa6nobody", id="unknown tag"),
         pytest.param(b"\x00\x00\x00\x09abc", id="ends inside a frame"),
         pytest.param(b"\x00\x00", id="ends inside a length"),
     ],
