@@ -108,7 +108,7 @@ def native_record(entry: accesslog_pb2.HTTPAccessLogEntry, context: InForce) -> 
         action="redact" if replaced else "allow" if passed else "deny",
         cause="model_error" if replaced else "allowed" if passed else native_cause(details, status),
         status=status,
-        method=method_name(entry.request),
+        method=method_name(entry.request.request_method),
         # only declared routes let anybody in; their names are method and path
         path=common.route_name.partition(" ")[2] if native else "",
         tenant=tenant,

@@ -8,13 +8,18 @@ guard drew, and all that were refused or failed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from bartizan.policy import names
-from protos.gen.envoy.data.accesslog.v3.accesslog_pb2 import HTTPAccessLogEntry, HTTPRequestProperties
+from protos.gen.envoy.data.accesslog.v3.accesslog_pb2 import (
+    AccessLogCommon,
+    HTTPAccessLogEntry,
+    HTTPRequestProperties,
+)
 from sidecar.audit.span_bytes import (
     CLIENT,
     FLAGS_KNOWN,
@@ -65,7 +70,7 @@ def spans_of(entry: HTTPAccessLogEntry, tags: Mapping[str, str]) -> list[bytes]:
     start = _nanoseconds(common.start_time)
     end = start + _nanoseconds(common.duration)
     own = bytes.fromhex(ingress_span_id(trace_id))
-    rest = attributes(_told(entry, tags).items()) + (_ENDED_WRONG if _failed(entry) else _ENDED)
+    rest = _told(entry, tags) + (_ENDED_WRONG if _failed(entry) else _ENDED)
     whole = span(began, own, b"", named(names.ingress_span(common.route_name), SERVER), start, end, rest)
     if not common.HasField("time_to_first_upstream_tx_byte"):
         return [whole]
@@ -101,29 +106,55 @@ def _failed(entry: HTTPAccessLogEntry) -> bool:
     return broke_off or status >= _SERVER_ERROR or not status
 
 
-def _told(entry: HTTPAccessLogEntry, tags: Mapping[str, str]) -> dict[str, str]:
-    """By the names that Envoy's tracer uses. No path, no header, no address of a client."""
+def _told(entry: HTTPAccessLogEntry, tags: Mapping[str, str]) -> bytes:
+    """The attributes, by the names that Envoy's tracer uses. No path, no header, no address of a client."""
     common, request, response = entry.common_properties, entry.request, entry.response
-    told = {
-        "bartizan.route": common.route_name,
-        "bartizan.revision": tags[names.REVISION],
-        "bartizan.check_us": tags.get(names.TAG_WAIT, ""),
-        "http.method": method_name(request),
-        "http.protocol": _PROTOCOLS.Name(entry.protocol_version),
-        "http.status_code": str(response.response_code.value),
-        "request_size": str(request.request_body_bytes),
-        "response_size": str(response.response_body_bytes),
-        "response_flags": ",".join(field.name for field, _ in common.response_flags.ListFields()),
-        "response_code_details": response.response_code_details,
-    }
-    return {name: value for name, value in told.items() if value}
+    few = _of_case(
+        common.route_name,
+        tags[names.REVISION],
+        request.request_method,
+        entry.protocol_version,
+        response.response_code.value,
+        _flags(common),
+        response.response_code_details,
+    )
+    own = (
+        ("bartizan.check_us", tags.get(names.TAG_WAIT, "")),
+        ("request_size", str(request.request_body_bytes)),
+        ("response_size", str(response.response_body_bytes)),
+    )
+    return few + attributes([each for each in own if each[1]])
 
 
-def method_name(request: HTTPRequestProperties) -> str:
-    """The request's method as HTTP spells it; "" for one that Envoy has no number for."""
+@lru_cache(maxsize=1024)
+def _of_case(
+    route: str, revision: str, method: int, protocol: int, status: int, flags: str, details: str
+) -> bytes:
+    """Those that many entries share."""
+    told = (
+        ("bartizan.route", route),
+        ("bartizan.revision", revision),
+        ("http.method", method_name(method)),
+        ("http.protocol", _PROTOCOLS.Name(protocol)),  # type: ignore[arg-type]
+        ("http.status_code", str(status)),
+        ("response_flags", flags),
+        ("response_code_details", details),
+    )
+    return attributes([each for each in told if each[1]])
+
+
+def _flags(common: AccessLogCommon) -> str:
+    if not common.HasField("response_flags"):
+        return ""
+    return ",".join([field.name for field, _ in common.response_flags.ListFields()])
+
+
+@lru_cache(maxsize=64)
+def method_name(number: int) -> str:
+    """A request's method as HTTP spells it; "" for one that Envoy has no number for."""
     values = HTTPRequestProperties.DESCRIPTOR.fields_by_name["request_method"].enum_type
-    value = values.values_by_number.get(request.request_method) if values is not None else None
-    return value.name if value is not None and request.request_method else ""
+    value = values.values_by_number.get(number) if values is not None else None
+    return value.name if value is not None and number else ""
 
 
 def _nanoseconds(time: Timestamp | Duration) -> int:

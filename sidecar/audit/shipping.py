@@ -83,14 +83,22 @@ class Shipping:
 
     def put(self, records: Sequence[bytes]) -> None:
         """Take records (canonical JSON each); the newest are lost when there is no room."""
+        queue, size = self._queue, sum(map(len, records))
+        if len(queue) + len(records) <= self._max_records and self._bytes + size <= self._max_bytes:
+            queue.extend(records)
+            self._bytes += size
+        else:
+            self._put_what_fits(records)
+        metrics.AUDIT_QUEUE.set(len(self._queue))
+        self._some.set()
+
+    def _put_what_fits(self, records: Sequence[bytes]) -> None:
         for record in records:
             if len(self._queue) >= self._max_records or self._bytes + len(record) > self._max_bytes:
                 self.lose(1, "queue_full")
                 continue
             self._queue.append(record)
             self._bytes += len(record)
-        metrics.AUDIT_QUEUE.set(len(self._queue))
-        self._some.set()
 
     def lose(self, count: int, reason: str) -> None:
         """So many records are lost, 0 where nobody knows how many: a gap says so."""
@@ -179,8 +187,8 @@ class Shipping:
         )
 
     def _forget(self, count: int) -> None:
-        for _ in range(count):
-            self._bytes -= len(self._queue.popleft())
+        next_one = self._queue.popleft
+        self._bytes -= sum([len(next_one()) for _ in range(count)])
         if self._spooled:
             self._spooled = max(0, self._spooled - count)
             if not self._spooled and self._spool is not None:
