@@ -38,8 +38,10 @@ class HotCounter(Collector):
 
     def inc(self, *labels: str) -> None:
         """One more of these."""
-        counts = self._counts
-        counts[labels] = counts.get(labels, 0) + 1
+        try:
+            self._counts[labels] += 1
+        except KeyError:
+            self._counts[labels] = 1
 
     def describe(self) -> Iterable[Metric]:
         return self.collect()

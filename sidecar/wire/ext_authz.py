@@ -38,7 +38,15 @@ from sidecar.wire.engine import Answer, Call
 from sidecar.wire.faults import describe
 from sidecar.wire.respond import refusal
 from sidecar.wire.trace import NO_PARENT, Parent, Spans, attributes_of, below_ingress, parent_of, traceparent
-from sidecar.wire.translate_check import Check, Handed, allow_reply, deny_reply, pass_reply, read_check
+from sidecar.wire.translate_check import (
+    Check,
+    Handed,
+    allow_reply,
+    content_reply,
+    deny_reply,
+    pass_reply,
+    read_check,
+)
 
 METHOD = "/envoy.service.auth.v3.Authorization/Check"
 PATIENCE = 0.75
@@ -128,15 +136,8 @@ class ExtAuthz:
             return asked, exchange_for(check, plan, decision_id, decision.identity, self.clock_ns)
         if not check.content:
             return pass_reply(decision_id, check.revision, decision.identity, told)
-        return allow_reply(
-            Handed(
-                decision_id=decision_id,
-                revision=check.revision,
-                source_address=check.head.source_address,
-                identity=decision.identity,
-            ),
-            told,
-        )
+        source = check.head.source_address
+        return content_reply(decision_id, check.revision, source, decision.identity, told)
 
     async def _judged(self, asked: _Asked, exchange: Exchange, call: Call, arrived: float) -> bytes:
         try:

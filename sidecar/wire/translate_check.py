@@ -71,6 +71,15 @@ def handed_to_envoy(decision_id: str, revision: str, identity: Identity | None) 
     return Handed(decision_id=decision_id, revision=revision, tenant=identity.tenant, key_id=identity.key_id)
 
 
+def handed_to_content(
+    decision_id: str, revision: str, source_address: str, identity: Identity | None
+) -> Handed:
+    """Where ext_proc follows."""
+    return Handed(
+        decision_id=decision_id, revision=revision, source_address=source_address, identity=identity
+    )
+
+
 _decode_handed = msgspec.json.Decoder(Handed).decode
 
 
@@ -121,7 +130,24 @@ def allow_reply(handed: Handed, told: str = "") -> bytes:
     return _spliced(_around(case, told[-1:]), handed.decision_id, told) or _allow(handed, told)
 
 
+def content_reply(
+    decision_id: str, revision: str, source_address: str, identity: Identity | None, told: str = ""
+) -> bytes:
+    """`allow_reply` for a caller whose content ext_proc will see."""
+    kept = _around_content(revision, source_address, identity, told[-1:])
+    return _spliced(kept, decision_id, told) or _allow(
+        handed_to_content(decision_id, revision, source_address, identity), told
+    )
+
+
 _Around = tuple[list[bytes], ...]
+
+
+@lru_cache(maxsize=1024)
+def _around_content(revision: str, source_address: str, identity: Identity | None, sampled: str) -> _Around:
+    """`_around` by what differs between callers and their addresses alone."""
+    handed = handed_to_content(_ANY_DECISION.decode(), revision, source_address, identity)
+    return _around(handed, sampled)
 
 
 @lru_cache(maxsize=1024)

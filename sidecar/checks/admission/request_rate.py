@@ -120,10 +120,16 @@ class RequestRate:
         """Take one token of every bucket, or none of any."""
         buckets = self.buckets
         now = buckets.clock()
+        shares = self._known.get(identity) or self._shares(identity)
+        if len(shares) == 1:  # most policies have one limit
+            only = buckets.level(shares[0], now)
+            if only is not None and only.tokens >= 1.0:
+                only.tokens -= 1.0
+                return None
         levels: list[Bucket] = []
         longest = 0.0
         refused_by = ""
-        for key in self._known.get(identity) or self._shares(identity):
+        for key in shares:
             bucket = buckets.level(key, now)
             if bucket is None:
                 return Turned(cause=Cause.OVERLOADED, retry_after=1.0, detail="buckets_full")

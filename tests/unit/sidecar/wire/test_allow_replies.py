@@ -12,7 +12,14 @@ from protos.gen.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from sidecar.model.request import Identity
 from sidecar.plan.probe import Probe
 from sidecar.wire.trace import traceparent
-from sidecar.wire.translate_check import Handed, allow_reply, handed_to_envoy, pass_reply, read_handed
+from sidecar.wire.translate_check import (
+    Handed,
+    allow_reply,
+    content_reply,
+    handed_to_envoy,
+    pass_reply,
+    read_handed,
+)
 
 JANE = Identity(subject="jane", tenant="acme", method="jwt", models=("a", "b"))
 JOHN = Identity(subject="john", tenant="acme", method="api_key", key_id="k")
@@ -63,10 +70,11 @@ def test_the_model_and_ext_proc_are_told_each_requests_own_place_in_its_trace(
 @pytest.mark.parametrize(
     "place", ["", traceparent(TRACES[0], sampled=True), traceparent(TRACES[1], sampled=False)]
 )
-def test_where_no_ext_proc_follows_the_reply_is_the_same_without_the_subject(
-    identity: Identity | None, place: str
-) -> None:
+def test_the_short_ways_to_a_reply_say_the_same(identity: Identity | None, place: str) -> None:
     for decision_id in (secrets.token_hex(16), secrets.token_hex(16), "short"):
         plain = allow_reply(handed_to_envoy(decision_id, "1.1", identity), place)
         reply = CheckResponse.FromString(pass_reply(decision_id, "1.1", identity, place))
         assert reply == CheckResponse.FromString(plain)
+        told = Handed(decision_id=decision_id, revision="1.1", source_address="::1", identity=identity)
+        reply = CheckResponse.FromString(content_reply(decision_id, "1.1", "::1", identity, place))
+        assert reply == CheckResponse.FromString(allow_reply(told, place))
