@@ -20,7 +20,16 @@ NEVER = {
     "click",
     "prometheus_client.exposition",
 }
-LATER = {"numpy", "phonenumbers", "joserfc", "cel_expr_python", "opentelemetry.sdk", "yaml", "libmodsecurity"}
+LATER = {
+    "numpy",
+    "phonenumbers",
+    "joserfc",
+    "cel_expr_python",
+    "opentelemetry.sdk",
+    "opentelemetry.proto",
+    "yaml",
+    "libmodsecurity",
+}
 AGENT = NEVER | LATER | {"re2", "sidecar.checks.pipeline", "sidecar.exchange", "sidecar.worker"}
 WORKER = NEVER | LATER | {"cryptography", "grpc", "aiohttp", "sidecar.app", "sidecar.formats.anthropic"}
 COMMAND = """
