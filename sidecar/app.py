@@ -104,7 +104,7 @@ class Agent:
         self.verifier = Verifier(self.seen, capabilities())
         if self.identity.trust is not None:
             self.verifier.trust(self.identity.trust)
-        self.config = EnvoyConfig(self.changes)
+        self.config = EnvoyConfig(self.changes, workers=settings.workers)
         self.key_sets = KeySets(self.verifier, self.seen, self.workers, self.changes)
         self.last_good = LastGood(state / "last-good.sealed", self.seal, self.conditions)
         self.applier = Applier(

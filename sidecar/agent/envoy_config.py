@@ -20,6 +20,7 @@ from bartizan.telemetry.logging import get_logger
 from bartizan.xds.resources import from_json
 from bartizan.xds.server import SERVER_OPTIONS, AdsServer, PeerInfo, Session
 from bartizan.xds.snapshot import Publication, Resources, Snapshot
+from sidecar.agent import attempts
 from sidecar.agent.changes import Changes
 from sidecar.agent.envoy_keys import EnvoyKeys
 from sidecar.agent.sds import HeldSecret, secret_resources
@@ -40,8 +41,9 @@ log = get_logger()
 class EnvoyConfig:
     """The one publication of this pod's Envoy."""
 
-    def __init__(self, changes: Changes) -> None:
+    def __init__(self, changes: Changes, *, workers: int = 1) -> None:
         self._changes = changes
+        self._workers = workers
         self._secrets: dict[str, HeldSecret] = {}
         self._acked: dict[str, str] = {}
         self._refused: dict[str, tuple[str, str]] = {}
@@ -90,6 +92,8 @@ class EnvoyConfig:
                 wanted = self._keys.fill(self._extensions)
             else:
                 wanted = resources[kind] if resources else Resources.of({})
+            if kind == TYPE_LISTENER:
+                wanted = attempts.limited(wanted, self._workers)
             snapshot = self._replaced(snapshot, kind, wanted)
         self._publication.publish(snapshot)
         return snapshot

@@ -88,8 +88,7 @@ def guard_cluster(sockets: list[Path]) -> Cluster:
 
 def _retries(workers: int) -> RetryPolicy:
     """Of the cluster, which Envoy reads once: a GrpcService's own is read again for every call. One worker is asked
-    again, of several another one. How long an attempt may take Envoy does not read here; the bundle says it
-    (control_plane/compile/envoy/grpc_service.py).
+    again, of several another one. How long an attempt may take Envoy does not read here (attempts.py).
     """
     policy = RetryPolicy(
         retry_on="connect-failure,refused-stream,unavailable,cancelled,reset,resource-exhausted",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import io
 import json
 import tempfile
@@ -25,14 +24,20 @@ from bartizan.local.processes import free_port, start
 from bartizan.policy import names
 from bartizan.policy.bundle import Bundle
 from bartizan.policy.validate import parse_policy
+from bartizan.xds.resources import to_json
 from control_plane.compile.bundle import compile_bundle
 from protos.gen.envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
+from protos.gen.envoy.config.listener.v3.listener_pb2 import Listener
 from protos.gen.envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
 from protos.gen.envoy.service.ext_proc.v3 import external_processor_pb2, external_processor_pb2_grpc
 from protos.gen.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from protos.gen.envoy.type.v3.http_status_pb2 import HttpStatus, StatusCode
+from sidecar.agent import attempts
 from sidecar.agent.bootstrap import bootstrap, bootstrap_json, envoy_command, guard_socket
+from sidecar.agent.envoy_config import EnvoyConfig
 from tests.support.gateway import Gateway, gateway, patient
+
+WORKERS = 2
 
 
 @pytest.fixture(scope="session")
@@ -42,9 +47,10 @@ def static_config() -> Callable[[Bundle, Path], dict[str, Any]]:
 
 
 def _static_config(bundle: Bundle, run_dir: Path) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads(bootstrap_json(bootstrap("test", run_dir, 2)))
+    config: dict[str, Any] = json.loads(bootstrap_json(bootstrap("test", run_dir, WORKERS)))
     config.pop("dynamic_resources")
-    listeners = copy.deepcopy(list(bundle.envoy.listeners))
+    limited = attempts.limited(EnvoyConfig.read(bundle.envoy)[names.TYPE_LISTENER], WORKERS)
+    listeners = [to_json(Listener.FromString(item.value)) for item in limited.items.values()]
     for listener in listeners:
         manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
         manager.pop("rds")

@@ -90,7 +90,7 @@ async def test_a_dead_worker_is_not_the_only_one_asked_when_the_living_one_was_s
 async def test_what_a_hung_worker_holds_is_asked_of_another_long_before_envoy_gives_up(
     static_config: StaticConfig,
 ) -> None:
-    """A check has a minute here, an attempt the second that the policy's bundle gives it."""
+    """A check has a minute here, an attempt the second that the agent gives it where there are two workers."""
 
     def a_minute_for_all_attempts(bundle: Bundle, run_dir: Path) -> dict[str, Any]:
         config = static_config(bundle, run_dir)

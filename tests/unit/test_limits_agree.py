@@ -8,9 +8,10 @@ from typing import Any
 from bartizan.policy import names
 from bartizan.policy.defaults import BODY_MAX_CEILING
 from control_plane.compile.bundle import compile_bundle
-from control_plane.compile.envoy import connection_manager, grpc_service, route
+from control_plane.compile.envoy import connection_manager, route
 from control_plane.compile.envoy.filters import ext_proc as ext_proc_filter
 from control_plane.compile.envoy.filters.limits import BODY_IN_CHECK, CONNECTION_BUFFER, SMALL_BODY
+from sidecar.agent import attempts
 from sidecar.agent.bootstrap import MAX_CONNECTIONS, bootstrap
 from sidecar.checks.classifier import model_files
 from sidecar.checks.classifier import process as classifier
@@ -56,8 +57,8 @@ def test_the_listener_and_its_filters_have_these_limits() -> None:
 
 
 def test_who_waits_longer_waits_for_who_waits_shorter() -> None:
-    assert grpc_service.ATTEMPT_SECONDS < names.CHECK_SECONDS
-    assert ext_authz.PATIENCE < grpc_service.ATTEMPT_SECONDS
+    assert attempts.SECONDS < names.CHECK_SECONDS
+    assert ext_authz.PATIENCE < attempts.SECONDS
     assert ext_proc_filter.MESSAGE_TIMEOUT <= ext_proc_filter.MAX_MESSAGE_TIMEOUT
     # pictures are decoded, texts classified and names looked for, or given up, before Envoy gives up
     for seconds in (image_decoder.SECONDS, classifier.KIND.seconds, names_process.KIND.seconds):

@@ -7,26 +7,20 @@ from typing import Final
 from bartizan.policy import names
 from control_plane.compile.envoy.values import duration
 from protos.gen.envoy.config.core.v3.backoff_pb2 import BackoffStrategy
-from protos.gen.envoy.config.core.v3.base_pb2 import HeaderValue, RetryPolicy
+from protos.gen.envoy.config.core.v3.base_pb2 import RetryPolicy
 from protos.gen.envoy.config.core.v3.grpc_service_pb2 import GrpcService
 
-ATTEMPT_SECONDS: Final = 1.0
-"""A worker that has not answered a call for so long hangs. Much shorter, and a burst that only has to queue would be
-asked for again and again, until the worker does nothing else; the supervisor kills a hung worker anyway."""
-_ATTEMPT: Final = HeaderValue(
-    key="x-envoy-upstream-rq-per-try-timeout-ms", value=str(round(ATTEMPT_SECONDS * 1000))
-)
-"""Envoy 1.40 takes a cluster's retry policy for the calls of its filters, but not how long an attempt may take."""
 # the guard reads no x-envoy-internal and x-forwarded-for of the call itself
 _GUARD: Final = GrpcService.EnvoyGrpc(cluster_name=names.CLUSTER_GUARD, skip_envoy_headers=True)
 
 
 def guard_call(timeout: float) -> GrpcService:
     """A guard worker, for one answer; another one is asked when it hangs. `timeout` in seconds bounds all attempts
-    together; what is retried, and where, the agent says in the cluster, as it knows how many workers there are
-    (sidecar/agent/guard_cluster.py).
+    together. What is retried, and where, the agent says, as it knows how many workers there are
+    (sidecar/agent/guard_cluster.py), and how long an attempt may take (sidecar/agent/attempts.py). Envoy compares this
+    message with itself for every request: each field more costs.
     """
-    return GrpcService(initial_metadata=[_ATTEMPT], envoy_grpc=_GUARD, timeout=duration(timeout))
+    return GrpcService(envoy_grpc=_GUARD, timeout=duration(timeout))
 
 
 def guard_stream() -> GrpcService:
