@@ -267,7 +267,7 @@ class Agent:
         log.info("agent_draining")
         await self.envoy.stop(self.missing.settle)
         await self.workers.stop(3.0)
-        await self.shipping.close(2.0)
+        await asyncio.gather(self.shipping.close(2.0), self.spans.close(2.0))
 
 
 async def run(settings: Settings) -> None:

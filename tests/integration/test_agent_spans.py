@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,13 @@ import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
 from bartizan.telemetry import metrics
-from sidecar.agent.otlp import MOST_BYTES, QUEUE, SpanForwarder
+from sidecar.agent.otlp import MOST_BYTES, MOST_TOGETHER, QUEUE, SpanForwarder
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer):
     def __init__(self) -> None:
         self.received: list[Any] = []
+        self.port = 0
 
     async def Export(self, request: Any, context: Any) -> Any:  # noqa: N802
         self.received.append(request)
@@ -30,14 +33,20 @@ def batch(name: str) -> trace_service_pb2.ExportTraceServiceRequest:
     return made
 
 
-async def test_spans_reach_the_collector(tmp_path: Path) -> None:
-    collector = Collector()
+@pytest.fixture
+async def collector() -> AsyncIterator[Collector]:
+    made = Collector()
     outside = grpc.aio.server()
     register: Any = trace_service_pb2_grpc.add_TraceServiceServicer_to_server  # generated without types
-    register(collector, outside)
-    port = outside.add_insecure_port("127.0.0.1:0")
+    register(made, outside)
+    made.port = outside.add_insecure_port("127.0.0.1:0")
     await outside.start()
-    forwarder = SpanForwarder(f"http://127.0.0.1:{port}")
+    yield made
+    await outside.stop(0)
+
+
+async def test_spans_reach_the_collector(tmp_path: Path, collector: Collector) -> None:
+    forwarder = SpanForwarder(f"http://127.0.0.1:{collector.port}")
     inside = grpc.aio.server()
     forwarder.register(inside)
     inside.add_insecure_port(f"unix:{tmp_path}/otlp.sock")
@@ -53,8 +62,35 @@ async def test_spans_reach_the_collector(tmp_path: Path) -> None:
     with contextlib.suppress(asyncio.CancelledError):
         await running
     await inside.stop(0)
-    await outside.stop(0)
     assert collector.received == [batch("one")]
+
+
+async def test_what_waits_goes_out_together_in_its_order(collector: Collector) -> None:
+    forwarder = SpanForwarder(f"http://127.0.0.1:{collector.port}")
+    for name in ("one", "two", "three"):
+        forwarder.put(batch(name).SerializeToString())
+    forwarder.put(large := batch("x" * MOST_TOGETHER).SerializeToString())
+    await asyncio.gather(forwarder.close(60), forwarder.run())
+    assert [names_of(each) for each in collector.received[:1]] == [["one", "two", "three"]]
+    assert [each.SerializeToString() for each in collector.received[1:]] == [large]
+
+
+async def test_at_the_end_what_waits_is_sent_at_once_and_nobody_waits_for_a_collector_that_hangs() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        forwarder = SpanForwarder(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        running = asyncio.get_running_loop().create_task(forwarder.run())
+        forwarder.put(b"x")
+        await forwarder.close(0.1)
+        assert not running.done()
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+    await SpanForwarder("").close(60)
+
+
+def names_of(request: trace_service_pb2.ExportTraceServiceRequest) -> list[str]:
+    scopes = (scope for resource in request.resource_spans for scope in resource.scope_spans)
+    return [span.name for scope in scopes for span in scope.spans]
 
 
 async def test_without_a_collector_spans_are_taken_and_dropped() -> None:
