@@ -45,6 +45,10 @@ from sidecar.plan.trail import Trail
 
 MAX_ANSWER = 16 * 1024 * 1024
 """Bytes of an answer that is withheld; a longer one is refused (502)."""
+# asked for every piece of a stream: by identity, as an enum's hash is Python, and here, as an attribute of its class costs
+# as much as a call
+_MODEL, _STREAMED, _PASSED = Stage.MODEL, Stage.STREAMED, Stage.PASSED
+_DONE, _REFUSED = Stage.DONE, Stage.REFUSED
 _OF_ENVOY = {408: Cause.DEADLINE, 413: Cause.BODY_TOO_LARGE, 504: Cause.DEADLINE}
 
 
@@ -91,9 +95,8 @@ class Exchange:
     @property
     def complete(self) -> bool:
         """Whether the last answer was given: only then may the RPC end with status OK."""
-        # by identity: an enum's hash is Python, and this is asked for every piece of a stream
-        stage, done, refused = self.stage, Stage.DONE, Stage.REFUSED
-        return stage is done or stage is refused or (stage is Stage.MODEL and not self.plan.output)
+        stage = self.stage
+        return stage is _DONE or stage is _REFUSED or (stage is _MODEL and not self.plan.output)
 
     @property
     def decision(self) -> Decision:
@@ -108,9 +111,9 @@ class Exchange:
 
     def take(self, event: Event) -> Sequence[Reply]:
         """Advance by one event. Raises ProtocolViolation for one that can't come now."""
-        if isinstance(event, AnswerBody) and self.stage is Stage.STREAMED:  # as most often
+        if isinstance(event, AnswerBody) and self.stage is _STREAMED:  # as most often
             return self._stream(event.data, end=event.end)
-        if isinstance(event, AnswerBody) and self.stage is Stage.PASSED:
+        if isinstance(event, AnswerBody) and self.stage is _PASSED:
             self.trail.response_bytes += len(event.data)
             return self._send(event.data, end=event.end)
         match event, self.stage:
@@ -261,24 +264,24 @@ class Exchange:
         return replies
 
     def _stream(self, data: bytes, *, end: bool, trailers: bool = False) -> Sequence[Reply]:
-        if self._inspector is None:
+        inspector, trail, clock_ns = self._inspector, self.trail, self._clock_ns
+        if inspector is None:
             raise ProtocolViolation("no stream")
-        started = self._clock_ns()
-        trail = self.trail
+        started = clock_ns()
         trail.response_bytes += len(data)
-        output = self._inspector.feed(data, end=end)
-        trail.mark("output", started, self._clock_ns())
-        trail.response_scanned += output.scanned_bytes
+        output = inspector.feed(data, end=end)
+        trail.mark("output", started, clock_ns())
+        trail.response_scanned = inspector.scanned_bytes
         if output.findings:
             trail.find(output.findings, "response")
             if self.plan.shadow and any(finding.action >= Action.CUT for finding in output.findings):
                 self.would = self.would or Decision(cause=Cause.ANSWER_CUT, action=Action.CUT)
-        if self._inspector.unscanned:
-            trail.leave_unscanned(*self._inspector.unscanned)
+        if inspector.unscanned:
+            trail.leave_unscanned(*inspector.unscanned)
         if output.cut:
             self._final = Decision(cause=output.cause or Cause.ANSWER_CUT, action=Action.CUT)
             return self._send(output.data, end=True, cut=True)
-        if end and self._inspector.scanned_bytes < self._inspector.total_bytes:
+        if end and inspector.scanned_bytes < inspector.total_bytes:
             self.trail.leave_unscanned("answer_unreadable" if self.plan.output.texts else "no_text_checks")
         if trailers:
             self.stage = Stage.DONE

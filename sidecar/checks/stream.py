@@ -31,7 +31,7 @@ class StreamOutput(Value, frozen=True, kw_only=True):
     """What one call of `feed` gave: everything in it is of this call alone, totals are the inspector's.
 
     data: bytes for the client. cut: the stream is over, `data` ends with the protocol's own last event.
-    cause: why it was cut, else None. findings: new ones. scanned_bytes, total_bytes: text in UTF-8.
+    cause: why it was cut, else None. findings: new ones.
     """
 
     hidden: ClassVar[frozenset[str]] = frozenset({"data"})
@@ -40,12 +40,10 @@ class StreamOutput(Value, frozen=True, kw_only=True):
     cut: bool = False
     cause: Cause | None = None
     findings: tuple[Finding, ...] = ()
-    scanned_bytes: int = 0
-    total_bytes: int = 0
 
 
 class StreamInspector:
-    """One streamed answer. `findings`, `scanned_bytes` and `total_bytes` are the totals so far."""
+    """One streamed answer. `findings`, `scanned_bytes` and `total_bytes` (of text in UTF-8) are the totals so far."""
 
     def __init__(
         self, stream: AnswerStream, checks: CheckSet, *, shadow: bool, decision_id: str = ""
@@ -58,7 +56,9 @@ class StreamInspector:
         restores = [RestoreCheck(tokens, in_json=in_json) for in_json in (False, True)] if tokens else []
         self._restore = restores[-1:]
         self._last: list[list[SpanCheck]] = [[check, *rendered] for check in restores]
+        self._reads = bool(self._checks or self._last)
         self._kept = KeptTexts(checks.wholes, shadow=shadow)
+        self._validates = bool(checks.wholes)
         self._joined = JoinedPieces(self._checks)
         # one that asks a model about segments would keep a whole one back, and ask twice
         self._joining = [check for check in self._checks if not getattr(check, "piecewise", False)]
@@ -84,15 +84,12 @@ class StreamInspector:
         """Take bytes of the answer, split anywhere; `end` says that none follow. After a cut nothing comes out."""
         if self._cut is not None:
             return StreamOutput(data=b"", cut=True, cause=self._cut)
-        found, scanned, total = len(self._found), self.scanned_bytes, self.total_bytes
+        found = len(self._found)
         data = self._watch(chunk, end=end) if self._shadow else self._guard(chunk, end=end)
+        if self._cut is None and len(self._found) == found:  # as mostly
+            return StreamOutput(data=data)
         return StreamOutput(
-            data=data,
-            cut=self._cut is not None,
-            cause=self._cut,
-            findings=self.findings[found:] if len(self._found) > found else (),
-            scanned_bytes=self.scanned_bytes - scanned,
-            total_bytes=self.total_bytes - total,
+            data=data, cut=self._cut is not None, cause=self._cut, findings=self.findings[found:]
         )
 
     def _watch(self, chunk: bytes, *, end: bool) -> bytes:
@@ -120,6 +117,9 @@ class StreamInspector:
         return chunk
 
     def _guard(self, chunk: bytes, *, end: bool) -> bytes:
+        if not end and (part := self._stream.repeated(chunk)) is not None:  # as mostly
+            said = self._say(part)
+            return said if self._cut is None else said + self._ending()
         refused: Cause | None = None
         try:
             self._stream.feed(chunk, end=end)
@@ -132,13 +132,10 @@ class StreamInspector:
                 return bytes(out) + self._ending()
         if refused is not None:  # whatever stood before it in these bytes has flowed, as if it had come alone
             self._cut = refused
-            return bytes(out) + self._ending()
-        if end:
+        elif end:
             self._see(self._stream.unsaid())
             out += self._flush(self._finish((), every=True))
-            if self._cut is not None:
-                out += self._ending()
-        return bytes(out)
+        return bytes(out) if self._cut is None else bytes(out) + self._ending()
 
     def _ending(self) -> bytes:
         if self._cut is not Cause.ANSWER_CUT:
@@ -147,12 +144,8 @@ class StreamInspector:
 
     def _piece(self, piece: StreamPiece) -> bytes:
         """One event, its text replaced by what may flow; held-back text goes before an event that ends its stream."""
-        if piece.only_says:  # as mostly
-            (part,) = piece.texts
-            text = self._push(part)
-            if self._cut is not None and (piece.whole or self._refused or not text):
-                return b""
-            return self._stream.take(None if text == part.text else (text,))
+        if piece.only_says and not piece.whole:
+            return self._say(*piece.texts)
         self.unscanned.update(dict.fromkeys(piece.unscanned))
         if piece.identifiers:
             self._identify(piece.identifiers)
@@ -173,13 +166,21 @@ class StreamInspector:
             return before
         return before + self._stream.take(texts)
 
+    def _say(self, part: TextPart) -> bytes:
+        """An event that holds this text and nothing beside it that anybody looks at."""
+        text = self._push(part)
+        if self._cut is not None and (self._refused or not text):
+            return b""
+        return self._stream.take(None if text == part.text else (text,))
+
     def _push(self, part: TextPart) -> str:
         """What may flow of this text stream now."""
-        size = len(part.text) if part.text.isascii() else len(part.text.encode())
+        text = part.text
+        size = len(text) if text.isascii() else len(text.encode())
         self.total_bytes += size
-        kept = self._kept.reads(part.location)
-        if not self._checks and not self._last and not kept:
-            return part.text
+        kept = self._validates and self._kept.reads(part.location)
+        if not (self._reads or kept):
+            return text
         self.scanned_bytes += size
         if part.joins:
             self._join(part)
@@ -193,7 +194,7 @@ class StreamInspector:
                 blocks=self._blocks(part),
                 last=self._last[part.written] if self._last else (),
             )
-        text = pipe.feed(part.text, end=False)
+        text = pipe.feed(text, end=False)
         if pipe.findings or pipe.blocked:
             self._note(pipe)
         if kept and self._cut is None:

@@ -167,6 +167,11 @@ class AnswerStream(Protocol):
         before that.
         """
 
+    def repeated(self, chunk: bytes) -> TextPart | None:
+        """What these bytes say, if they are the event before them with another text, and none waits: `take` it next. None: they
+        are for `feed`.
+        """
+
     def text_of(self, location: str) -> str:
         """The text that clients make of this text stream and others, its blocks; "" where they show it alone."""
 

@@ -8,13 +8,14 @@ probabilities, token ids) and of all lines that are not its data.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from sidecar.formats.base import FormatError, StreamPiece, TextPart
+from sidecar.formats.event_reader import EventReader, Splitter
 from sidecar.formats.faults import MODEL_ERROR, take_traces
 from sidecar.formats.identifiers import is_new, unseen
 from sidecar.formats.json_text import (
@@ -28,7 +29,7 @@ from sidecar.formats.json_text import (
 )
 from sidecar.formats.openai_fields import UNREADABLE
 from sidecar.formats.reading import WHOLE, Reading, malformed
-from sidecar.formats.same_shape import Alike, Asides, LastShapes
+from sidecar.formats.same_shape import Alike, Around, LastShapes
 from sidecar.formats.split_names import Chunk, RawEvent, SplitNames
 from sidecar.formats.streamed_json import StreamedJson
 from sidecar.formats.walk import WHOLE_NUMBERS, take_unreadable
@@ -37,60 +38,13 @@ from sidecar.model.decision import Cause
 _MAX_STREAMS = 256
 _MAX_TEXTS = 2_500
 """Of one event, as of a whole body."""
+_PATIENCE = 8
+"""So many events, one after the other, that differ from the last one in more than their text end the search for those that
+do not.
+"""
 _MAX_KNOWN = 1_024
 """Identifiers that are remembered; then they are looked at again."""
 DONE = b"[DONE]"
-
-
-class Splitter(Protocol):
-    """Bytes in, whole events out. `over`: the next one is too large, so that none follows."""
-
-    over: bool
-
-    def feed(self, chunk: bytes, *, end: bool) -> Sequence[RawEvent]: ...
-    def missing(self, raw: bytes) -> bytes:
-        """What an event lacks at its end, as the last one of a stream may: whatever follows would be a part of it."""
-
-
-class EventReader(Protocol):
-    """What one protocol says in its events. Holds the state of one stream."""
-
-    @property
-    def event_names(self) -> Container[bytes]:
-        """SSE event names of the protocol: all others are taken out where texts are checked."""
-
-    @property
-    def repeats(self) -> bool:
-        """Whether an event that was read needs not be read again with another text: then `read` and `sent` of the second
-        would list the same, and change nothing in the reader but by their marks.
-        """
-
-    @property
-    def asides(self) -> Asides:
-        """Members in which such events may differ, too. Strings among them are listed as identifiers, and nowhere else."""
-
-    def again(self, said: Mapping[Path, bytes]) -> Any:
-        """The mark of an event that differs from one that was read only in its text and these asides."""
-
-    def read(self, value: dict[str, Any], reading: Reading) -> None:
-        """List what this event holds. Raises FormatError ANSWER_MALFORMED for what can't be."""
-
-    def sent(self, mark: Any) -> Mapping[Path, str]:
-        """An event goes out now whose reading had this mark. Returns JSON tokens that must change in it for the protocol's
-        own order.
-        """
-
-    def unsaid(self) -> Sequence[str]:
-        """Text streams of answers that said nothing, now that the stream ends; each once."""
-
-    def closing(self, pending: Sequence[TextPart]) -> bytes:
-        """Events that carry held-back text of these text streams."""
-
-    def cut(self, decision_id: str, *, named: bool = True) -> bytes:
-        """A valid end of the stream, given what went out; not `named`: without the answer's own identifiers."""
-
-    def fail(self, decision_id: str) -> bytes:
-        """The protocol's error in place of it."""
 
 
 def alone(_location: str) -> str:
@@ -124,8 +78,13 @@ class JsonEventStream:
         self._shapes = LastShapes(reader.asides, reader.again)
         self._last = b""
         """The event that went out last."""
+        self._around: Around | None = None
+        """Of the last event, if those bytes came alone: then the next one may come so, too."""
+        self._misses = 0
+        self._repeated: tuple[bytes, str] | None = None
 
     def feed(self, chunk: bytes, *, end: bool) -> None:
+        self._around = None
         for event in self._splitter.feed(chunk, end=end):
             self._chunks.append(self._read(event))
             self._names.join()
@@ -133,6 +92,18 @@ class JsonEventStream:
             self._names.end()
         if self._splitter.over:
             raise FormatError(Cause.ANSWER_TOO_LARGE, "one event of the stream is too large")
+        if len(self._chunks) == 1 and self._misses < _PATIENCE:
+            self._around = _around(self._chunks[0], chunk)
+            self._misses += self._around is not None
+
+    def repeated(self, chunk: bytes) -> TextPart | None:
+        if self._around is None or self._chunks:
+            return None
+        part = self._around.part(chunk)
+        if part is not None:
+            self._repeated = chunk, part.text
+            self._misses = 0
+        return part
 
     def events(self) -> Sequence[StreamPiece]:
         whole = self._names.whole()
@@ -144,10 +115,18 @@ class JsonEventStream:
         return tuple(TextPart(location=name, text="") for name in self._reader.unsaid())
 
     def take(self, texts: Sequence[str] | None) -> bytes:
-        self._names.taken += 1
-        said = self._said(self._chunks.popleft(), texts)
+        if self._repeated is not None:
+            said = self._said_again(*self._repeated, texts)
+            self._repeated = None
+        else:
+            self._names.taken += 1
+            said = self._said(self._chunks.popleft(), texts)
         self._last = said or self._last
         return said
+
+    def _said_again(self, raw: bytes, text: str, texts: Sequence[str] | None) -> bytes:
+        assert self._around is not None
+        return raw if texts is None or texts[0] == text else self._around.written(texts[0])
 
     def _said(self, chunk: Chunk, texts: Sequence[str] | None) -> bytes:
         if (alike := chunk.alike) is not None:
@@ -295,3 +274,12 @@ class JsonEventStream:
             )
             for at, text, again in found
         )
+
+
+def _around(chunk: Chunk, raw: bytes) -> Around | None:
+    """What the next event would repeat of this one, if it is all of these bytes."""
+    event, alike = chunk.event, chunk.alike
+    data = event.data
+    if alike is None or data is None or event.raw != raw or raw.count(data) != 1 or b"\n" in data:
+        return None
+    return alike.around(raw, data) if event.with_data(data) == raw else None

@@ -2,7 +2,7 @@
 model's answer do.
 
 Such an event is JSON that has been read strictly, with another plain string, number or time in the place of one: it needs
-no second reading. Used by event_stream.py for protocols whose reader says so (`EventReader.repeats`).
+no second reading. Used by event_stream.py for protocols whose reader says so (`EventReader.repeats` in event_reader.py).
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ WORD: Final = re.compile(rb'"[A-Za-z0-9_.:/+\-]{0,128}"')
 PADDING: Final = re.compile(rb'"(?![A-Za-z0-9]{0,26}[0-9]{6})[A-Za-z0-9]{0,32}"')
 """Random letters and digits, by which engines hide how long a piece of text is. None that could be a card or a phone."""
 _PLAIN = re.compile(rb'[^"\\\x00-\x1f]+')
+LONGEST: Final = 4_096
+"""Bytes of an event that is known by its bytes: far fewer than any splitter takes for too large."""
 _KEPT = 8
 """Text streams whose shapes are known at one time: alternatives of one answer come in turn."""
 _PATIENCE = 2 * _KEPT
@@ -87,6 +89,33 @@ class Shape(msgspec.Struct, frozen=True, gc=False):
         return data + self.tail
 
 
+class Around(msgspec.Struct, frozen=True, gc=False):
+    """The bytes of one event around its text: most events of an answer repeat the last one's."""
+
+    head: bytes
+    tail: bytes
+    said: TextPart
+
+    def part(self, raw: bytes) -> TextPart | None:
+        """What an event with these bytes says, None where more than the text is another."""
+        head, tail = self.head, self.tail
+        if len(raw) > LONGEST or not (raw.startswith(head) and raw.endswith(tail)):
+            return None
+        found = _PLAIN.fullmatch(raw, len(head), len(raw) - len(tail))
+        if found is None:
+            return None
+        try:
+            text = found[0].decode()
+        except UnicodeDecodeError:
+            return None
+        said = self.said
+        return TextPart(location=said.location, text=text, role=said.role)
+
+    def written(self, text: str) -> bytes:
+        """The event with this text, whatever it holds."""
+        return self.head + _token(text) + self.tail
+
+
 class Alike(msgspec.Struct, frozen=True, gc=False):
     """One event of a known shape."""
 
@@ -107,11 +136,24 @@ class Alike(msgspec.Struct, frozen=True, gc=False):
         for at, token in edits.items():
             said[at] = token.encode()
         if text != self.text:
-            plain = text.encode()
-            if plain and not (plain.isascii() and _PLAIN.fullmatch(plain)):
-                plain = string_token(text)[1:-1].encode()
-            said[self.shape.text] = plain
+            said[self.shape.text] = _token(text)
         return self.shape.written(said)
+
+    def around(self, raw: bytes, data: bytes) -> Around | None:
+        """The bytes of this event, which hold its data once, without its text. None where bytes alone do not tell what the next
+        one is: it has strings beside its text or a place in an order, or is nothing without its text.
+        """
+        shape = self.shape
+        if self.mark is not None or shape.strings or shape.like.whole:
+            return None
+        before = raw.find(data)
+        for gap in shape.gaps:
+            before += len(gap.before)
+            if gap.path == shape.text:
+                break
+            before += len(self.said[gap.path])
+        end = before + len(self.said[shape.text])
+        return Around(raw[:before], raw[end:], shape.like.texts[0])
 
 
 class LastShapes:
@@ -162,6 +204,14 @@ class LastShapes:
         """One of a text stream: what its reader knows of that follows the newest event that it read."""
         others = [each for each in self._shapes if each.location != shape.location]
         self._shapes = [shape, *others[: _KEPT - 1]]
+
+
+def _token(text: str) -> bytes:
+    """The text as it stands between the quotes of a JSON string."""
+    plain = text.encode()
+    if not plain or (plain.isascii() and _PLAIN.fullmatch(plain)):
+        return plain
+    return string_token(text)[1:-1].encode()
 
 
 def _shape(

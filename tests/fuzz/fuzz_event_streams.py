@@ -15,7 +15,7 @@ from sidecar.checks.catalog import build_checks
 from sidecar.checks.stream import StreamInspector
 from sidecar.formats.base import AnswerStream, Format, FormatError, StreamPiece, TextPart
 from sidecar.formats.catalog import build_format
-from sidecar.formats.event_stream import Splitter
+from sidecar.formats.event_reader import Splitter
 from sidecar.formats.ndjson import LineSplitter
 from sidecar.formats.split_names import RawEvent
 from sidecar.formats.sse import EventSplitter
@@ -242,7 +242,7 @@ class _Told:
 
     def __init__(self, stream: AnswerStream) -> None:
         self.feed, self.events, self.take = stream.feed, stream.events, stream.take
-        self.unsaid, self.text_of = stream.unsaid, stream.text_of
+        self.unsaid, self.text_of, self.repeated = stream.unsaid, stream.text_of, stream.repeated
 
     def closing(self, pending: Sequence[TextPart]) -> bytes:
         return repr([(part.location, part.text) for part in pending]).encode()

@@ -199,13 +199,11 @@ def test_flagging_checks_hold_back_nothing() -> None:
 
 
 def test_every_text_byte_is_counted_as_scanned() -> None:
-    outputs = run(chunk({"content": "é jane@mail.example.com"}) + chunk({}, finish="stop"), [], checks())
-    assert (
-        sum(output.scanned_bytes for output in outputs)
-        == sum(output.total_bytes for output in outputs)
-        == 27  # the text, and "c1" and "m"
-    )
-    assert outputs[0].findings[0].action is Action.REDACT
+    inspector = StreamInspector(openai_stream(legacy=False), CheckSet(texts=checks()), shadow=False)
+    data = chunk({"content": "é jane@mail.example.com"}) + chunk({}, finish="stop")
+    output = inspector.feed(data, end=True)
+    assert inspector.scanned_bytes == inspector.total_bytes == 27  # the text, and "c1" and "m"
+    assert output.findings[0].action is Action.REDACT
 
 
 @pytest.mark.parametrize("size", [1, 3, 7, 200])

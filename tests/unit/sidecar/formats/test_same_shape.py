@@ -33,12 +33,14 @@ def said(reader: Reader, events: list[bytes], *, conceal: bool) -> list[Any]:
     one, other = stream(reader, conceal=conceal), stream(reader, conceal=conceal)
     out: list[Any] = []
     for sent in events:
-        for each in (one, other):
+        repeated = one.repeated(sent)
+        assert other.repeated(sent) == repeated
+        for each in (one, other) if repeated is None else ():
             try:
                 each.feed(sent, end=False)
             except FormatError as error:
                 return [*out, (error.cause, error.detail)]
-        pieces: list[StreamPiece] = list(one.events())
+        pieces = list(one.events()) if repeated is None else [StreamPiece(texts=(repeated,))]
         out += pieces
         out += [one.take(None) for _ in pieces]
         out += [other.take([f'{part.text}"\\\n\u2028é' for part in piece.texts]) for piece in pieces]
@@ -97,6 +99,10 @@ EVENTS = st.one_of(
 @example([chunk("a"), chunk("b"), chunk('c", "content": "d').replace(b"\\", b"")], True)
 @example([chunk("a"), chunk("b\n"), chunk("é"), chunk("\x00")], True)
 @example([chunk("a"), chunk("b"), chunk("")], True)
+@example([chunk("a"), chunk("b"), chunk("c"), chunk("")], True)
+@example([chunk("a"), chunk("b"), chunk("c"), chunk("d", around={"created": 2}), chunk("e")], True)
+@example([chunk("a"), chunk("b"), chunk("c"), chunk("d").replace(b'"d"', b'"\xff"')], True)
+@example([chunk("a"), chunk("b"), chunk("c"), chunk('d", "content": "e').replace(b"\\", b"")], True)
 @example([chunk("a"), chunk("b").replace(b'"b"', b'"b\xff"')], True)
 @example([chunk("a"), chunk("b", around={"created": 4111111111111111})], True)
 @example([chunk("a", around={"usage": {"total_tokens": each}}) for each in (1, 10**6)], True)

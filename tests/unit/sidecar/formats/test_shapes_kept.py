@@ -15,7 +15,7 @@ from sidecar.formats.base import StreamPiece
 from sidecar.formats.ollama import OllamaEvents
 from sidecar.formats.openai_stream import ChatEvents
 from sidecar.formats.responses_stream import ResponseEvents
-from sidecar.formats.same_shape import _KEPT, _PATIENCE, NO_ASIDES, LastShapes
+from sidecar.formats.same_shape import _KEPT, _PATIENCE, LONGEST, NO_ASIDES, LastShapes
 from sidecar.formats.sse import encode
 from tests.support.shaped_events import (
     Reader,
@@ -63,6 +63,66 @@ def test_the_second_event_of_a_shape_is_not_read_again(reader: Reader, events: l
     assert first.alike is None
     assert second.alike is not None
     assert [part.text for part in second.piece.texts] == ["b"]
+
+
+COUNTED = [encode(chunk("a", around={"created": number})) for number in range(3)]
+PADDED = [encode(chunk("a", around={"obfuscation": "ZGF"}))] * 3
+
+
+@pytest.mark.parametrize(
+    ("reader", "chunks", "says"),
+    [
+        (ChatEvents, [encode(chunk(text)) for text in "abc"], "c"),
+        (ChatEvents, [encode(chunk(text, ascii_only=False)) for text in "abé"], "é"),
+        (MessageEvents, [delta(text) for text in "abc"], "c"),
+        (ChatEvents, [encode(chunk("a")) + encode(chunk("b")), encode(chunk("c"))], None),  # came together
+        (ChatEvents, [encode(chunk("a")), encode(chunk("b")), encode(chunk("c"))[:-1]], None),
+        (ChatEvents, [encode(chunk("a")), encode(chunk("b")), encode(chunk("c")) * 2], None),
+        (ChatEvents, [encode(chunk("a")), encode(chunk("b")), encode(chunk("c"))[:-2] + b"\r\n\r\n"], None),
+        (ChatEvents, [encode(chunk("a")), encode(chunk("b")), encode(chunk(""))], None),
+        (ChatEvents, [encode(chunk("a")), encode(chunk("b")), encode(chunk("c")) + b"data: {"], None),
+        (ChatEvents, [encode(chunk("a")), encode(chunk("b")) + b"data: {", encode(chunk("c"))], None),
+        (ChatEvents, [encode(chunk("a")), encode(chunk("b")), encode(chunk("c\n"))], None),
+        (ChatEvents, [encode(chunk("a")), encode(chunk("b")), encode(chunk("c" * LONGEST))], None),
+        (ChatEvents, [encode(chunk("a")), encode(chunk("b")), encode(b"[DONE]"), encode(chunk("c"))], None),
+        (ChatEvents, [encode(chunk("a", index=number % 2)) for number in range(5)], None),
+        (ChatEvents, COUNTED, None),
+        (ChatEvents, PADDED, None),  # strings beside it are looked at
+        (OllamaEvents, [line(text, "2026-11-30T13:00:00.1Z") for text in "abc"], None),
+        (ResponseEvents, [response("a", 9, "x")] * 3, None),  # its number may have to change
+    ],
+)  # fmt: skip
+def test_an_event_that_came_alone_is_known_by_the_bytes_around_its_text(
+    reader: Reader, chunks: list[bytes], says: str | None
+) -> None:
+    answers = stream(reader)
+    for before in chunks[:-1]:
+        answers.feed(before, end=False)
+        for _ in answers.events():
+            answers.take(None)
+    part = answers.repeated(chunks[-1])
+    assert (part and part.text) == says
+    if part is not None:
+        assert answers.take(None) == chunks[-1]
+        assert answers.repeated(chunks[-1]) == part
+        changed = answers.take(['"\n'])
+        assert changed == chunks[-1].replace(f'"{says}"'.encode(), rb'"\"\n"')
+
+
+def test_an_event_waits_for_those_before_it_that_nobody_took() -> None:
+    answers = stream(ChatEvents)
+    answers.feed(encode(chunk("a")), end=False)
+    answers.take(None)
+    answers.feed(encode(chunk("b")), end=False)
+    assert answers.repeated(encode(chunk("c"))) is None
+
+
+def test_streams_whose_events_differ_in_more_are_no_longer_asked_for_what_they_repeat() -> None:
+    answers = stream(ChatEvents)
+    for number in range(99):
+        answers.feed(encode(chunk("a", around={"created": number})), end=False)
+        answers.take(None)
+    assert answers.repeated(encode(chunk("b", around={"created": 98}))) is None
 
 
 @pytest.mark.parametrize(
