@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Final
 
 from sidecar.checks.base import Match, SpanCheck, TextCheck
 from sidecar.checks.escapes import Unescaped, matches, unescaped
-from sidecar.checks.joined_blocks import BorderStage, JoinedBlocks
+from sidecar.checks.joined_blocks import MOST, BorderStage, JoinedBlocks
 from sidecar.checks.quiet import LONGEST, Gate, gate_of
 from sidecar.checks.spans import done
 from sidecar.model.finding import Action, Finding
+
+_MOST_PIECES: Final = 512
 
 
 class Pipe:
@@ -69,16 +72,30 @@ class Pipe:
 class _Quiet:
     """The stages of a pipe as one, as long as its text is quiet. All of them then have let go of it up to its last word."""
 
-    __slots__ = ("_border", "_context", "_gate", "_past", "_size", "_stages", "held", "on")
+    __slots__ = (
+        "_before",
+        "_border",
+        "_context",
+        "_gate",
+        "_most",
+        "_past",
+        "_size",
+        "_stages",
+        "held",
+        "on",
+    )
 
     def __init__(self, gate: Gate, stages: Sequence[_Stage], border: Sequence[BorderStage]) -> None:
         self._gate = gate
         self._stages = stages
         self._border = border
         self._context = max(stage.check.context for stage in stages)
+        self._most = max(self._context, MOST)
+        """So many characters of what flowed last are all that anybody asks for."""
+        self._before = ""
         self._past: list[str] = []
+        """What flowed since then."""
         self._size = 0
-        """Characters of what is past."""
         self.on = False
         self.held = ""
 
@@ -86,33 +103,28 @@ class _Quiet:
         """What flows of a piece with which the text stays quiet; None for another one, which is not taken."""
         if len(text) > LONGEST or not (self.on or self._enter()):
             return None
-        text = self.held + text
+        if self.held:
+            text = self.held + text
         word = self._gate.passes(text)
         if word is None:
             return None
         self.held = text[word:]
-        if word:
-            text = text[:word]
-            self._keep(text)
-            for border in self._border:
-                border.feed(text, end=False)
-            return text
-        return ""
-
-    def _keep(self, text: str) -> None:
-        if not self._context:
-            return
+        text = text[:word]
         self._past.append(text)
-        self._size += len(text)
-        if self._size > self._context + 8 * LONGEST:
-            self._past = ["".join(self._past)[-self._context :]]
-            self._size = self._context
+        self._size += word
+        if self._size > self._most + 8 * LONGEST or len(self._past) > _MOST_PIECES:
+            self._past = ["".join(self._past)[-self._most :]]
+            self._size = len(self._past[0])
+        return text
 
     def leave(self) -> None:
         """Give each stage what it had by now, if it had been asked."""
         if not self.on:
             return
         past, held = "".join(self._past), self.held
+        for border in self._border:
+            border.feed(past, end=False)
+        past = self._before + past
         for stage in self._stages:
             stage.resume(past, held)
             held = ""
@@ -130,7 +142,7 @@ class _Quiet:
             held += stage.held
         if past and past[-1] not in " \n":
             return False
-        self._past, self._size, self.held, self.on = [past], len(past), held, True
+        self._before, self._past, self._size, self.held, self.on = past, [], 0, held, True
         return True
 
 

@@ -19,7 +19,9 @@ LONGEST: Final = 256
 """Characters that are looked at together: longer pieces are no tokens of a model."""
 # A number stands between four signs that are no digits, or behind as many letters: it is no part of a longer number.
 _NUMBER = r"(?:(?<=[a-z]{3}[a-z ])[0-9]{1,4}+(?=[,;]? [a-z]{3}))?"
-_WORDS: Final = re.compile(rf"(?:[A-Z]?+[a-z']*+{_NUMBER}[,.;:!?]*+(?:[ \n]++|\Z))*")
+_WORD = rf"[A-Z]?+[a-z']*+{_NUMBER}[,.;:!?]*+"
+_WORDS: Final = re.compile(rf"(?:{_WORD}[ \n]++)*({_WORD})")
+"""Its group is the last word. The repeated one is not possessive: Python before 3.11.5 then gives a wrong one."""
 _GAP = r"[ \n'.,;:!?]*"
 _WITHIN = r"['.,;:!?]*"
 _MOST_BEGINNINGS: Final = 32
@@ -34,9 +36,10 @@ class Gate:
 
     def passes(self, text: str) -> int | None:
         """Where the last word of a quiet text begins, which begins at a word; None for a text that is not quiet."""
-        if not _WORDS.fullmatch(text) or (self._loud is not None and self._loud.search(text)):
+        words = _WORDS.fullmatch(text)
+        if words is None or (self._loud is not None and self._loud.search(text)):
             return None
-        word = max(text.rfind(" "), text.rfind("\n")) + 1
+        word = words.start(1)
         return word if len(text) - word <= LONGEST_WORD else None
 
 
