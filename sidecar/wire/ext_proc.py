@@ -39,6 +39,7 @@ METHOD = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
 ANSWER_SECONDS = 300.0
 """A model has this long for an answer that is withheld: Envoy has no timer of its own there."""
 MOST_HELD = 256 * 1024 * 1024
+_WITHHELD = Stage.WITHHELD
 _CANCELLED, _INVALID_ARGUMENT, _INTERNAL = 1, 3, 13
 log = get_logger()
 
@@ -116,7 +117,8 @@ class _Session:
 
     def patience(self) -> float | None:
         """Seconds to wait for the next message while an answer is withheld; None: as long as Envoy likes."""
-        if self._exchange is None or self._exchange.stage is not Stage.WITHHELD:
+        exchange = self._exchange
+        if exchange is None or exchange.stage is not _WITHHELD:
             return None
         if not self._withheld_until:
             self._withheld_until = time.monotonic() + self._owner.answer_seconds

@@ -10,6 +10,9 @@ OFFLOAD = 64 * 1024
 OFFLOAD_QUOTES = 256
 """A body from this size on, or with this many quotation marks (two or more for each text of a JSON body), is heavy."""
 
+# an attribute of an enum's class costs as much as a call, and this is asked for every piece of a stream
+_WITHHELD, _STREAMED = Stage.WITHHELD, Stage.STREAMED
+
 
 def heavy(*pieces: bytes | bytearray) -> bool:
     """Whether these together take long to inspect."""
@@ -24,8 +27,10 @@ def heavy(*pieces: bytes | bytearray) -> bool:
 def takes_long(exchange: Exchange, event: Event) -> bool:
     """Whether the exchange is to take this event in a thread."""
     stage, asks = exchange.stage, exchange.plan.answers_ask
-    if isinstance(event, AnswerBody) and stage is not Stage.WITHHELD:  # as most often
-        return (asks and stage is Stage.STREAMED) or heavy(event.data)
+    if isinstance(event, AnswerBody) and stage is not _WITHHELD:  # as most often
+        if len(event.data) < OFFLOAD_QUOTES:
+            return asks and stage is _STREAMED
+        return (asks and stage is _STREAMED) or heavy(event.data)
     match event:
         case AnswerTrailers() if asks and stage is Stage.STREAMED:
             return True
