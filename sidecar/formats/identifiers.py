@@ -48,14 +48,13 @@ def unseen(
 
     An identifier may say what a text of the same body says: it counts by where it stands.
     """
-    texts = Counter(text for path, text in listed.items() if path[-1:] != (KEY,))
-    new = {
-        text
-        for text, times in Counter(_strings(value)).items()
-        if text not in _WORDS and text not in known and times > texts[text] and len(text) <= most
-    }
+    there = _strings(value)
+    new = {text for text in there if text not in _WORDS and text not in known and len(text) <= most}
     if not new:
         return {}
+    if texts := [text for path, text in listed.items() if text in new and path[-1:] != (KEY,)]:
+        times = Counter(there)
+        new.difference_update(text for text, said in Counter(texts).items() if times[text] <= said)
     found: dict[str, Path] = {}
     stack: list[tuple[Any, Path]] = [(value, ())]
     while stack:

@@ -29,7 +29,7 @@ PADDING: Final = re.compile(rb'"(?![A-Za-z0-9]{0,26}[0-9]{6})[A-Za-z0-9]{0,32}"'
 """Random letters and digits, by which engines hide how long a piece of text is. None that could be a card or a phone."""
 _PLAIN = re.compile(rb'[^"\\\x00-\x1f]+')
 LONGEST: Final = 4_096
-"""Bytes of an event that is known by its bytes: far fewer than any splitter takes for too large."""
+"""Bytes of an event that is known by its bytes, or kept until the next one: far fewer than any splitter takes for too large."""
 _KEPT = 8
 """Text streams whose shapes are known at one time: alternatives of one answer come in turn."""
 _PATIENCE = 2 * _KEPT
@@ -164,9 +164,13 @@ class LastShapes:
         self._mark_of = mark_of
         self._shapes: list[Shape] = []
         self._misses = 0
+        self._read: tuple[str, Any, Path, StreamPiece, Any] | None = None
 
     def find(self, data: bytes) -> Alike | None:
         """The event as its shape, if that is known, reads it."""
+        if self._read is not None:
+            self._learn(*self._read)
+            self._read = None
         for number, shape in enumerate(self._shapes):
             if (said := shape.read(data)) is None:
                 continue
@@ -181,10 +185,18 @@ class LastShapes:
         return None
 
     def learn(self, text: str, value: Any, path: Path, piece: StreamPiece, mark: Any) -> None:
-        """Keep the shape of an event that was read in full: `text` is its data, its one text stands at `path` of `value`."""
+        """Keep the shape of an event that was read in full: `text` is its data, its one text stands at `path` of `value`. Not
+        before the next event asks for it, unless it is long: the first of an answer is what a client waits for.
+        """
         if self._misses >= _PATIENCE:
             return
         self._misses += 1
+        if len(text) > LONGEST:
+            self._learn(text, value, path, piece, mark)
+        else:
+            self._read = text, value, path, piece, mark
+
+    def _learn(self, text: str, value: Any, path: Path, piece: StreamPiece, mark: Any) -> None:
         start, end = span(text, path)
         spans = [(start + 1, end - 1, path, _PLAIN)]
         for at, pattern in self._asides.items():

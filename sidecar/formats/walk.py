@@ -13,6 +13,7 @@ _LONG_NUMBER = 10**6
 """Smaller numbers hold too few digits for a card, a phone or an account."""
 _NUMBERS = frozenset({"embedding", "arguments"})
 """Members in which lists of whole numbers say what they say: vectors, and what a tool is called with."""
+_NESTED = (list, dict)
 
 WHOLE_NUMBERS = "whole_numbers"
 _SHORT = 16
@@ -66,7 +67,7 @@ def take_unreadable(value: Any, keys: Container[str]) -> list[tuple[Path, str]]:
             if key in keys:
                 found.append(((*at, key), str(key)))
                 here[key] = None
-            elif not isinstance(item, list | dict) or key in _NUMBERS:
+            elif not isinstance(item, _NESTED) or key in _NUMBERS:
                 continue
             elif _whole_numbers(item) and (len(item) > _SHORT or _named_so((*at, key))):
                 found.append(((*at, key), WHOLE_NUMBERS))
