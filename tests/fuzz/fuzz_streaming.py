@@ -61,7 +61,8 @@ def case_of(program: Program, planted: tuple[str, ...]) -> Case:
     }
     order = [program.choice(sorted(queues)) for _ in range(program.byte() % 41)]
     end = program.choice((b"\n", b"\r\n", b"\r")) if wire.named or wire.protocol == "openai" else b"\n"
-    sizes = [1 + program.byte() % 60 for _ in range(program.byte() % 61)]
+    alone = program.flag()
+    sizes = None if alone else [1 + program.byte() % 60 for _ in range(program.byte() % 61)]
     return Case.of(wire, texts, queues, order, outer=outer, end=end, sizes=sizes)
 
 

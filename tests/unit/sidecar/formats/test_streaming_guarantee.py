@@ -112,19 +112,23 @@ class Case:
         *,
         outer: Callable[[Any], str],
         end: bytes,
-        sizes: list[int],
+        sizes: list[int] | None,
     ) -> Case:
-        """`queues`: the deltas of each text stream, taken in this order."""
+        """`queues`: the deltas of each text stream, taken in this order. `sizes`: of what comes together, None for each event by
+        itself.
+        """
         order = order + [name for name in queues for _ in queues[name]]
         pieces = [wire.piece(name, queues[name].pop(0)) for name in order if queues[name]]
         events = [*wire.begin(), *pieces, *wire.end(texts)]
         for number, event in enumerate(events):
             if "sequence_number" in event:
                 event["sequence_number"] = number
-        data = b"".join(wire.event(event, outer) for event in events)
+        written = [wire.event(event, outer) for event in events]
         if wire.kind == "text/event-stream":
-            data = data.replace(b"\n", end)
-        return cls(wire, texts, data, sizes)
+            written = [event.replace(b"\n", end) for event in written]
+        return cls(
+            wire, texts, b"".join(written), [len(event) for event in written] if sizes is None else sizes
+        )
 
 
 @st.composite
@@ -141,7 +145,7 @@ def answers(draw: st.DrawFn, said: st.SearchStrategy[str] = TEXTS) -> Case:
     }
     order = draw(st.lists(st.sampled_from(sorted(queues)), max_size=40))
     end = draw(st.sampled_from([b"\n", b"\r\n", b"\r"])) if wire.kind == "text/event-stream" else b"\n"
-    sizes = draw(st.lists(st.integers(1, 60), max_size=60))
+    sizes = draw(st.one_of(st.lists(st.integers(1, 60), max_size=60), st.none()))
     return Case.of(wire, texts, queues, order, outer=outer, end=end, sizes=sizes)
 
 
