@@ -17,6 +17,10 @@ class Splitter(Protocol):
 
     over: bool
 
+    @property
+    def waits(self) -> bool:
+        """Whether it holds bytes of which no event was made yet."""
+
     def feed(self, chunk: bytes, *, end: bool) -> Sequence[RawEvent]: ...
     def missing(self, raw: bytes) -> bytes:
         """What an event lacks at its end, as the last one of a stream may: whatever follows would be a part of it."""

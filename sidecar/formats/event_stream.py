@@ -92,7 +92,7 @@ class JsonEventStream:
             self._names.end()
         if self._splitter.over:
             raise FormatError(Cause.ANSWER_TOO_LARGE, "one event of the stream is too large")
-        if len(self._chunks) == 1 and self._misses < _PATIENCE:
+        if len(self._chunks) == 1 and self._misses < _PATIENCE and not self._splitter.waits:
             self._around = _around(self._chunks[0], chunk)
             self._misses += self._around is not None
 

@@ -62,6 +62,10 @@ class LineSplitter:
             self._searched = 0
         return lines
 
+    @property
+    def waits(self) -> bool:
+        return bool(self._buffer)
+
     def missing(self, raw: bytes) -> bytes:
         """The line's end, where it is missing."""
         return b"" if not raw or raw.endswith(b"\n") else b"\n"

@@ -103,6 +103,10 @@ class EventSplitter:
             self._searched = 0
         return events
 
+    @property
+    def waits(self) -> bool:
+        return bool(self._buffer)
+
     def missing(self, raw: bytes) -> bytes:
         """Line ends up to the blank line, where it is missing."""
         if not raw or any(found.end() == len(raw) for found in _BOUNDARY.finditer(raw, max(0, len(raw) - 4))):

@@ -79,6 +79,7 @@ PADDED = [encode(chunk("a", around={"obfuscation": "ZGF"}))] * 3
         (ChatEvents, [encode(chunk("a")), encode(chunk("b")), encode(chunk("c"))[:-1]], None),
         (ChatEvents, [encode(chunk("a")), encode(chunk("b")), encode(chunk("c")) * 2], None),
         (ChatEvents, [encode(chunk("a")), encode(chunk("b")), encode(chunk("c"))[:-2] + b"\r\n\r\n"], None),
+        (ChatEvents, [encode(chunk(text)).replace(b"\n", b"\r") for text in "abbb"], None),  # a line feed may follow
         (ChatEvents, [encode(chunk("a")), encode(chunk("b")), encode(chunk(""))], None),
         (ChatEvents, [encode(chunk("a")), encode(chunk("b")), encode(chunk("c")) + b"data: {"], None),
         (ChatEvents, [encode(chunk("a")), encode(chunk("b")) + b"data: {", encode(chunk("c"))], None),
