@@ -66,7 +66,7 @@ def unseen(
             below = [(item, (*at, n)) for n, item in enumerate(here) if item and isinstance(item, _READ)]
             stack += reversed(below)
         elif isinstance(here, dict):
-            stack.extend((item, (*at, key)) for key, item in reversed(here.items()) if key not in _NAMED)
+            stack += [(item, (*at, key)) for key, item in reversed(here.items()) if key not in _NAMED]
     return found
 
 
@@ -82,5 +82,5 @@ def _strings(value: Any) -> list[str]:
         elif isinstance(here, list):
             stack.extend(here)
         elif isinstance(here, dict):
-            stack.extend(item for key, item in here.items() if key not in _NAMED)
+            stack += [item for key, item in here.items() if key not in _NAMED]
     return found

@@ -62,12 +62,10 @@ def take_unreadable(value: Any, keys: Container[str]) -> list[tuple[Path, str]]:
         elif isinstance(here, dict):
             members = here.items()
         for key, item in members:
-            if item is None or item == []:
-                continue
-            if key in keys:
+            if key in keys and item is not None and item != []:
                 found.append(((*at, key), str(key)))
                 here[key] = None
-            elif not isinstance(item, _NESTED) or key in _NUMBERS:
+            elif not isinstance(item, _NESTED) or not item or key in _NUMBERS:
                 continue
             elif _whole_numbers(item) and (len(item) > _SHORT or _named_so((*at, key))):
                 found.append(((*at, key), WHOLE_NUMBERS))

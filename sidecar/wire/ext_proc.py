@@ -160,7 +160,7 @@ class _Session:
 
     def _replies(self, exchange: Exchange, replies: Sequence[Reply]) -> list[bytes]:
         """As Envoy takes them; after the last one the exchange is recorded."""
-        if not self._hold(len(exchange.held)):
+        if (exchange.held or self._held) and not self._hold(len(exchange.held)):
             return [self.refuse(Cause.OVERLOADED)]
         rendered = [self._render(reply) for reply in replies]
         if exchange.complete:
