@@ -17,7 +17,8 @@ from sidecar.checks.quiet import LONGEST, Gate, gate_of
 from sidecar.checks.spans import done
 from sidecar.model.finding import Action, Finding
 
-_MOST_PIECES: Final = 512
+_MOST_PIECES: Final = 64
+"""So many pieces are joined at once: a join for each would copy all of them for every piece."""
 
 
 class Pipe:
@@ -79,7 +80,6 @@ class _Quiet:
         "_gate",
         "_most",
         "_past",
-        "_size",
         "_stages",
         "held",
         "on",
@@ -95,7 +95,6 @@ class _Quiet:
         self._before = ""
         self._past: list[str] = []
         """What flowed since then."""
-        self._size = 0
         self.on = False
         self.held = ""
 
@@ -110,11 +109,10 @@ class _Quiet:
             return None
         self.held = text[word:]
         text = text[:word]
-        self._past.append(text)
-        self._size += word
-        if self._size > self._most + 8 * LONGEST or len(self._past) > _MOST_PIECES:
-            self._past = ["".join(self._past)[-self._most :]]
-            self._size = len(self._past[0])
+        past = self._past
+        past.append(text)
+        if len(past) > _MOST_PIECES:
+            past[:] = ["".join(past)[-self._most :]]
         return text
 
     def leave(self) -> None:
@@ -142,7 +140,7 @@ class _Quiet:
             held += stage.held
         if past and past[-1] not in " \n":
             return False
-        self._before, self._past, self._size, self.held, self.on = past, [], 0, held, True
+        self._before, self._past, self.held, self.on = past, [], held, True
         return True
 
 

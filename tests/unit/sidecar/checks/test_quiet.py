@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from bartizan.policy.checks import Canary, Exfiltration, Markup, Pii, Secrets
 from sidecar.checks.base import SpanCheck
 from sidecar.checks.detectors import canary, exfiltration, markup, pii, secrets
-from sidecar.checks.pipe import Pipe
+from sidecar.checks.joined_blocks import GLUES, MOST, JoinedBlocks
+from sidecar.checks.pipe import _MOST_PIECES, Pipe
 from sidecar.checks.quiet import Gate, any_of, gate_of
 
 _SECRETS = secrets.build(Secrets())
@@ -94,6 +95,22 @@ def test_what_is_quiet_is_so_for_every_check(name: str, before: list[str], words
 def test_a_pipe_says_the_same_with_and_without_one_look_for_all(name: str, pieces: list[str]) -> None:
     pieces = [piece for piece in pieces if piece]
     assert _piped(CHECKS[name], pieces, gated=True) == _piped(CHECKS[name], pieces, gated=False)
+
+
+LONG = [f"{word} " for word in ("river", "was", "low", "that", "summer") * 300]
+
+
+@pytest.mark.parametrize("words", [1, _MOST_PIECES, _MOST_PIECES + 1, len(LONG)])
+@pytest.mark.parametrize("name", CHECKS)
+def test_what_flowed_long_ago_is_known_as_far_as_somebody_asks(name: str, words: int) -> None:
+    said, ends = LONG[:words], ["card 4111 1111 ", "1111 1111, jane@mail.example.com"]
+    gated, bare = (_piped(CHECKS[name], [*said, *ends], gated=gated) for gated in (True, False))
+    assert gated == bare
+    blocks = JoinedBlocks(CHECKS[name])
+    pipe = Pipe(CHECKS[name], "at", shadow=False, blocks=blocks)
+    flows = "".join(pipe.feed(piece, end=not piece) for piece in [*said, ""])
+    assert flows == "".join(said)
+    assert blocks.before == dict.fromkeys(GLUES, flows[-MOST:])
 
 
 @pytest.mark.parametrize("name", CHECKS)
