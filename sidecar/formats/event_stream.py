@@ -79,7 +79,7 @@ class JsonEventStream:
         self._last = b""
         """The event that went out last."""
         self._around: Around | None = None
-        """Of the last event, if those bytes came alone: then the next one may come so, too."""
+        """Of the last event, if what came ended with it: then the next one may come alone."""
         self._misses = 0
         self._repeated: tuple[bytes, str] | None = None
 
@@ -92,8 +92,8 @@ class JsonEventStream:
             self._names.end()
         if self._splitter.over:
             raise FormatError(Cause.ANSWER_TOO_LARGE, "one event of the stream is too large")
-        if len(self._chunks) == 1 and self._misses < _PATIENCE and not self._splitter.waits:
-            self._around = _around(self._chunks[0], chunk)
+        if self._chunks and self._misses < _PATIENCE and not self._splitter.waits:
+            self._around = _around(self._chunks[-1])
             self._misses += self._around is not None
 
     def repeated(self, chunk: bytes) -> TextPart | None:
@@ -276,10 +276,10 @@ class JsonEventStream:
         )
 
 
-def _around(chunk: Chunk, raw: bytes) -> Around | None:
-    """What the next event would repeat of this one, if it is all of these bytes."""
+def _around(chunk: Chunk) -> Around | None:
+    """What the next event would repeat of this one, which has been read and stands as it came."""
     event, alike = chunk.event, chunk.alike
     data = event.data
-    if alike is None or data is None or event.raw != raw or raw.count(data) != 1 or b"\n" in data:
+    if alike is None or data is None or event.raw.count(data) != 1 or b"\n" in data:
         return None
-    return alike.around(raw, data) if event.with_data(data) == raw else None
+    return alike.around(event.raw, data) if event.with_data(data) == event.raw else None

@@ -75,7 +75,10 @@ PADDED = [encode(chunk("a", around={"obfuscation": "ZGF"}))] * 3
         (ChatEvents, [encode(chunk(text)) for text in "abc"], "c"),
         (ChatEvents, [encode(chunk(text, ascii_only=False)) for text in "abé"], "é"),
         (MessageEvents, [delta(text) for text in "abc"], "c"),
-        (ChatEvents, [encode(chunk("a")) + encode(chunk("b")), encode(chunk("c"))], None),  # came together
+        (ChatEvents, [encode(chunk("a")) + encode(chunk("b")), encode(chunk("c"))], "c"),
+        (ChatEvents, [encode(chunk("a")), encode(chunk("b"))[:9], encode(chunk("b"))[9:], encode(chunk("c"))], "c"),
+        (ChatEvents, [encode(chunk("a")), b"id: 7\n" + encode(chunk("b")), encode(chunk("c"))], "c"),
+        (ChatEvents, [encode(chunk("a")), encode(chunk("b")), b"id: 7\n" + encode(chunk("c"))], None),
         (ChatEvents, [encode(chunk("a")), encode(chunk("b")), encode(chunk("c"))[:-1]], None),
         (ChatEvents, [encode(chunk("a")), encode(chunk("b")), encode(chunk("c")) * 2], None),
         (ChatEvents, [encode(chunk("a")), encode(chunk("b")), encode(chunk("c"))[:-2] + b"\r\n\r\n"], None),
