@@ -18,8 +18,10 @@ from sidecar.checks.authn.catalog import build_authenticators
 from sidecar.checks.authz.rules import build_rules
 from sidecar.checks.authz.tenant import TenantGate
 from sidecar.checks.catalog import build_checks
+from sidecar.checks.pipe import span_check
 from sidecar.checks.pipeline import HeadChecks
 from sidecar.checks.query_history import QueryHistory
+from sidecar.checks.quiet import gate_of
 from sidecar.checks.validators.patches import Patches
 from sidecar.checks.waf.check import WafCheck
 from sidecar.checks.waf.firewall import Firewall
@@ -67,6 +69,7 @@ def load_plan(
         answers = build_checks(plan.output, restores=any(check.restores for check in plan.input))
         checks.start()
         answers.start()
+        gate_of([span_check(check) for check in answers.texts])  # compiled now, not while a client waits
         return Plan(
             id=plan.id,
             policy=plan.policy,

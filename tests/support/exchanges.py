@@ -44,9 +44,8 @@ def plan(**changes: Any) -> Plan:
 
 
 def chat_plan(**changes: Any) -> Plan:
-    return plan(
-        model=GuardModel(name="m", protocol="openai"), routes=(), input=(), output=OUTPUT[:1], **changes
-    )
+    defaults: dict[str, Any] = {"routes": (), "input": (), "output": OUTPUT[:1]}
+    return plan(model=GuardModel(name="m", protocol="openai"), **{**defaults, **changes})
 
 
 def exchange(with_plan: Plan, **options: Any) -> Exchange:

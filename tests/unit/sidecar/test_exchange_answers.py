@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bartizan.errors import ProtocolViolation
-from bartizan.policy.checks import Canary
+from bartizan.policy.checks import Canary, Pii, Secrets
 from sidecar import exchange as tested
 from sidecar.checks.content import MAX_TEXTS
 from sidecar.model.decision import Cause
@@ -85,6 +87,23 @@ def test_a_canary_never_leaves_a_stream_however_it_is_split(cuts: list[int], ins
     assert ends[-1]
     assert [reply.cut for reply in replies if isinstance(reply, AnswerData)] == ends
     assert (on.decision.cause, on.decision.action) == (Cause.ANSWER_CUT, Action.CUT)
+
+
+def test_no_pattern_is_compiled_while_a_client_waits_for_its_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    token = f"loud-{CANARY}"  # of no other test: patterns are kept
+    on = exchange(chat_plan(output=(Canary(tokens=(token,)), Secrets(), Pii())))
+    play(on, chat_request())
+    made: list[str] = []
+    compiles = re._compiler.compile  # type: ignore[attr-defined]
+
+    def compiled(pattern: str, flags: int = 0) -> Any:
+        made.append(pattern)
+        return compiles(pattern, flags)
+
+    monkeypatch.setattr("re._compiler.compile", compiled)
+    play(on, answer(sse("fine text first ", "and more"), headers=SSE))
+    assert on.complete
+    assert made == []
 
 
 def test_an_answer_that_never_ends_is_refused_at_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
