@@ -92,9 +92,10 @@ class JsonEventStream:
             self._names.end()
         if self._splitter.over:
             raise FormatError(Cause.ANSWER_TOO_LARGE, "one event of the stream is too large")
-        if self._chunks and self._misses < _PATIENCE and not self._splitter.waits:
-            self._around = _around(self._chunks[-1])
-            self._misses += self._around is not None
+        if self._misses < _PATIENCE and self._chunks and not self._splitter.waits:
+            newest = self._chunks[-1]
+            self._around = _around(newest)
+            self._misses += newest.alike is not None
 
     def repeated(self, chunk: bytes) -> TextPart | None:
         if self._around is None or self._chunks:
