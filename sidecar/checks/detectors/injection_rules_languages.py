@@ -42,7 +42,11 @@ MULTILINGUAL = (
     r"\b(?:abaikan|lupakan)\b(?: \w+){0,4} (?:instruksi|perintah|aturan|arahan)\b",
     r"\b(?:bo qua|quen|phot lo)\b(?: \w+){0,5} (?:huong dan|chi dan|lenh|quy tac|chi thi)\b",
 )
-OTHER_SCRIPTS = (
+_LETTER = r"[^\x00-@\[-`{-\x{bf}\x{5be}\x{60c}\x{61b}\x{61f}\x{6d4}\x{2000}-\x{206f}]"
+r"""For \p{L}: anything but the signs of ASCII and Latin-1, those of Hebrew and Arabic that part sentences, and general ones.
+RE2 makes 36 instructions of it and 1,200 of \p{L}, for each place where it may stand: 43 ms of a worker's start, 1.6 MB.
+"""
+_OTHER_SCRIPTS = (
     # zh
     r"(?:忽略|无视|無視|忘记|忘記|忘掉|不要遵守|不要理会|跳过|绕过|繞過|违反)[^。！？]{0,12}(?:指令|指示|提示|规则|規則|命令|限制|设定|設定|说明|约束|程序)",
     r"(?:显示|顯示|透露|告诉我|告訴我|输出|輸出|打印|重复|泄露|说出)[^。！？]{0,10}(?:系统提示|系統提示|初始指令|系统指令|隐藏指令|提示词|秘密指令|内部指令)",
@@ -62,3 +66,4 @@ OTHER_SCRIPTS = (
     r"(?:你现在是|你是|扮演|假装)[^。！？]{0,30}(?:没有任何|没有|不受|无)[^。！？]{0,6}(?:限制|规则|约束|道德|审查|过滤)",
     r"(?:تجاهل|انس|انسى)(?: \p{L}+){0,4} (?:التعليمات|الأوامر|القواعد|تعليمات|أوامر)",
 )
+OTHER_SCRIPTS = tuple(rule.replace(r"\p{L}", _LETTER) for rule in _OTHER_SCRIPTS)
