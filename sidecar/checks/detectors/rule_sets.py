@@ -1,10 +1,15 @@
-"""Sets of rules by category, each set searched in one pass and only where one of its rules may match."""
+"""Rules by category. The words that they need are looked for first; few rules whose words are there are searched one by one,
+many in sets, each in one pass.
+
+RE2 makes states as texts need them, and for many rules at once nearly every text needs new ones: a worker that had read
+thousands of prompts held 15 to 27 MB of them, and making them was most of the time that rules took. One rule needs few.
+"""
 
 from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import re2
@@ -16,11 +21,13 @@ Place: TypeAlias = tuple[str, str, tuple[int, int]]
 """Category, rule, where."""
 _Rule: TypeAlias = tuple[str, str, str]
 """Category, name, pattern."""
-_MEMORY = 8 << 20
+_MEMORY = 4 << 20
 """RE2's ceiling for one set's states, which it builds as texts need them and starts anew when they are full."""
-_LOOK_FIRST = 4_000
-"""Bytes of a text in which the words that rules need are looked for first. That takes as long as one and a half of four
-sets; of a longer text more than two have such a word, and then it does not pay.
+_ALONE = 1 << 20
+"""The same for a rule by itself; RE2 goes on without states where this does not pay."""
+_FEW = 40
+"""Rules that are searched one by one: so many take as long as sets that must make states. Sets that need none any more
+are faster from three on, but then they have read such texts before.
 """
 
 
@@ -31,25 +38,24 @@ class RuleSets:
 
     def __init__(self, rules: Sequence[tuple[str, str]], sets: int = 1, *, first: bool = False) -> None:
         numbers: Counter[str] = Counter()
+        self._rules: list[_Rule] = []
+        for kind, pattern in rules:
+            numbers[kind] += 1
+            self._rules.append((kind, f"{kind}/{numbers[kind]}", pattern))
         self._sets: list[tuple[PatternSet, list[_Rule]]] = []
-        self._set_of: list[int] = []
         for part in range(sets):
-            chosen = rules[len(rules) * part // sets : len(rules) * (part + 1) // sets]
-            named: list[_Rule] = []
-            for kind, pattern in chosen:
-                numbers[kind] += 1
-                named.append((kind, f"{kind}/{numbers[kind]}", pattern))
-            self._sets.append((PatternSet((pattern for _, pattern in chosen), memory=_MEMORY), named))
-            self._set_of += [part] * len(chosen)
+            chosen = self._rules[len(rules) * part // sets : len(rules) * (part + 1) // sets]
+            self._sets.append((PatternSet((pattern for _, _, pattern in chosen), memory=_MEMORY), chosen))
         self._filter = PatternFilter([pattern for _, pattern in rules]) if first else None
 
     def _matching(self, text: str) -> Iterator[_Rule]:
         data = text.encode()
-        parts: Iterable[int] = range(len(self._sets))
-        if self._filter is not None and len(data) <= _LOOK_FIRST:
-            parts = sorted({self._set_of[number] for number in self._filter.candidates(data)})
-        for part in parts:
-            rule_set, rules = self._sets[part]
+        candidates = self._filter.candidates(data) if self._filter is not None else None
+        if candidates is not None and len(candidates) <= _FEW:
+            likely = (self._rules[number] for number in sorted(candidates))
+            yield from (rule for rule in likely if alone(rule[2]).search(data))
+            return
+        for rule_set, rules in self._sets:
             yield from (rules[index] for index in rule_set.matches(data))
 
     def kinds(self, text: str) -> set[str]:
@@ -58,13 +64,14 @@ class RuleSets:
 
     def places(self, text: str) -> list[Place]:
         """Category, number and first place of every rule that matches, for reports."""
-        found = ((rule, _compiled(rule[2]).search(text)) for rule in self._matching(text))
+        found = ((rule, alone(rule[2]).search(text)) for rule in self._matching(text))
         return [(kind, name, match.span()) for (kind, name, _), match in found if match]
 
 
 @functools.cache
-def _compiled(pattern: str) -> re2.Pattern:
-    """re2 itself remembers 128 patterns, fewer than there are rules: it would compile them anew for every text."""
+def alone(pattern: str) -> re2.Pattern:
+    """A rule by itself, compiled when a text first asks for it; re2 remembers 128 patterns, fewer than there are rules."""
     options = re2.Options()
     options.log_errors = False
+    options.max_mem = _ALONE
     return re2.compile(pattern, options)

@@ -1,13 +1,17 @@
-"""Sets of rules: a first look at the words that rules need changes nothing of what is found."""
+"""Sets of rules: a first look at the words that rules need changes nothing of what is found, nor do letters in few steps."""
+
+
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import pytest
 
 from sidecar.checks import views
-from sidecar.checks.detectors import injection_rules
+from sidecar.checks.detectors import injection_rules, injection_rules_weak
 from sidecar.checks.detectors.injection_model.training import judged, judged_languages, judged_reports
-from sidecar.checks.detectors.rule_sets import RuleSets
+from sidecar.checks.detectors.rule_sets import RuleSets, alone
 from sidecar.checks.pattern_filter import PatternFilter
 
 TEXTS = (
@@ -20,13 +24,23 @@ TEXTS = (
 SETS = [RuleSets(injection_rules.FOLDED, 4), RuleSets(injection_rules.FOLDED, 4, first=True)]
 
 
-@pytest.mark.parametrize("joined", [1, 10], ids=["alone", "ten together"])
-def test_with_a_first_look_and_without_the_same_rules_match(joined: int) -> None:
+FILTER = PatternFilter([pattern for _, pattern in injection_rules.FOLDED])
+
+
+@pytest.mark.parametrize(
+    ("joined", "most"),
+    [
+        pytest.param(1, (0, 40), id="rules one by one"),
+        pytest.param(50, (41, 132), id="words of so many rules that sets are searched"),
+    ],
+)
+def test_with_a_first_look_and_without_the_same_rules_match(joined: int, most: tuple[int, int]) -> None:
     texts = [" ".join(TEXTS[at : at + joined]) for at in range(0, len(TEXTS), joined)]
     folded = [views.folded(views.plain(text)) for text in texts]
     found = [[each.places(text) for text in folded] for each in SETS]
     assert found[0] == found[1]
     assert any(found[0])
+    assert most[0] <= max(len(FILTER.candidates(text.encode())) for text in folded) <= most[1]
 
 
 def test_every_rule_needs_a_word() -> None:
@@ -34,6 +48,21 @@ def test_every_rule_needs_a_word() -> None:
     rules = [pattern for _, pattern in injection_rules.FOLDED]
     without = PatternFilter(rules).candidates(b"")
     assert [rules[number] for number in without] == []
+
+
+@pytest.mark.parametrize(
+    "patterns",
+    [
+        [pattern for _, pattern in injection_rules.FOLDED],
+        [pattern for _, pattern in injection_rules.PLAIN],
+        injection_rules_weak.WEAK,
+        injection_rules.SQUEEZED,
+    ],
+    ids=["folded", "plain", "weak", "squeezed"],
+)
+def test_every_rule_fits_by_itself(patterns: Sequence[str]) -> None:
+    """None can fail when a text first asks for it."""
+    assert all(alone(pattern).search("") is None for pattern in patterns)
 
 
 @pytest.mark.parametrize(
