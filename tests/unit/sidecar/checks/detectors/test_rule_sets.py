@@ -30,8 +30,8 @@ FILTER = PatternFilter([pattern for _, pattern in injection_rules.FOLDED])
 @pytest.mark.parametrize(
     ("joined", "most"),
     [
-        pytest.param(1, (0, 40), id="rules one by one"),
-        pytest.param(50, (41, 132), id="words of so many rules that sets are searched"),
+        pytest.param(1, (0, 64), id="rules one by one"),
+        pytest.param(len(TEXTS), (65, 132), id="words of so many rules that sets are searched"),
     ],
 )
 def test_with_a_first_look_and_without_the_same_rules_match(joined: int, most: tuple[int, int]) -> None:
