@@ -1,7 +1,5 @@
 """Sets of rules: a first look at the words that rules need changes nothing of what is found, nor do letters in few steps."""
 
-
-
 from __future__ import annotations
 
 from collections.abc import Sequence
