@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span
 
 from bartizan.policy import names
 from protos.gen.envoy.data.accesslog.v3.accesslog_pb2 import HTTPAccessLogEntry
@@ -127,7 +127,8 @@ async def test_no_client_chooses_the_id_or_the_trace_of_a_refusal(stack: Any, re
         assert record is not None
         assert theirs not in record.id, entry.response.response_code_details
         assert record.trace_id != theirs, entry.response.response_code_details
-        assert all(span.trace_id.hex() != theirs for span in spans_of(entry, tags_of(entry)))
+        made = ScopeSpans.FromString(b"".join(spans_of(entry, tags_of(entry)))).spans
+        assert all(span.trace_id.hex() != theirs for span in made)
 
 
 async def test_what_a_client_breaks_off_or_writes_wrong_is_recorded_whatever_it_speaks(
@@ -175,7 +176,7 @@ async def test_what_the_guard_drew_is_logged_with_all_that_its_spans_need(
             assert answer.status == 200
     await until(lambda: len(records.entries) > 0)
     (entry,) = records.entries
-    root, model = spans_of(entry, tags_of(entry))
+    root, model = ScopeSpans.FromString(b"".join(spans_of(entry, tags_of(entry)))).spans
     assert (root.name, model.name) == ("ingress POST /v1/predict", "router model egress")
     assert model.parent_span_id == root.span_id
     assert not root.parent_span_id

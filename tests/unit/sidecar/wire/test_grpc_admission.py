@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from sidecar.wire.grpc_admission import MAX_HEADERS, Admission
 from sidecar.wire.grpc_call import Method, Stream
+from sidecar.wire.http2_seam import Lane
 
 TRACE = b"traceparent"
 METHODS = {
@@ -53,7 +54,7 @@ def blocks(draw: st.DrawFn) -> Block:
 
 def told(admission: Admission, block: Block, now: float = 0.0) -> object:
     """What becomes of a block, as a value."""
-    opened = admission.admit(1, block, now)
+    opened = admission.admit(Lane(1), block, now)
     if isinstance(opened, Stream):
         call = opened.call
         return opened.method.name, call.method, dict(call.metadata), call.deadline, opened.due
@@ -79,10 +80,10 @@ def test_a_block_of_any_size_is_judged_as_a_new_one(size: int) -> None:
 
 def test_traces_do_not_drive_out_what_is_known() -> None:
     admission = Admission(METHODS)
-    first = admission.admit(1, PLAIN, 0.0)
+    first = admission.admit(Lane(1), PLAIN, 0.0)
     for at in range(8):
-        admission.admit(1, (*PLAIN, (TRACE, b"%d" % at)), 0.0)
-    again = admission.admit(1, PLAIN, 0.0)
+        admission.admit(Lane(1), (*PLAIN, (TRACE, b"%d" % at)), 0.0)
+    again = admission.admit(Lane(1), PLAIN, 0.0)
     assert isinstance(first, Stream)
     assert isinstance(again, Stream)
     assert again.call.metadata is first.call.metadata
@@ -93,7 +94,7 @@ def test_metadata_of_a_call_stays_when_the_next_one_comes() -> None:
     calls = []
     for trace in (b"first", b"second", b"third"):
         block = tuple((name, trace if name == TRACE else value) for name, value in BLOCK)
-        opened = admission.admit(1, block, 0.0)
+        opened = admission.admit(Lane(1), block, 0.0)
         assert isinstance(opened, Stream)
         calls.append(opened.call)
     assert [call.metadata["traceparent"] for call in calls] == ["first", "second", "third"]
