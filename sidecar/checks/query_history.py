@@ -51,18 +51,20 @@ class QueryHistory:
     share: float = 1.0
     most: int = MOST_CALLERS
     _key: bytes = field(default_factory=lambda: secrets.token_bytes(16), repr=False)
-    """So that nobody can choose queries that look alike here."""
+    """So that nobody can choose queries, or a name, that look alike here."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     """Large bodies are judged in threads."""
-    _callers: OrderedDict[tuple[str, float], deque[_Slice]] = field(default_factory=OrderedDict, repr=False)
+    _callers: OrderedDict[tuple[bytes, float], deque[_Slice]] = field(default_factory=OrderedDict, repr=False)
 
     def ask(self, caller: str, window: float, queries: Iterable[bytes]) -> Asked:
         """Count these; what the caller has asked within `window` seconds, these included. From any thread."""
         digests = [hashlib.blake2b(query, digest_size=8, key=self._key).digest() for query in queries]
+        # A token may name its subject in 6 KB.
+        who = hashlib.blake2b(caller.encode(), digest_size=16, key=self._key).digest()
         with self._lock:
-            return self._count(caller, window, digests)
+            return self._count(who, window, digests)
 
-    def _count(self, caller: str, window: float, digests: list[bytes]) -> Asked:
+    def _count(self, caller: bytes, window: float, digests: list[bytes]) -> Asked:
         slices = self._callers.setdefault((caller, window), deque())
         self._callers.move_to_end((caller, window))
         while len(self._callers) > self.most:

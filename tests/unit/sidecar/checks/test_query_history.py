@@ -34,6 +34,13 @@ def test_different_queries_are_told_from_repeated_ones(count: int) -> None:
     assert abs(asked.different() - count) <= max(1.0, 0.2 * count)
 
 
+def test_callers_with_long_names_are_counted_apart_and_their_names_are_not_kept() -> None:
+    history = QueryHistory(clock=Clock())
+    long = ["s" * 6_000 + end for end in "ab"]
+    assert [history.ask(who, 60, [b"x"]).queries for who in (*long, long[0])] == [1, 1, 2]
+    assert max(len(name) for name, _window in history._callers) <= 32
+
+
 def test_callers_and_windows_are_counted_apart() -> None:
     history = QueryHistory(clock=Clock())
     history.ask("a", 60, numbered(0, 9))
