@@ -4,13 +4,17 @@ not through links either.
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import NamedTuple
+
+from cryptography import x509
 
 from bartizan.local.certificates import make_server_certificate
 from bartizan.local.private_file import write_private
 
 _DAYS = 365
+_RENEWED_DAYS = 30
 
 
 class Pair(NamedTuple):
@@ -21,11 +25,19 @@ class Pair(NamedTuple):
 
 
 def self_signed(folder: Path) -> Pair:
-    """The pair in this folder, made by its first caller."""
+    """The pair in this folder; made anew where there is none, or not for long."""
     made = Pair(folder / "tls.crt", folder / "tls.key")
-    if not made.cert.exists():
+    if not (made.key.exists() and _lasts(made.cert)):
         make_server_certificate(folder, days=_DAYS)
     return made
+
+
+def _lasts(cert: Path) -> bool:
+    try:
+        ends = x509.load_pem_x509_certificate(cert.read_bytes()).not_valid_after_utc
+    except (OSError, ValueError):
+        return False
+    return ends - dt.datetime.now(dt.UTC) > dt.timedelta(days=_RENEWED_DAYS)
 
 
 def serve(pair: Pair, folder: Path) -> None:

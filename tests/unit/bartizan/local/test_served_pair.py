@@ -51,3 +51,17 @@ def test_what_is_served_stays_while_a_file_of_the_pair_is_away(tmp_path: Path) -
 def test_without_a_pair_one_is_made_and_kept_for_the_next_start(tmp_path: Path) -> None:
     first, second = (self_signed(tmp_path).cert.read_bytes() for _ in range(2))
     assert first == second
+
+
+@pytest.mark.parametrize("spoilt", ["nearly over", "empty", "without key"])
+def test_a_pair_that_can_not_serve_for_long_is_made_anew(tmp_path: Path, spoilt: str) -> None:
+    made = self_signed(tmp_path)
+    if spoilt == "nearly over":
+        make_certificate(*made, name="old", days=9)
+    elif spoilt == "empty":
+        made.cert.write_bytes(b"")
+    else:
+        made.key.unlink()
+    before = made.cert.read_bytes()
+    serve(self_signed(tmp_path), tmp_path / "served")
+    assert read_pair(tmp_path / "served", SOURCE).chain == made.cert.read_bytes() != before
