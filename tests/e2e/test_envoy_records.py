@@ -11,14 +11,14 @@ from typing import Any
 import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
-from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from bartizan.policy import names
 from protos.gen.envoy.data.accesslog.v3.accesslog_pb2 import HTTPAccessLogEntry
 from protos.gen.envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
 from sidecar.agent.bootstrap import ALS_SOCKET, OTLP_SOCKET
 from sidecar.audit.access_log import InForce, native_record, tags_of
-from sidecar.audit.request_spans import spans_of
+from tests.support.entry_spans import entry_spans
 
 pytestmark = pytest.mark.e2e
 
@@ -127,8 +127,7 @@ async def test_no_client_chooses_the_id_or_the_trace_of_a_refusal(stack: Any, re
         assert record is not None
         assert theirs not in record.id, entry.response.response_code_details
         assert record.trace_id != theirs, entry.response.response_code_details
-        made = ScopeSpans.FromString(b"".join(spans_of(entry, tags_of(entry)))).spans
-        assert all(span.trace_id.hex() != theirs for span in made)
+        assert all(span.trace_id.hex() != theirs for span in entry_spans(entry))
 
 
 async def test_what_a_client_breaks_off_or_writes_wrong_is_recorded_whatever_it_speaks(
@@ -176,7 +175,7 @@ async def test_what_the_guard_drew_is_logged_with_all_that_its_spans_need(
             assert answer.status == 200
     await until(lambda: len(records.entries) > 0)
     (entry,) = records.entries
-    root, model = ScopeSpans.FromString(b"".join(spans_of(entry, tags_of(entry)))).spans
+    root, model = entry_spans(entry)
     assert (root.name, model.name) == ("ingress POST /v1/predict", "router model egress")
     assert model.parent_span_id == root.span_id
     assert not root.parent_span_id

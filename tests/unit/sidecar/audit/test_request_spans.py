@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span, Status
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from bartizan.policy import names
 from protos.gen.envoy.config.core.v3.base_pb2 import RequestMethod
@@ -14,6 +14,7 @@ from protos.gen.envoy.data.accesslog.v3.accesslog_pb2 import HTTPAccessLogEntry
 from sidecar.audit.access_log import tags_of
 from sidecar.audit.request_spans import request_of, spans_of
 from sidecar.wire.trace import below_ingress, drawn_below, traceparent
+from tests.support.entry_spans import entry_spans
 
 REQUEST = "9f0c1d2e-3b4a-4c5d-8e6f-708192a3b4c5"
 TRACE = REQUEST.replace("-", "")
@@ -41,10 +42,6 @@ def entry(details: str = "via_upstream", status: int = 200, *, traced: bool = Fa
     return made
 
 
-def spans(made: HTTPAccessLogEntry) -> list[Span]:
-    return list(ScopeSpans.FromString(b"".join(spans_of(made, tags_of(made)))).spans)
-
-
 def attributes(span: Span) -> dict[str, str]:
     return {each.key: each.value.string_value for each in span.attributes}
 
@@ -69,7 +66,7 @@ def attributes(span: Span) -> dict[str, str]:
 def test_what_the_guard_drew_and_what_was_refused_is_told(
     details: str, status: int, traced: bool, told: bool
 ) -> None:
-    assert bool(spans(entry(details, status, traced=traced))) is told
+    assert bool(entry_spans(entry(details, status, traced=traced))) is told
 
 
 def test_what_envoys_own_tracer_tells_and_what_no_route_took_is_left_out() -> None:
@@ -77,7 +74,7 @@ def test_what_envoys_own_tracer_tells_and_what_no_route_took_is_left_out() -> No
     with_tracer.common_properties.custom_tags["trace_id"] = "a" * 32
     elsewhere.common_properties.custom_tags["revision"] = "-"
     nameless.request.request_id = "a-clients-own"
-    assert [spans(each) for each in (with_tracer, elsewhere, nameless)] == [[], [], []]
+    assert [entry_spans(each) for each in (with_tracer, elsewhere, nameless)] == [[], [], []]
 
 
 def test_the_models_part_lies_below_the_whole_and_has_its_own_times() -> None:
@@ -85,7 +82,7 @@ def test_the_models_part_lies_below_the_whole_and_has_its_own_times() -> None:
     made.common_properties.time_to_first_upstream_tx_byte.FromNanoseconds(2 * MS)
     made.common_properties.time_to_last_upstream_rx_byte.FromNanoseconds(29 * MS)
     made.common_properties.upstream_cluster = "model"
-    whole, model = spans(made)
+    whole, model = entry_spans(made)
     assert (whole.name, model.name) == ("ingress POST /v1/chat/completions", "router model egress")
     assert (whole.kind, model.kind) == (Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CLIENT)
     assert (whole.start_time_unix_nano, whole.end_time_unix_nano) == (START, START + 30 * MS)
@@ -96,7 +93,7 @@ def test_the_models_part_lies_below_the_whole_and_has_its_own_times() -> None:
 def test_the_guards_spans_and_the_models_own_hang_below_them() -> None:
     made = entry(traced=True)
     made.common_properties.time_to_first_upstream_tx_byte.FromNanoseconds(2 * MS)
-    whole, model = spans(made)
+    whole, model = entry_spans(made)
     place = below_ingress(TRACE, sampled=True)
     assert (place.trace_id, place.span_id) == (whole.trace_id.hex(), whole.span_id.hex())
     assert traceparent(TRACE, sampled=True) == f"00-{model.trace_id.hex()}-{model.span_id.hex()}-01"
@@ -116,12 +113,12 @@ def test_the_guards_spans_and_the_models_own_hang_below_them() -> None:
     ],
 )
 def test_only_what_failed_is_an_error(details: str, status: int, wrong: bool) -> None:
-    (span,) = spans(entry(details, status, traced=True))
+    (span,) = entry_spans(entry(details, status, traced=True))
     assert (span.status.code == Status.STATUS_CODE_ERROR) is wrong
 
 
 def test_nothing_that_a_client_sent_is_told() -> None:
-    (span,) = spans(entry("ext_authz_denied", 401))
+    (span,) = entry_spans(entry("ext_authz_denied", 401))
     assert attributes(span) == {
         "bartizan.route": "POST /v1/chat/completions",
         "bartizan.revision": "1.1",
