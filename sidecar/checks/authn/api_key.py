@@ -22,10 +22,9 @@ class ApiKeyAuthenticator:
     """By hash, of good keys: one value for all requests of a key."""
 
     def authenticate(self, presented: Presented, material: Material, now: float) -> list[Identity | Refused]:
-        keys = presented.api_keys
-        if len(keys) == 1:  # as nearly always
-            return [self._one(keys[0], material, now)]
-        return [self._one(key, material, now) for key in keys]
+        if len(presented.api_keys) == 1:  # as nearly always
+            return [self._one(presented.api_keys[0], material, now)]
+        return [self._one(key, material, now) for key in presented.api_keys]
 
     def _one(self, key: str, material: Material, now: float) -> Identity | Refused:
         records = material.api_keys.get(self.key_set)
