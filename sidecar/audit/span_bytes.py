@@ -1,5 +1,5 @@
 """OTLP's spans, written as the bytes they are: of a span nearly all is the same as in the last one of its name, and messages
-of protobuf cost ten times as much. Pure; used for the guard's spans (wire/span_export.py) and Envoy's (request_spans.py).
+of protobuf cost several times as much. Pure; used for the guard's spans (wire/span_export.py) and Envoy's (request_spans.py).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PARENT_REMOTE: Final = 0x200
 # Numbers of fields that hold bytes: Span; KeyValue and AnyValue; ScopeSpans; ResourceSpans and Resource.
 _NAME, _ATTRIBUTES = 5, 9
 _KEY, _VALUE, _STRING = 1, 2, 1
-_SCOPE, _SCOPE_NAME, _SPANS = 1, 1, 2
+_SCOPE, _SCOPE_NAME = 1, 1
 _RESOURCE, _RESOURCE_ATTRIBUTES, _SCOPE_SPANS, _RESOURCE_SPANS = 1, 1, 2, 1
 # Whole tags, with lengths where these never differ.
 _TRACE_ID, _SPAN_ID, _PARENT_ID = b"\x0a\x10", b"\x12\x08", b"\x22\x08"
