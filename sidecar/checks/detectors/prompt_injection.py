@@ -28,7 +28,7 @@ from sidecar.formats.base import TextPart
 from sidecar.model.finding import Action, Finding
 
 _SETS = 4
-"""For rules that are searched in sets: in one, states of all rules would multiply."""
+"""Of weak rules: in one set their states would multiply."""
 _APPLICATION = frozenset({"system", "developer", "definition"})
 _BROUGHT = frozenset({"tool", "function"})
 """Roles of what a tool or a search brought: documents, with a threshold of their own."""
@@ -43,7 +43,7 @@ _UNDOUBTED = frozenset({_ENCODED, "delimiter_injection", "exfiltration", "tool_a
 """Categories whose signs nobody writes by chance, or which the model can't see."""
 
 
-_FOLDED = RuleSets(injection_rules.FOLDED, _SETS, first=True)
+_FOLDED = RuleSets(injection_rules.FOLDED, first=True)
 _PLAIN = RuleSets(injection_rules.PLAIN)
 _WEAK = RuleSets([(_LIKELY, pattern) for pattern in injection_rules_weak.WEAK], _SETS)
 _SQUEEZED = RuleSets([(_ENCODED, pattern) for pattern in injection_rules.SQUEEZED])

@@ -1,5 +1,4 @@
-"""Rules by category. The words that they need are looked for first; few rules whose words are there are searched one by one,
-many in sets, each in one pass.
+"""Rules by category, searched one by one where their words are, or in sets, each in one pass.
 
 RE2 makes states as texts need them, and for many rules at once nearly every text needs new ones: a worker that had read
 thousands of prompts held 15 to 27 MB of them, and making them was most of the time that rules took. One rule needs few.
@@ -25,15 +24,11 @@ _MEMORY = 4 << 20
 """RE2's ceiling for one set's states, which it builds as texts need them and starts anew when they are full."""
 _ALONE = 1 << 20
 """The same for a rule by itself; RE2 goes on without states where this does not pay."""
-_FEW = 64
-"""Rules that are searched one by one: real documents of 60 KB hold words of some 45. Sets that need no new states are faster
-from three rules on, but only texts like those that they have read before need none.
-"""
 
 
 class RuleSets:
-    """RE2 sets and the category of each of their patterns. States of one set multiply, those of several only add up.
-    `first`: the words that rules need are looked for first. It pays for many rules of which most texts hold no word.
+    """Rules and their categories. In RE2 sets (states of one set multiply, those of several only add up), or, with `first`,
+    one by one: the words that rules need are looked for first. It pays for many rules of which most texts hold no word.
     """
 
     def __init__(self, rules: Sequence[tuple[str, str]], sets: int = 1, *, first: bool = False) -> None:
@@ -42,19 +37,17 @@ class RuleSets:
         for kind, pattern in rules:
             numbers[kind] += 1
             self._rules.append((kind, f"{kind}/{numbers[kind]}", pattern))
+        self._filter = PatternFilter([pattern for _, pattern in rules]) if first else None
         self._sets: list[tuple[PatternSet, list[_Rule]]] = []
-        for part in range(sets):
+        for part in range(0 if first else sets):
             chosen = self._rules[len(rules) * part // sets : len(rules) * (part + 1) // sets]
             self._sets.append((PatternSet((pattern for _, _, pattern in chosen), memory=_MEMORY), chosen))
-        self._filter = PatternFilter([pattern for _, pattern in rules]) if first else None
 
     def _matching(self, text: str) -> Iterator[_Rule]:
         data = text.encode()
-        candidates = self._filter.candidates(data) if self._filter is not None else None
-        if candidates is not None and len(candidates) <= _FEW:
-            likely = (self._rules[number] for number in sorted(candidates))
+        if self._filter is not None:
+            likely = (self._rules[number] for number in sorted(self._filter.candidates(data)))
             yield from (rule for rule in likely if alone(rule[2]).search(data))
-            return
         for rule_set, rules in self._sets:
             yield from (rules[index] for index in rule_set.matches(data))
 

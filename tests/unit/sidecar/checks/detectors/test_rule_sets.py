@@ -19,30 +19,20 @@ TEXTS = (
     *judged_languages.HARD_LANGUAGES,
     *judged_reports.REPORTS,
 )
-SETS = [RuleSets(injection_rules.FOLDED, 4), RuleSets(injection_rules.FOLDED, 4, first=True)]
+SETS = [RuleSets(injection_rules.FOLDED, 4), RuleSets(injection_rules.FOLDED, first=True)]
 
 
-FILTER = PatternFilter([pattern for _, pattern in injection_rules.FOLDED])
-
-
-@pytest.mark.parametrize(
-    ("joined", "most"),
-    [
-        pytest.param(1, (0, 64), id="rules one by one"),
-        pytest.param(len(TEXTS), (65, 132), id="words of so many rules that sets are searched"),
-    ],
-)
-def test_with_a_first_look_and_without_the_same_rules_match(joined: int, most: tuple[int, int]) -> None:
+@pytest.mark.parametrize("joined", [1, 10, len(TEXTS)], ids=["alone", "ten together", "all together"])
+def test_with_a_first_look_and_without_the_same_rules_match(joined: int) -> None:
     texts = [" ".join(TEXTS[at : at + joined]) for at in range(0, len(TEXTS), joined)]
     folded = [views.folded(views.plain(text)) for text in texts]
     found = [[each.places(text) for text in folded] for each in SETS]
     assert found[0] == found[1]
     assert any(found[0])
-    assert most[0] <= max(len(FILTER.candidates(text.encode())) for text in folded) <= most[1]
 
 
 def test_every_rule_needs_a_word() -> None:
-    """RE2 finds none in a pattern of too many choices: such a rule would have its set searched for every text."""
+    """RE2 finds none in a pattern of too many choices: such a rule would be searched in every text."""
     rules = [pattern for _, pattern in injection_rules.FOLDED]
     without = PatternFilter(rules).candidates(b"")
     assert [rules[number] for number in without] == []
