@@ -51,6 +51,9 @@ class FrameReader:
         at, size, head = 0, len(data), h2.head
         if not self._greeted:
             at = self._greet(data)
+            if not at:
+                self._rest = data
+                return
         while size - at >= HEAD_SIZE:
             word, flags, number = head(data, at)
             kind, length, start = word & 0xFF, word >> 8, at + HEAD_SIZE
@@ -63,12 +66,14 @@ class FrameReader:
                 self._empty = 0
                 if flags == END_HEADERS and size - at > HEAD_SIZE:
                     word, flags, next_number = head(data, at)
-                    end = at + HEAD_SIZE + (word >> 8)
+                    length = word >> 8
+                    end = at + HEAD_SIZE + length
                     if (
                         not word & 0xFF
                         and flags == END_STREAM
                         and next_number == number
-                        and at + HEAD_SIZE < end <= size
+                        and 0 < length <= LARGEST_FRAME
+                        and end <= size
                     ):
                         yield CALL, flags, number, data[start:at], data[at + HEAD_SIZE : end]
                         at = end
@@ -80,12 +85,12 @@ class FrameReader:
         self._rest = data[at:]
 
     def _greet(self, data: bytes) -> int:
-        """Where frames begin, or that there are none yet."""
+        """Where frames begin; 0 while the preface is not all here."""
         preface = h2.PREFACE
         if data[: len(preface)] != preface[: len(data)]:
             raise ConnectionBroken(h2.PROTOCOL_ERROR)
         if len(data) < len(preface):
-            return 0  # less than a frame's head more than once: it is read again with what follows
+            return 0
         self._greeted = True
         return len(preface)
 
