@@ -132,6 +132,9 @@ class Shell:
             assert not stream.finished
             assert stream.unacknowledged <= STREAM_WINDOW
             assert held <= MOST_MESSAGE + STREAM_WINDOW
+        session = self.core._session
+        if isinstance(session, Http2Session) and not session.closed:
+            _check_windows(session, streams)
 
     def end(self) -> None:
         """The transport is gone, after the last bytes are out."""
@@ -185,7 +188,10 @@ def _bytes_of(shell: Shell, code: int, program: _Input) -> bytes | None:
             return h2.frame(h2.DATA, program.byte() % 2, _recent(shell, program), body)
         case 8:
             size = program.byte() * 64
-            return h2.frame(h2.DATA, 0, _recent(shell, program), bytes(size))
+            number = _recent(shell, program)
+            if size and size % 192 == 0:
+                return h2.frame(h2.DATA, h2.PADDED, number, bytes((size // 192,)) + bytes(size))
+            return h2.frame(h2.DATA, 0, number, bytes(size))
         case 9:
             number = shell.last if program.byte() % 2 else 0
             return h2.frame(
@@ -251,6 +257,16 @@ def one_input(data: bytes, sessions: Sessions = Http2Session) -> None:
     shell.receive(waiting)
     shell.check()
     shell.end()
+
+
+def _check_windows(session: Http2Session, streams: list[Stream]) -> None:
+    """Window that the peer does not get back is that of bytes which a call has not taken: none is lost for ever."""
+    assert session._spent - session._taken == sum(stream.unacknowledged for stream in streams)
+    for lane in session.lanes.values():
+        if not lane.ended:
+            untaken = 0 if lane.call is None else lane.call.unacknowledged
+            assert lane.spent - lane.taken == untaken
+            assert lane.spent <= STREAM_WINDOW
 
 
 def _is(fact: object, otherwise: str) -> None:
