@@ -16,27 +16,28 @@ _ENOUGH: Final = 256 * 1024
 """Bytes of frames that are ready: more bodies wait."""
 _TOO_MUCH: Final = 4 * 1024 * 1024
 """Of a peer that asks on and reads nothing."""
+_MOST_RESIZED: Final = 100
+"""Changes of the window of all streams between two writes: each goes through all of them."""
 
 
 class Outbox:
     """Frames in their order. A stream is gone from `lanes` when both ends have ended, or one has given up."""
 
-    __slots__ = ("_blocked", "_frames", "_ready", "_window", "initial", "lanes")
+    __slots__ = ("_blocked", "_frames", "_ready", "_resized", "_window", "initial", "lanes")
 
     def __init__(self) -> None:
         self.lanes: dict[int, Lane] = {}
         self.initial = h2.DEFAULT_WINDOW
         """Of each new stream."""
         self._window = h2.DEFAULT_WINDOW
-        self._blocked: dict[int, Lane] = {}
+        self._blocked: dict[int, Lane] = {}  # whose bodies wait, but not for their own windows
+        self._resized = 0  # since frames were taken
         self._frames: list[bytes] = []
         self._ready = 0
 
     def __bool__(self) -> bool:
         """Whether `take` gives something."""
-        return bool(self._frames) or (
-            self._window > 0 and any(lane.window > 0 for lane in self._blocked.values())
-        )
+        return bool(self._frames or (self._blocked and self._window > 0))
 
     @property
     def overfull(self) -> bool:
@@ -74,7 +75,7 @@ class Outbox:
             lane.window -= size
         else:
             lane.waiting = bytearray(frame(message))
-            self._blocked[lane.number] = lane
+            self._sort(lane)
 
     def _fits(self, size: int) -> bool:
         """Whether so much of a body may be a frame at once."""
@@ -104,16 +105,30 @@ class Outbox:
     def widen_lane(self, lane: Lane, more: int) -> bool:
         """The peer takes more on a stream; False where that is more than a window can be."""
         lane.window += more
+        self._sort(lane)
         return lane.window <= h2.LARGEST_WINDOW
+
+    def _sort(self, lane: Lane) -> None:
+        """After a change of its window, or of whether its body waits. Thousands that wait for their own windows cost `take`
+        nothing.
+        """
+        if lane.waiting is None or lane.window <= 0:
+            self._blocked.pop(lane.number, None)
+        else:
+            self._blocked[lane.number] = lane
 
     def resize(self, initial: int) -> None:
         """The peer's settings have another window for all streams (RFC 9113 §6.9.2). Raises ConnectionBroken."""
         if initial > h2.LARGEST_WINDOW:
             raise h2.ConnectionBroken(h2.FLOW_CONTROL_ERROR)
         more, self.initial = initial - self.initial, initial
+        if not more:
+            return
+        self._resized += 1
+        if self._resized > _MOST_RESIZED:
+            raise h2.ConnectionBroken(h2.ENHANCE_YOUR_CALM)
         for lane in self.lanes.values():
-            lane.window += more
-            if lane.window > h2.LARGEST_WINDOW:
+            if not self.widen_lane(lane, more):
                 raise h2.ConnectionBroken(h2.FLOW_CONTROL_ERROR)
 
     def take(self) -> bytes:
@@ -128,7 +143,7 @@ class Outbox:
             return b""
         made = b"".join(self._frames)
         self._frames.clear()
-        self._ready = 0
+        self._ready = self._resized = 0
         return made
 
     def _pump(self, lane: Lane) -> None:
@@ -146,7 +161,7 @@ class Outbox:
             self._window -= size
             lane.window -= size
         if waiting:
-            self._blocked[lane.number] = lane
+            self._sort(lane)
             return
         lane.waiting = None
         if lane.end:
