@@ -6,6 +6,7 @@ header compression is the same, is known by its bytes.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import hpack
@@ -23,8 +24,10 @@ _OF_A_CONNECTION: Final = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 )
 _LENGTH: Final = b"content-length"
-_UPPER: Final = bytes(range(0x41, 0x5B))
-_UNFIT: Final = (b"\0", b"\r", b"\n")
+_NOT_IN_NAMES: Final = bytes((*range(0x21), *b":", *range(0x41, 0x5B), *range(0x7F, 0x100)))
+_NOT_IN_VALUES: Final = b"\0\r\n"
+_THREE_RESIZES: Final = re.compile(rb"(?:[\x20-\x3e]|\x3f[\x80-\xff]*[\x00-\x7f]){3}")
+"""At the start of a block. Two say all there is to say of the table's size (RFC 7541 §4.2), and a block has room for 65,536."""
 
 
 class Block(msgspec.Struct, frozen=True, gc=False):
@@ -82,6 +85,8 @@ class Blocks:
         self.plain.clear()
 
     def _decoded(self, raw: bytes) -> status.Headers:
+        if _THREE_RESIZES.match(raw):
+            raise ConnectionBroken(ENHANCE_YOUR_CALM)
         try:
             fields = tuple((bytes(name), bytes(value)) for name, value in self._decoder.decode(raw, raw=True))
         except hpack.OversizedHeaderListError:
@@ -121,10 +126,10 @@ def _fields_fit(headers: status.Headers, pseudo: frozenset[bytes]) -> bool:
             if name == _LENGTH and name in seen:
                 return False
             seen.add(name)
-            if not name or name in _OF_A_CONNECTION or name.translate(None, _UPPER) != name:
+            if not name or name in _OF_A_CONNECTION or name.translate(None, _NOT_IN_NAMES) != name:
                 return False
             if name == b"te" and value != b"trailers":
                 return False
-        if any(each in name or each in value for each in _UNFIT):
+        if value.translate(None, _NOT_IN_VALUES) != value or value.strip(b" \t") != value:
             return False
     return True

@@ -44,6 +44,11 @@ def test_the_same_bytes_are_decoded_once_while_the_table_stays() -> None:
     assert not blocks.plain
 
 
+def test_the_table_may_be_emptied_and_filled_again_at_the_start_of_a_block() -> None:
+    blocks = Blocks(65_536, 128)
+    assert blocks.request(b"\x20\x3f\xe1\x1f" + block(NEEDED)).headers == NEEDED
+
+
 def test_blocks_that_are_long_or_many_are_not_remembered() -> None:
     blocks = Blocks(65_536, 128)
     blocks.request(block((*NEEDED, (b"x", b"y" * 2000))))
@@ -65,6 +70,10 @@ def test_blocks_that_are_long_or_many_are_not_remembered() -> None:
         (*NEEDED[:2], (b":path", b"")),
         (*NEEDED, (b"X-Upper", b"y")),
         (*NEEDED, (b"", b"y")),
+        *((*NEEDED, (b"x" + bytes((unfit,)), b"y")) for unfit in b"\0 :\x1f\x7f\x80\xff"),
+        (*NEEDED, (b"x", b" y")),
+        (*NEEDED, (b"x", b"y\t")),
+        (*NEEDED[:2], (b":path", b"/a ")),
         (*NEEDED, (b"upgrade", b"h2c")),
         (*NEEDED, (b"te", b"gzip")),
         (*NEEDED, (b"x", b"a\nb")),
@@ -94,6 +103,8 @@ def test_a_length_is_told_and_such_a_block_is_not_plain() -> None:
         (b"\x40\x05ab", COMPRESSION_ERROR),
         (b"\x00", COMPRESSION_ERROR),
         (b"\x82\x3f\x00", COMPRESSION_ERROR),
+        (b"\x20\x3f\xe1\x1f\x20" + block(NEEDED), ENHANCE_YOUR_CALM),
+        (b"\x3f\x00" * 30_000, ENHANCE_YOUR_CALM),
         (block((*NEEDED, *((b"x", b"") for _ in range(200)))), ENHANCE_YOUR_CALM),
         (b"".join(b"\0\x01a\x7f\x81\x01" + b"b" * 256 for _ in range(300)), ENHANCE_YOUR_CALM),
     ],
