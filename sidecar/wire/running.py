@@ -160,7 +160,8 @@ class Running:
         if self.task is not None:  # after its first step, so that the handler learns of it
             asyncio.get_running_loop().call_soon(self.task.cancel)
         elif self._work is not None:
-            self._go_on(self._work.throw, asyncio.CancelledError())
+            # the class: an instance would hold the frames that it went through, of which one held the instance
+            self._go_on(self._work.throw, asyncio.CancelledError)
 
     def close(self) -> None:
         """The handler is over. Its task keeps a cancellation with all frames that it went through, and those hold this:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import struct
+from itertools import product
 
 import pytest
 
@@ -15,6 +16,10 @@ from tests.integration.wire.conftest import Serve
 from tests.integration.wire.raw_h2 import block, frame, message, request
 
 U32 = struct.Struct(">I")
+
+
+def opened(number: int, path: bytes) -> bytes:
+    return frame(h2.HEADERS, h2.END_HEADERS, number, block(path))
 
 
 def call(path: bytes, *pieces: bytes, ended: bool = True, **changes: bytes | None) -> bytes:
@@ -159,9 +164,15 @@ async def test_a_call_beyond_the_drain_time_ends_with_another_status_than_ok(ser
 
 
 @pytest.mark.parametrize(
-    "method", ["EchoLater", "Hang", "CrashLater", "Early", "HangStream", "RefuseAfterOne", "Flood"]
+    ("method", "how"),
+    [
+        *product(
+            ("EchoLater", "Hang", "CrashLater", "Early", "HangStream", "RefuseAfterOne", "Flood"),
+            ("waits", "cancels"),
+        ),
+        *product(("Both", "HangStream"), ("cancels an open one",)),
+    ],
 )
-@pytest.mark.parametrize("how", ["waits", "cancels"])
 async def test_nothing_of_a_call_that_is_over_waits_for_the_garbage_collector(
     serve_http2: Serve, method: str, how: str
 ) -> None:
@@ -178,8 +189,14 @@ async def test_nothing_of_a_call_that_is_over_waits_for_the_garbage_collector(
         try:
             before = kept()
             for number in range(1, 41, 2):
-                await peer.send(h2.request(number, path=f"/test.S/{method}".encode()))
-                if how == "cancels" or "Hang" in method or method == "Flood":
+                path = f"/test.S/{method}".encode()
+                if how == "cancels an open one":
+                    await peer.send(opened(number, path), h2.frame(h2.DATA, 0, number, message(b"a")))
+                    while not (number in peer.streams and peer.streams[number].data):
+                        assert await peer.step()
+                else:
+                    await peer.send(h2.request(number, path=path))
+                if how != "waits" or "Hang" in method or method == "Flood":
                     await peer.send(h2.frame(h2.RST_STREAM, 0, number, bytes(4)))
                 else:
                     await peer.answer(number)
