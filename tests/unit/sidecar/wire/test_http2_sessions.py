@@ -182,6 +182,25 @@ def test_calls_of_one_read_mean_the_same_to_both(parts: list[Callable[[int], byt
     assert (ours.streams, our_session.closed) == (theirs.streams, their_session.closed)
 
 
+@settings(max_examples=500, deadline=None)
+@given(
+    st.lists(st.one_of(PLAIN, PLAIN, BETWEEN), max_size=8),
+    st.lists(st.integers(1, 60), max_size=40),
+)
+def test_where_reads_are_cut_means_nothing(parts: list[Callable[[int], bytes]], sizes: list[int]) -> None:
+    sent = HELLO + b"".join(part(2 * at + 1) for at, part in enumerate(parts))
+    pieces, at = list[bytes](), 0
+    for size in sizes:
+        pieces.append(sent[at : at + size])
+        at += size
+    whole, cut = Noted(), Noted()
+    at_once, in_pieces = Http2Session(whole, MOST), Http2Session(cut, MOST)
+    at_once.receive(sent)
+    for piece in (*pieces, sent[at:]):
+        in_pieces.receive(piece)
+    assert (cut, in_pieces.closed) == (whole, at_once.closed)
+
+
 class Peer:
     """A client by libnghttp2, and what it got on each stream."""
 
