@@ -7,7 +7,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Final, Literal, cast
 
 import msgspec
 
@@ -16,6 +16,7 @@ from sidecar.audit.note import Case, Note, case_of
 from sidecar.audit.record import FindingRecord, Record
 from sidecar.model.decision import Cause, Decision
 from sidecar.model.finding import Action, Finding
+from sidecar.model.kept import Kept
 from sidecar.model.request import Identity, RequestHead
 from sidecar.model.value import Value
 
@@ -58,7 +59,6 @@ def truncated_address(address: str) -> str:
     return str(network)
 
 
-@lru_cache(maxsize=4096)
 def subject_hash(subject: str) -> str:
     """Tells callers apart without naming them."""
     return hashlib.sha256(subject.encode()).hexdigest()[:32]
@@ -107,7 +107,8 @@ def decision_note(
 ) -> Note:
     """Everything that audit keeps about a request of which only the head was judged."""
     method, path = head.method, head.path
-    case = _case(
+    case = _CASES[
+        identity,
         plan.policy if plan else "",
         revision,
         phase,
@@ -116,11 +117,10 @@ def decision_note(
         status,
         method[:16],
         path if plan and (method, path) in plan.routes else "",
-        identity,
         decision.detail,
         shadow,
         instance_id,
-    )
+    ]
     return Note(
         case=case,
         id=decision_id,
@@ -170,8 +170,8 @@ def decision_record(
     )
 
 
-@lru_cache(maxsize=1024)
 def _case(
+    identity: Identity | None,
     policy: str,
     revision: str,
     phase: Phase,
@@ -180,7 +180,6 @@ def _case(
     status: int,
     method: str,
     path: str,
-    identity: Identity | None,
     detail: str,
     shadow: bool,
     instance_id: str,
@@ -207,6 +206,9 @@ def _case(
             instance_id=instance_id,
         )
     )
+
+
+_CASES: Final = Kept(_case, 1024)
 
 
 def exchange_record(

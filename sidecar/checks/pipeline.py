@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -18,6 +17,7 @@ from sidecar.checks.authn.join import authenticate
 from sidecar.checks.authz.rules import RuleSet
 from sidecar.checks.authz.tenant import TenantGate
 from sidecar.model.decision import Cause, Decision, allow, deny
+from sidecar.model.kept import Kept
 from sidecar.model.request import Identity, RequestHead
 from sidecar.model.value import Value
 
@@ -80,9 +80,9 @@ class HeadChecks:
             refusal = self._authorize(caller, head)
             moments = (started, authenticated, admitted, clock())
         if refusal is None:
-            return Verdict(decision=_let_on(caller), phase="authz", moments=moments)
+            return Verdict(decision=_LET_ON[caller,], phase="authz", moments=moments)
         if self.shadow:
-            return Verdict(decision=_let_on(caller), phase=phase, moments=moments, would=refusal)
+            return Verdict(decision=_LET_ON[caller,], phase=phase, moments=moments, would=refusal)
         return Verdict(decision=refusal, phase=phase, moments=moments)
 
     def _admit(self, caller: Identity, head: RequestHead) -> Decision | None:
@@ -107,10 +107,8 @@ class HeadChecks:
         return None
 
 
-@lru_cache(maxsize=4096)
-def _let_on(caller: Identity) -> Decision:
-    """One value for all requests of a caller: it says who goes on, and never decides that somebody may."""
-    return allow(caller)
+_LET_ON: Final[Kept[*tuple[()], Decision]] = Kept(allow, 4096)
+"""One value for all requests of a caller: it says who goes on, and never decides that somebody may."""
 
 
 def too_late(verdict: Verdict) -> Verdict:

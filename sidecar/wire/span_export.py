@@ -43,7 +43,7 @@ def _of_decision(decision: DecisionSpans) -> list[bytes]:
     began = of_trace(bytes.fromhex(parent.trace_id) if parent.trace_id else os.urandom(16))
     ids = os.urandom(8 * (len(marks) + 1))
     own = ids[:8]
-    said = attribute("bartizan.decision_id", decision.decision_id) + _attributes(decision.attributes)
+    said = attribute("bartizan.decision_id", decision.decision_id) + attributes(decision.attributes)
     top, above = named(decision.name, SERVER), b""
     rest = said + _ENDED
     if parent.span_id:
@@ -59,6 +59,3 @@ def _of_decision(decision: DecisionSpans) -> list[bytes]:
 @lru_cache(maxsize=64)
 def _named(phase: str) -> bytes:
     return named(f"bartizan.{phase}", INTERNAL)
-
-
-_attributes = lru_cache(maxsize=1024)(attributes)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from bartizan.policy import names
 from sidecar.checks.pipeline import Mark
@@ -99,7 +98,6 @@ class Spans:
             )
 
 
-@lru_cache(maxsize=1024)
 def attributes_of(revision: str, cause: str, action: str, tenant: str | None) -> Attributes:
     """What the spans of all decisions of a case say. `tenant` is None where nobody is known."""
     said = (("bartizan.revision", revision), ("bartizan.cause", cause), ("bartizan.action", action))

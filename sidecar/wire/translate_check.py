@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from functools import lru_cache
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import msgspec
 from google.protobuf import struct_pb2
@@ -12,6 +11,7 @@ from google.protobuf import struct_pb2
 from bartizan.policy import names
 from protos.gen.envoy.config.core.v3 import base_pb2
 from protos.gen.envoy.service.auth.v3 import external_auth_pb2 as auth
+from sidecar.model.kept import Kept
 from sidecar.model.request import REQUEST_ID, Identity, RequestHead, trace_of
 from sidecar.model.value import Value
 from sidecar.plan.probe import Probe
@@ -116,26 +116,18 @@ def _header(key: str, value: str) -> base_pb2.HeaderValueOption:
 
 def pass_reply(decision_id: str, revision: str, identity: Identity | None, told: str = "") -> bytes:
     """`allow_reply` where no ext_proc follows."""
-    kept = _around_passed(revision, identity, told[-1:])
-    return _spliced(kept, decision_id, told) or _allow(handed_to_envoy(decision_id, revision, identity), told)
-
-
-def allow_reply(handed: Handed, told: str = "") -> bytes:
-    """Let the request on: the result goes to ext_proc as dynamic metadata, the client's credentials are removed.
-
-    The answer will carry the decision id, so that a client can name a decision that let it pass, too. `told` is the
-    place in a trace that the model is told, "" for none.
-    """
-    case = msgspec.structs.replace(handed, decision_id=_ANY_DECISION.decode())
-    return _spliced(_around(case, told[-1:]), handed.decision_id, told) or _allow(handed, told)
+    kept = _PASSED[identity, revision, told[-1:]]
+    return _spliced(kept, decision_id, told) or allow_reply(
+        handed_to_envoy(decision_id, revision, identity), told
+    )
 
 
 def content_reply(
     decision_id: str, revision: str, source_address: str, identity: Identity | None, told: str = ""
 ) -> bytes:
     """`allow_reply` for a caller whose content ext_proc will see."""
-    kept = _around_content(revision, source_address, identity, told[-1:])
-    return _spliced(kept, decision_id, told) or _allow(
+    kept = _CONTENT[identity, revision, source_address, told[-1:]]
+    return _spliced(kept, decision_id, told) or allow_reply(
         handed_to_content(decision_id, revision, source_address, identity), told
     )
 
@@ -143,26 +135,27 @@ def content_reply(
 _Around = tuple[list[bytes], ...]
 
 
-@lru_cache(maxsize=1024)
-def _around_content(revision: str, source_address: str, identity: Identity | None, sampled: str) -> _Around:
+def _around_content(identity: Identity | None, revision: str, source_address: str, sampled: str) -> _Around:
     """`_around` by what differs between callers and their addresses alone."""
     handed = handed_to_content(_ANY_DECISION.decode(), revision, source_address, identity)
     return _around(handed, sampled)
 
 
-@lru_cache(maxsize=1024)
-def _around_passed(revision: str, identity: Identity | None, sampled: str) -> _Around:
+def _around_passed(identity: Identity | None, revision: str, sampled: str) -> _Around:
     """`_around` by what differs between callers alone."""
     return _around(handed_to_envoy(_ANY_DECISION.decode(), revision, identity), sampled)
 
 
-@lru_cache(maxsize=1024)
+_PASSED: Final = Kept(_around_passed, 1024)
+_CONTENT: Final = Kept(_around_content, 1024)
+
+
 def _around(handed: Handed, sampled: str) -> _Around:
     """The reply around the place in a trace, where one is told, and each of these parts around the decision id. `sampled` is
     the place's last digit, "" for no place.
     """
     told = traceparent(_ANY_TRACE, sampled=sampled == _SAMPLED) if sampled else ""
-    whole = _allow(handed, told)
+    whole = allow_reply(handed, told)
     parts = whole.split(told.encode()) if told else [whole]
     return tuple(part.split(_ANY_DECISION) for part in parts)
 
@@ -178,7 +171,12 @@ def _spliced(kept: _Around, decision_id: str, told: str) -> bytes | None:
     return b"".join((decision.join(before), told.encode(), decision.join(after)))
 
 
-def _allow(handed: Handed, told: str) -> bytes:
+def allow_reply(handed: Handed, told: str = "") -> bytes:
+    """Let the request on: the result goes to ext_proc as dynamic metadata, the client's credentials are removed.
+
+    The answer will carry the decision id, so that a client can name a decision that let it pass, too. `told` is the
+    place in a trace that the model is told, "" for none.
+    """
     decision = _header(names.HEADER_DECISION, handed.decision_id)
     allowed = auth.OkHttpResponse(headers_to_remove=_CREDENTIALS, response_headers_to_add=[decision])
     if told:
