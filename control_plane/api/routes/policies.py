@@ -118,7 +118,9 @@ def operations(parts: Parts) -> list[Operation]:
             return policy_status(parts.ledger, name, after=call.query.cursor, limit=call.query.limit)
 
         def worth() -> bool:
-            return call.query.wait != "enforced" or parts.ledger.proven(_name(call))
+            name = _name(call)
+            gone = parts.ledger.wanted(name) is None  # reading says so
+            return call.query.wait != "enforced" or gone or parts.ledger.proven(name)
 
         return await wait_for(read, call.query, parts.ledger, worth)
 

@@ -204,3 +204,18 @@ async def test_status_waits_until_every_instance_proves_the_version(house: Any, 
         await asyncio.sleep(0)
         house.ledger.observe("i", PROVEN)
         assert (await waiting).enforced
+
+
+async def test_who_waits_for_a_policy_that_is_deleted_is_told_at_once(house: Any, policy_text: str) -> None:
+    async def wait() -> None:
+        with pytest.raises(NotFound):
+            await client.wait_enforced("prod/chat", timeout_seconds=60)
+
+    async with house.client() as client, asyncio.timeout(30), asyncio.TaskGroup() as group:
+        await client.apply(policy_text)
+        house.ledger.want(WANTED)
+        waiting = group.create_task(wait())
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+        await client.delete_policy("prod/chat")
+        house.ledger.unwant("prod/chat")
