@@ -6,6 +6,7 @@ Exit codes: 0 done · 1 fault · 2 wrong input · 3 not found · 4 refused or co
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from dataclasses import replace
 from typing import Any
@@ -34,6 +35,14 @@ _FILE_SYSTEM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPE
 """What the machine's owner mends, not we."""
 
 
+def _drop_output() -> None:
+    """What standard output holds and can't write, Python would try to write once more at its end, and exit with 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class Root(click.Group):
     """A click group whose commands end with a message and a code, never with a traceback, for expected errors.
 
@@ -51,6 +60,7 @@ class Root(click.Group):
             if error.errno not in _FILE_SYSTEM:
                 raise
             click.echo(f"error: {error.filename or 'the system'}: {error.strerror}", err=True)
+            _drop_output()
             sys.exit(1)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002

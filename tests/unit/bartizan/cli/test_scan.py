@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -208,7 +209,8 @@ def test_a_full_disk_is_told_with_the_report_that_has_no_place(
     assert f"{report}: No space left" in result.stderr
 
 
-def test_a_full_disk_under_the_output_is_told_without_a_traceback(prompts: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_under_the_output_is_told_without_a_traceback(prompts: Path, unbuffered: str) -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             [*BARTIZAN, "scan", str(prompts), "--output", "jsonl"],
@@ -216,6 +218,7 @@ def test_a_full_disk_under_the_output_is_told_without_a_traceback(prompts: Path)
             stderr=subprocess.PIPE,
             check=False,
             timeout=60,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
         )
     assert done.returncode == 1
     assert done.stderr.decode().splitlines()[-1] == "error: standard output: No space left on device"
