@@ -35,6 +35,8 @@ INITIAL_WINDOW_SIZE: Final = 0x4
 MAX_FRAME_SIZE: Final = 0x5
 MAX_HEADER_LIST_SIZE: Final = 0x6
 
+NUMBER: Final = 2**31 - 1
+"""The bits of a stream's number, or of a window's growth: all but the reserved one."""
 HEAD_SIZE: Final = 9
 LARGEST_FRAME: Final = 16_384
 """Bytes of a payload, in both directions: neither end asks for more."""

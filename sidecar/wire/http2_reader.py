@@ -9,7 +9,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from sidecar.wire import http2_frames as h2
-from sidecar.wire.http2_frames import END_HEADERS, END_STREAM, HEAD_SIZE, LARGEST_FRAME, ConnectionBroken
+from sidecar.wire.http2_frames import (
+    END_HEADERS,
+    END_STREAM,
+    HEAD_SIZE,
+    LARGEST_FRAME,
+    NUMBER,
+    ConnectionBroken,
+)
 from sidecar.wire.http2_limits import MOST_HEADERS
 
 Frame = tuple[int, int, int, bytes, bytes]
@@ -19,7 +26,6 @@ CALL: Final = 0x100
 PADDING: Final = 0x101
 """Bytes of a stream that say nothing; how many stands for the flags."""
 
-_NUMBER: Final = 2**31 - 1  # all but the reserved bit
 _MOST_EMPTY: Final = 1000
 """Frames in a row that carry nothing: of DATA, of header blocks."""
 _OF_A_STREAM: Final = frozenset({h2.DATA, h2.HEADERS, h2.PRIORITY, h2.RST_STREAM, h2.CONTINUATION})
@@ -62,7 +68,7 @@ class FrameReader:
             if start + length > size:
                 break
             at = start + length
-            if self._between and length and flags | END_STREAM == _PLAIN.get(kind) and 0 < number <= _NUMBER:
+            if self._between and length and flags | END_STREAM == _PLAIN.get(kind) and 0 < number <= NUMBER:
                 self._empty = 0
                 if flags == END_HEADERS and size - at > HEAD_SIZE:
                     word, flags, next_number = head(data, at)
@@ -81,7 +87,7 @@ class FrameReader:
                     flags = END_HEADERS
                 yield kind, flags, number, data[start:at], b""
             else:
-                yield from self._checked(kind, flags, number & _NUMBER, data[start:at])
+                yield from self._checked(kind, flags, number & NUMBER, data[start:at])
         self._rest = data[at:]
 
     def _greet(self, data: bytes) -> int:

@@ -10,18 +10,16 @@ from typing import Final
 
 from sidecar.wire import grpc_status as status
 from sidecar.wire import http2_frames as h2
-from sidecar.wire import http2_reader as reader
 from sidecar.wire.http2_blocks import Blocks
 from sidecar.wire.http2_frames import ConnectionBroken
 from sidecar.wire.http2_limits import CONNECTION_WINDOW, MOST_FIELDS, MOST_HEADERS, STREAM_WINDOW, settings
 from sidecar.wire.http2_outbox import Outbox
-from sidecar.wire.http2_reader import CALL, FrameReader, rule
+from sidecar.wire.http2_reader import CALL, PADDING, FrameReader, rule
 from sidecar.wire.http2_seam import Lane, Listener
 
 _HALF_A_STREAM: Final = STREAM_WINDOW // 2
 _HALF_A_CONNECTION: Final = CONNECTION_WINDOW // 2
 """Windows are opened again when so much of them was taken."""
-_NUMBER: Final = 2**31 - 1
 
 
 class Http2Session:
@@ -58,6 +56,8 @@ class Http2Session:
                     self._data(number, payload, flags & h2.END_STREAM)
                 elif kind == h2.HEADERS:
                     self._headers(number, payload, flags & h2.END_STREAM)
+                elif kind == PADDING:
+                    self._padding(number, flags)
                 else:
                     self._other(kind, flags, number, payload)
             if self._outbox.overfull:
@@ -157,7 +157,7 @@ class Http2Session:
                     self._outbox.drop(lane)
                     self._listener.lost(lane)
             case h2.WINDOW_UPDATE:
-                self._widen(number, h2.u32(payload)[0] & _NUMBER)
+                self._widen(number, h2.u32(payload)[0] & h2.NUMBER)
             case h2.SETTINGS:
                 self._settings(flags, payload)
             case h2.PING if flags & h2.ACK:
@@ -167,8 +167,6 @@ class Http2Session:
             case h2.GOAWAY:
                 rule(len(payload) >= 8, h2.FRAME_SIZE_ERROR)
                 self.leaving = True
-            case reader.PADDING:
-                self._padding(number, flags)
             case h2.PUSH_PROMISE:
                 rule(kept=False)
             case _:
@@ -271,7 +269,7 @@ class Http2Session:
         return not self.lanes and not self._outbox
 
     def notice(self) -> None:
-        self._outbox.put(h2.goaway_frame(_NUMBER, h2.NO_ERROR))
+        self._outbox.put(h2.goaway_frame(h2.NUMBER, h2.NO_ERROR))
         self._outbox.put(h2.ping_frame())
 
     def refuse_more(self) -> None:
